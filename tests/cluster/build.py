@@ -1,0 +1,155 @@
+"""Build the pinned Go programs that the tests run against, once, into a cache outside the tree.
+
+    python -m tests.cluster.build [sanity] [helm] [apiserver] [node]     (all of them without an argument)
+
+prints the path of every program, one a line. Versions are pinned by the ``go.mod`` of each group and by nothing else.
+Callers at the same time wait for one another; what is already built is not built again. Exits with 3, and one line, on a
+machine without Go.
+"""
+
+import argparse
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent.parent
+FAILED, NO_GO = 1, 3
+
+
+@dataclass(frozen=True)
+class Group:
+    """Programs of one Go module that are built together; ``stamped`` ones are told their version by the linker."""
+
+    directory: str
+    module: str
+    packages: tuple[str, ...]
+    stamped: bool = False
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs' names."""
+        return tuple(package.rpartition("/")[2] for package in self.packages)
+
+    @property
+    def version(self) -> str:
+        """The version that the group's ``go.mod`` requires."""
+        text = (TESTS / self.directory / "go.mod").read_text()
+        found = re.search(rf"^(?:require )?\s*{re.escape(self.module)} (v\S+)", text, re.MULTILINE)
+        if found is None:
+            raise LookupError(f"tests/{self.directory}/go.mod requires no {self.module}")
+        return found[1]
+
+    @property
+    def home(self) -> Path:
+        """The cache directory of this group's programs in this version."""
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        name = re.sub(r"/v\d+$", "", self.module).rpartition("/")[2]
+        return cache / "secrets-store-csi" / "bin" / f"{name}-{self.version}"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The names of the programs that are not built yet."""
+        return tuple(name for name in self.programs if not (self.home / name).is_file())
+
+
+GROUPS = {
+    "sanity": Group("conformance", "github.com/kubernetes-csi/csi-test/v5", (
+        "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
+    )),
+    "helm": Group("helm", "helm.sh/helm/v3", ("helm.sh/helm/v3/cmd/helm",)),
+    "apiserver": Group("cluster", "k8s.io/kubernetes", (
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kubectl",
+    ), stamped=True),
+    "node": Group("cluster", "k8s.io/kubernetes", (
+        "k8s.io/kubernetes/cmd/kube-scheduler",
+        "k8s.io/kubernetes/cmd/kubelet",
+    ), stamped=True),
+}
+
+
+def path(program: str) -> Path:
+    """Where a program is, or will be once it is built."""
+    for group in GROUPS.values():
+        if program in group.programs:
+            return group.home / program
+    raise LookupError(f"{program} is not among the programs that tests/cluster/build.py knows")
+
+
+def ensure(name: str) -> list[Path]:
+    """Build the group ``name`` unless it is there; the paths of its programs."""
+    group = GROUPS[name]
+    if group.missing:
+        with _locked(group.home):
+            if group.missing:
+                _compile(name, group)
+    return [group.home / program for program in group.programs]
+
+
+def _compile(name: str, group: Group) -> None:
+    """Compile into a directory of its own and move the results, so that a half-written program is never run."""
+    print(f"building {', '.join(group.programs)} {group.version} …", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    unfinished = group.home / f".{name}"
+    unfinished.mkdir(exist_ok=True)
+    subprocess.run(
+        ["go", "build", "-buildvcs=false", "-trimpath", "-ldflags", _linker_flags(group),
+         "-o", f"{unfinished}/", *group.packages],
+        cwd=TESTS / group.directory, env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}, check=True,
+    )
+    for program in group.programs:
+        (unfinished / program).replace(group.home / program)
+    unfinished.rmdir()
+    print(f"built {', '.join(group.programs)} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def _linker_flags(group: Group) -> str:
+    """Without symbols; Kubernetes programs report the version they are, since clients decide by it."""
+    flags = ["-s", "-w"]
+    if group.stamped:
+        major, minor, _ = group.version.removeprefix("v").split(".")
+        values = {"gitVersion": group.version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+        flags += [f"-X k8s.io/component-base/version.{key}={value}" for key, value in values.items()]
+    return " ".join(flags)
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Hold the lock of a cache directory; the kernel lets go of it however the builder ends."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build the named groups and print their programs' paths."""
+    description = "Build the pinned Go programs that the tests run against, once, into a cache."
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.build", description=description)
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"any of {', '.join(GROUPS)}; all by default")
+    groups = parser.parse_args(arguments).groups or list(GROUPS)
+    if unknown := [name for name in groups if name not in GROUPS]:
+        parser.error(f"no group is called {unknown[0]!r}; there are {', '.join(GROUPS)}")
+    if shutil.which("go") is None and any(GROUPS[name].missing for name in groups):
+        print(f"no Go on this machine: {', '.join(groups)} cannot be built; install Go 1.24 or later", file=sys.stderr)
+        return NO_GO
+    for name in groups:
+        try:
+            print(*ensure(name), sep="\n", flush=True)
+        except subprocess.CalledProcessError as error:
+            print(f"building {name} failed: go ended with {error.returncode}", file=sys.stderr)
+            return FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
