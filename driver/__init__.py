@@ -1,0 +1,1 @@
+"""The CSI driver: Identity and Node, volumes, providers, the cluster."""

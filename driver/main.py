@@ -1,0 +1,31 @@
+"""The driver as a process: ``secrets-store-csi-driver``, or one role of the supervised three."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from driver import server
+from driver.config import GO_ONLY, DriverConfig
+from runtime import logs, process
+from runtime.flags import FlagSet
+from runtime.signals import stop_event
+
+PROGRAM = "secrets-store-csi-driver"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script; returns the exit code."""
+    return process.start(
+        FlagSet(PROGRAM).add(DriverConfig).ignore(GO_ONLY), DriverConfig, sys.argv[1:] if argv is None else argv, run)
+
+
+def run(config: DriverConfig) -> int:
+    """Run until a signal; returns the exit code."""
+    logs.configure("driver", as_json=config.log_format_json, verbosity=config.v)
+    return process.run(_serve(config))
+
+
+async def _serve(config: DriverConfig) -> None:
+    with stop_event() as stop:
+        async with server.served(config):
+            await stop.wait()

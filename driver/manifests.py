@@ -1,0 +1,185 @@
+"""The driver's world as a directory of YAML: for the demo, a laptop, a CI job, a standalone kubelet.
+
+SecretProviderClasses are read from ``*.yaml`` and ``*.yml`` when a volume asks for one, so that an edited file counts at the next publish.
+Pod statuses are kept in the sub-directory ``podstatuses``, one file each, shaped as the Kubernetes object is. Events go to the log.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from driver.ports import ClassListener, ClassRef, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
+from runtime import logs
+from runtime.errors import ConfigurationError, NotFound, PreconditionFailed
+
+log = logs.get(__name__)
+
+GROUP = "secrets-store.csi.x-k8s.io"
+KIND = "SecretProviderClass"
+STATUS_KIND = "SecretProviderClassPodStatus"
+STATUS_DIRECTORY = "podstatuses"
+
+
+class Manifests:
+    """Answers ``ports.Cluster`` from files."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = Path(directory)
+        self._statuses = self._directory / STATUS_DIRECTORY
+        if not self._directory.is_dir():
+            raise ConfigurationError(f"--manifests: {directory} is no directory: create it and put SecretProviderClass YAML files there")
+        self._written: dict[str, Path] = {}
+
+    async def run(self) -> None:
+        """Nothing to do: files are read when they are asked for."""
+
+    async def get_class(self, ref: ClassRef) -> ProviderClass:
+        """Read all files and return the class. Raises NotFound, or PreconditionFailed naming the file and line of bad YAML."""
+        return await asyncio.to_thread(self._find, ref)
+
+    def forget_class(self, ref: ClassRef) -> None:
+        """Nothing was remembered."""
+
+    def on_class_change(self, listener: ClassListener) -> None:
+        """Files are read anew at each republish; nobody needs to be told."""
+
+    async def record(self, record: VolumeRecord) -> None:
+        """Write the pod status, complete or not at all."""
+        await asyncio.to_thread(self._write, record)
+
+    def forget_record(self, target_path: str) -> None:
+        """Where a cluster would collect the status with its pod, the file is removed here."""
+        path = self._written.pop(target_path, None)
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    async def records(self) -> list[VolumeRecord]:
+        """All pod statuses in the directory."""
+        return await asyncio.to_thread(self._read_records)
+
+    async def event(self, event: PodEvent) -> None:
+        """Events have no other place here than the log."""
+        (log.warning if event.warning else log.info)("Event", pod=event.pod, reason=event.reason, message=event.message)
+
+    def _find(self, ref: ClassRef) -> ProviderClass:
+        for path in sorted((*self._directory.glob("*.yaml"), *self._directory.glob("*.yml"))):
+            for document in _documents(path):
+                found = _class_of(document, path)
+                if found is not None and found.ref == ref:
+                    return found
+        raise NotFound(f'{KIND}.{GROUP} "{ref.name}" not found in the YAML files of {self._directory}')
+
+    def _write(self, record: VolumeRecord) -> None:
+        self._statuses.mkdir(mode=0o700, exist_ok=True)
+        path = self._statuses / f"{record.pod.uid}.{record.volume_name}.yaml"
+        content = yaml.safe_dump(_status_of(record), sort_keys=False)
+        if not path.exists() or path.read_text() != content:
+            draft = path.with_suffix(".tmp")
+            draft.write_text(content)
+            os.replace(draft, path)
+        self._written[record.target_path] = path
+
+    def _read_records(self) -> list[VolumeRecord]:
+        records = []
+        for path in sorted(self._statuses.glob("*.yaml")):
+            for document in _documents(path):
+                record = _record_of(document)
+                self._written[record.target_path] = path
+                records.append(record)
+        return records
+
+
+def _documents(path: Path) -> Iterator[Any]:
+    try:
+        yield from (item for item in yaml.safe_load_all(path.read_text()) if item is not None)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark is not None else ""
+        raise PreconditionFailed(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or 'cannot be read'}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PreconditionFailed(f"{path}: cannot be read: {error}") from None
+
+
+def _class_of(document: Any, path: Path) -> ProviderClass | None:
+    """A document of another kind is none of ours; one of our kind that is malformed is an error."""
+    if not isinstance(document, Mapping) or document.get("kind") != KIND:
+        return None
+    try:
+        return parse_class(document)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise PreconditionFailed(f"{path}: the {KIND} in it is malformed: {error}") from None
+
+
+def parse_class(document: Mapping[str, Any]) -> ProviderClass:
+    """A SecretProviderClass object, v1 or v1alpha1, in our own type. Raises ValueError where a field has another type than the CRD's."""
+    metadata, spec = _mapping(document, "metadata"), _mapping(document, "spec")
+    return ProviderClass(
+        ref=ClassRef(metadata.get("namespace") or "default", str(metadata.get("name", ""))),
+        provider=str(spec.get("provider") or ""),
+        parameters=_strings(spec, "parameters"),
+        secret_objects=tuple(_secret_object(item) for item in spec.get("secretObjects") or ()),
+        annotations=_strings(metadata, "annotations"),
+    )
+
+
+def _secret_object(item: Mapping[str, Any]) -> SecretObject:
+    data = tuple((str(entry.get("objectName") or ""), str(entry.get("key") or "")) for entry in item.get("data") or ())
+    return SecretObject(
+        str(item.get("secretName") or ""), str(item.get("type") or ""), data, _strings(item, "labels"), _strings(item, "annotations"))
+
+
+def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = document.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key} must be a map")
+    return value
+
+
+def _strings(document: Mapping[str, Any], key: str) -> dict[str, str]:
+    for name, value in _mapping(document, key).items():
+        if not isinstance(value, str):
+            raise ValueError(f"{key}.{name} must be a string; put it in quotes")
+    return dict(_mapping(document, key))
+
+
+def _status_of(record: VolumeRecord) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "podName": record.pod.name,
+        "secretProviderClassName": record.provider_class.name,
+        "mounted": True,
+        "targetPath": record.target_path,
+        "objects": [{"id": key, "version": version} for key, version in sorted(record.objects.items())],
+    }
+    if record.last_refresh is not None:
+        status["lastRefresh"] = datetime.fromtimestamp(record.last_refresh, timezone.utc).isoformat(timespec="seconds")
+    if record.failure is not None:
+        status["lastFailure"] = {
+            "reason": record.failure.reason, "message": record.failure.message, "count": record.failure.count}
+    return {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": STATUS_KIND,
+        "metadata": {
+            "namespace": record.pod.namespace,
+            "name": f"{record.pod.name}-{record.pod.namespace}-{record.provider_class.name}",
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": record.pod.name, "uid": record.pod.uid}],
+        },
+        "status": status,
+    }
+
+
+def _record_of(document: Mapping[str, Any]) -> VolumeRecord:
+    metadata, status = document["metadata"], document["status"]
+    owner = metadata["ownerReferences"][0]
+    target_path = status["targetPath"]
+    return VolumeRecord(
+        pod=Pod(metadata["namespace"], owner["name"], owner["uid"]),
+        provider_class=ClassRef(metadata["namespace"], status["secretProviderClassName"]),
+        volume_name=target_path.split("/")[-2],
+        target_path=target_path,
+        objects={item["id"]: item["version"] for item in status["objects"]},
+    )

@@ -1,0 +1,115 @@
+"""The driver's metrics: the Go driver's names, labels and buckets, and the age of each volume's content.
+
+The ``otel_scope_*`` labels are what the Go driver's OpenTelemetry exporter adds; dashboards select on them.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from driver.volumes import Volume
+from runtime import metrics
+from runtime.version import build
+
+_SCOPE = {
+    "otel_scope_name": "sigs.k8s.io/secrets-store-csi-driver",
+    "otel_scope_version": "",
+    "otel_scope_schema_url": "",
+}
+_OS = {"os_type": "linux", **_SCOPE}
+# 0.1 to 2 seconds in ten geometric steps, digit for digit as the Go driver's series carry them.
+BUCKETS = (
+    0.1, 0.13492828476735633, 0.18205642030260802, 0.24564560522315804, 0.3314454017339986, 0.4472135954999578,
+    0.6034176336545162, 0.8141810630738084, 1.0985605433061172, 1.4822688982138947, 1.9999999999999991,
+)  # fmt: skip
+
+
+class DriverMetrics:
+    """Counts what happened; a series appears with its first count."""
+
+    def __init__(self, volumes: Iterable[Volume]) -> None:
+        self.registry = registry = metrics.registry()
+        scope = tuple(_OS)
+        provider, failed = ("provider", *scope), ("provider", "error_type", *scope)
+        rotated, rotation_failed = ("provider", "rotated", *scope), ("provider", "error_type", "rotated", *scope)
+
+        def counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        self._published = counter("node_publish_total", "Total number of node publish calls", provider)
+        self._publish_failed = counter(
+            "node_publish_error_total", "Total number of node publish calls with error", failed)
+        self._unpublished = counter("node_unpublish_total", "Total number of node unpublish calls", scope)
+        self._unpublish_failed = counter(
+            "node_unpublish_error_total", "Total number of node unpublish calls with error", scope)
+        self._rotated = counter("rotation_reconcile_total", "Total number of rotation reconciles", rotated)
+        self._rotation_failed = counter(
+            "rotation_reconcile_error_total", "Total number of rotation reconciles with error", rotation_failed)
+        self._rotation_seconds = Histogram(
+            "rotation_reconcile_duration_sec",
+            "Distribution of how long it took to rotate secrets-store content for pods",
+            scope, buckets=BUCKETS, registry=registry)
+        self._synced = counter(
+            "sync_k8s_secret_total", "Total number of k8s secrets synced", provider)
+        self._sync_seconds = Histogram(
+            "k8s_secret_duration_sec", "Distribution of how long it took to sync k8s secret",
+            scope, buckets=BUCKETS, registry=registry)
+        info = Gauge("target_info", "Target metadata", ("service_name", "service_version"), registry=registry)
+        info.labels("unknown_service:secrets-store-csi", build().version).set(1)
+        registry.register(_VolumeAges(lambda: volumes))
+
+    def published(self, provider: str) -> None:
+        """A publish was answered OK, fetched or not."""
+        self._published.labels(provider=provider, **_OS).inc()
+
+    def publish_failed(self, provider: str, error_type: str) -> None:
+        """A publish failed, or a republish kept the old content."""
+        self._publish_failed.labels(provider=provider, error_type=error_type, **_OS).inc()
+
+    def unpublished(self) -> None:
+        """An unpublish was answered OK."""
+        self._unpublished.labels(**_OS).inc()
+
+    def unpublish_failed(self) -> None:
+        """An unpublish failed."""
+        self._unpublish_failed.labels(**_OS).inc()
+
+    def rotated(self, provider: str, seconds: float) -> None:
+        """A mounted volume's content was fetched again."""
+        self._rotated.labels(provider=provider, rotated="true", **_OS).inc()
+        self._rotation_seconds.labels(**_OS).observe(seconds)
+
+    def rotation_failed(self, provider: str, error_type: str) -> None:
+        """A mounted volume's content could not be fetched again."""
+        self._rotation_failed.labels(provider=provider, error_type=error_type, rotated="true", **_OS).inc()
+
+    def synced(self, provider: str, seconds: float) -> None:
+        """A Kubernetes Secret was written."""
+        self._synced.labels(provider=provider, **_OS).inc()
+        self._sync_seconds.labels(**_OS).observe(seconds)
+
+
+class _VolumeAges(Collector):
+    """Computed when scraped, so that an age never goes stale and a volume that is gone leaves no series."""
+
+    def __init__(self, volumes: Callable[[], Iterable[Volume]]) -> None:
+        self._volumes = volumes
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One age and one failure count a volume."""
+        labels = ("namespace", "pod", "volume", "provider")
+        ages = GaugeMetricFamily(
+            "secrets_store_volume_age_seconds", "Seconds since a volume's content was last fetched with success", labels=labels)
+        failures = GaugeMetricFamily(
+            "secrets_store_volume_refresh_failures", "Refreshes of a volume that failed since the last success", labels=labels)
+        now = time.time()
+        for volume in self._volumes():
+            values = (volume.pod.namespace, volume.pod.name, volume.target.volume_name, volume.provider)
+            if volume.last_success is not None:
+                ages.add_metric(values, max(0.0, now - volume.last_success))
+            failures.add_metric(values, volume.failure.count if volume.failure else 0)
+        yield ages
+        yield failures

@@ -1,0 +1,171 @@
+"""Channels to the providers of this node, one a socket, kept; a provider that moves or restarts is found again.
+
+One call:
+ 1. Find the socket: first ``<directory>/<name>.sock`` that exists, additional directories first.
+ 2. Wait until its channel is connected, looking for the socket again every SEARCH_SECONDS, until the deadline.
+ 3. Call Mount with what is left of the deadline. UNAVAILABLE is tried again, ATTEMPTS in all; nothing else is.
+A provider that was never seen on this node fails at once; one that was here and is gone is waited for, as it is probably restarting.
+"""
+
+import asyncio
+import os
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+
+from driver.providers import wire
+from protos import provider_pb2, provider_pb2_grpc
+from runtime import logs, redact, rpc
+from runtime.errors import PreconditionFailed, Unavailable
+
+log = logs.get(__name__)
+
+ATTEMPTS = 3
+FIRST_RETRY_SECONDS = 1.0
+SEARCH_SECONDS = 0.25
+VERSION_SECONDS = 5.0
+API_VERSION = "v1alpha1"
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,30}")
+_RECONNECT = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass
+class _Provider:
+    """One provider in use: where its socket is, the channel to it, and what its last health check said."""
+
+    socket: str
+    channel: grpc.aio.Channel
+    stub: "provider_pb2_grpc.CSIDriverProviderAsyncStub"
+    version: str = ""
+    last_error: str = ""
+
+
+class ProviderPool:
+    """All providers that this driver has used."""
+
+    def __init__(self, directories: Sequence[str], largest_reply: int) -> None:
+        self._directories = tuple(directories)
+        self._options = (*_RECONNECT, ("grpc.max_receive_message_length", largest_reply))
+        self._largest_reply = largest_reply
+        self._providers: dict[str, _Provider] = {}
+
+    async def mount(self, name: str, request: provider_pb2.MountRequest, deadline: float) -> wire.MountReply:
+        """Call the provider's Mount; ``deadline`` is loop time. Raises a Failure: the provider's own code passes through."""
+        attempt = 1
+        while True:
+            provider = await self._connected(name, deadline)
+            try:
+                reply = await provider.stub.Mount(request, timeout=_left(deadline))
+            except grpc.aio.AioRpcError as error:
+                failure = self._failure(name, error)
+            else:
+                provider.last_error = ""
+                self._warn_if_large(name, reply)
+                return wire.check_reply(reply)
+            provider.last_error = str(failure)
+            pause = FIRST_RETRY_SECONDS * random.uniform(0.8, 1.2)
+            if failure.code != grpc.StatusCode.UNAVAILABLE or attempt == ATTEMPTS or pause >= _left(deadline):
+                raise failure
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def check_health(self) -> None:
+        """Ask each provider in use for its version; what it answers is logged and shown in the status."""
+        for name, provider in list(self._providers.items()):
+            try:
+                reply = await provider.stub.Version(
+                    provider_pb2.VersionRequest(version=API_VERSION), timeout=VERSION_SECONDS
+                )
+            except grpc.aio.AioRpcError as error:
+                provider.last_error = str(self._failure(name, error))
+                log.warning("Provider health check failed", provider=name, err=provider.last_error)
+            else:
+                provider.version, provider.last_error = reply.runtime_version, ""
+                log.verbose(4, "Provider is healthy", provider=name, runtimeName=reply.runtime_name, runtimeVersion=reply.runtime_version)
+
+    def snapshot(self) -> list[Mapping[str, str]]:
+        """For the status page."""
+        return [
+            {"name": name, "socket": item.socket, "version": item.version, "last_error": item.last_error}
+            for name, item in sorted(self._providers.items())
+        ]
+
+    async def close(self) -> None:
+        """Close all channels."""
+        while self._providers:
+            _, provider = self._providers.popitem()
+            await provider.channel.close()
+
+    async def _connected(self, name: str, deadline: float) -> _Provider:
+        known = name in self._providers
+        while True:
+            socket = self.find(name)
+            if socket is not None:
+                provider = await self._provider(name, socket)
+                if await _is_ready(provider.channel, min(SEARCH_SECONDS, _left(deadline))):
+                    return provider
+            elif not known:
+                raise PreconditionFailed(
+                    f'error connecting to provider "{name}": provider not found: provider "{name}" '
+                    f"(install it, or check that its socket lies in {', '.join(self._directories)})"
+                )
+            else:
+                await asyncio.sleep(min(SEARCH_SECONDS, _left(deadline)))
+            if _left(deadline) <= 0:
+                raise Unavailable(f'error connecting to provider "{name}": it does not answer on its socket; is its pod running?')
+
+    def find(self, name: str) -> str | None:
+        """The provider's socket, or None. Raises PreconditionFailed for a name that is none."""
+        if not _NAME.fullmatch(name):
+            raise PreconditionFailed(
+                f'error connecting to provider "{redact.text(name)}": invalid provider: a name has 1 to 30 letters, digits, - and _'
+            )
+        candidates = (os.path.join(directory, f"{name}.sock") for directory in self._directories)
+        return next((path for path in candidates if os.path.exists(path)), None)
+
+    async def _provider(self, name: str, socket: str) -> _Provider:
+        known = self._providers.get(name)
+        if known is not None and known.socket == socket:
+            return known
+        channel = rpc.dial(socket, self._options)
+        provider = _Provider(socket, channel, provider_pb2_grpc.CSIDriverProviderStub(channel))
+        self._providers[name] = provider
+        if known is not None:
+            log.info("Provider has moved", provider=name, socket=socket)
+            await known.channel.close(grace=VERSION_SECONDS)
+        return provider
+
+    def _failure(self, name: str, error: grpc.aio.AioRpcError) -> rpc.RemoteFailure:
+        detail = redact.text(error.details() or "no details")
+        if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in detail:
+            detail += f" (the limit is --max-call-recv-msg-size={self._largest_reply})"
+        return rpc.RemoteFailure(error.code(), f'provider "{name}": {detail}')
+
+    def _warn_if_large(self, name: str, reply: provider_pb2.MountResponse) -> None:
+        size = reply.ByteSize()
+        if size > wire.LARGE_REPLY:
+            log.warning("A provider's reply is larger than 1 MiB", provider=name, bytes=size)
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - asyncio.get_running_loop().time())
+
+
+async def _is_ready(channel: grpc.aio.Channel, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await channel.channel_ready()
+    except TimeoutError:
+        return False
+    return True
+
+

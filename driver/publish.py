@@ -1,0 +1,251 @@
+"""The publish path: NodePublishVolume as named steps.
+
+ 1. The request was checked (``request``); a bad one has touched nothing.
+ 2. One publish for each target at a time.
+ 3. Look: is the target mounted and committed? If so, and nothing is due, that is all.
+ 4. Find the class; merge what the provider is told (``attributes``).
+ 5. Mount the tmpfs. Never before a class is there, always before a provider is called: nothing may reach a disk.
+ 6. Call the provider, with the versions of the content that is in the volume now, if any.
+ 7. Write the reply through the atomic writer; set the volume's clock.
+ 8. Record the pod status, and let the Secrets be synced beside it.
+ 9. A first publish that fails leaves nothing mounted; if that cannot be done the answer is ABORTED, so that kubelet keeps
+    the volume and unpublishes it later. What another driver's provider wrote into a mounted volume is never cleared.
+10. A republish that fails keeps the old content and answers OK (kubernetes#121271: kubelet would take the volume from a
+    running pod), and says so: an event, the pod status, the metrics.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from driver import attributes, rotation
+from driver.config import DriverConfig
+from driver.disk import Disk
+from driver.metrics import DriverMetrics
+from driver.ports import Cluster, PodEvent, ProviderClass, SecretSync, VolumeRecord
+from driver.providers import wire
+from driver.providers.pool import ProviderPool
+from driver.refresh import Reporter
+from driver.request import PublishRequest
+from driver.volume import state
+from driver.volumes import Volume, VolumeTable
+from runtime import logs
+from runtime.errors import Aborted, Failure, NotFound, PreconditionFailed, Unavailable
+
+log = logs.get(__name__)
+
+# A republish of a volume that has content does not wait long for an API server that is away: the content is good.
+REPUBLISH_LOOKUP_SECONDS = 5.0
+
+
+@dataclass
+class Attempt:
+    """One publish on its way: what was learned so far, and how a failure of the present step is counted."""
+
+    request: PublishRequest
+    deadline: float
+    provider: str = ""
+    error_type: str = ""
+
+
+class Publisher:
+    """Publishes volumes; one a driver."""
+
+    def __init__(
+        self, config: DriverConfig, volumes: VolumeTable, disk: Disk, cluster: Cluster, sync: SecretSync,
+        providers: ProviderPool, metrics: DriverMetrics, noswap: bool,
+    ) -> None:  # fmt: skip
+        self.volumes = volumes
+        self._config = config
+        self._disk = disk
+        self._cluster = cluster
+        self._sync = sync
+        self._providers = providers
+        self._metrics = metrics
+        self._noswap = noswap
+        self._reporter = Reporter(cluster, metrics)
+
+    def count_refused(self) -> None:
+        """A request that did not pass its check."""
+        self._metrics.publish_failed("", "FailedToMount")
+
+    async def publish(self, request: PublishRequest, deadline: float) -> None:
+        """Publish or republish one volume by ``deadline`` (loop time). Raises a Failure."""
+        attempt = Attempt(request, deadline)
+        try:
+            async with self.volumes.exclusive(request.target.path, deadline):
+                kept = await self._publish_exclusively(attempt)
+        except Failure as failure:
+            self._metrics.publish_failed(attempt.provider, getattr(failure, "error_type", attempt.error_type))
+            log.error("Failed to publish a volume", exc=failure, pod=request.pod, target=request.target.path)
+            raise
+        if not kept:
+            self._metrics.published(attempt.provider)
+
+    async def _publish_exclusively(self, attempt: Attempt) -> bool:
+        """Steps 3 to 10; tells whether a failure was answered OK because there is old content to keep."""
+        attempt.error_type = "FailedToEnsureMountPoint"
+        found = await self._disk.run(state.inspect, attempt.request.target.path)
+        if not found.committed:
+            await self._publish_first(attempt, found)
+            return False
+        volume = self._volume(attempt, found)
+        if volume.recorded is False:
+            # The publish that committed this volume was not told of; it is finished, with its versions, before it counts.
+            await self._refresh(attempt, volume, await self._find_class(attempt, attempt.deadline))
+            return False
+        if self._config.enable_secret_rotation:
+            return await self._republish(attempt, volume)
+        return False
+
+    async def _publish_first(self, attempt: Attempt, found: state.Found) -> None:
+        try:
+            provider_class = await self._find_class(attempt, attempt.deadline)
+            await self._mount(attempt, found)
+            await self._refresh(attempt, self._volume(attempt, found, committed=False), provider_class)
+        except BaseException as error:
+            # Not for a failure after the commit: then the content is whole, and the next publish only has to record it.
+            await self._clear_uncommitted(attempt, error)
+            raise
+
+    async def _republish(self, attempt: Attempt, volume: Volume) -> bool:
+        """A volume with content: fetch if due, keep the old content on failure (step 10)."""
+        now, started = time.time(), time.monotonic()
+        try:
+            soon = min(attempt.deadline, asyncio.get_running_loop().time() + REPUBLISH_LOOKUP_SECONDS)
+            provider_class = await self._find_class(attempt, soon)
+            interval = self._interval(provider_class)
+            volume.fingerprint = volume.fingerprint or provider_class.fingerprint
+            if not rotation.is_due(volume, provider_class.fingerprint, interval, now):
+                return False
+            await self._refresh(attempt, volume, provider_class)
+        except Failure as failure:
+            if now < volume.retry_at:
+                return False  # told already; the next telling waits for the back-off
+            error_type = getattr(failure, "error_type", attempt.error_type)
+            await self._reporter.failed(volume, failure, error_type)
+            return True
+        self._metrics.rotated(volume.provider, time.monotonic() - started)
+        return False
+
+    async def _find_class(self, attempt: Attempt, deadline: float) -> ProviderClass:
+        """Step 4: the class, fit for use."""
+        ref = attempt.request.provider_class
+        attempt.error_type = "SecretProviderClassNotFound"
+        try:
+            async with _until(deadline, f"failed to get secretproviderclass {ref}: the API server does not answer"):
+                provider_class = await self._cluster.get_class(ref)
+        except NotFound as error:
+            raise NotFound(f"failed to get secretproviderclass {ref}, error: {error}") from None
+        attempt.error_type = "FailedToMount"
+        if not provider_class.provider:
+            raise PreconditionFailed(f"provider not set in {ref}: set spec.provider")
+        attempt.provider = provider_class.provider
+        if not provider_class.parameters:
+            raise PreconditionFailed(f"parameters not set in {ref}: set spec.parameters as the provider wants them")
+        return provider_class
+
+    async def _mount(self, attempt: Attempt, found: state.Found) -> None:
+        """Step 5; a tmpfs that an earlier try left is used again."""
+        attempt.error_type = "FailedToMount"
+        path = attempt.request.target.path
+        if found.foreign_mount:
+            raise Aborted(f"target path {path} is a mount that is not a tmpfs: unmount it on the node")
+        if not found.mounted:
+            await self._disk.run(state.prepare, path, self._config.volume_size, self._noswap)
+
+    async def _refresh(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> None:
+        """Steps 6 to 8."""
+        request = attempt.request
+        merged = attributes.merge(request, provider_class, pod_overrides=self._config.volume_attributes_override)
+        if merged.dropped:
+            await self._warn_of_dropped(request, merged.dropped)
+        attempt.error_type = "GRPCProviderError"
+        volume.fingerprint = provider_class.fingerprint
+        wire_request = wire.mount_request(
+            merged.attributes, merged.secrets, request.target.path, attributes.PERMISSION, volume.objects)
+        try:
+            reply = await self._providers.mount(provider_class.provider, wire_request, attempt.deadline)
+            attempt.error_type = "FileWriteError"
+            changed = await self._disk.run(state.commit, request.target.path, reply.files, request.group)
+        except Failure as failure:
+            raise _prefixed(failure, f"failed to mount secrets store objects for pod {request.pod}, err: ") from None
+        attempt.error_type = ""
+        recovered = volume.failure is not None
+        changed = changed or dict(reply.objects) != dict(volume.objects)
+        volume.provider, volume.objects, volume.last_success = provider_class.provider, reply.objects, time.time()
+        volume.failure, volume.retry_at = None, 0.0
+        self.volumes.put(volume)
+        await self._tell(attempt, volume, provider_class, changed)
+        if recovered:
+            await self._reporter.recovered(volume)
+
+    async def _tell(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass, changed: bool) -> None:
+        """Step 8: the pod status and the Secrets, side by side."""
+        volume.recorded = False
+        syncing = asyncio.create_task(self._sync.published(volume.record, provider_class, changed))
+        try:
+            await self._record(volume.record, attempt.deadline)
+            volume.recorded = True
+        finally:
+            await syncing
+
+    async def _record(self, record: VolumeRecord, deadline: float) -> None:
+        sentence = f"failed to create secret provider class pod status for pod {record.pod}, err: "
+        try:
+            async with _until(deadline, sentence + "the API server does not answer"):
+                await self._cluster.record(record)
+        except Failure as failure:
+            # Whatever it was: the content is committed, so the code must be one after which kubelet keeps the volume.
+            raise Unavailable(str(failure) if str(failure).startswith(sentence) else sentence + str(failure)) from None
+
+    async def _clear_uncommitted(self, attempt: Attempt, error: BaseException) -> None:
+        """Step 9."""
+        path = attempt.request.target.path
+        left = await self._disk.run(state.clear_uncommitted, path)
+        if left:
+            log.warning("A failed publish had to leave something mounted", target=path, reason=left, err=error)
+            raise Aborted(f"{error}; {left}") from None
+
+    async def _warn_of_dropped(self, request: PublishRequest, dropped: Iterable[str]) -> None:
+        names = ", ".join(dropped)
+        log.warning("A class tried to set kubelet's own attributes", secretProviderClass=request.provider_class, names=names)
+        await self._cluster.event(PodEvent(
+            request.pod, True, "ReservedParameter",
+            f"SecretProviderClass {request.provider_class} sets {names}, which only kubelet may set; remove it from spec.parameters",
+            request.provider_class.name))
+
+    def _volume(self, attempt: Attempt, found: state.Found, committed: bool = True) -> Volume:
+        """What is known of the target's volume; content that nobody knows of yet has no versions."""
+        request = attempt.request
+        known = self.volumes.get(request.target.path)
+        if committed and known is not None:
+            known.pod, known.provider_class = request.pod, request.provider_class
+            return known
+        return Volume(
+            request.target, request.pod, request.provider_class,
+            last_success=found.last_refresh if committed else None, recorded=None if committed else False)
+
+    def _interval(self, provider_class: ProviderClass) -> float:
+        try:
+            return rotation.interval_of(provider_class.annotations, self._config.rotation_poll_interval)
+        except ValueError as error:
+            log.warning("A class asks for an interval that is none", secretProviderClass=provider_class.ref, err=error)
+            return self._config.rotation_poll_interval
+
+
+@asynccontextmanager
+async def _until(deadline: float, sentence: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(deadline):
+            yield
+    except TimeoutError:
+        raise Unavailable(sentence) from None
+
+
+def _prefixed(failure: Failure, prefix: str) -> Failure:
+    """The same failure, its code and type kept, under the text that users search for."""
+    failure.args = (prefix + str(failure),)
+    return failure

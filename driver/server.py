@@ -1,0 +1,134 @@
+"""One driver, put together: the parts, what runs beside them, and the order of start and end.
+
+The CSI socket is served before anything slow is done: kubelet's registration and the probe see the driver at once, and a publish
+that comes before the API server is reached waits inside its call.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import grpc.aio
+
+from driver.config import DriverConfig
+from driver.controller import ControllerService
+from driver.disk import Disk
+from driver.health import Health
+from driver.identity import IdentityService
+from driver.metrics import DriverMetrics
+from driver.node import NodeService
+from driver.providers.pool import ProviderPool
+from driver.publish import Publisher
+from driver.restore import restore
+from driver.unpublish import Unpublisher
+from driver.volume import mounts
+from driver.volumes import VolumeTable
+from driver.world import World, open_world
+from protos import csi_pb2_grpc
+from runtime import http, logs, metrics, rpc, status
+from runtime.version import build
+
+log = logs.get(__name__)
+
+
+class Driver:
+    """The driver's parts; ``served`` runs them."""
+
+    def __init__(self, config: DriverConfig, noswap: bool) -> None:
+        self.config = config
+        self.started = time.time()
+        self.volumes = VolumeTable()
+        self.disk = Disk()
+        self.metrics = DriverMetrics(self.volumes)
+        self.health = Health(shared=config.kubelet_pods_dir)
+        self.providers = ProviderPool(config.provider_directories, config.max_call_recv_msg_size)
+        self.world: World = open_world(config, self.volumes, self.disk, self.metrics, self.health)
+        cluster, sync = self.world.cluster, self.world.sync
+        publisher = Publisher(
+            config, self.volumes, self.disk, cluster, sync, self.providers, self.metrics, noswap)
+        unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics)
+        self.node = NodeService(config, publisher, unpublisher)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Offer the three CSI services."""
+        csi_pb2_grpc.add_IdentityServicer_to_server(IdentityService(self.config.drivername, self.health), server)
+        csi_pb2_grpc.add_ControllerServicer_to_server(ControllerService(), server)
+        csi_pb2_grpc.add_NodeServicer_to_server(self.node, server)
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """What the status socket tells: no secret, token or attribute."""
+        return {
+            "role": "driver",
+            "version": build().version,
+            "node": self.config.nodeid,
+            "started": self.started,
+            **self.health.snapshot(),
+            "volumes": [
+                {
+                    "pod": str(volume.pod), "class": str(volume.provider_class), "provider": volume.provider,
+                    "target": volume.target.path, "last_success": volume.last_success,
+                    "failures": volume.failure.count if volume.failure else 0,
+                    "reason": volume.failure.message if volume.failure else "",
+                }
+                for volume in self.volumes
+            ],
+            "providers": self.providers.snapshot(),
+        }
+
+    async def check_providers(self) -> None:
+        """The provider health check, for ever."""
+        while True:
+            await asyncio.sleep(self.config.provider_health_check_interval)
+            await self.providers.check_health()
+
+
+@asynccontextmanager
+async def served(config: DriverConfig) -> AsyncIterator[Driver]:
+    """A running driver for as long as the context lasts. Raises ConfigurationError where it cannot start."""
+    driver = Driver(config, await asyncio.to_thread(mounts.probe_noswap))
+    async with AsyncExitStack() as stack:
+        stack.callback(driver.disk.close)
+        stack.push_async_callback(driver.providers.close)
+        stack.push_async_callback(driver.node.drain)
+        if config.metrics is not None:
+            await stack.enter_async_context(http.served(config.metrics, {"/metrics": _metrics_page(driver)}))
+        await stack.enter_async_context(status.served(config.status_directory, "driver", driver.snapshot))
+        await stack.enter_async_context(rpc.served(config.listen, driver.register))
+        log.info("Serving CSI", endpoint=config.endpoint, driver=config.drivername, node=config.nodeid, version=build().version)
+        background = [driver.world.cluster.run(), driver.world.sync.run(), *driver.world.extra]
+        if config.provider_health_check:
+            background.append(driver.check_providers())
+        await stack.enter_async_context(_running(background))
+        await restore(driver.volumes, driver.disk, driver.world.cluster, config.kubelet_pods_dir)
+        driver.health.started = True
+        yield driver
+
+
+@asynccontextmanager
+async def _running(work: list[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Background work, cancelled at the end; a bug in one is logged and does not take the driver's volumes away."""
+    tasks = [asyncio.create_task(_guarded(item)) for item in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _guarded(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception as bug:  # nobody awaits background work: without this line its end would be silent
+        log.error("Background work ended with a bug", exc=bug)
+
+
+def _metrics_page(driver: Driver) -> http.Handler:
+    async def page(_: Any) -> Any:
+        return http.plain(metrics.render(driver.metrics.registry), content_type=metrics.CONTENT_TYPE)
+
+    return page
+
+

@@ -1,0 +1,73 @@
+"""Addresses, parsed once into types: CSI endpoints and host:port pairs."""
+
+from dataclasses import dataclass
+
+from runtime.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class UnixEndpoint:
+    """A Unix socket, by absolute path."""
+
+    path: str
+
+    @property
+    def target(self) -> str:
+        """As gRPC names it."""
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True)
+class TcpEndpoint:
+    """A TCP address; an empty host means all of them."""
+
+    host: str
+    port: int
+
+    @property
+    def target(self) -> str:
+        """As gRPC names it."""
+        return f"{_bracketed(self.host) or '[::]'}:{self.port}"
+
+
+Endpoint = UnixEndpoint | TcpEndpoint
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """``unix://tmp/csi.sock``, ``unix:///csi/csi.sock`` or ``tcp://host:port``; the scheme in any case.
+
+    As in the Go driver a Unix path that lacks its leading slash gets one. Anything else is a ConfigurationError.
+    """
+    scheme, separator, rest = text.partition("://")
+    if separator and rest:
+        if scheme.lower() == "unix":
+            return UnixEndpoint("/" + rest.lstrip("/"))
+        if scheme.lower() == "tcp":
+            return parse_host_port(rest)
+    raise ConfigurationError(f"invalid endpoint: {text} (give unix:///path/to/csi.sock or tcp://host:port)")
+
+
+def parse_csi_address(text: str) -> UnixEndpoint:
+    """The sidecars' ``--csi-address``: an absolute path, ``unix:/path`` or ``unix:///path``."""
+    rest = text
+    for prefix in ("unix://", "unix:"):
+        if text.lower().startswith(prefix):
+            rest = text[len(prefix):]
+            break
+    if rest.startswith("/") and rest.strip("/"):
+        return UnixEndpoint("/" + rest.lstrip("/"))
+    raise ConfigurationError(f"invalid CSI address: {text} (give the driver's socket as an absolute path or unix:///path)")
+
+
+def parse_host_port(text: str) -> TcpEndpoint:
+    """``:8095``, ``127.0.0.1:8095`` or ``[::1]:8095``, as Go's net.Listen takes them."""
+    host, separator, port = text.rpartition(":")
+    if separator and port.isascii() and port.isdecimal() and 0 <= int(port) <= 65535:
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if ":" not in bare or bare != host:
+            return TcpEndpoint(bare, int(port))
+    raise ConfigurationError(f"invalid address: {text} (give host:port or :port, for example 127.0.0.1:8095)")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

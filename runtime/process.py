@@ -1,0 +1,51 @@
+"""From command line to exit code: what every console script of ours does around its one coroutine."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from runtime import logs
+from runtime.errors import ConfigurationError
+from runtime.flags import FlagSet, HelpRequested, UsageError
+from runtime.version import build
+
+log = logs.get(__name__)
+
+T = TypeVar("T")
+USAGE_EXIT_CODE, FAILURE_EXIT_CODE = 2, 1
+
+
+def start(flags: FlagSet, spec: type[T], argv: Sequence[str], run: Callable[[T], int]) -> int:
+    """Parse ``argv`` into one dataclass and run it; a bad command line is one sentence and an exit code."""
+    try:
+        parsed = flags.parse(argv)
+        values = parsed.values[spec]
+        if values.get("version"):
+            print(build().to_json())
+            return 0
+        config = spec(**values)
+    except HelpRequested as usage:
+        print(usage)
+        return 0
+    except ConfigurationError as error:
+        return refuse(flags.program, error)
+    for warning in parsed.warnings:
+        print(f"{flags.program}: warning: {warning}", file=sys.stderr)
+    return run(config)
+
+
+def refuse(program: str, error: ConfigurationError) -> int:
+    """Say why the process cannot start; returns its exit code, 2 for the command line's own form as Go has it."""
+    print(f"{program}: {error}", file=sys.stderr)
+    return USAGE_EXIT_CODE if isinstance(error, UsageError) else FAILURE_EXIT_CODE
+
+
+def run(work: Coroutine[Any, Any, None]) -> int:
+    """Run one coroutine to its end; what keeps it from starting is one log line and exit code 1."""
+    try:
+        asyncio.run(work)
+    except ConfigurationError as error:
+        log.error("Cannot start", exc=error)
+        return FAILURE_EXIT_CODE
+    return 0

@@ -1,0 +1,67 @@
+"""The one place that decides what may be written down.
+
+Tokens, secrets and volume contexts never reach a log, an error text, an event or a status page. Requests are shown field by field with
+the secret ones withheld; texts that come from elsewhere (a provider's error, an API server's answer) lose anything that looks like a
+credential and are cut to a bound.
+"""
+
+import re
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+WITHHELD = "***stripped***"
+LONGEST_TEXT = 1024
+# The published CSI proto marks secret fields with this option (extension 1059 of FieldOptions).
+_SECRET_OPTION = "csi_secret"
+# Maps and messages that carry a person's parameters or a provider's answer: shown by key or size only.
+_WITHHELD_FIELDS = frozenset({"secrets", "volume_context", "publish_context", "attributes", "contents"})
+_CREDENTIALS = (
+    re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"),  # a JSON Web Token
+    re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(r"(?i)(?<=bearer )[A-Za-z0-9._~+/=-]{8,}"),
+    re.compile(r"""(?ix)\b(?:[\w-]*(?:token|passw(?:or)?d|secret[_-]?(?:key|id)|api[_-]?key|client[_-]?secret))
+                   ["']?\s*[:=]\s*["']?(?P<value>[^\s"',;}]{4,})"""),
+    re.compile(r"\b(?:hvs|hvb|hvr)\.[A-Za-z0-9_-]{8,}"),  # Vault's tokens
+)
+
+
+def text(value: object) -> str:
+    """``str(value)`` on one line, without anything that looks like a credential, at most ``LONGEST_TEXT`` characters."""
+    result = str(value)
+    for pattern in _CREDENTIALS:
+        result = pattern.sub(_withhold, result)
+    result = " ".join(result.split())
+    return result if len(result) <= LONGEST_TEXT else result[:LONGEST_TEXT] + "…"
+
+
+def _withhold(match: re.Match[str]) -> str:
+    if match.re.groups and match.group("value"):
+        return match.group(0).replace(match.group("value"), WITHHELD)
+    return WITHHELD
+
+
+def message(value: Message) -> dict[str, Any]:
+    """A protobuf message as a dictionary that may be logged: maps show their keys, secret fields and bytes nothing."""
+    return {field.name: _field(field, content) for field, content in value.ListFields()}
+
+
+def _field(field: FieldDescriptor, content: Any) -> Any:
+    if _is_secret(field):
+        return {key: WITHHELD for key in content} if hasattr(content, "keys") else WITHHELD
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return WITHHELD
+    if hasattr(content, "keys"):
+        return dict(content)
+    if isinstance(content, Message):
+        return message(content)
+    if hasattr(content, "__iter__") and not isinstance(content, (str, bytes)):
+        return [message(item) if isinstance(item, Message) else item for item in content]
+    return content
+
+
+def _is_secret(field: FieldDescriptor) -> bool:
+    if field.name in _WITHHELD_FIELDS:
+        return True
+    return any(option.name == _SECRET_OPTION and value for option, value in field.GetOptions().ListFields())

@@ -1,0 +1,137 @@
+"""gRPC at the edges: serving on a Unix socket or TCP, dialling one, and turning our failures into status codes.
+
+The table below is the only place that knows which of our failures is which code, and the interceptor the only one that ends a call with a
+status. Bugs are logged with their stack and answered as INTERNAL without it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from runtime import errors, logs, redact, sockets
+from runtime.endpoints import Endpoint, UnixEndpoint
+
+log = logs.get(__name__)
+
+STATUS_CODES: dict[type[errors.Failure], grpc.StatusCode] = {
+    errors.Failure: grpc.StatusCode.UNKNOWN,
+    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+    errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Aborted: grpc.StatusCode.ABORTED,
+    errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Internal: grpc.StatusCode.INTERNAL,
+}
+REQUEST_VERBOSITY = 5
+GRACE_SECONDS = 10.0
+
+Register = Callable[[grpc.aio.Server], None]
+Handler = Callable[[Any, Any], Awaitable[Any]]
+
+
+class RemoteFailure(errors.Failure):
+    """Another gRPC server's own error; its code passes through to our caller."""
+
+    def __init__(self, code: grpc.StatusCode, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def code_of(failure: errors.Failure) -> grpc.StatusCode:
+    """The status code of the nearest class in the table; a remote failure keeps the code that it came with."""
+    if isinstance(failure, RemoteFailure):
+        return failure.code
+    return next(STATUS_CODES[cls] for cls in type(failure).__mro__ if cls in STATUS_CODES)
+
+
+class FailureInterceptor(grpc.aio.ServerInterceptor):
+    """Ends each call with the code of its failure, and logs the call at verbosity 5 without its secrets."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Wrap the one kind of handler that CSI has: unary in, unary out."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        wrapped = self._wrap(handler_call_details.method, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(
+            wrapped, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
+        )
+
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        async def call(request: Any, context: Any) -> Any:
+            started = time.monotonic()
+            if log.enabled(REQUEST_VERBOSITY):
+                log.verbose(REQUEST_VERBOSITY, "request", method=method, request=redact.message(request), deadline=context.time_remaining())
+            code, sentence = grpc.StatusCode.OK, ""
+            try:
+                return await handler(request, context)
+            except errors.Failure as failure:
+                code, sentence = code_of(failure), redact.text(failure)
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except Exception as bug:  # the boundary: whatever else comes here is a bug of ours, told in the log only
+                log.error("A call ended with a bug", exc=bug, method=method)
+                code, sentence = grpc.StatusCode.INTERNAL, "internal error; the driver's log has the details"
+            finally:
+                log.verbose(REQUEST_VERBOSITY, "response", method=method, code=code.name, seconds=round(time.monotonic() - started, 6), message=sentence)
+            await context.abort(code, sentence)
+            raise AssertionError("abort() returned")
+
+        return call
+
+
+@asynccontextmanager
+async def served(endpoint: Endpoint, register: Register, options: Sequence[tuple[str, Any]] = ()) -> AsyncIterator[sockets.BoundSocket | None]:
+    """A running server for as long as the context lasts; at its end the socket goes first, then running calls get their grace.
+
+    Yields the socket that was bound (None for TCP). A path that holds something else than a socket is a ConfigurationError.
+    """
+    server = grpc.aio.server(interceptors=[FailureInterceptor()], options=list(options))
+    register(server)
+    bound = None
+    if isinstance(endpoint, UnixEndpoint):
+        bound = await _start_unix(server, endpoint)
+    else:
+        _bind(server, endpoint.target)
+        await server.start()
+    try:
+        yield bound
+    finally:
+        if bound is not None:
+            bound.unlink()
+        await server.stop(GRACE_SECONDS)
+
+
+async def _start_unix(server: grpc.aio.Server, endpoint: UnixEndpoint) -> sockets.BoundSocket:
+    path = Path(endpoint.path)
+    sockets.refuse_other_than_socket(path)
+    hidden = sockets.hidden_name(path)
+    with sockets.private_umask():
+        _bind(server, f"unix:{hidden}")
+    await server.start()
+    return sockets.move_into_place(hidden, path)
+
+
+def _bind(server: grpc.aio.Server, target: str) -> None:
+    try:
+        bound = server.add_insecure_port(target)
+    except RuntimeError as error:  # grpc's own way to say that it cannot bind
+        raise errors.ConfigurationError(f"cannot listen on {target}: {redact.text(error)}") from None
+    if not bound:
+        raise errors.ConfigurationError(f"cannot listen on {target}: is the address in use, or its directory read-only?")
+
+
+def dial(path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
+    """A channel to a Unix socket, ``:authority`` localhost: providers refuse anything else, and gRPC would send the path."""
+    return grpc.aio.insecure_channel(f"unix:{path}", options=[("grpc.default_authority", "localhost"), *options])

@@ -1,0 +1,70 @@
+"""Each role tells its own state as JSON on a 0700 Unix socket in a directory private to the container.
+
+The probe reads them for /readyz, /status and the page; a role that is absent (a Go original in its place, or not up yet) reads as None.
+A connection gets one JSON object and is closed. Snapshots hold no secret, token or volume attribute.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from runtime import logs, sockets
+
+Snapshot = Callable[[], Mapping[str, Any]]
+DEFAULT_DIRECTORY = "/tmp/secrets-store-csi"
+LARGEST_STATUS = 8 * 1024 * 1024
+
+log = logs.get(__name__)
+
+
+def socket_path(directory: str, role: str) -> Path:
+    """Where ``role`` serves its status."""
+    return Path(directory) / f"{role}.status.sock"
+
+
+@asynccontextmanager
+async def served(directory: str, role: str, snapshot: Snapshot) -> AsyncIterator[None]:
+    """Serve ``snapshot()`` for as long as the context lasts; an empty directory means: not at all."""
+    if not directory:
+        yield
+        return
+    path = socket_path(directory, role)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(json.dumps(snapshot()).encode())
+            await writer.drain()
+        except ConnectionError:
+            pass  # the reader went away; nothing is owed to it
+        finally:
+            writer.close()
+
+    hidden = sockets.hidden_name(path)
+    with sockets.private_umask():
+        server = await asyncio.start_unix_server(answer, str(hidden))
+    bound = sockets.move_into_place(hidden, path)
+    try:
+        yield
+    finally:
+        bound.unlink()
+        server.close()
+
+
+async def read(directory: str, role: str, timeout: float = 1.0) -> dict[str, Any] | None:
+    """The role's snapshot, or None if it is absent, frozen or answers nonsense within ``timeout`` seconds."""
+    try:
+        async with asyncio.timeout(timeout):
+            reader, writer = await asyncio.open_unix_connection(os.fspath(socket_path(directory, role)), limit=LARGEST_STATUS)
+            try:
+                found = json.loads(await reader.read(-1))
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError) as error:
+        log.verbose(5, "No status from a role", role=role, reason=repr(error))
+        return None
+    return found if isinstance(found, dict) else None

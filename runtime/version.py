@@ -1,0 +1,32 @@
+"""What this build is called, for ``--version``, GetPluginInfo and the API client's user agent."""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+
+DISTRIBUTION = "secrets-store-csi"
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build: its version, the commit it was made from and when (RFC 3339); the image sets the last two."""
+
+    version: str
+    commit: str
+    date: str
+
+    def to_json(self) -> str:
+        """One line with the keys that the Go driver prints, in its order."""
+        return json.dumps({"BuildVersion": self.version, "GitCommit": self.commit, "BuildDate": self.date})
+
+
+@cache
+def build() -> Build:
+    """Read once: looking distributions up costs a directory scan."""
+    try:
+        version = "v" + metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        version = "local-dev"
+    return Build(version, os.environ.get("SECRETS_STORE_COMMIT", ""), os.environ.get("SECRETS_STORE_BUILD_DATE", ""))
