@@ -3,8 +3,8 @@
     python -m tests.cluster.build [sanity] [helm] [apiserver] [node]     (all of them without an argument)
 
 prints the path of every program, one a line. Versions are pinned by the ``go.mod`` of each group and by nothing else.
-Callers at the same time wait for one another; what is already built is not built again. Exits with 3, and one line, on a
-machine without Go.
+Callers at the same time wait for one another; what is already built is not built again. Exits with 3, and one line, on
+a machine without Go.
 """
 
 import argparse

@@ -1,0 +1,141 @@
+"""A plain, synchronous API client of the tests' own, so that no suite judges the driver by the driver's client."""
+
+import http.client
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+Object = dict[str, Any]
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+
+
+class ApiError(Exception):
+    """The API server refused; ``status`` is the HTTP code and ``reason`` Kubernetes' word for it."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+
+
+class Api:
+    """Calls to one API server as one identity; one kept connection a thread.
+
+    Paths are as the API has them: ``/api/v1/namespaces/x/pods/y``. Failures to connect are ``OSError``.
+    """
+
+    def __init__(self, server: str, context: ssl.SSLContext, token: str | None = None) -> None:
+        self._address = urlsplit(server).netloc
+        self._context = context
+        self._token = token
+        self._local = threading.local()
+        self._resources: dict[str, list[Object]] = {}
+
+    def get(self, path: str, **query: str) -> Object:
+        """GET, of one object or of a list."""
+        return self.request("GET", path, query=query)
+
+    def find(self, path: str) -> Object | None:
+        """GET, ``None`` if it does not exist."""
+        try:
+            return self.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def create(self, body: Object, **query: str) -> Object:
+        """POST an object, to where its kind and namespace say."""
+        return self.request("POST", self.path(body, collection=True), body, query=query)
+
+    def apply(self, body: Object, **query: str) -> Object:
+        """Server-side apply an object with force, as the field manager "tests" unless the query names another."""
+        query = {"fieldManager": "tests", "force": "true", **query}
+        return self.request("PATCH", self.path(body), body, content_type=APPLY, query=query)
+
+    def patch(self, path: str, body: Object, **query: str) -> Object:
+        """Merge patch; ``None`` removes a key."""
+        return self.request("PATCH", path, body, content_type=MERGE, query=query)
+
+    def delete(self, path: str, propagation: str = "Background") -> None:
+        """Delete without a grace period (no kubelet would end it); what is gone already is fine."""
+        options = {
+            "apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "propagationPolicy": propagation,
+        }
+        try:
+            self.request("DELETE", path, options)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def until(self, path: str, condition: Callable[[Object | None], bool], seconds: float = 30) -> Object | None:
+        """GET until ``condition`` holds (``None``: no such object); ``TimeoutError`` shows the last answer."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.find(path)
+            if condition(found):
+                return found
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{path} is after {seconds:g} s still {json.dumps(found)}")
+            time.sleep(0.05)
+
+    def path(self, body: Object, *, collection: bool = False) -> str:
+        """The path of an object, or of the collection that it belongs to."""
+        version, kind, metadata = body["apiVersion"], body["kind"], body["metadata"]
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        resource = self._resource(root, kind)
+        if resource["namespaced"]:
+            root += f"/namespaces/{metadata.get('namespace', 'default')}"
+        return f"{root}/{resource['name']}" + ("" if collection else f"/{metadata['name']}")
+
+    def request(
+        self, method: str, path: str, body: Object | None = None, *,
+        content_type: str = "application/json", query: dict[str, str] | None = None,
+    ) -> Object:
+        """One call; the answer's JSON, or ``ApiError``."""
+        headers = {"Content-Type": content_type, "Accept": "application/json"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        target = f"{path}?{urlencode(query)}" if query else path
+        status, raw = self._exchange(method, target, None if body is None else json.dumps(body), headers)
+        if status < 300:
+            return json.loads(raw) if raw.startswith(b"{") else {"text": raw.decode()}
+        answer = json.loads(raw) if raw.startswith(b"{") else {"message": raw.decode(errors="replace")}
+        raise ApiError(status, answer.get("reason", ""), answer.get("message", ""))
+
+    def _exchange(self, method: str, target: str, body: str | None, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Send on the kept connection; a call that finds it closed, as after a restart, is tried once on a new one."""
+        for fresh in (False, True):
+            connection = self._connection(fresh)
+            try:
+                connection.request(method, target, body, headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+            except (ConnectionError, http.client.HTTPException, ssl.SSLError):
+                connection.close()
+                if fresh:
+                    raise
+        raise AssertionError("not reached")
+
+    def _connection(self, fresh: bool) -> http.client.HTTPSConnection:
+        kept: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
+        if kept is None or fresh:
+            kept = http.client.HTTPSConnection(self._address, context=self._context, timeout=30)
+            self._local.connection = kept
+        return kept
+
+    def _resource(self, root: str, kind: str) -> Object:
+        """The API resource of a kind, from discovery; asked again for a kind that was not there the last time."""
+        for known in (True, False):
+            if not known or root not in self._resources:
+                self._resources[root] = self.get(root)["resources"]
+            for resource in self._resources[root]:
+                if resource["kind"] == kind and "/" not in resource["name"]:
+                    found: Object = resource
+                    return found
+        raise LookupError(f"the API server knows no {kind} under {root}")

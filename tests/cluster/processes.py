@@ -1,0 +1,97 @@
+"""The servers' processes: each is started, frozen and ended by its recorded pid, and none outlives the test run."""
+
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+# The kernel sends the parent-death signal when the *thread* that started the child ends, so all children are started by
+# one thread that lives as long as the interpreter; a test may well restart a server from a short-lived worker thread.
+_STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
+
+
+class Ended(Exception):
+    """A server ended by itself; the message ends with what it logged last."""
+
+
+class Process:
+    """One server; ``start`` after ``kill`` or ``stop`` runs the same command again."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._command = list(command)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The pid of the running process."""
+        return self._running().pid
+
+    def start(self) -> None:
+        """Start it; SIGKILL reaches it when the test run ends in whatever way (``PR_SET_PDEATHSIG``)."""
+        if self._child is None:
+            self._child = _STARTER.submit(self._spawn).result()
+
+    def check(self) -> None:
+        """Raise ``Ended`` if it is gone."""
+        child = self._running()
+        if child.poll() is not None:
+            raise Ended(f"{self.name} ended with {child.returncode}; the end of {self.log}:\n{self.tail()}")
+
+    def kill(self) -> None:
+        """End it at once, frozen or not."""
+        self._end(signal.SIGKILL, 10)
+
+    def stop(self, seconds: float = 30) -> None:
+        """Ask it to end; kill it if it has not after ``seconds``."""
+        self._end(signal.SIGTERM, seconds)
+
+    def freeze(self) -> None:
+        """Stop it in its tracks: its sockets stay open and nobody answers."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on after ``freeze``."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def tail(self, lines: int = 15) -> str:
+        """What it logged last."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *self._command],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )
+
+    def _end(self, how: signal.Signals, seconds: float) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.send_signal(how)
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            raise Ended(f"{self.name} is not running")
+        return self._child
+
+
+def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
+    """Ports that were free a moment ago; they are chosen here because a restarted server must come back on its own."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind((address, 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
