@@ -21,7 +21,10 @@ class BuildWithStubs(build_py):
         target = ROOT if self.editable_mode else Path(self.build_lib).resolve()
         # mypy-protobuf's plugins are scripts beside the interpreter, which need not be on PATH.
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+        # Concrete servicers, as they are at run time: a method left out answers UNIMPLEMENTED by itself.
+        plugins = ("python", "grpc_python", "mypy", "mypy_grpc")
+        outputs = [f"--{plugin}_out={target}" for plugin in plugins]
+        outputs.append("--mypy_grpc_opt=generate_concrete_servicer_stubs")
         sources = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "protos").glob("*.proto"))
         includes = [f"-I{ROOT}", f"-I{files('grpc_tools') / '_proto'}"]
         here = os.getcwd()

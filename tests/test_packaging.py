@@ -36,7 +36,8 @@ VolumeCapability.MountVolume: fs_type mount_flags* volume_mount_group
 VolumeCondition: abnormal message
 VolumeUsage: available total used unit
 NodeStageVolumeRequest: volume_id publish_context* staging_target_path volume_capability secrets!* volume_context*
-NodePublishVolumeRequest: volume_id publish_context* staging_target_path target_path volume_capability readonly secrets!* volume_context*
+NodePublishVolumeRequest: volume_id publish_context* staging_target_path target_path volume_capability \
+readonly secrets!* volume_context*
 NodeUnpublishVolumeRequest: volume_id target_path
 NodeGetVolumeStatsRequest: volume_id volume_path staging_target_path
 NodeGetVolumeStatsResponse: usage* volume_condition
@@ -44,7 +45,8 @@ NodeExpandVolumeRequest: volume_id volume_path capacity_range staging_target_pat
 NodeGetCapabilitiesResponse: capabilities*
 NodeGetInfoResponse: node_id max_volumes_per_node accessible_topology
 ControllerGetCapabilitiesResponse: capabilities*
-CreateVolumeRequest: name capacity_range volume_capabilities* parameters* secrets!* volume_content_source accessibility_requirements mutable_parameters*
+CreateVolumeRequest: name capacity_range volume_capabilities* parameters* secrets!* \
+volume_content_source accessibility_requirements mutable_parameters*
 ControllerPublishVolumeRequest: volume_id node_id volume_capability readonly secrets!* volume_context*
 """
 REGISTRATION = """
@@ -129,7 +131,8 @@ def test_every_secrets_field_is_marked() -> None:
     """Scenario: redaction trusts csi_secret. Expected: each field called `secrets` of csi.v1 carries it, no other."""
     for path in csi_pb2.DESCRIPTOR.message_types_by_name:
         for field in message(csi_pb2.DESCRIPTOR, path).fields:
-            assert field.GetOptions().Extensions[csi_pb2.csi_secret] == (field.name == "secrets"), f"{path}.{field.name}"
+            marked = field.GetOptions().Extensions[csi_pb2.csi_secret]
+            assert marked == (field.name == "secrets"), f"{path}.{field.name}"
 
 
 def run(*command: str, cwd: Path) -> str:
@@ -162,7 +165,7 @@ def dist(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_source_distribution(dist: Path) -> None:
-    """Scenario: the sdist. Expected: contracts, markers and licence are in it, generated stubs and tests' caches are not."""
+    """Scenario: the sdist. Expected: contracts, markers and licence, but no generated stubs."""
     [archive] = dist.glob("*.tar.gz")
     with tarfile.open(archive) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
@@ -189,7 +192,7 @@ def test_wheel(dist: Path) -> None:
 
 @pytest.mark.slow
 def test_editable_install(clone: Path, tmp_path: Path) -> None:
-    """Scenario: an editable install of a fresh clone. Expected: stubs beside the contracts, found by a plain path entry."""
+    """Scenario: an editable install of a fresh clone. Expected: stubs beside the contracts, a plain path entry."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
     run(*pip, "--target", str(tmp_path), "--editable", str(clone), cwd=clone)
     assert not [name for name in STUBS if not (clone / name).is_file()]
