@@ -1,0 +1,1 @@
+"""Plays kubelet for the demo and the tests."""

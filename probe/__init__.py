@@ -1,0 +1,1 @@
+"""Answers HTTP about the health of the three processes."""

@@ -1,0 +1,1 @@
+"""A small real provider, and the kit to write one in Python."""

@@ -1,0 +1,1 @@
+"""Tells kubelet where the driver is."""
