@@ -1,7 +1,8 @@
 """The driver's world as a directory of YAML: for the demo, a laptop, a CI job, a standalone kubelet.
 
-SecretProviderClasses are read from ``*.yaml`` and ``*.yml`` when a volume asks for one, so that an edited file counts at the next publish.
-Pod statuses are kept in the sub-directory ``podstatuses``, one file each, shaped as the Kubernetes object is. Events go to the log.
+SecretProviderClasses are read from ``*.yaml`` and ``*.yml`` when a volume asks for one, so that an edited file counts at the
+next publish. Pod statuses are kept in the sub-directory ``podstatuses``, one file each, shaped as the Kubernetes object is.
+Events go to the log.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from driver.ports import ClassListener, ClassRef, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
+from driver.classes import parse_class
+from driver.ports import ClassListener, ClassRef, Pod, PodEvent, ProviderClass, VolumeRecord
 from runtime import logs
 from runtime.errors import ConfigurationError, NotFound, PreconditionFailed
 
@@ -32,7 +34,8 @@ class Manifests:
         self._directory = Path(directory)
         self._statuses = self._directory / STATUS_DIRECTORY
         if not self._directory.is_dir():
-            raise ConfigurationError(f"--manifests: {directory} is no directory: create it and put SecretProviderClass YAML files there")
+            raise ConfigurationError(
+                f"--manifests: {directory} is no directory: create it and put SecretProviderClass YAML files there")
         self._written: dict[str, Path] = {}
 
     async def run(self) -> None:
@@ -100,7 +103,8 @@ def _documents(path: Path) -> Iterator[Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark is not None else ""
-        raise PreconditionFailed(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or 'cannot be read'}") from None
+        problem = getattr(error, "problem", None) or "cannot be read"
+        raise PreconditionFailed(f"{path}{line}: not valid YAML: {problem}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise PreconditionFailed(f"{path}: cannot be read: {error}") from None
 
@@ -113,38 +117,6 @@ def _class_of(document: Any, path: Path) -> ProviderClass | None:
         return parse_class(document)
     except (AttributeError, TypeError, ValueError) as error:
         raise PreconditionFailed(f"{path}: the {KIND} in it is malformed: {error}") from None
-
-
-def parse_class(document: Mapping[str, Any]) -> ProviderClass:
-    """A SecretProviderClass object, v1 or v1alpha1, in our own type. Raises ValueError where a field has another type than the CRD's."""
-    metadata, spec = _mapping(document, "metadata"), _mapping(document, "spec")
-    return ProviderClass(
-        ref=ClassRef(metadata.get("namespace") or "default", str(metadata.get("name", ""))),
-        provider=str(spec.get("provider") or ""),
-        parameters=_strings(spec, "parameters"),
-        secret_objects=tuple(_secret_object(item) for item in spec.get("secretObjects") or ()),
-        annotations=_strings(metadata, "annotations"),
-    )
-
-
-def _secret_object(item: Mapping[str, Any]) -> SecretObject:
-    data = tuple((str(entry.get("objectName") or ""), str(entry.get("key") or "")) for entry in item.get("data") or ())
-    return SecretObject(
-        str(item.get("secretName") or ""), str(item.get("type") or ""), data, _strings(item, "labels"), _strings(item, "annotations"))
-
-
-def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = document.get(key) or {}
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{key} must be a map")
-    return value
-
-
-def _strings(document: Mapping[str, Any], key: str) -> dict[str, str]:
-    for name, value in _mapping(document, key).items():
-        if not isinstance(value, str):
-            raise ValueError(f"{key}.{name} must be a string; put it in quotes")
-    return dict(_mapping(document, key))
 
 
 def _status_of(record: VolumeRecord) -> dict[str, Any]:

@@ -29,11 +29,15 @@ _CREDENTIALS = (
 
 def text(value: object) -> str:
     """``str(value)`` on one line, without anything that looks like a credential, at most ``LONGEST_TEXT`` characters."""
-    result = str(value)
-    for pattern in _CREDENTIALS:
-        result = pattern.sub(_withhold, result)
-    result = " ".join(result.split())
+    result = " ".join(mask(str(value)).split())
     return result if len(result) <= LONGEST_TEXT else result[:LONGEST_TEXT] + "…"
+
+
+def mask(text: str) -> str:
+    """The text as it is, but for what looks like a credential."""
+    for pattern in _CREDENTIALS:
+        text = pattern.sub(_withhold, text)
+    return text
 
 
 def _withhold(match: re.Match[str]) -> str:

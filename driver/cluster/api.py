@@ -1,0 +1,171 @@
+"""Calls to the API server: retried while it is away, told apart by what their caller can do.
+
+A call runs until it has an answer or its caller's timeout cancels it. Connection losses, 5xx and 429 are retried with
+jitter, a Retry-After is obeyed, there is no rate limit of our own below the server's fairness. A 401 makes the credentials
+be read anew. No exception of the ``kubernetes`` package and no body of the server's leaves this module: bodies may quote
+what was sent.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import aiohttp
+
+from runtime import logs
+from runtime.errors import Failure, InvalidRequest, NotFound, PermissionDenied, Unavailable
+
+if TYPE_CHECKING:
+    from driver.cluster.transport import Transport
+
+log = logs.get(__name__)
+
+CALL_SECONDS = 15.0
+WATCH_IDLE_SECONDS = 90.0
+FIRST_PAUSE, LAST_PAUSE = 0.1, 3.0
+# The server is not reached, or answers something that is no JSON.
+NETWORK_ERRORS = (aiohttp.ClientError, OSError, ValueError)  # TimeoutError and TLS errors are OSErrors
+JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
+
+
+class Conflict(Failure):
+    """The object exists already, or changed since it was read (409)."""
+
+
+class Expired(Failure):
+    """The resourceVersion is too old (410)."""
+
+
+_FAILURES: Mapping[int, type[Failure]] = {
+    400: InvalidRequest, 403: PermissionDenied, 404: NotFound, 409: Conflict, 410: Expired, 422: InvalidRequest,
+}  # fmt: skip
+
+
+class Api:
+    """The API server, reached or not."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        self._kubeconfig = kubeconfig
+        self._transport: Transport | None = None
+        self._opening = asyncio.Lock()
+        self.last_error = ""
+
+    async def call(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None,
+        content_type: str = JSON, accept: str = JSON,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The server's answer as an object. Raises NotFound, Conflict, Expired, PermissionDenied or InvalidRequest at once;
+        anything that may pass is retried until the caller's timeout cancels the call."""
+        url = path + ("?" + urlencode(query) if query else "")
+        pause = FIRST_PAUSE
+        while True:
+            transport = None
+            wait = 0.0
+            try:
+                transport = await self._open()
+                status, headers, content = await transport.request(
+                    method, url, body, {"Content-Type": content_type, "Accept": accept}, CALL_SECONDS)
+            except NETWORK_ERRORS as error:
+                problem = f"{type(error).__name__}"
+            else:
+                if 200 <= status < 300:
+                    self.last_error = ""
+                    return dict(json.loads(content))
+                if status in _FAILURES:
+                    raise _FAILURES[status](_sentence(method, path, status, content))
+                problem = f"status {status}"
+                wait = _retry_after(headers)
+                if status == 401:
+                    await self._renew(transport)
+            self._tell(method, path, problem)
+            await asyncio.sleep(max(wait, 0.0) + pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, LAST_PAUSE)
+
+    async def watch(
+        self, path: str, query: Mapping[str, str], accept: str, idle_seconds: float = WATCH_IDLE_SECONDS
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The events of one watch, until it ends, breaks or falls silent: then Unavailable, or Expired for a 410."""
+        try:
+            transport = await self._open()
+            response = await transport.stream(f"{path}?{urlencode(query)}", accept, idle_seconds)
+            async with contextlib.aclosing(_Closing(response)):
+                if response.status == 401:
+                    await self._renew(transport)
+                if response.status != 200:
+                    failure = _FAILURES.get(response.status, Unavailable)
+                    raise failure(f"watch of {path} was answered with status {response.status}")
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event.get("type") == "ERROR":
+                        expired = event.get("object", {}).get("code") == 410
+                        raise (Expired if expired else Unavailable)(f"watch of {path} ended with an error event")
+                    yield event
+        except NETWORK_ERRORS as error:
+            raise Unavailable(f"watch of {path} broke: {type(error).__name__}") from None
+
+    async def warm(self) -> None:
+        """Open the connections ahead: most of a cold burst's time is eight TLS handshakes (docs/performance.md)."""
+        from driver.cluster.transport import CONNECTIONS
+
+        await asyncio.gather(*(self.call("GET", "/version") for _ in range(CONNECTIONS)))
+
+    async def close(self) -> None:
+        """Close the connections, if there are any."""
+        if self._transport is not None:
+            await self._transport.close()
+
+    async def _open(self) -> "Transport":
+        async with self._opening:
+            if self._transport is None:
+                # Imported here, in a thread: the CSI socket is served long before (docs/performance.md).
+                module = await asyncio.to_thread(importlib.import_module, "driver.cluster.transport")
+                try:
+                    self._transport = await module.Transport.open(self._kubeconfig)
+                except module.CONFIGURATION_ERRORS as error:
+                    raise OSError(f"no usable API configuration: {error}") from None
+            assert self._transport is not None
+            return self._transport
+
+    async def _renew(self, stale: "Transport") -> None:
+        """Read the credentials anew: the file or the token was rotated."""
+        async with self._opening:
+            if self._transport is stale:
+                self._transport = None
+                await stale.close()
+
+    def _tell(self, method: str, path: str, problem: str) -> None:
+        """Once for each new kind of problem, not once a retry."""
+        if problem != self.last_error:
+            self.last_error = problem
+            log.warning("The API server cannot be used; retrying", method=method, path=path, problem=problem)
+
+
+class _Closing:
+    """Gives a response the ``aclose`` that ``aclosing`` wants."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+
+    async def aclose(self) -> None:
+        self._response.close()
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    try:
+        return min(float(headers.get("Retry-After", "0")), 60.0)
+    except ValueError:
+        return 0.0
+
+
+def _sentence(method: str, path: str, status: int, content: bytes) -> str:
+    """The reason word and the status, not the message: it may quote the object that was sent."""
+    try:
+        reason = str(json.loads(content).get("reason", ""))
+    except (ValueError, AttributeError):
+        reason = ""
+    return f"the API server answered {status} {reason} to {method} {path.partition('?')[0]}".replace("  ", " ")

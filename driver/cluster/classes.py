@@ -1,0 +1,119 @@
+"""The SecretProviderClasses that volumes of this node use, kept fresh by one metadata-only watch over all of them.
+
+ 1. A class is read by name when a volume first asks for it, once for all that ask at the same time, and remembered.
+ 2. The watch starts from the resourceVersion of a list of one; then whatever was remembered before is read again.
+ 3. An event that names a remembered class makes it be read again; all others cost nothing but the line.
+ 4. A watch that ends is continued where it was; one that breaks, falls silent or is too old (410) starts again at 2, after
+    a pause with jitter: a thousand nodes come back to an API server that was away.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from driver.classes import parse_class
+from driver.cluster.api import Api, Expired
+from driver.cluster.objects import classes_path
+from driver.ports import ClassListener, ClassRef, ProviderClass
+from runtime import logs
+from runtime.errors import Failure, NotFound
+
+log = logs.get(__name__)
+
+_PARTIAL = "application/json;as={};g=meta.k8s.io;v=v1"
+ONE_ACCEPT, LIST_ACCEPT = _PARTIAL.format("PartialObjectMetadata"), _PARTIAL.format("PartialObjectMetadataList")
+FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
+WATCH_SECONDS = (300, 600)
+
+
+class ClassStore:
+    """Remembered classes; ``run`` keeps them fresh."""
+
+    def __init__(self, api: Api, idle_seconds: float) -> None:
+        self._api = api
+        self._idle_seconds = idle_seconds
+        self._known: dict[ClassRef, ProviderClass] = {}
+        self._reading: dict[ClassRef, asyncio.Lock] = {}
+        self._listeners: list[ClassListener] = []
+        self._version = ""
+
+    async def get(self, ref: ClassRef) -> ProviderClass:
+        """The remembered class, or a fresh one. Raises NotFound."""
+        lock = self._reading.setdefault(ref, asyncio.Lock())
+        async with lock:
+            if ref not in self._known:
+                self._known[ref] = await self._read(ref)
+            return self._known[ref]
+
+    def forget(self, ref: ClassRef) -> None:
+        """Nobody uses it any more."""
+        self._known.pop(ref, None)
+        lock = self._reading.get(ref)
+        if lock is not None and not lock.locked():
+            del self._reading[ref]
+
+    def on_change(self, listener: ClassListener) -> None:
+        """Tell ``listener`` of each change to a remembered class."""
+        self._listeners.append(listener)
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                if not self._version:
+                    await self._start_over()
+                await self._follow()
+                pause = FIRST_PAUSE
+            except Expired:
+                self._version = ""
+            except Failure as failure:
+                log.verbose(2, "The watch on SecretProviderClasses ended; starting again", reason=failure)
+                self._version = ""
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(pause * 2, LAST_PAUSE)
+
+    async def _start_over(self) -> None:
+        found = await self._api.call("GET", classes_path(), query={"limit": "1"}, accept=LIST_ACCEPT)
+        self._version = found["metadata"]["resourceVersion"]
+        for ref in list(self._known):
+            await self._renew(ref)
+
+    async def _follow(self) -> None:
+        query = {
+            "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": self._version,
+            "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),
+        }
+        events = self._api.watch(classes_path(), query, ONE_ACCEPT, self._idle_seconds)
+        async with contextlib.aclosing(events):
+            async for event in events:
+                await self._take(event)
+
+    async def _take(self, event: Mapping[str, Any]) -> None:
+        metadata = event["object"]["metadata"]
+        self._version = metadata["resourceVersion"]
+        ref = ClassRef(metadata.get("namespace", ""), metadata.get("name", ""))
+        if event["type"] != "BOOKMARK" and ref in self._known:
+            await self._renew(ref)
+
+    async def _renew(self, ref: ClassRef) -> None:
+        before = self._known.get(ref)
+        try:
+            fresh = await self._read(ref)
+        except NotFound:
+            self._known.pop(ref, None)
+        else:
+            if before is None or fresh == before:
+                return
+            self._known[ref] = fresh
+        log.verbose(2, "A SecretProviderClass in use has changed", secretProviderClass=ref)
+        for listener in self._listeners:
+            listener(ref)
+
+    async def _read(self, ref: ClassRef) -> ProviderClass:
+        try:
+            return parse_class(await self._api.call("GET", classes_path(ref)))
+        except NotFound:
+            raise NotFound(f'SecretProviderClass.secrets-store.csi.x-k8s.io "{ref.name}" not found') from None

@@ -1,0 +1,63 @@
+"""The API server as the driver's world: answers ``ports.Cluster``."""
+
+import asyncio
+
+from driver.cluster.api import WATCH_IDLE_SECONDS, Api
+from driver.cluster.classes import ClassStore
+from driver.cluster.events import EventRecorder
+from driver.cluster.objects import is_label_value
+from driver.cluster.statuses import StatusStore
+from driver.ports import ClassListener, ClassRef, PodEvent, ProviderClass, VolumeRecord
+from runtime.errors import ConfigurationError
+
+# The driver's start does not wait longer for an API server that is away.
+RECORDS_SECONDS = 10.0
+
+
+class ApiCluster:
+    """Nothing is connected until ``run``, or the first question, needs it."""
+
+    def __init__(self, api: Api, node: str, idle_seconds: float = WATCH_IDLE_SECONDS) -> None:
+        if not node or not is_label_value(node):
+            raise ConfigurationError(
+                f"--nodeid={node}: the node's name must be a label's value (1 to 63 letters, digits, '-', '_' or '.'), "
+                "because pod statuses are found by it")
+        self._api = api
+        self._classes = ClassStore(api, idle_seconds)
+        self._statuses = StatusStore(api, node)
+        self._events = EventRecorder(api, node)
+
+    async def run(self) -> None:
+        """Open the connections ahead; watch classes and send events for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._api.warm())
+            group.create_task(self._classes.run())
+            group.create_task(self._events.run())
+
+    async def get_class(self, ref: ClassRef) -> ProviderClass:
+        """Remembered, or read by name."""
+        return await self._classes.get(ref)
+
+    def forget_class(self, ref: ClassRef) -> None:
+        """The last volume that used it is gone."""
+        self._classes.forget(ref)
+
+    def on_class_change(self, listener: ClassListener) -> None:
+        """Hear of changes to remembered classes."""
+        self._classes.on_change(listener)
+
+    async def record(self, record: VolumeRecord) -> None:
+        """One write, if it tells anything new."""
+        await self._statuses.write(record)
+
+    def forget_record(self, target_path: str) -> None:
+        """The object goes with its pod."""
+        self._statuses.forget(target_path)
+
+    async def records(self) -> list[VolumeRecord]:
+        """One LIST by node label."""
+        return await self._statuses.read_all()
+
+    async def event(self, event: PodEvent) -> None:
+        """Queued, and sent beside."""
+        self._events.put(event)

@@ -1,0 +1,110 @@
+"""SecretProviderClassPodStatus objects: one write when something new is to be told, none otherwise.
+
+POST for a new one, JSON merge PATCH after that (409 → PATCH, 404 → POST). Works with the trio's CRDs too, whose schema lacks
+our fields: the API server prunes them, and that is said once.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from driver.cluster.api import MERGE_PATCH, Api, Conflict
+from driver.cluster.objects import NODE_LABEL, record_of, status_name, status_object, statuses_path
+from driver.ports import VolumeRecord
+from runtime import logs
+from runtime.errors import NotFound
+
+log = logs.get(__name__)
+
+PAGE = "500"
+
+
+@dataclass
+class _Written:
+    """One object of ours: where it is, and what it told last (None where that is not known)."""
+
+    namespace: str
+    name: str
+    news: object = None
+
+
+class StatusStore:
+    """The pod statuses of this node's volumes, by target path."""
+
+    def __init__(self, api: Api, node: str) -> None:
+        self._api = api
+        self._node = node
+        self._written: dict[str, _Written] = {}
+        self._warned_of_schema = False
+
+    async def write(self, record: VolumeRecord) -> None:
+        """Write what is new. Raises a Failure."""
+        known = self._written.get(record.target_path)
+        if known is not None and known.news == _news(record):
+            return
+        body = status_object(record, self._node)
+        if known is None:
+            known = _Written(record.pod.namespace, self._free_name(record))
+            answer = await self._create(known, body)
+        else:
+            try:
+                answer = await self._patch(known, body)
+            except NotFound:
+                answer = await self._create(known, body)
+        known.news = _news(record)
+        self._written[record.target_path] = known
+        self._check_schema(answer)
+
+    def forget(self, target_path: str) -> None:
+        """The volume is gone; the object goes with its pod."""
+        self._written.pop(target_path, None)
+
+    async def read_all(self) -> list[VolumeRecord]:
+        """One LIST by node label, in pages."""
+        records, token = [], ""
+        while True:
+            query = {"labelSelector": f"{NODE_LABEL}={self._node}", "limit": PAGE, **({"continue": token} if token else {})}
+            page = await self._api.call("GET", statuses_path(), query=query)
+            for item in page.get("items") or ():
+                record = record_of(item)
+                if record is not None:
+                    name = item["metadata"]["name"]
+                    self._written[record.target_path] = _Written(record.pod.namespace, name, _news(record))
+                    records.append(record)
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return records
+
+    def _free_name(self, record: VolumeRecord) -> str:
+        """Two volumes of one pod with one class do not overwrite each other's record."""
+        name = status_name(record)
+        taken = {(item.namespace, item.name) for item in self._written.values()}
+        return status_name(record, of_its_own=True) if (record.pod.namespace, name) in taken else name
+
+    async def _create(self, known: _Written, body: dict[str, Any]) -> dict[str, Any]:
+        whole = {
+            **body, "metadata": {**body["metadata"], "name": known.name},
+            "status": {key: value for key, value in body["status"].items() if value is not None},
+        }
+        try:
+            return await self._api.call("POST", statuses_path(known.namespace), body=whole)
+        except Conflict:  # left by an earlier pod of this name, or written by a call whose answer was lost
+            return await self._patch(known, body)
+
+    async def _patch(self, known: _Written, body: dict[str, Any]) -> dict[str, Any]:
+        path = statuses_path(known.namespace, known.name)
+        return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+    def _check_schema(self, answer: dict[str, Any]) -> None:
+        if not self._warned_of_schema and "conditions" not in (answer.get("status") or {}):
+            self._warned_of_schema = True
+            log.warning("The cluster's SecretProviderClassPodStatus CRD is older than this driver: last refresh, failures and "
+                        "conditions are not shown in pod status; apply the chart's crds/ to see them")
+
+
+def _news(record: VolumeRecord) -> object:
+    """What is worth a write when it changes; the time of the last refresh alone is not."""
+    failure = record.failure
+    return (
+        record.pod, record.provider_class, record.target_path, tuple(sorted(record.objects.items())),
+        None if failure is None else (failure.reason, failure.message, failure.count),
+    )

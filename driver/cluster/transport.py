@@ -1,0 +1,79 @@
+"""The ``kubernetes`` package, reduced to what is asked of it: configuration, credentials that renew themselves, TLS, connections."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from driver.cluster import lean
+
+lean.prepare()
+
+import aiohttp  # noqa: E402  # after prepare(), as the package imports it too
+from kubernetes.aio.client.api_client import ApiClient  # noqa: E402  # after prepare()
+from kubernetes.aio.client.configuration import Configuration  # noqa: E402
+from kubernetes.aio.config.config_exception import ConfigException  # noqa: E402
+from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME, load_incluster_config  # noqa: E402
+from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, load_kube_config  # noqa: E402
+
+from runtime.version import build  # noqa: E402
+
+CONNECTIONS = 8
+CONNECT_SECONDS = 5.0
+
+CONFIGURATION_ERRORS = (ConfigException, OSError, ValueError)
+
+
+class Transport:
+    """One pool of kept connections with one configuration; made anew when the credentials turn out to be stale."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        self._host = client.configuration.host
+
+    @staticmethod
+    async def open(kubeconfig: str) -> "Transport":
+        """Load the configuration: the file if one is named, else the pod's service account, else the default file.
+
+        Raises one of CONFIGURATION_ERRORS.
+        """
+        configuration = Configuration()
+        if kubeconfig:
+            await load_kube_config(kubeconfig, client_configuration=configuration)
+        elif Path(SERVICE_TOKEN_FILENAME).exists():
+            load_incluster_config(client_configuration=configuration)
+        else:
+            await load_kube_config(KUBE_CONFIG_DEFAULT_LOCATION, client_configuration=configuration)
+        configuration.connection_pool_maxsize = CONNECTIONS + 1  # and the watch
+        # Clusters have CA certificates without keyUsage; Go accepts them, Python's strict mode (3.13) does not.
+        configuration.disable_strict_ssl_verification = True
+        configuration.retries = False
+        client = ApiClient(configuration)
+        client.user_agent = f"csi-secrets-store/controller/{build().version} (linux) python"
+        return Transport(client)
+
+    async def request(
+        self, method: str, path: str, body: Any, headers: dict[str, str], timeout: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """One call: status, headers, body."""
+        bound = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS)
+        async with await self._send(method, path, body, headers, bound) as response:
+            return response.status, response.headers, await response.read()
+
+    async def stream(self, path: str, accept: str, idle_seconds: float) -> aiohttp.ClientResponse:
+        """A GET whose body the caller reads; a silence longer than ``idle_seconds`` ends it with a TimeoutError."""
+        bound = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds)
+        return await self._send("GET", path, None, {"Accept": accept}, bound)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _send(
+        self, method: str, path: str, body: Any, headers: dict[str, str], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        headers["User-Agent"] = self._client.user_agent
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        answer = await self._client.rest_client.request(
+            method, self._host + path, headers=headers, body=body, _request_timeout=timeout)
+        response: aiohttp.ClientResponse = answer.response
+        return response

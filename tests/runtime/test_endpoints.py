@@ -1,0 +1,45 @@
+"""Addresses are parsed once, into types."""
+
+import pytest
+
+from runtime.endpoints import TcpEndpoint, UnixEndpoint, parse_csi_address, parse_endpoint, parse_host_port
+from runtime.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("unix://tmp/csi.sock", UnixEndpoint("/tmp/csi.sock")),
+    ("unix:///csi/csi.sock", UnixEndpoint("/csi/csi.sock")),
+    ("UNIX:///csi/csi.sock", UnixEndpoint("/csi/csi.sock")),
+    ("tcp://127.0.0.1:99", TcpEndpoint("127.0.0.1", 99)),
+    ("TCP://:99", TcpEndpoint("", 99)),
+])
+def test_endpoints(text: str, expected: object) -> None:
+    """Both schemes in any case; a Unix path without its slash gets one, as in the Go driver."""
+    assert parse_endpoint(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "unix://", "tcp://", "/csi.sock", "http://x", "unix:/x", "tcp://host"])
+def test_bad_endpoints(text: str) -> None:
+    """Anything else names the endpoint and the two forms."""
+    with pytest.raises(ConfigurationError):
+        parse_endpoint(text)
+
+
+@pytest.mark.parametrize("text", ["/csi/csi.sock", "unix:///csi/csi.sock", "unix:/csi/csi.sock"])
+def test_csi_addresses(text: str) -> None:
+    """The sidecars' three spellings of one socket."""
+    assert parse_csi_address(text) == UnixEndpoint("/csi/csi.sock")
+
+
+@pytest.mark.parametrize("text, expected", [
+    (":8095", TcpEndpoint("", 8095)), ("0.0.0.0:1", TcpEndpoint("0.0.0.0", 1)), ("[::1]:80", TcpEndpoint("::1", 80))])
+def test_host_port(text: str, expected: TcpEndpoint) -> None:
+    """As Go's net.Listen takes them."""
+    assert parse_host_port(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "8095", ":", ":x", ":70000", "::1:80", "host:-1"])
+def test_bad_host_port(text: str) -> None:
+    """Refused, with an example of how it is written."""
+    with pytest.raises(ConfigurationError, match="127.0.0.1:8095"):
+        parse_host_port(text)

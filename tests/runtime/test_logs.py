@@ -1,0 +1,77 @@
+"""Log lines: klog's text, the Go driver's JSON keys, and what never stands in them."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from runtime import logs
+from runtime.errors import NotFound
+
+log = logs.get("tests.logs")
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """The root logger as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def configured(**options: object) -> io.StringIO:
+    stream = io.StringIO()
+    logs.configure("driver", stream=stream, **options)  # type: ignore[arg-type]
+    return stream
+
+
+def test_klog_text() -> None:
+    """A line has klog's header, its message in quotes and its values by name."""
+    stream = configured()
+    log.info("Mounted", target="/a b", count=2, ok=True)
+    assert re.fullmatch(
+        r'I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ test_logs\.py:\d+\] "Mounted" target="/a b" count=2 ok=true\n', stream.getvalue())
+
+
+def test_error_lines_begin_with_e() -> None:
+    """Scripts look for ^E and the text."""
+    stream = configured()
+    log.error("failed to clean and unmount target path", exc=NotFound("gone"), target="/t")
+    assert re.match(r'E\d{4} .*\] "failed to clean and unmount target path" target="/t" err="gone"', stream.getvalue())
+
+
+def test_json_keys() -> None:
+    """A JSON line has the Go driver's keys and the process that wrote it."""
+    stream = configured(as_json=True, verbosity=5)
+    log.verbose(5, "request", method="/csi.v1.Node/NodePublishVolume", parts=[1, "x"])
+    line = json.loads(stream.getvalue())
+    assert (line["level"], line["process"], line["message"], line["parts"]) == ("debug", "driver", "request", [1, "x"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["timestamp"])
+    assert re.fullmatch(r"runtime/test_logs\.py:\d+\$tests\.logs\.test_json_keys", line["caller"])
+
+
+@pytest.mark.parametrize("verbosity, written", [(0, ["a"]), (3, ["a", "b"]), (5, ["a", "b", "c"])])
+def test_verbosity(verbosity: int, written: list[str]) -> None:
+    """A line is written if the process talks at least as much as the line asks."""
+    stream = configured(as_json=True, verbosity=verbosity)
+    log.info("a")
+    log.verbose(3, "b")
+    log.verbose(5, "c")
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == written
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_bugs_bring_their_stack_but_no_secret(as_json: bool) -> None:
+    """A bug's line tells where it happened; the token in its text is withheld."""
+    stream = configured(as_json=as_json)
+    try:
+        raise KeyError("token=abcdefghijkl")
+    except KeyError as bug:
+        log.error("A call ended with a bug", exc=bug)
+    assert "test_bugs_bring_their_stack" in stream.getvalue()
+    assert "abcdefghijkl" not in stream.getvalue()

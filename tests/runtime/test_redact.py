@@ -1,0 +1,52 @@
+"""Nothing secret is ever written down."""
+
+import pytest
+
+from protos import csi_pb2
+from runtime import redact
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize("text, gone", [
+    (f"login failed with {TOKEN} today", TOKEN),
+    ("Authorization: Bearer abcdefgh12345678", "abcdefgh12345678"),
+    ('{"client_secret": "hunter2hunter2"}', "hunter2hunter2"),
+    ("password=hunter2 was wrong", "hunter2"),
+    ("token: s.abcdefgh", "s.abcdefgh"),
+    ("vault said hvs.CAESIJlongtoken", "hvs.CAESIJlongtoken"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----", "MIIEow"),
+    ("-----BEGIN PRIVATE KEY-----\nMIIEow", "MIIEow"),
+])
+def test_credentials_are_withheld(text: str, gone: str) -> None:
+    """Each kind of credential vanishes from a text that comes from elsewhere, and the text says that something is missing."""
+    assert gone not in redact.text(text)
+    assert redact.WITHHELD in redact.text(text)
+
+
+@pytest.mark.parametrize("text", [
+    "failed to get secretproviderclass ns/name, error: not found", "provider \"stub\": secret db-password does not exist"])
+def test_plain_texts_stay(text: str) -> None:
+    """What holds no credential is not touched: users search for these texts."""
+    assert redact.text(text) == text
+
+
+def test_texts_are_bounded_and_on_one_line() -> None:
+    """A megabyte of somebody's error becomes one line of bounded length."""
+    shown = redact.text("a\nb " * 500_000)
+    assert len(shown) <= redact.LONGEST_TEXT + 1
+    assert "\n" not in shown
+
+
+def test_requests_show_structure_only() -> None:
+    """A publish request keeps its ids and paths; of secrets and volume context only the keys are shown."""
+    request = csi_pb2.NodePublishVolumeRequest(
+        volume_id="v", target_path="/t", secrets={"user": "hunter2"},
+        volume_context={"csi.storage.k8s.io/serviceAccount.tokens": TOKEN, "roleName": "app"})
+    request.volume_capability.mount.volume_mount_group = "1000"
+    shown = redact.message(request)
+    assert shown["volume_id"] == "v"
+    assert shown["volume_capability"] == {"mount": {"volume_mount_group": "1000"}}
+    assert set(shown["volume_context"]) == {"csi.storage.k8s.io/serviceAccount.tokens", "roleName"}
+    for secret in ("hunter2", TOKEN, "app"):
+        assert secret not in str(shown)
