@@ -29,10 +29,13 @@ class Api:
     Paths are as the API has them: ``/api/v1/namespaces/x/pods/y``. Failures to connect are ``OSError``.
     """
 
-    def __init__(self, server: str, context: ssl.SSLContext, token: str | None = None) -> None:
+    def __init__(
+        self, server: str, context: ssl.SSLContext, token: str | None = None, *, timeout: float = 30,
+    ) -> None:
         self._address = urlsplit(server).netloc
         self._context = context
         self._token = token
+        self._timeout = timeout
         self._local = threading.local()
         self._resources: dict[str, list[Object]] = {}
 
@@ -75,14 +78,31 @@ class Api:
 
     def until(self, path: str, condition: Callable[[Object | None], bool], seconds: float = 30) -> Object | None:
         """GET until ``condition`` holds (``None``: no such object); ``TimeoutError`` shows the last answer."""
-        deadline = time.monotonic() + seconds
-        while True:
+        found = self.find(path)
+
+        def holds() -> bool:
+            nonlocal found
             found = self.find(path)
-            if condition(found):
-                return found
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{path} is after {seconds:g} s still {json.dumps(found)}")
-            time.sleep(0.05)
+            return condition(found)
+
+        try:
+            wait(holds, f"{path} is as wanted", seconds)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it is {json.dumps(found)}") from None
+        return found
+
+    def open(self, path: str, **query: str) -> http.client.HTTPResponse:
+        """Start a GET, as of a watch, on a connection of its own; read the answer's lines from what is returned."""
+        answer = self.fetch(path, **query)
+        if answer.status != 200:
+            raise _error(answer.status, answer.read())
+        return answer
+
+    def fetch(self, path: str, **query: str) -> http.client.HTTPResponse:
+        """GET on a connection of its own; the answer as it is, error or not."""
+        connection = http.client.HTTPSConnection(self._address, context=self._context, timeout=self._timeout)
+        connection.request("GET", f"{path}?{urlencode(query)}", headers=self._headers())
+        return connection.getresponse()
 
     def path(self, body: Object, *, collection: bool = False) -> str:
         """The path of an object, or of the collection that it belongs to."""
@@ -98,15 +118,18 @@ class Api:
         content_type: str = "application/json", query: dict[str, str] | None = None,
     ) -> Object:
         """One call; the answer's JSON, or ``ApiError``."""
-        headers = {"Content-Type": content_type, "Accept": "application/json"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
+        headers = {"Content-Type": content_type, **self._headers()}
         target = f"{path}?{urlencode(query)}" if query else path
         status, raw = self._exchange(method, target, None if body is None else json.dumps(body), headers)
         if status < 300:
             return json.loads(raw) if raw.startswith(b"{") else {"text": raw.decode()}
-        answer = json.loads(raw) if raw.startswith(b"{") else {"message": raw.decode(errors="replace")}
-        raise ApiError(status, answer.get("reason", ""), answer.get("message", ""))
+        raise _error(status, raw)
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": "tests"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        return headers
 
     def _exchange(self, method: str, target: str, body: str | None, headers: dict[str, str]) -> tuple[int, bytes]:
         """Send on the kept connection; a call that finds it closed, as after a restart, is tried once on a new one."""
@@ -125,7 +148,7 @@ class Api:
     def _connection(self, fresh: bool) -> http.client.HTTPSConnection:
         kept: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
         if kept is None or fresh:
-            kept = http.client.HTTPSConnection(self._address, context=self._context, timeout=30)
+            kept = http.client.HTTPSConnection(self._address, context=self._context, timeout=self._timeout)
             self._local.connection = kept
         return kept
 
@@ -139,3 +162,17 @@ class Api:
                     found: Object = resource
                     return found
         raise LookupError(f"the API server knows no {kind} under {root}")
+
+
+def wait(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    """Ask until ``condition`` holds; ``TimeoutError`` names ``what`` was waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.05)
+
+
+def _error(status: int, raw: bytes) -> ApiError:
+    answer = json.loads(raw) if raw.startswith(b"{") else {"message": raw.decode(errors="replace")}
+    return ApiError(status, answer.get("reason", ""), answer.get("message", ""))

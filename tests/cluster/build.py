@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +26,16 @@ FAILED, NO_GO = 1, 3
 
 @dataclass(frozen=True)
 class Group:
-    """Programs of one Go module that are built together; ``stamped`` ones are told their version by the linker."""
+    """Programs (name to package) of one Go module that are built together, and the dependency whose version counts."""
 
     directory: str
     module: str
-    packages: tuple[str, ...]
-    stamped: bool = False
+    packages: Mapping[str, str]
 
     @property
     def programs(self) -> tuple[str, ...]:
         """The programs' names."""
-        return tuple(package.rpartition("/")[2] for package in self.packages)
+        return tuple(self.packages)
 
     @property
     def version(self) -> str:
@@ -51,8 +50,7 @@ class Group:
     def home(self) -> Path:
         """The cache directory of this group's programs in this version."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        name = re.sub(r"/v\d+$", "", self.module).rpartition("/")[2]
-        return cache / "secrets-store-csi" / "bin" / f"{name}-{self.version}"
+        return cache / "secrets-store-csi" / "bin" / f"{_last_element(self.module)}-{self.version}"
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -60,20 +58,27 @@ class Group:
         return tuple(name for name in self.programs if not (self.home / name).is_file())
 
 
+def _last_element(package: str) -> str:
+    """The name that Go gives a program: the last part of its import path that is no version."""
+    return re.sub(r"/v\d+$", "", package).rpartition("/")[2]
+
+
+def _kubernetes(*names: str) -> dict[str, str]:
+    return {name: f"k8s.io/kubernetes/cmd/{name}" for name in names}
+
+
 GROUPS = {
-    "sanity": Group("conformance", "github.com/kubernetes-csi/csi-test/v5", (
-        "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
-    )),
-    "helm": Group("helm", "helm.sh/helm/v3", ("helm.sh/helm/v3/cmd/helm",)),
-    "apiserver": Group("cluster", "k8s.io/kubernetes", (
-        "k8s.io/kubernetes/cmd/kube-apiserver",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-        "k8s.io/kubernetes/cmd/kubectl",
-    ), stamped=True),
-    "node": Group("cluster", "k8s.io/kubernetes", (
-        "k8s.io/kubernetes/cmd/kube-scheduler",
-        "k8s.io/kubernetes/cmd/kubelet",
-    ), stamped=True),
+    "sanity": Group("conformance", "github.com/kubernetes-csi/csi-test/v5", {
+        "csi-sanity": "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
+    }),
+    "helm": Group("helm", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"}),
+    # etcd is of the release that this Kubernetes is made with; Debian's is older and lacks progress notifications,
+    # without which a watch without a resource version fails.
+    "apiserver": Group("cluster", "k8s.io/kubernetes", {
+        "etcd": "go.etcd.io/etcd/server/v3",
+        **_kubernetes("kube-apiserver", "kube-controller-manager", "kubectl"),
+    }),
+    "node": Group("cluster", "k8s.io/kubernetes", _kubernetes("kube-scheduler", "kubelet")),
 }
 
 
@@ -103,11 +108,11 @@ def _compile(name: str, group: Group) -> None:
     unfinished.mkdir(exist_ok=True)
     subprocess.run(
         ["go", "build", "-buildvcs=false", "-trimpath", "-ldflags", _linker_flags(group),
-         "-o", f"{unfinished}/", *group.packages],
+         "-o", f"{unfinished}/", *group.packages.values()],
         cwd=TESTS / group.directory, env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}, check=True,
     )
-    for program in group.programs:
-        (unfinished / program).replace(group.home / program)
+    for program, package in group.packages.items():
+        (unfinished / _last_element(package)).replace(group.home / program)
     unfinished.rmdir()
     print(f"built {', '.join(group.programs)} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
@@ -115,7 +120,7 @@ def _compile(name: str, group: Group) -> None:
 def _linker_flags(group: Group) -> str:
     """Without symbols; Kubernetes programs report the version they are, since clients decide by it."""
     flags = ["-s", "-w"]
-    if group.stamped:
+    if group.module == "k8s.io/kubernetes":
         major, minor, _ = group.version.removeprefix("v").split(".")
         values = {"gitVersion": group.version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
         flags += [f"-X k8s.io/component-base/version.{key}={value}" for key, value in values.items()]

@@ -64,7 +64,7 @@ class Commands:
         """etcd, which need not survive a power cut."""
         client, peer = (f"http://{self._settings.address}:{port}" for port in (self._etcd, self._peer))
         return [
-            "etcd", "--unsafe-no-fsync", f"--data-dir={self._directory / 'etcd'}", "--log-level=warn",
+            str(build.path("etcd")), "--unsafe-no-fsync", f"--data-dir={self._directory / 'etcd'}", "--log-level=warn",
             f"--listen-client-urls={client}", f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
         ]

@@ -1,5 +1,6 @@
 """The servers' processes: each is started, frozen and ended by its recorded pid, and none outlives the test run."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 # The kernel sends the parent-death signal when the *thread* that started the child ends, so all children are started by
 # one thread that lives as long as the interpreter; a test may well restart a server from a short-lived worker thread.
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
+# A parent that died before the signal was asked for is noticed by its number, which is this script's $0.
+_UNLESS_ORPHANED = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
 class Ended(Exception):
@@ -64,7 +67,8 @@ class Process:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *self._command],
+                ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", _UNLESS_ORPHANED, str(os.getpid()),
+                 *self._command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )
 

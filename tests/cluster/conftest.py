@@ -1,0 +1,56 @@
+"""One control plane for the whole run; without its programs these tests are skipped, or fail if they must run."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import build
+from tests.cluster.commands import Settings
+from tests.cluster.proxy import FaultProxy
+from tests.cluster.servers import ControlPlane
+
+HERE = Path(__file__).resolve().parent
+REQUIRED = "SECRETS_STORE_REQUIRE_CLUSTER"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test's time includes the servers' start, on a machine that may be busy."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(180))
+
+
+@pytest.fixture(scope="session")
+def cluster_programs() -> None:
+    """The programs of a control plane are there; else skip, or fail if ``SECRETS_STORE_REQUIRE_CLUSTER=1``."""
+    if missing := build.GROUPS["apiserver"].missing:
+        sentence = f"no {', '.join(missing)}: make test-cluster builds the programs"
+        if os.environ.get(REQUIRED) == "1":
+            pytest.fail(sentence, pytrace=False)
+        pytest.skip(sentence)
+
+
+@pytest.fixture(scope="session")
+def cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The control plane that the tests share, with the chart's CRDs if there are any."""
+    manifests = sorted((HERE.parent.parent / "helm").glob("**/crds/*.yaml"))
+    with ControlPlane(tmp_path_factory.mktemp("cluster"), Settings(manifests=tuple(manifests))) as running:
+        yield running
+
+
+@pytest.fixture
+def namespace(cluster: ControlPlane) -> Iterator[str]:
+    """A namespace of the test's own; what is in it goes with it."""
+    name = cluster.namespace(f"test-{uuid.uuid4().hex[:8]}")
+    yield name
+    cluster.api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def proxy(cluster: ControlPlane) -> Iterator[FaultProxy]:
+    """A proxy before the API server that does no harm until it is told to."""
+    with FaultProxy(cluster.url, cluster.client_context()) as running:
+        yield running

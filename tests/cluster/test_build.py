@@ -1,0 +1,74 @@
+"""The builder of the pinned programs, without building anything."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import build
+
+
+@pytest.mark.parametrize(("group", "home"), [
+    ("sanity", "csi-test-v5.4.0"), ("helm", "helm-v3.19.2"), ("apiserver", "kubernetes-v1.34.2"),
+    ("node", "kubernetes-v1.34.2"),
+])
+def test_versions_come_from_go_mod(group: str, home: str) -> None:
+    """Each group's cache directory carries the version that its go.mod requires."""
+    assert build.GROUPS[group].home.name == home
+
+
+def test_staging_modules_are_of_the_same_release() -> None:
+    """Every ``replace`` line points at v0.X.Y when ``k8s.io/kubernetes`` is required at v1.X.Y."""
+    lines = (build.TESTS / "cluster" / "go.mod").read_text().splitlines()
+    replaced = {line.split()[-1] for line in lines if " => " in line}
+    assert replaced == {build.GROUPS["apiserver"].version.replace("v1.", "v0.", 1)}
+
+
+def test_a_program_that_nobody_builds_is_named() -> None:
+    """The path of an unknown program is asked for: the error names it."""
+    with pytest.raises(LookupError, match="kube-proxy"):
+        build.path("kube-proxy")
+
+
+def test_no_go_is_one_line_and_a_code_of_its_own(tmp_path: Path) -> None:
+    """Run with an empty cache and no Go on the PATH: exit code 3 and one line that tells what to do."""
+    done = _run({"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}, "sanity")
+    assert (done.returncode, done.stdout) == (build.NO_GO, "")
+    assert done.stderr.count("\n") == 1 and "install Go" in done.stderr
+
+
+def test_what_is_built_is_only_named(tmp_path: Path) -> None:
+    """With a program in the cache and no Go its path is printed and nothing else happens."""
+    program = tmp_path / "secrets-store-csi" / "bin" / "helm-v3.19.2" / "helm"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    done = _run({"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}, "helm")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{program}\n", "")
+
+
+def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
+    """A go that fails: exit code 1, and the program counts as missing the next time."""
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\nexit 9\n")
+    go.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.defpath}", "XDG_CACHE_HOME": str(tmp_path)}
+    for _ in range(2):
+        done = _run(environment, "helm")
+        assert done.returncode == build.FAILED and "go ended with 9" in done.stderr
+    assert not list(tmp_path.rglob("helm"))
+
+
+def test_an_unknown_group_is_refused() -> None:
+    """A group that does not exist: exit code 2, and the error names it and those that do."""
+    done = _run(dict(os.environ), "docker")
+    assert done.returncode == 2
+    assert "'docker'" in done.stderr and "apiserver" in done.stderr
+
+
+def _run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.cluster.build", *arguments], cwd=build.TESTS.parent, env=environment,
+        capture_output=True, text=True,
+    )

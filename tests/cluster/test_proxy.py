@@ -1,0 +1,185 @@
+"""The fault proxy before the real API server: each fault does what its docstring says, and nothing else changes."""
+
+import json
+import ssl
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from http.client import HTTPResponse
+
+import pytest
+
+from tests.cluster.api import Api, ApiError, Object, wait
+from tests.cluster.faults import Answer, Delay, Drop, Silence, WatchError
+from tests.cluster.proxy import FaultProxy, Seen
+from tests.cluster.servers import ControlPlane
+
+
+@pytest.fixture
+def client(cluster: ControlPlane, namespace: str, proxy: FaultProxy) -> Api:
+    """A client behind the proxy that may edit its namespace."""
+    cluster.service_account(namespace, "editor")
+    cluster.api.apply({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"namespace": namespace, "name": "editor"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "editor"}],
+    })
+    context = ssl.create_default_context(cadata=proxy.ca.decode())
+    return Api(proxy.url, context, cluster.token(namespace, "editor"))
+
+
+@pytest.fixture
+def worker() -> Iterator[ThreadPoolExecutor]:
+    """A thread for calls that hang."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def test_without_rules_nothing_changes(client: Api, namespace: str, proxy: FaultProxy) -> None:
+    """Create, read, refuse and delete through the proxy: answers and errors are the API server's."""
+    path = client.path(client.create(_config_map(namespace, size=1_500)))
+    assert len(client.get(path)["data"]["key"]) == 1_500
+    assert pytest.raises(ApiError, client.create, _config_map(namespace)).value.reason == "AlreadyExists"
+    client.delete(path)
+    assert client.find(path) is None
+    assert proxy.seen[-1] == Seen("GET", path, 404)
+
+
+@pytest.mark.parametrize(("status", "reason"), [
+    (409, "Conflict"), (429, "TooManyRequests"), (500, "InternalError"), (503, "ServiceUnavailable"),
+])
+def test_the_next_calls_are_refused(
+    status: int, reason: str, client: Api, namespace: str, proxy: FaultProxy,
+) -> None:
+    """Two POSTs of ConfigMaps are answered with an error and leave nothing; other calls and the third pass."""
+    rule = proxy.on("POST", r"/configmaps$", Answer(status, retry_after=1), times=2)
+    for _ in range(2):
+        refused = pytest.raises(ApiError, client.create, _config_map(namespace)).value
+        assert (refused.status, refused.reason) == (status, reason)
+        assert client.find(client.path(_config_map(namespace))) is None
+    client.create(_config_map(namespace))
+    assert rule.hits == 2
+
+
+def test_retry_after_is_a_header(client: Api, namespace: str, proxy: FaultProxy) -> None:
+    """A 429 carries Retry-After, as the API server's own does."""
+    proxy.on("WATCH", r"/configmaps$", Answer(429, retry_after=7))
+    refused = client.fetch(f"/api/v1/namespaces/{namespace}/configmaps", watch="true")
+    assert (refused.status, refused.getheader("Retry-After")) == (429, "7")
+
+
+def test_a_call_is_dropped_before_or_after_its_work(client: Api, namespace: str, proxy: FaultProxy) -> None:
+    """The connection breaks without an answer: in the one case nothing was made, in the other it was."""
+    path = client.path(_config_map(namespace))
+    for done in (False, True):
+        proxy.clear()
+        rule = proxy.on("POST", r"/configmaps$", Drop(done=done), times=2 if not done else 1)
+        if not done:
+            with pytest.raises(OSError):
+                client.create(_config_map(namespace))
+        else:
+            # The client tries once more on a new connection, and so finds what its first try has made.
+            assert pytest.raises(ApiError, client.create, _config_map(namespace)).value.status == 409
+        assert rule.hits == rule.times
+        assert (client.find(path) is not None) is done
+    assert Seen("POST", path.rpartition("/")[0], 0) in proxy.seen
+
+
+def test_a_call_is_delayed(client: Api, namespace: str, proxy: FaultProxy) -> None:
+    """A delayed GET takes its time and gets the API server's answer."""
+    proxy.on("GET", "/configmaps$", Delay(0.3), times=1)
+    started = time.monotonic()
+    assert client.get(f"/api/v1/namespaces/{namespace}/configmaps")["kind"] == "ConfigMapList"
+    assert time.monotonic() - started >= 0.3
+
+
+def test_a_silent_call_waits_for_the_rule_to_be_lifted(
+    client: Api, namespace: str, proxy: FaultProxy, worker: ThreadPoolExecutor,
+) -> None:
+    """A GET is held; once the rule is lifted it is answered."""
+    rule = proxy.on("GET", "/configmaps$", Silence())
+    held = worker.submit(client.get, f"/api/v1/namespaces/{namespace}/configmaps")
+    wait(lambda: rule.hits == 1, "the call is held")
+    assert not held.done()
+    rule.lift()
+    assert held.result(10)["kind"] == "ConfigMapList"
+
+
+def test_an_open_watch_falls_silent(
+    client: Api, namespace: str, proxy: FaultProxy, worker: ThreadPoolExecutor,
+) -> None:
+    """Of two watches the one that was open when the rule was made stays silent until it is lifted; a new one works."""
+    old = _watch(client, namespace)
+    rule = proxy.on("WATCH", "/configmaps$", Silence(open_only=True))
+    new = _watch(client, namespace)
+    client.create(_config_map(namespace))
+    assert _event(new)["object"]["metadata"]["name"] == "example"
+    silent: Future[Object] = worker.submit(_event, old)
+    assert not silent.done()
+    rule.lift()
+    assert silent.result(10)["object"]["metadata"]["name"] == "example"
+
+
+def test_a_new_watch_is_told_410(client: Api, namespace: str, proxy: FaultProxy) -> None:
+    """A watch that starts is told by an ERROR event that its version is too old, and ends; the next one is real."""
+    proxy.on("WATCH", "/configmaps$", WatchError(), times=1)
+    told = _watch(client, namespace)
+    event = _event(told)
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert told.read() == b""
+    proxy.on("WATCH", "/configmaps$", Answer(410), times=1)
+    assert client.fetch(f"/api/v1/namespaces/{namespace}/configmaps", watch="true").status == 410
+
+
+def test_the_proxy_goes_away_and_comes_back(client: Api, namespace: str, proxy: FaultProxy) -> None:
+    """While it is away an open watch breaks and new calls are refused; afterwards the same address serves again."""
+    watch = _watch(client, namespace)
+    with proxy.away():
+        assert _is_over(watch)
+        with pytest.raises(ConnectionRefusedError):
+            client.get("/version")
+    assert client.get("/version")["major"] == "1"
+
+
+def test_open_connections_are_cut(client: Api, namespace: str, proxy: FaultProxy) -> None:
+    """An open watch breaks; a new one works at once."""
+    watch = _watch(client, namespace)
+    proxy.disconnect()
+    assert _is_over(watch)
+    _watch(client, namespace)
+
+
+def test_the_api_server_behind_it_is_down(cluster: ControlPlane, client: Api, proxy: FaultProxy) -> None:
+    """With the API server killed the client sees a broken connection, not an answer that no API server would give."""
+    with cluster.outage():
+        with pytest.raises(OSError):
+            client.get("/version")
+    assert client.get("/version")["major"] == "1"
+
+
+def _config_map(namespace: str, size: int = 1) -> Object:
+    return {
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": "example"},
+        "data": {"key": "x" * size},
+    }
+
+
+def _watch(client: Api, namespace: str) -> HTTPResponse:
+    """A watch of the test's own ConfigMap, open when this returns."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    return client.open(path, watch="true", fieldSelector="metadata.name=example", timeoutSeconds="30")
+
+
+def _event(watch: HTTPResponse) -> Object:
+    event: Object = json.loads(watch.readline())
+    return event
+
+
+def _is_over(watch: HTTPResponse) -> bool:
+    """Whether the watch ends, well before the time it was opened for."""
+    started = time.monotonic()
+    try:
+        return watch.readline() == b"" and time.monotonic() - started < 10
+    except OSError:
+        return True

@@ -1,0 +1,160 @@
+"""The control plane itself: if these fail, no other result of this folder means anything."""
+
+import datetime
+import ssl
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import build
+from tests.cluster.api import Api, ApiError, Object, wait
+from tests.cluster.audit import service_account
+from tests.cluster.commands import Settings
+from tests.cluster.servers import ControlPlane
+
+
+def test_the_api_server_says_the_pinned_version(cluster: ControlPlane) -> None:
+    """The ready server is asked for its version: it is the one of go.mod, as the linker was told."""
+    assert cluster.api.get("/readyz") == {"text": "ok"}
+    assert cluster.api.get("/version")["gitVersion"] == build.GROUPS["apiserver"].version
+
+
+def test_a_service_account_is_who_its_token_says(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """A kubeconfig with a service account's token is used by kubectl: the API server knows the account."""
+    cluster.service_account(namespace, "driver")
+    config = cluster.token_kubeconfig(tmp_path / "kubeconfig", namespace, "driver")
+    done = subprocess.run(
+        [build.path("kubectl"), "--kubeconfig", config, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"],
+        capture_output=True, text=True, check=True,
+    )
+    assert done.stdout == service_account(namespace, "driver")
+
+
+def test_rbac_is_enforced(cluster: ControlPlane, namespace: str) -> None:
+    """A service account without a role lists Secrets and is refused; with a role for just that it may."""
+    cluster.service_account(namespace, "driver")
+    driver = cluster.api_as(namespace, "driver")
+    secrets = f"/api/v1/namespaces/{namespace}/secrets"
+    with pytest.raises(ApiError) as refused:
+        driver.get(secrets)
+    assert refused.value.status == 403
+    metadata = {"namespace": namespace, "name": "lists-secrets"}
+    group = "rbac.authorization.k8s.io"
+    cluster.api.apply({
+        "apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata,
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}],
+    })
+    cluster.api.apply({
+        "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": "lists-secrets"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "driver"}],
+    })
+    assert driver.get(secrets)["items"] == []
+
+
+def test_calls_are_counted_by_user_verb_and_resource(cluster: ControlPlane, namespace: str) -> None:
+    """Two reads and a refused write of one account, among others' calls: exactly these three are its count."""
+    cluster.service_account(namespace, "driver")
+    driver = cluster.api_as(namespace, "driver")
+    mark = cluster.audit.mark()
+    for path in ("pods/a", "pods/b"):
+        assert pytest.raises(ApiError, driver.get, f"/api/v1/namespaces/{namespace}/{path}").value.status == 403
+    cluster.api.get(f"/api/v1/namespaces/{namespace}/pods")
+    status = f"/api/v1/namespaces/{namespace}/pods/a/status"
+    assert pytest.raises(ApiError, driver.patch, status, {}).value.status == 403
+    user = service_account(namespace, "driver")
+    assert cluster.audit.count(mark, user) == {("get", "pods"): 2, ("patch", "pods/status"): 1}
+    everybody = cluster.audit.count_by_user(mark)
+    assert everybody[user, "get", "pods"] == 2
+    assert everybody["tests-admin", "list", "pods"] == 1
+
+
+def test_an_open_watch_is_counted_once(cluster: ControlPlane, namespace: str) -> None:
+    """A watch that is open, and later ends, is one call both times."""
+    mark = cluster.audit.mark()
+    watch = cluster.api.open(f"/api/v1/namespaces/{namespace}/configmaps", watch="true", timeoutSeconds="1")
+    assert cluster.audit.count(mark) == {("watch", "configmaps"): 1}
+    watch.read()
+    assert cluster.audit.count(mark) == {("watch", "configmaps"): 1}
+
+
+def test_a_secret_goes_with_its_last_owner(cluster: ControlPlane, namespace: str) -> None:
+    """A Secret owned by a pod: after the pod is deleted the garbage collector takes the Secret."""
+    pod = cluster.api.create({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": "owner"},
+        "spec": {"containers": [{"name": "main", "image": "nothing"}], "nodeName": "nowhere"},
+    })
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "owner", "uid": pod["metadata"]["uid"]}
+    secret = {"namespace": namespace, "name": "owned", "ownerReferences": [owner]}
+    path = cluster.api.path(cluster.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": secret}))
+    cluster.api.delete(cluster.api.path(pod))
+    cluster.api.until(path, lambda found: found is None)
+
+
+def test_an_outage_ends_ready(cluster: ControlPlane, namespace: str) -> None:
+    """The API server is killed from a thread that ends: calls fail meanwhile, and afterwards nothing is lost."""
+    def interrupt() -> None:
+        with cluster.outage():
+            with pytest.raises(OSError):
+                cluster.api.get("/version")
+
+    with ThreadPoolExecutor(1) as workers:
+        workers.submit(interrupt).result()
+    cluster.api_server.check()
+    assert cluster.api.find(f"/api/v1/namespaces/{namespace}") is not None
+
+
+def test_a_frozen_server_does_not_answer(cluster: ControlPlane) -> None:
+    """While the API server is frozen a call times out, and no connection is refused; afterwards it answers."""
+    impatient = Api(cluster.url, cluster.client_context(), timeout=0.3)
+    with cluster.frozen():
+        with pytest.raises(TimeoutError):
+            impatient.get("/version")
+    assert impatient.get("/version")["major"] == "1"
+
+
+def test_an_expired_client_certificate_is_refused(cluster: ControlPlane) -> None:
+    """A client certificate of the right CA that ended a minute ago: the server does not know the caller."""
+    expired = cluster.authority.client("late", ["system:masters"], datetime.timedelta(minutes=-1))
+    late = Api(cluster.url, cluster.client_context(expired))
+    assert pytest.raises(ApiError, late.get, "/api/v1/namespaces").value.status == 401
+
+
+def test_a_bound_token_dies_with_its_secret(cluster: ControlPlane, namespace: str) -> None:
+    """A token bound to a Secret works; once the Secret is deleted it is refused, as a rotated one may be."""
+    cluster.service_account(namespace, "driver")
+    secret = cluster.api.create({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace, "name": "life"},
+    })
+    token = cluster.token(namespace, "driver", bound_to={
+        "apiVersion": "v1", "kind": "Secret", "name": "life", "uid": secret["metadata"]["uid"],
+    })
+    driver = Api(cluster.url, cluster.client_context(), token)
+    whoami: Object = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
+    assert driver.create(whoami)["status"]["userInfo"]["username"] == service_account(namespace, "driver")
+    cluster.api.delete(cluster.api.path(secret))
+    wait(lambda: _status(driver, whoami) == 401, "the token is refused")
+
+
+@pytest.fixture
+def lax_cluster(cluster_programs: None, tmp_path: Path) -> Iterator[ControlPlane]:
+    """Another control plane, whose CA has no keyUsage."""
+    with ControlPlane(tmp_path, Settings(lax_ca=True)) as running:
+        yield running
+
+
+def test_a_ca_without_key_usage_serves_go_and_us(lax_cluster: ControlPlane) -> None:
+    """A control plane under a CA without keyUsage starts; kubectl and a context that is not strict accept it."""
+    assert lax_cluster.kubectl("get", "--raw", "/readyz") == "ok"
+    assert not lax_cluster.client_context().verify_flags & ssl.VERIFY_X509_STRICT
+
+
+def _status(api: Api, body: Object) -> int:
+    try:
+        api.create(body)
+    except ApiError as error:
+        return error.status
+    return 201
