@@ -13,12 +13,7 @@ from dataclasses import dataclass
 
 from driver.volume import syscalls, walk
 from driver.volume.failures import told_as
-from driver.volume.table import list_volumes
 from runtime.errors import Internal
-
-__all__ = [
-    "Mounted", "Usage", "is_mounted", "is_tmpfs", "list_volumes", "mount_tmpfs", "mounted_at", "probe_noswap", "unmount", "unmount_all", "usage",
-]
 
 _FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 # A statfs of the statistics call that is under way keeps a mount busy for microseconds: worth a few short waits.

@@ -1,8 +1,7 @@
 """What a target path says: kubelet's shape, checked before anything is touched."""
 
-from dataclasses import dataclass
-
 import os
+from dataclasses import dataclass
 
 from driver.volume import walk
 from driver.volume.failures import told_as

@@ -75,7 +75,7 @@ def directory(path: str, flags: int = HANDLE) -> Iterator[Opened]:
 def make(path: str, mode: int) -> None:
     """Make the directory and those above it that are missing, without following a symlink."""
     root, names = split(path)
-    fd = os.open(root, _ROOT)
+    fd = _open_root(root, path)
     try:
         for name in names:
             try:
@@ -89,7 +89,7 @@ def make(path: str, mode: int) -> None:
 
 def descend(root: str, names: Sequence[str], path: str) -> int:
     """Open ``root``, then go down; the caller closes what is returned."""
-    fd = os.open(root, _ROOT)
+    fd = _open_root(root, path)
     try:
         for name in names:
             fd = _step(fd, name, path)
@@ -109,6 +109,13 @@ def enter(parent: int, name: str, path: str, flags: int = HANDLE) -> int:
         is_link = stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
         what = "a symlink, which is never followed" if is_link else "not a directory"
         raise InvalidRequest(f"target path {path}: {name} is {what}; remove it on the node") from None
+
+
+def _open_root(root: str, path: str) -> int:
+    try:
+        return os.open(root, _ROOT)
+    except NotADirectoryError:
+        raise InvalidRequest(f"target path {path}: {root} is not a directory") from None
 
 
 def _step(fd: int, name: str, path: str) -> int:

@@ -1,0 +1,163 @@
+"""Reading a volume: is it committed, how old is it, what is in it."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from driver.volume import layout, walk
+from driver.volume.failures import told_as
+from driver.volume.payload import DEEPEST
+from runtime.errors import ResourceExhausted
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def is_committed(path: str) -> bool:
+    """Whether ``..data`` names a directory inside the volume."""
+    return last_refresh(path) is not None
+
+
+def has_foreign_entries(path: str) -> bool:
+    """Whether there are entries that no atomic writer made: a self-writing provider did, maybe under the Go driver."""
+    with _opened(path) as root:
+        return root is not None and bool(layout.foreign(root))
+
+
+def last_refresh(path: str) -> float | None:
+    """The volume's clock, in Unix time; None if the volume is not committed."""
+    with _opened(path) as root:
+        return None if root is None else clock(root)
+
+
+def touch_refresh(path: str, when: float | None = None) -> None:
+    """Set the volume's clock, to now unless told otherwise; a volume that is not committed has none."""
+    with _opened(path) as root:
+        if root is not None:
+            set_clock(root, when)
+
+
+def clock(root: int) -> float | None:
+    """``last_refresh`` of an open volume: the modification time of the directory that ``..data`` names."""
+    with _current(root) as content:
+        return None if content is None else os.fstat(content).st_mtime
+
+
+def set_clock(root: int, when: float | None = None) -> None:
+    """``touch_refresh`` of an open volume."""
+    with _current(root) as content:
+        if content is not None:
+            os.utime(content, None if when is None else (when, when))
+
+
+def read_files(path: str, limit: int) -> dict[str, bytes]:
+    """The files as a pod sees them, keyed by their path in the volume; names that begin with ``..`` are the writer's own.
+
+    A top-level symlink is followed once, if it stays inside the volume; others, and what is neither file nor directory, are left out.
+    Raises ResourceExhausted if the contents are more than ``limit`` bytes.
+    """
+    found: dict[str, bytes] = {}
+    reader = _Reader(limit, found)
+    with _opened(path) as root:
+        if root is not None:
+            for name in sorted(os.listdir(root)):
+                if not name.startswith(".."):
+                    _read_top(root, name, reader)
+    return found
+
+
+class _Reader:
+    def __init__(self, limit: int, found: dict[str, bytes]) -> None:
+        self._left = self._limit = limit
+        self._found = found
+
+    def read(self, directory: int, name: str, key: str, depth: int = 0) -> None:
+        """Read a file, or all files below a directory; never through a symlink."""
+        try:
+            fd = os.open(name, _READ, dir_fd=directory)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) or layout.read_link(directory, name) is not None:
+                return
+            raise
+        try:
+            kind = os.fstat(fd).st_mode
+            if stat.S_ISREG(kind):
+                self._found[key] = self._contents(fd)
+            elif stat.S_ISDIR(kind) and depth < DEEPEST:
+                for below in sorted(os.listdir(fd)):
+                    self.read(fd, below, f"{key}/{below}", depth + 1)
+        finally:
+            os.close(fd)
+
+    def _contents(self, fd: int) -> bytes:
+        with open(fd, "rb", closefd=False) as file:
+            contents = file.read(self._left + 1)
+        self._left -= len(contents)
+        if self._left < 0:
+            raise ResourceExhausted(f"the volume holds more than {self._limit} bytes, which is more than is read at once")
+        return contents
+
+
+def _read_top(root: int, name: str, reader: _Reader) -> None:
+    text = layout.read_link(root, name)
+    if text is None:
+        reader.read(root, name, name)
+        return
+    first, *rest = text.split("/")
+    if first == layout.DATA:
+        opened = layout.open_current(root)
+    elif _is_plain(first):
+        opened = ("", os.dup(root))
+        rest = [first, *rest]
+    else:
+        return
+    if opened is None:
+        return
+    directory = opened[1]
+    try:
+        if rest and all(map(_is_plain, rest)):
+            directory = _go_down(directory, rest[:-1])
+            reader.read(directory, rest[-1], name)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # the link dangles, or leads through another symlink
+    finally:
+        os.close(directory)
+
+
+def _go_down(directory: int, names: list[str]) -> int:
+    for name in names:
+        below = os.open(name, walk.HANDLE, dir_fd=directory)
+        os.close(directory)
+        directory = below
+    return directory
+
+
+def _is_plain(name: str) -> bool:
+    return name not in ("", ".", "..")
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int | None]:
+    with told_as(f"failed to read target path {path}"):
+        try:
+            opening = walk.directory(path, walk.READ)
+            opened = opening.__enter__()
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            yield opened.fd
+        finally:
+            opening.__exit__(None, None, None)
+
+
+@contextmanager
+def _current(root: int) -> Iterator[int | None]:
+    opened = layout.open_current(root)
+    if opened is None:
+        yield None
+        return
+    try:
+        yield opened[1]
+    finally:
+        os.close(opened[1])
