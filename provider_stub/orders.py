@@ -1,0 +1,107 @@
+"""Errors to order: what a class asks the stub to do wrong, so that a driver's and an operator's reaction can be seen.
+
+Off unless the process was started with ``--allow-error-orders``: a class is written by other people than those who run the provider.
+
+    stubError: UNAVAILABLE      any gRPC code by its name
+    stubErrorCode: Forbidden    the reply's own Error.code
+    stubDelay: 3s               before anything else
+    stubFailures: "2"           stubError (UNAVAILABLE if not given) for the first 2 calls of a volume, then as ever
+    stubReply: dot-dot          a reply that is wrong; MALFORMED lists the kinds
+    stubCrash: "true"           the process ends in the middle of the call
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import grpc
+
+from protos import provider_pb2
+from provider_stub.objects import seconds
+from runtime.errors import InvalidRequest, PermissionDenied
+from runtime.rpc import RemoteFailure
+
+PREFIX = "stub"
+OVERSIZED_BYTES = 5 * 1024 * 1024
+_KNOWN = ("stubError", "stubErrorCode", "stubDelay", "stubFailures", "stubReply", "stubCrash")
+
+
+def _reply(*paths: str, versions: bool = True, contents: bytes = b"ordered") -> provider_pb2.MountResponse:
+    files = [provider_pb2.File(path=path, mode=0o644, contents=contents) for path in paths]
+    objects = [provider_pb2.ObjectVersion(id="ordered", version="1")] if versions else []
+    return provider_pb2.MountResponse(object_version=objects, files=files)
+
+
+MALFORMED: Mapping[str, Callable[[], provider_pb2.MountResponse]] = {
+    "empty": provider_pb2.MountResponse,
+    "no-versions": lambda: _reply("ordered", versions=False),
+    "no-files": _reply,
+    "absolute": lambda: _reply("/etc/ordered"),
+    "dot-dot": lambda: _reply("../ordered"),
+    "inner-dot-dot": lambda: _reply("a/../../ordered"),
+    "reserved": lambda: _reply("..data"),
+    "dot": lambda: _reply("."),
+    "empty-path": lambda: _reply(""),
+    "unclean": lambda: _reply("a//ordered"),
+    "duplicate": lambda: _reply("ordered", "ordered"),
+    "conflict": lambda: _reply("q", "q/r"),
+    "long-name": lambda: _reply("n" * 256),
+    "long-path": lambda: _reply("d/" * 2050 + "f"),
+    "oversized": lambda: _reply("ordered", contents=b"x" * OVERSIZED_BYTES),
+}
+
+
+@dataclass(frozen=True)
+class Orders:
+    """One class's orders, checked."""
+
+    error: grpc.StatusCode | None = None
+    error_code: str = ""
+    delay: float = 0.0
+    failures: int | None = None
+    reply: str = ""
+    crash: bool = False
+
+    def error_for(self, call: int) -> RemoteFailure | None:
+        """What the volume's call number ``call``, from 1, is answered with; None if it is to work."""
+        code = self.error
+        if self.failures is not None:
+            code = (code or grpc.StatusCode.UNAVAILABLE) if call <= self.failures else None
+        return None if code is None else RemoteFailure(code, f"the class orders {code.name} (call {call} for this volume)")
+
+
+def parse(attributes: Mapping[str, str], allowed: bool) -> Orders:
+    """The orders among the attributes; any order is refused where they are not ``allowed``."""
+    given = {key: value for key, value in attributes.items() if key.startswith(PREFIX) and key[len(PREFIX):][:1].isupper()}
+    for key in sorted(given):
+        if key not in _KNOWN:
+            raise InvalidRequest(f"the parameter {key} is unknown: the orders are {', '.join(_KNOWN)}")
+        if not allowed:
+            raise PermissionDenied(f"the class orders an error ({key}) and this provider does not take such orders: "
+                                   "remove the parameter, or start the provider with --allow-error-orders")
+    return Orders(
+        error=_code(given.get("stubError", "")),
+        error_code=given.get("stubErrorCode", ""),
+        delay=seconds("stubDelay", given["stubDelay"]) if "stubDelay" in given else 0.0,
+        failures=_count(given["stubFailures"]) if "stubFailures" in given else None,
+        reply=_choice("stubReply", given.get("stubReply", ""), ("", *MALFORMED)),
+        crash=_choice("stubCrash", given.get("stubCrash", "false"), ("true", "false")) == "true",
+    )
+
+
+def _code(text: str) -> grpc.StatusCode | None:
+    if not text:
+        return None
+    names = [code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
+    return grpc.StatusCode[_choice("stubError", text, tuple(names))]
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise InvalidRequest("stubFailures must be a whole number, quoted in YAML")
+    return int(text)
+
+
+def _choice(key: str, text: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise InvalidRequest(f"{key} must be one of {', '.join(filter(None, choices))}")
+    return text
