@@ -1,1 +1,1 @@
-"""Volumes on disk: where a target lies, its tmpfs, and the files in it. Blocking system calls only; callers bring the threads."""
+"""Volumes on disk: where a target lies, its tmpfs, and the files in it. All of it blocks; callers bring threads."""

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from driver.volume import layout, walk
 from driver.volume.failures import told_as
@@ -51,10 +51,10 @@ def set_clock(root: int, when: float | None = None) -> None:
 
 
 def read_files(path: str, limit: int) -> dict[str, bytes]:
-    """The files as a pod sees them, keyed by their path in the volume; names that begin with ``..`` are the writer's own.
+    """The files as a pod sees them, keyed by their path in it; names that begin with ``..`` are the writer's own.
 
-    A top-level symlink is followed once, if it stays inside the volume; others, and what is neither file nor directory, are left out.
-    Raises ResourceExhausted if the contents are more than ``limit`` bytes.
+    A top-level symlink is followed once, if it stays inside the volume; others, and what is neither file nor
+    directory, are left out. Raises ResourceExhausted if the contents are more than ``limit`` bytes.
     """
     found: dict[str, bytes] = {}
     reader = _Reader(limit, found)
@@ -94,7 +94,7 @@ class _Reader:
             contents = file.read(self._left + 1)
         self._left -= len(contents)
         if self._left < 0:
-            raise ResourceExhausted(f"the volume holds more than {self._limit} bytes, which is more than is read at once")
+            raise ResourceExhausted(f"the volume holds more than the {self._limit} bytes that are read at once")
         return contents
 
 
@@ -138,17 +138,12 @@ def _is_plain(name: str) -> bool:
 
 @contextmanager
 def _opened(path: str) -> Iterator[int | None]:
-    with told_as(f"failed to read target path {path}"):
+    with told_as(f"failed to read target path {path}"), ExitStack() as stack:
         try:
-            opening = walk.directory(path, walk.READ)
-            opened = opening.__enter__()
+            root = stack.enter_context(walk.directory(path, walk.READ)).fd
         except FileNotFoundError:
-            yield None
-            return
-        try:
-            yield opened.fd
-        finally:
-            opening.__exit__(None, None, None)
+            root = None
+        yield root
 
 
 @contextmanager

@@ -27,10 +27,10 @@ def told_as(doing: str) -> Iterator[None]:
 
 
 def translated(doing: str, error: OSError) -> Failure:
-    """The Failure for ``error``. Only the system's own words are used: an OSError's text may hold a path that we did not choose."""
+    """The Failure for ``error``, in the system's own words: an OSError's text may hold a path not of our choice."""
     reason = os.strerror(error.errno) if error.errno else "unknown error"
     if error.errno in _FULL:
         return ResourceExhausted(
-            f"{doing}: {reason}: the volume's tmpfs is full (old and new content lie in it side by side); raise --tmpfs-size")
+            f"{doing}: {reason}: the tmpfs is full (old and new content lie in it side by side); raise --tmpfs-size")
     hint = _HINTS.get(error.errno or 0)
     return Internal(f"{doing}: {reason}" + (f": {hint}" if hint else ""))

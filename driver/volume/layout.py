@@ -8,6 +8,7 @@
     certs -> ..data/certs
 """
 
+import errno
 import os
 import random
 import re
@@ -16,6 +17,8 @@ from collections.abc import Collection
 
 DATA = "..data"
 DATA_TMP = "..data_tmp"
+# What open says with O_NOFOLLOW where there is nothing, or something of another kind: a symlink, a file, a socket
+OTHER_KIND = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 # Kubelet's reference time layout, then a random number
 _STAMP = re.compile(r"\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.\d+")
 
@@ -39,8 +42,10 @@ def read_link(root: int, name: str) -> str | None:
     """What a symlink says; None for anything else and for nothing."""
     try:
         return os.readlink(name, dir_fd=root)
-    except OSError:
-        return None  # ENOENT, or EINVAL for what is no symlink
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EINVAL):
+            raise
+        return None
 
 
 def is_our_link(root: int, name: str) -> bool:
@@ -49,14 +54,17 @@ def is_our_link(root: int, name: str) -> bool:
 
 
 def open_current(root: int) -> tuple[str, int] | None:
-    """The content directory that ``..data`` names, and it open for reading; None unless it is a directory inside the volume."""
+    """The directory that ``..data`` names, and it open for reading; None unless it lies inside the volume."""
     name = read_link(root, DATA)
     if name is None or name in (".", "..") or "/" in name:
         return None
     try:
         return name, os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
-    except OSError:
-        return None  # a dangling link, a symlink, a file
+    except OSError as error:
+        # Only these: to take content for none because, say, no descriptor is left would have it swept away.
+        if error.errno not in OTHER_KIND:
+            raise
+        return None
 
 
 def foreign(root: int) -> list[str]:

@@ -1,8 +1,8 @@
-"""tmpfs at a target: mount, look, measure, unmount. By system call, never by a mount(8) process: fifteen times faster, and a
-forked child's copy of an open directory cannot keep a mount busy.
+"""tmpfs at a target: mount, look, measure, unmount. By system call, never by a mount(8) process: fifteen times
+faster, and a forked child's copy of an open directory cannot keep a mount busy.
 
-There is no lazy unmount (MNT_DETACH): it would answer "unmounted" while somebody still reads secrets. A busy mount is a failure that names
-itself; kubelet tries again.
+There is no lazy unmount (MNT_DETACH): it would answer "unmounted" while somebody still reads secrets. A busy mount
+is a failure that names itself; kubelet tries again.
 """
 
 import errno
@@ -42,7 +42,7 @@ class Usage:
 
 
 def mount_tmpfs(path: str, *, size: int | None, noswap: bool) -> None:
-    """Mount an empty tmpfs on an existing directory. ``size`` in bytes; None leaves it to the kernel (half of the memory)."""
+    """Mount an empty tmpfs on an existing directory. ``size`` in bytes; None is the kernel's (half of the memory)."""
     if size is not None and size <= 0:
         raise ValueError("the kernel takes size=0 for no limit at all; say None for its default")
     options = ["mode=0755"]
@@ -55,7 +55,7 @@ def mount_tmpfs(path: str, *, size: int | None, noswap: bool) -> None:
 
 
 def probe_noswap() -> bool:
-    """Whether tmpfs takes the option ``noswap`` here (Linux 6.3 and later, outside user namespaces): tried once, as kubelet does."""
+    """Whether tmpfs takes ``noswap`` here (Linux 6.3, outside user namespaces): tried once, as kubelet does."""
     try:
         with tempfile.TemporaryDirectory(prefix="noswap-") as directory, walk.directory(directory) as opened:
             syscalls.mount("tmpfs", opened.fd, "tmpfs", _FLAGS, "size=4096,noswap")

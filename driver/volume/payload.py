@@ -1,7 +1,7 @@
 """What a provider wants in a volume, checked whole before any of it is written.
 
-The rules are those of kubelet's atomic writer (``..`` is reserved for its own names), with the two that it lacks: ``.`` is refused,
-and so are paths that are there twice or that want to be file and directory at once.
+The rules are those of kubelet's atomic writer (``..`` is reserved for its own names), with two that it lacks: ``.`` is
+refused, and so are paths that are there twice or that want to be file and directory at once.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _PERMISSIONS = 0o777
 
 @dataclass(frozen=True)
 class File:
-    """One file of a payload: a relative path, permission bits (others are dropped, there is no default), the secret itself."""
+    """One file of a payload: a relative path, permission bits (others are dropped; no default), the secret itself."""
 
     path: str
     mode: int
@@ -43,20 +43,21 @@ def validate(files: Sequence[File]) -> None:
 
 
 def plan(files: Sequence[File], *, readable_by_group: bool) -> Tree:
-    """The files as directories. ``readable_by_group``: the group may read what the owner may, and may write nothing."""
+    """The files as a tree. ``readable_by_group``: the group may read what the owner may, write nothing."""
     tree: Tree = {}
     for file in files:
         names = _checked(file.path)
-        _directory_for(tree, names[:-1], file.path)[names[-1]] = Leaf(_mode(file.mode, readable_by_group), file.contents)
+        directory = _directory_for(tree, names[:-1], file.path)
+        directory[names[-1]] = Leaf(_mode(file.mode, readable_by_group), file.contents)
     return tree
 
 
 def _directory_for(tree: Tree, names: Sequence[str], path: str) -> Tree:
-    """The place for the last component of ``path``, made if missing. The caller puts the file there; a taken name raises."""
+    """The place for the last component of ``path``, made if missing; a name that is taken raises."""
     for name in names:
         below = tree.setdefault(name, {})
         if isinstance(below, Leaf):
-            raise InvalidRequest(f"invalid path {path!r}: {name!r} is a file of the same payload, and cannot be a directory too")
+            raise InvalidRequest(f"invalid path {path!r}: {name!r} is a file of the same payload")
         tree = below
     taken = tree.get(path.rpartition("/")[2])
     if taken is not None:

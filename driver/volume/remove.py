@@ -2,9 +2,10 @@
 
 import errno
 import os
+from contextlib import suppress
 
 from driver.volume import entries, mounts, walk
-from driver.volume.failures import translated
+from driver.volume.failures import told_as, translated
 from driver.volume.target import Target
 from runtime.errors import Failure, Internal
 
@@ -14,14 +15,14 @@ _DOING = "failed to clean and unmount target path"
 def clear_and_unmount(target: Target) -> None:
     """Remove the content, unmount every layer, remove the directory. Idempotent; nothing there is fine.
 
-    The content goes first, so that whoever still holds the mount holds no secrets. Of a layer that is no tmpfs nothing is removed:
-    it is not ours, and it is only unmounted. Raises Internal.
+    The content goes first, so that whoever still holds the mount holds no secrets. A layer that is no tmpfs is not
+    ours: it is unmounted, and nothing in it is removed. Raises Internal.
     """
     path = target.path
     try:
         while _clear_top(path):
             mounts.unmount(path)
-        remove_directory(path)
+        _remove_directory(path)
     except OSError as error:
         raise Internal(str(translated(f"{_DOING} {path}", error))) from error
     except Failure as failure:
@@ -29,20 +30,20 @@ def clear_and_unmount(target: Target) -> None:
 
 
 def ensure_unmounted(path: str) -> None:
-    """Unmount every layer and make sure that nothing is left; the directory goes too if it is empty. Raises Internal."""
+    """Unmount every layer and make sure of it; the directory goes too if it is empty then. Raises Internal."""
     mounts.unmount_all(path)
-    remove_directory(path, even_if_full=False)
+    with told_as(f"failed to remove target path {path}"):
+        _remove_directory(path, keep_full=True)
 
 
-def remove_directory(path: str, *, even_if_full: bool = True) -> None:
-    """Remove the directory; one with entries makes it fail, or stay."""
+def _remove_directory(path: str, *, keep_full: bool = False) -> None:
     try:
         with walk.parent_of(path) as (parent, name):
             os.rmdir(name, dir_fd=parent)
     except FileNotFoundError:
         pass
     except OSError as error:
-        if even_if_full or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+        if not keep_full or error.errno != errno.ENOTEMPTY:
             raise
 
 
@@ -51,8 +52,12 @@ def _clear_top(path: str) -> bool:
     try:
         with walk.directory(path) as opened:
             mounted = mounts.look(opened)
-            if mounted is None or mounted.tmpfs:
+            if mounted is None:
                 _clear(opened.fd)
+            elif mounted.tmpfs:
+                # A read-only one cannot be emptied; to unmount it ends its content all the same.
+                with suppress(OSError):
+                    _clear(opened.fd)
             return mounted is not None
     except FileNotFoundError:
         return False

@@ -16,7 +16,7 @@ _DIRECTORY_MODE = 0o750
 
 @dataclass(frozen=True)
 class Found:
-    """What is at a target. ``mounted`` says a tmpfs, ``foreign_mount`` anything else, ``foreign_entries`` a provider's own files."""
+    """What is at a target: a tmpfs (``mounted``), another mount, in the tmpfs a provider's own files, a payload."""
 
     mounted: bool = False
     foreign_mount: bool = False
@@ -92,8 +92,9 @@ def clear_uncommitted(path: str) -> str:
 
 
 def committed_targets(pods_dir: str, driver_name: str = "") -> list[Target]:
-    """The volumes of this node, from the mount table; with ``driver_name`` not those that kubelet noted as another driver's."""
-    return [target for target in table.list_volumes(pods_dir or None, driver_name) if inspect(target.path).committed]
+    """The volumes of this node, from the mount table (``table.list_volumes``)."""
+    targets = table.list_volumes(pods_dir or None, driver_name)
+    return [target for target in targets if inspect(target.path).committed]
 
 
 def _inspect_content(handle: int) -> Found:

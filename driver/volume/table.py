@@ -1,4 +1,4 @@
-"""The kernel's mount table, for the questions that a single path cannot answer: which volumes are there after a restart."""
+"""The kernel's mount table: which volumes are there after a restart."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 @dataclass(frozen=True)
 class Row:
-    """One mount: ``root`` is the directory of the file system that is seen at ``path`` (not ``/`` for a bind mount of a part)."""
+    """One mount; ``root`` is the part of the file system that is seen at ``path``: ``/`` is all of it."""
 
     root: str
     path: str
@@ -39,8 +39,9 @@ def rows(text: bytes | None = None) -> Iterator[Row]:
 def list_volumes(pods_dir: str | None, driver_name: str = "") -> list[Target]:
     """The targets on which a tmpfs is mounted, each once.
 
-    Left out are parts of another tmpfs (other drivers bind-mount such) and, with ``driver_name``, what kubelet noted as another
-    driver's. The table has real paths; where the pods directory is a symlink the targets are named as kubelet names them.
+    Left out are parts of another tmpfs (other drivers bind-mount such) and, with ``driver_name``, what kubelet noted as
+    another driver's. The table has real paths; where the pods directory is a symlink the targets are named as kubelet
+    names them.
     """
     real = os.path.realpath(pods_dir) if pods_dir else ""
     found: dict[str, Target] = {}

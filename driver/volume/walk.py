@@ -1,8 +1,8 @@
 """From a path to open directories without following a symlink.
 
-Down to kubelet's pods directory the path is the node's owner's business and may hold symlinks. Below it each component is opened
-relative to the one above with O_NOFOLLOW, so that what is swapped underneath later cannot lead us elsewhere. A path without
-kubelet's shape (a private directory of our own) gets this care for its last component.
+Down to kubelet's pods directory the path is the node's owner's business and may hold symlinks. Below it each component
+is opened relative to the one above with O_NOFOLLOW, so that what is swapped underneath later cannot lead us elsewhere.
+A path without kubelet's shape (a private directory of our own) gets this care for its last component.
 """
 
 import errno
@@ -63,7 +63,7 @@ def parent_of(path: str) -> Iterator[tuple[int, str]]:
 
 @contextmanager
 def directory(path: str, flags: int = HANDLE) -> Iterator[Opened]:
-    """The directory ``path`` and the one above it. Raises FileNotFoundError, or InvalidRequest for what is no directory."""
+    """The directory ``path`` and the one above it. Raises FileNotFoundError; InvalidRequest for no directory."""
     with parent_of(path) as (parent, name):
         fd = enter(parent, name, path, flags)
         try:

@@ -1,19 +1,20 @@
-"""The atomic writer: a reader of the volume sees the old payload or the new one, whole, at whatever point the writer dies.
+"""The atomic writer: a reader sees the old payload or the new one, whole, at whatever point the writer dies.
 
  1. The whole payload was checked and planned before this (``payload.plan``); modes and group are part of the plan.
- 2. Sweep: what an earlier writer left half-way goes (``..data_tmp``, content directories and links that ``..data`` does not account for).
+ 2. Sweep: what an earlier writer left half-way goes (``..data_tmp``, content directories and links that
+    ``..data`` does not account for).
  3. Compare the plan with the content that ``..data`` names: names, contents, modes and group. If equal, go on at 7.
- 4. Make a new content directory, with a name that nobody reads, and write everything into it; set permissions last,
-    so that the umask does not matter.
- 5. Make the links of new first components. They dangle until the next step, so no reader sees a part of the new payload.
+ 4. Make a new content directory, with a name that nobody reads, and write everything into it; set permissions
+    last, so that the umask does not matter.
+ 5. Make the links of new first components. They dangle until the next step: no reader sees a part of the new.
  6. Commit: make ``..data_tmp`` and rename it over ``..data``.
- 7. Put links in place of other entries at first components (a provider wrote files itself before): exchanged in one step,
-    after the commit, so that a reader finds the old file or the new one and never none.
+ 7. Put links in place of other entries at first components (a provider wrote files itself before): exchanged in
+    one step, after the commit, so that a reader finds the old file or the new one and never none.
  8. Sweep again: the links of dropped first components, then the old content directory.
 
-A writer that fails before 6 sweeps too, which removes its own new directory and links. Everything is done relative to the one open
-directory of the volume, and no symlink is followed. An empty payload is a payload: its content directory is empty, and entries that are
-not the writer's are left alone.
+A writer that fails before 6 sweeps too, which removes its own new directory and links. Everything is done relative to
+the one open directory of the volume, and no symlink is followed. An empty payload is a payload: its content directory
+is empty, and entries that are not the writer's are left alone.
 """
 
 import os
@@ -44,7 +45,7 @@ def write(root: int, tree: Tree, group: int) -> bool:
 
 
 def sweep(root: int) -> None:
-    """Steps 2 and 8: remove what ``..data`` does not account for. Links go first, so that none is seen dangling for long."""
+    """Steps 2 and 8: remove what ``..data`` does not account for; links first, so that none dangles for long."""
     opened = layout.open_current(root)
     current, content = "", set[str]()
     if opened is not None:
@@ -154,8 +155,10 @@ def _is_same_directory(fd: int, tree: Tree, group: int) -> bool:
 def _is_same(directory: int, name: str, node: Leaf | Tree, group: int) -> bool:
     try:
         fd = os.open(name, _READ if isinstance(node, Leaf) else _ENTER, dir_fd=directory)
-    except OSError:
-        return False  # of another kind, or swapped: written anew
+    except OSError as error:
+        if error.errno not in layout.OTHER_KIND:
+            raise
+        return False
     try:
         return _is_same_file(fd, node, group) if isinstance(node, Leaf) else _is_same_directory(fd, node, group)
     finally:
