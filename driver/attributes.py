@@ -1,7 +1,8 @@
 """What a provider is told of a volume: three layers and a token, merged so that nobody can forge a pod's identity.
 
-Later wins: the pod author's volumeAttributes, the class's parameters, what kubelet says of the pod, the service account tokens. With
-``--volume-attributes-override`` the first two change places, as in the Go driver. A class parameter with kubelet's prefix is dropped.
+Later wins: the pod author's volumeAttributes, the class's parameters, what kubelet says of the pod, the service
+account tokens. With ``--volume-attributes-override`` the first two change places, as in the Go driver. A class
+parameter with kubelet's prefix is dropped.
 """
 
 import json

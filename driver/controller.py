@@ -1,4 +1,5 @@
-"""CSI Controller: nothing to control. csi-sanity wants a non-empty capability list, so one of type UNKNOWN is told, as the Go driver does."""
+"""CSI Controller: nothing to control. csi-sanity wants a non-empty capability list, so one of type UNKNOWN is told,
+as the Go driver does."""
 
 from typing import Any
 

@@ -1,4 +1,5 @@
-"""The volume layer's system calls, run in a small thread pool: two workers are as fast as any number (docs/performance.md)."""
+"""The volume layer's system calls, run in a small thread pool: two workers are as fast as any number
+(docs/performance.md)."""
 
 import asyncio
 from collections.abc import Callable

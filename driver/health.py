@@ -1,8 +1,8 @@
 """What Probe, /readyz and the status page say of the driver's own state.
 
-``ready`` is false only while the driver starts and for what a restart of the container mends: a hostPath directory that was
-deleted on the host, so that ours is a dead inode, and a pods directory whose mounts no longer reach the host. All else is a
-warning or a reason for /readyz.
+``ready`` is false only while the driver starts and for what a restart of the container mends: a hostPath directory
+that was deleted on the host, so that ours is a dead inode, and a pods directory whose mounts no longer reach the
+host. All else is a warning or a reason for /readyz.
 """
 
 import os
@@ -18,8 +18,8 @@ FRESH_SECONDS = 1.0
 
 @dataclass
 class Health:
-    """``watched`` are directories that the container gets from its node, ``shared`` the pods directory, whose mounts must
-    reach the node if they did when the driver started."""
+    """``watched`` are directories that the container gets from its node, ``shared`` the pods directory, whose mounts
+    must reach the node if they did when the driver started."""
 
     watched: Sequence[str] = ()
     shared: str = ""
@@ -64,7 +64,8 @@ class Health:
 
 
 def _is_deleted(path: str) -> bool:
-    """A removed directory keeps its inode while it is mounted, with a link count of 0; one that never was is not deleted."""
+    """A removed directory keeps its inode while it is mounted, with a link count of 0; one that never was is not
+    deleted."""
     try:
         return os.stat(path).st_nlink == 0
     except OSError:

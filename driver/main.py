@@ -1,6 +1,5 @@
 """The driver as a process: ``secrets-store-csi-driver``, or one role of the supervised three."""
 
-import asyncio
 import sys
 from collections.abc import Sequence
 
@@ -29,3 +28,7 @@ async def _serve(config: DriverConfig) -> None:
     with stop_event() as stop:
         async with server.served(config):
             await stop.wait()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,8 +1,8 @@
 """The driver's world as a directory of YAML: for the demo, a laptop, a CI job, a standalone kubelet.
 
-SecretProviderClasses are read from ``*.yaml`` and ``*.yml`` when a volume asks for one, so that an edited file counts at the
-next publish. Pod statuses are kept in the sub-directory ``podstatuses``, one file each, shaped as the Kubernetes object is.
-Events go to the log.
+SecretProviderClasses are read from ``*.yaml`` and ``*.yml`` when a volume asks for one, so that an edited file counts
+at the next publish. Pod statuses are kept in the sub-directory ``podstatuses``, one file each, shaped as the
+Kubernetes object is. Events go to the log.
 """
 
 import asyncio
@@ -42,7 +42,8 @@ class Manifests:
         """Nothing to do: files are read when they are asked for."""
 
     async def get_class(self, ref: ClassRef) -> ProviderClass:
-        """Read all files and return the class. Raises NotFound, or PreconditionFailed naming the file and line of bad YAML."""
+        """Read all files and return the class. Raises NotFound, or PreconditionFailed naming the file and line of bad
+        YAML."""
         return await asyncio.to_thread(self._find, ref)
 
     def forget_class(self, ref: ClassRef) -> None:

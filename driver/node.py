@@ -84,7 +84,8 @@ class NodeService(csi_pb2_grpc.NodeServicer):
             await asyncio.wait(self._running)
 
     async def _finish(self, operation: Any) -> None:
-        """Run to its own end even if the caller hangs up: threads that write or unmount cannot be taken back half-way."""
+        """Run to its own end even if the caller hangs up: threads that write or unmount cannot be taken back
+        half-way."""
         task = asyncio.create_task(operation)
         self._running.add(task)
         task.add_done_callback(self._finished)

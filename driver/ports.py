@@ -1,7 +1,8 @@
 """What the driver asks of the world beyond the node, in its own words.
 
-``cluster/`` answers from a Kubernetes API server, ``manifests.py`` from a directory of YAML; the publish path cannot tell which. All failures
-are ``runtime.errors``: NotFound for what does not exist, Unavailable for a world that is away.
+``cluster/`` answers from a Kubernetes API server, ``manifests.py`` from a directory of YAML; the publish path cannot
+tell which. All failures are ``runtime.errors``: NotFound for what does not exist, Unavailable for a world that is
+away.
 """
 
 import hashlib
@@ -61,14 +62,16 @@ class ProviderClass:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when anything changes that makes a volume's content due: provider, parameters, the refresh annotation."""
+        """Changes when anything changes that makes a volume's content due: provider, parameters, the refresh
+        annotation."""
         content = [self.provider, sorted(self.parameters.items()), self.annotations.get(REFRESH_ANNOTATION, "")]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class RefreshFailure:
-    """Why the last refresh of a mounted volume failed: ``reason`` in CamelCase, ``message`` free of secrets, how often in a row, when last (Unix time)."""
+    """Why the last refresh of a mounted volume failed: ``reason`` in CamelCase, ``message`` free of secrets, how
+    often in a row, when last (Unix time)."""
 
     reason: str
     message: str
@@ -78,7 +81,8 @@ class RefreshFailure:
 
 @dataclass(frozen=True)
 class VolumeRecord:
-    """What a SecretProviderClassPodStatus tells of one volume. ``objects`` maps object id to version; times are Unix seconds."""
+    """What a SecretProviderClassPodStatus tells of one volume. ``objects`` maps object id to version; times are Unix
+    seconds."""
 
     pod: Pod
     provider_class: ClassRef
@@ -91,7 +95,8 @@ class VolumeRecord:
 
 @dataclass(frozen=True)
 class PodEvent:
-    """An event on a pod. One (pod, reason, subject) is one series: repeated, it is counted, not multiplied. ``subject`` is a class, Secret or volume name."""
+    """An event on a pod. One (pod, reason, subject) is one series: repeated, it is counted, not multiplied.
+    ``subject`` is a class, Secret or volume name."""
 
     pod: Pod
     warning: bool
@@ -110,7 +115,8 @@ class Cluster(Protocol):
         """Work in the background (a watch, say) until cancelled; never raises for a world that is away."""
 
     async def get_class(self, ref: ClassRef) -> ProviderClass:
-        """The class: remembered while a volume uses it, else read. Waits and retries until the caller's timeout cancels it. Raises NotFound."""
+        """The class: remembered while a volume uses it, else read. Waits and retries until the caller's timeout
+        cancels it. Raises NotFound."""
 
     def forget_class(self, ref: ClassRef) -> None:
         """The last volume that used the class is gone."""
@@ -119,7 +125,8 @@ class Cluster(Protocol):
         """Call ``listener`` when a remembered class was changed or deleted; it must return at once."""
 
     async def record(self, record: VolumeRecord) -> None:
-        """Write the pod status in one call, and only if it says something new (``last_refresh`` alone is nothing new). Raises Unavailable."""
+        """Write the pod status in one call, and only if it says something new (``last_refresh`` alone is nothing
+        new). Raises Unavailable."""
 
     def forget_record(self, target_path: str) -> None:
         """The volume is gone; its pod status goes with the pod, by garbage collection."""

@@ -87,13 +87,15 @@ class Publisher:
     async def _publish_exclusively(self, attempt: Attempt) -> bool:
         """Steps 3 to 10; tells whether a failure was answered OK because there is old content to keep."""
         attempt.error_type = "FailedToEnsureMountPoint"
+        await self._disk.run(attempt.request.target.check_disk)
         found = await self._disk.run(state.inspect, attempt.request.target.path)
         if not found.committed:
             await self._publish_first(attempt, found)
             return False
         volume = self._volume(attempt, found)
         if volume.recorded is False:
-            # The publish that committed this volume was not told of; it is finished, with its versions, before it counts.
+            # The publish that committed this volume was not told of; it is finished, with its versions, before it
+            # counts.
             await self._refresh(attempt, volume, await self._find_class(attempt, attempt.deadline))
             return False
         if self._config.enable_secret_rotation:
@@ -106,9 +108,12 @@ class Publisher:
             await self._mount(attempt, found)
             await self._refresh(attempt, self._volume(attempt, found, committed=False), provider_class)
         except BaseException as error:
-            # Not for a failure after the commit: then the content is whole, and the next publish only has to record it.
+            # A failure after the commit leaves a whole volume, which this does not touch; the next publish records it.
             await self._clear_uncommitted(attempt, error)
             raise
+        finally:
+            if not self.volumes.users(attempt.request.provider_class):
+                self._cluster.forget_class(attempt.request.provider_class)
 
     async def _republish(self, attempt: Attempt, volume: Volume) -> bool:
         """A volume with content: fetch if due, keep the old content on failure (step 10)."""

@@ -1,4 +1,5 @@
-"""Step 10 of the publish path: a refresh that failed keeps the old content, and is told in four places until it works again."""
+"""Step 10 of the publish path: a refresh that failed keeps the old content, and is told in four places until it works
+again."""
 
 import time
 

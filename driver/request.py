@@ -1,6 +1,7 @@
 """A NodePublishVolumeRequest, checked and taken apart once; nothing later looks at the wire message.
 
-The texts are those that users of the Go driver know. Nothing on disk is touched here but for reading what the target path is.
+The texts are those that users of the Go driver know. Nothing on disk is touched here but for reading what the target
+path is.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ CLASS_ATTRIBUTE = "secretProviderClass"
 
 @dataclass(frozen=True)
 class PublishRequest:
-    """One volume to publish. ``attributes`` is the pod author's part of the volume context, ``identity`` kubelet's; ``group`` a gid to apply."""
+    """One volume to publish. ``attributes`` is the pod author's part of the volume context, ``identity`` kubelet's;
+    ``group`` a gid to apply."""
 
     target: Target
     pod: Pod
@@ -31,7 +33,8 @@ class PublishRequest:
 
     @property
     def tokens(self) -> str:
-        """The service account tokens as kubelet sent them: from the secrets field if the key is there, else from the volume context."""
+        """The service account tokens as kubelet sent them: from the secrets field if the key is there, else from the
+        volume context."""
         if SERVICE_ACCOUNT_TOKENS in self.secrets:
             return self.secrets[SERVICE_ACCOUNT_TOKENS]
         return self.identity.get(SERVICE_ACCOUNT_TOKENS, "")
@@ -50,7 +53,7 @@ class PublishRequest:
         for key in (POD_NAME, POD_NAMESPACE, POD_UID):
             _require(context.get(key), f"{key} is not set: the CSIDriver object needs podInfoOnMount: true")
         return PublishRequest(
-            target=Target.parse(wire.target_path, pods_dir or None),
+            target=Target.from_text(wire.target_path, pods_dir or None),
             pod=Pod(context[POD_NAMESPACE], context[POD_NAME], context[POD_UID]),
             provider_class=ClassRef(context[POD_NAMESPACE], context[CLASS_ATTRIBUTE]),
             attributes={key: value for key, value in context.items() if not key.startswith(RESERVED_PREFIX)},

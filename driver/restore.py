@@ -1,8 +1,9 @@
-"""What a driver that was killed knows again at start: mount table → volumes, pod statuses → their classes and versions."""
+"""What a driver that was killed knows again at start: mount table → volumes, pod statuses → their classes and
+versions."""
 
 from driver.disk import Disk
 from driver.ports import ClassRef, Cluster, Pod, VolumeRecord
-from driver.volume import payload, state
+from driver.volume import content, state
 from driver.volumes import Volume, VolumeTable
 from runtime import logs
 from runtime.errors import Failure
@@ -10,11 +11,12 @@ from runtime.errors import Failure
 log = logs.get(__name__)
 
 
-async def restore(volumes: VolumeTable, disk: Disk, cluster: Cluster, pods_dir: str) -> None:
-    """Fill the table. Without an API server the classes and versions are learned again at each volume's next republish."""
-    for target in await disk.run(state.committed_targets, pods_dir):
+async def restore(volumes: VolumeTable, disk: Disk, cluster: Cluster, pods_dir: str, driver_name: str) -> None:
+    """Fill the table. Without an API server the classes and versions are learned again at each volume's next
+    republish."""
+    for target in await disk.run(state.committed_targets, pods_dir, driver_name):
         if volumes.get(target.path) is None:
-            last_refresh = await disk.run(payload.last_refresh, target.path)
+            last_refresh = await disk.run(content.last_refresh, target.path)
             unknown = Volume(target, Pod("", "", target.pod_uid), ClassRef("", ""), last_success=last_refresh)
             volumes.put(unknown)
     if not len(volumes):

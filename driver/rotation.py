@@ -1,9 +1,9 @@
 """When a volume's content is due to be fetched again, and how long a failing one is left alone.
 
-Due = last success + interval ± 10 %. The jitter comes from the target and the time of the last success, so that a volume
-keeps its moment until then, and volumes that were published together drift apart. A changed class makes its volumes due
-at once. After a failure the wait doubles from BACKOFF_FIRST to BACKOFF_LAST; a provider that is overloaded or away gets
-four times as long.
+Due = last success + interval ± 10 %. The jitter comes from the target and the time of the last success, so that a
+volume keeps its moment until then, and volumes that were published together drift apart. A changed class makes its
+volumes due at once. After a failure the wait doubles from BACKOFF_FIRST to BACKOFF_LAST; a provider that is
+overloaded or away gets four times as long.
 """
 
 import hashlib
@@ -22,7 +22,8 @@ SHORTEST_INTERVAL = 1.0
 
 
 def interval_of(annotations: Mapping[str, str], default: float) -> float:
-    """The class's own interval in seconds, else the flag's. Raises ValueError with a sentence for an annotation that is none."""
+    """The class's own interval in seconds, else the flag's. Raises ValueError with a sentence for an annotation that
+    is none."""
     text = annotations.get(INTERVAL_ANNOTATION)
     if text is None:
         return default
@@ -45,7 +46,8 @@ def due_time(target_path: str, last_success: float, interval: float) -> float:
 def is_due(volume: Volume, fingerprint: str, interval: float, now: float) -> bool:
     """Whether this republish should fetch; ``fingerprint`` is that of the class as it is now.
 
-    A class that was changed since the last try is worth a try whatever the back-off says: its author may just have mended it.
+    A class that was changed since the last try is worth a try whatever the back-off says: its author may just have
+    mended it.
     """
     if volume.fingerprint and volume.fingerprint != fingerprint:
         return True
@@ -58,7 +60,7 @@ def is_due(volume: Volume, fingerprint: str, interval: float, now: float) -> boo
 
 def retry_time(failure: Failure, failures: int, now: float) -> float:
     """Unix time before which the volume is not tried again, after ``failures`` (≥ 1) failures in a row."""
-    wait = min(BACKOFF_FIRST * 2 ** min(failures - 1, 16), BACKOFF_LAST)
+    wait = min(BACKOFF_FIRST * 2.0 ** min(failures - 1, 16), BACKOFF_LAST)
     if code_of(failure).name in ("RESOURCE_EXHAUSTED", "UNAVAILABLE"):
         wait *= OVERLOAD_FACTOR
-    return now + wait
+    return float(now + wait)

@@ -1,7 +1,7 @@
 """One driver, put together: the parts, what runs beside them, and the order of start and end.
 
-The CSI socket is served before anything slow is done: kubelet's registration and the probe see the driver at once, and a publish
-that comes before the API server is reached waits inside its call.
+The CSI socket is served before anything slow is done: kubelet's registration and the probe see the driver at once,
+and a publish that comes before the API server is reached waits inside its call.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
         if config.provider_health_check:
             background.append(driver.check_providers())
         await stack.enter_async_context(_running(background))
-        await restore(driver.volumes, driver.disk, driver.world.cluster, config.kubelet_pods_dir)
+        await restore(driver.volumes, driver.disk, driver.world.cluster, config.kubelet_pods_dir, config.drivername)
         driver.health.started = True
         yield driver
 
@@ -130,5 +130,3 @@ def _metrics_page(driver: Driver) -> http.Handler:
         return http.plain(metrics.render(driver.metrics.registry), content_type=metrics.CONTENT_TYPE)
 
     return page
-
-

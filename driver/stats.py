@@ -14,7 +14,8 @@ _USAGE = csi_pb2.VolumeUsage
 async def volume_stats(
     request: csi_pb2.NodeGetVolumeStatsRequest, volumes: VolumeTable, config: DriverConfig
 ) -> csi_pb2.NodeGetVolumeStatsResponse:
-    """Bytes and inodes of a mounted target; NOT_FOUND for any other path. Takes no lock and none of the publish path's threads."""
+    """Bytes and inodes of a mounted target; NOT_FOUND for any other path. Takes no lock and none of the publish
+    path's threads."""
     if not request.volume_id:
         raise InvalidRequest("Volume ID missing in request")
     if not request.volume_path:

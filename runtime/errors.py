@@ -1,13 +1,14 @@
 """Expected failures, split by what the caller can do about them.
 
-A ``Failure`` carries one sentence that may be shown to a user: it names what is wrong and what to do, and never holds a secret, a token
-or a volume attribute's value. Anything else that is raised is a bug. ``runtime.rpc`` maps these types to gRPC status codes, at the
-service boundary and nowhere else.
+A ``Failure`` carries one sentence that may be shown to a user: it names what is wrong and what to do, and never holds
+a secret, a token or a volume attribute's value. Anything else that is raised is a bug. ``runtime.rpc`` maps these
+types to gRPC status codes, at the service boundary and nowhere else.
 """
 
 
 class Failure(Exception):
-    """An expected failure; ``str(failure)`` is a sentence for people. Answered as UNKNOWN unless a subclass says better."""
+    """An expected failure; ``str(failure)`` is a sentence for people. Answered as UNKNOWN unless a subclass says
+    better."""
 
 
 class InvalidRequest(Failure):
@@ -51,4 +52,5 @@ class Internal(Failure):
 
 
 class ConfigurationError(Failure):
-    """A flag, a file or the environment is wrong: told in one sentence at start, exit code 1 (2 for an unknown flag, as Go does)."""
+    """A flag, a file or the environment is wrong: told in one sentence at start, exit code 1 (2 for an unknown flag,
+    as Go does)."""

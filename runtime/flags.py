@@ -1,9 +1,10 @@
 """Command-line flags in Go's spelling, from one frozen dataclass a command.
 
-A field made with ``flag(default, help)`` is a flag: its name with dashes, its type from the annotation (``str``, ``int``, ``bool``,
-``Duration``, ``tuple[str, ...]`` for a comma list). Go's ``flag`` package takes ``-x`` and ``--x``, ``--x=v`` and ``--x v``; a boolean only
-``--x`` or ``--x=false``. An unknown flag is exit code 2. A flag that has a meaning in Go programs only is declared with ``ignored`` and
-accepted with a warning, so that command lines written for the trio keep working.
+A field made with ``flag(default, help)`` is a flag: its name with dashes, its type from the annotation (``str``,
+``int``, ``bool``, ``Duration``, ``tuple[str, ...]`` for a comma list). Go's ``flag`` package takes ``-x`` and
+``--x``, ``--x=v`` and ``--x v``; a boolean only ``--x`` or ``--x=false``. An unknown flag is exit code 2. A flag that
+has a meaning in Go programs only is declared with ``ignored`` and accepted with a warning, so that command lines
+written for the trio keep working.
 """
 
 import dataclasses
@@ -58,14 +59,16 @@ class Ignored:
 
 @dataclass(frozen=True)
 class Parsed:
-    """The values given on the command line, by dataclass and field (those not given are absent), and the warnings they caused."""
+    """The values given on the command line, by dataclass and field (those not given are absent), and the warnings
+    they caused."""
 
     values: Mapping[type, Mapping[str, Any]]
     warnings: Sequence[str]
 
 
 def flag(default: Any, help: str, *, name: str = "", deprecated: str = "") -> Any:
-    """A dataclass field that is a flag; ``name`` where it differs from the field's, ``deprecated`` what to use in its place."""
+    """A dataclass field that is a flag; ``name`` where it differs from the field's, ``deprecated`` what to use in its
+    place."""
     return dataclasses.field(default=default, metadata={"help": help, "name": name, "deprecated": deprecated})
 
 
@@ -99,7 +102,8 @@ class FlagSet:
         self._ignored: dict[str, Ignored] = {}
 
     def add(self, spec: type, names: Mapping[str, str] | None = None) -> "FlagSet":
-        """Offer the dataclass's flags; ``names`` maps field to flag name where only some are offered, under other names."""
+        """Offer the dataclass's flags; ``names`` maps field to flag name where only some are offered, under other
+        names."""
         for item in flags_of(spec):
             if names is not None:
                 if item.field not in names:

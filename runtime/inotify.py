@@ -1,7 +1,7 @@
 """Directories watched by inotify(7), as an asynchronous iterator: no polling where the kernel tells.
 
-The watch stands before ``Watch(…)`` returns, so that a caller who lists the directory after that misses nothing: watch, then list, then
-iterate. Needs a running loop.
+The watch stands before ``Watch(…)`` returns, so that a caller who lists the directory after that misses nothing:
+watch, then list, then iterate. Needs a running loop.
 """
 
 import asyncio
@@ -34,12 +34,14 @@ class Kind(Enum):
     GONE = "gone"
     """The directory itself was removed, moved or unmounted: the watch hears nothing more. ``name`` is empty."""
     LOST = "lost"
-    """The kernel's queue was full and events are missing: list the directories again. ``path`` is that of no directory."""
+    """The kernel's queue was full and events are missing: list the directories again. ``path`` is that of no
+    directory."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event: the watched directory as it was given, the entry's name in it, what happened, and whether the entry is a directory."""
+    """One event: the watched directory as it was given, the entry's name in it, what happened, and whether the entry
+    is a directory."""
 
     directory: Path
     name: str

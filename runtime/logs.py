@@ -1,7 +1,8 @@
 """Logs on stderr: klog's text or one JSON object a line, with klog's verbosity levels on the standard logging module.
 
-Verbosity ``n`` is the logging level ``INFO - n``, so that what is not wanted costs one comparison. Every message and value passes
-``redact.text``; of an exception its redacted sentence is written, and of a bug the frames too, never the source text of its arguments.
+Verbosity ``n`` is the logging level ``INFO - n``, so that what is not wanted costs one comparison. Every message and
+value passes ``redact.text``; of an exception its redacted sentence is written, and of a bug the frames too, never the
+source text of its arguments.
 """
 
 import json
@@ -67,7 +68,8 @@ def configure(process: str, *, as_json: bool = False, verbosity: int = 0, stream
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO - verbosity)
-    # Libraries speak at their own DEBUG level only from -v=10 on; asyncio's and aiohttp's access lines are never wanted.
+    # Libraries speak at their own DEBUG level only from -v=10 on; asyncio's and aiohttp's access lines are never
+    # wanted.
     logging.getLogger("aiohttp.access").setLevel(logging.ERROR)
 
 

@@ -7,7 +7,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 
 
 def registry() -> CollectorRegistry:
-    """A registry of its own: nothing is counted globally. ``_created`` series, which the Go programs do not have, are left out."""
+    """A registry of its own: nothing is counted globally. ``_created`` series, which the Go programs do not have, are
+    left out."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no hint here
     return CollectorRegistry()
 

@@ -1,8 +1,8 @@
 """The one place that decides what may be written down.
 
-Tokens, secrets and volume contexts never reach a log, an error text, an event or a status page. Requests are shown field by field with
-the secret ones withheld; texts that come from elsewhere (a provider's error, an API server's answer) lose anything that looks like a
-credential and are cut to a bound.
+Tokens, secrets and volume contexts never reach a log, an error text, an event or a status page. Requests are shown
+field by field with the secret ones withheld; texts that come from elsewhere (a provider's error, an API server's
+answer) lose anything that looks like a credential and are cut to a bound.
 """
 
 import re
@@ -28,7 +28,8 @@ _CREDENTIALS = (
 
 
 def text(value: object) -> str:
-    """``str(value)`` on one line, without anything that looks like a credential, at most ``LONGEST_TEXT`` characters."""
+    """``str(value)`` on one line, without anything that looks like a credential, at most ``LONGEST_TEXT``
+    characters."""
     result = " ".join(mask(str(value)).split())
     return result if len(result) <= LONGEST_TEXT else result[:LONGEST_TEXT] + "…"
 

@@ -1,7 +1,7 @@
 """gRPC at the edges: serving on a Unix socket or TCP, dialling one, and turning our failures into status codes.
 
-The table below is the only place that knows which of our failures is which code, and the interceptor the only one that ends a call with a
-status. Bugs are logged with their stack and answered as INTERNAL without it.
+The table below is the only place that knows which of our failures is which code, and the interceptor the only one
+that ends a call with a status. Bugs are logged with their stack and answered as INTERNAL without it.
 """
 
 import asyncio
@@ -93,9 +93,11 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
 
 @asynccontextmanager
 async def served(endpoint: Endpoint, register: Register, options: Sequence[tuple[str, Any]] = ()) -> AsyncIterator[sockets.BoundSocket | None]:
-    """A running server for as long as the context lasts; at its end the socket goes first, then running calls get their grace.
+    """A running server for as long as the context lasts; at its end the socket goes first, then running calls get
+    their grace.
 
-    Yields the socket that was bound (None for TCP). A path that holds something else than a socket is a ConfigurationError.
+    Yields the socket that was bound (None for TCP). A path that holds something else than a socket is a
+    ConfigurationError.
     """
     server = grpc.aio.server(interceptors=[FailureInterceptor()], options=list(options))
     register(server)
@@ -133,5 +135,6 @@ def _bind(server: grpc.aio.Server, target: str) -> None:
 
 
 def dial(path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
-    """A channel to a Unix socket, ``:authority`` localhost: providers refuse anything else, and gRPC would send the path."""
+    """A channel to a Unix socket, ``:authority`` localhost: providers refuse anything else, and gRPC would send the
+    path."""
     return grpc.aio.insecure_channel(f"unix:{path}", options=[("grpc.default_authority", "localhost"), *options])

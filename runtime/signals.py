@@ -12,7 +12,8 @@ FORCED_EXIT_CODE = 1
 
 @contextmanager
 def stop_event() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM or SIGINT sets; a second signal ends the process at once with exit code 1. Needs a running loop."""
+    """An event that SIGTERM or SIGINT sets; a second signal ends the process at once with exit code 1. Needs a
+    running loop."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 

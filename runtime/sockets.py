@@ -1,8 +1,8 @@
 """Hygiene of Unix sockets: bound in private, moved into place, removed only while they are still ours.
 
-A server binds a hidden name beside the wanted one and renames it there. So the socket appears complete and with its final mode, it replaces
-a stale one in one step, and gRPC's own clean-up, which unlinks by name, never takes a successor's socket away. At exit the wanted name is
-unlinked only if its device and inode are those that we bound.
+A server binds a hidden name beside the wanted one and renames it there. So the socket appears complete and with its
+final mode, it replaces a stale one in one step, and gRPC's own clean-up, which unlinks by name, never takes a
+successor's socket away. At exit the wanted name is unlinked only if its device and inode are those that we bound.
 """
 
 import os
@@ -64,7 +64,8 @@ def refuse_other_than_socket(path: Path) -> None:
 
 
 def hidden_name(path: Path) -> Path:
-    """A free name in the same directory for the bind; watchers of socket directories pass over names with a leading dot."""
+    """A free name in the same directory for the bind; watchers of socket directories pass over names with a leading
+    dot."""
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise ConfigurationError(f"{path} is longer than the {LONGEST_PATH} bytes that a socket's path may have: use a shorter directory")
     if not path.parent.is_dir():

@@ -1,7 +1,8 @@
 """Each role tells its own state as JSON on a 0700 Unix socket in a directory private to the container.
 
-The probe reads them for /readyz, /status and the page; a role that is absent (a Go original in its place, or not up yet) reads as None.
-A connection gets one JSON object and is closed. Snapshots hold no secret, token or volume attribute.
+The probe reads them for /readyz, /status and the page; a role that is absent (a Go original in its place, or not up
+yet) reads as None. A connection gets one JSON object and is closed. Snapshots hold no secret, token or volume
+attribute.
 """
 
 import asyncio

@@ -4,7 +4,8 @@ One call:
  1. Find the socket: first ``<directory>/<name>.sock`` that exists, additional directories first.
  2. Wait until its channel is connected, looking for the socket again every SEARCH_SECONDS, until the deadline.
  3. Call Mount with what is left of the deadline. UNAVAILABLE is tried again, ATTEMPTS in all; nothing else is.
-A provider that was never seen on this node fails at once; one that was here and is gone is waited for, as it is probably restarting.
+A provider that was never seen on this node fails at once; one that was here and is gone is waited for, as it is
+probably restarting.
 """
 
 import asyncio
@@ -59,7 +60,8 @@ class ProviderPool:
         self._providers: dict[str, _Provider] = {}
 
     async def mount(self, name: str, request: provider_pb2.MountRequest, deadline: float) -> wire.MountReply:
-        """Call the provider's Mount; ``deadline`` is loop time. Raises a Failure: the provider's own code passes through."""
+        """Call the provider's Mount; ``deadline`` is loop time. Raises a Failure: the provider's own code passes
+        through."""
         attempt = 1
         while True:
             provider = await self._connected(name, deadline)
@@ -167,5 +169,3 @@ async def _is_ready(channel: grpc.aio.Channel, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-

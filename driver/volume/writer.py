@@ -152,7 +152,7 @@ def _is_same_directory(fd: int, tree: Tree, group: int) -> bool:
     return all(_is_same(fd, name, node, group) for name, node in tree.items())
 
 
-def _is_same(directory: int, name: str, node: Leaf | Tree, group: int) -> bool:
+def _is_same(directory: int, name: str, node: "Leaf | Tree", group: int) -> bool:
     try:
         fd = os.open(name, _READ if isinstance(node, Leaf) else _ENTER, dir_fd=directory)
     except OSError as error:

@@ -41,7 +41,8 @@ def test_tells_what_appears_and_what_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_rename_over_an_entry_is_an_appearance(tmp_path: Path) -> None:
-    """A hidden name is renamed over an existing one (as runtime.sockets binds) → the old name goes, the new one appears."""
+    """A hidden name is renamed over an existing one (as runtime.sockets binds) → the old name goes, the new one
+    appears."""
     for name in ("old", ".hidden"):
         (tmp_path / name).touch()
 
@@ -53,7 +54,8 @@ def test_a_rename_over_an_entry_is_an_appearance(tmp_path: Path) -> None:
 
 
 def test_events_before_the_first_read_are_kept(tmp_path: Path) -> None:
-    """Something happens between the watch and the iteration → the iterator still tells it: watch, list, iterate misses nothing."""
+    """Something happens between the watch and the iteration → the iterator still tells it: watch, list, iterate
+    misses nothing."""
     async def scenario(watch: Watch) -> None:
         (tmp_path / "early").touch()
         await asyncio.sleep(0)

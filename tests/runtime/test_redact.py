@@ -19,7 +19,8 @@ TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl"
     ("-----BEGIN PRIVATE KEY-----\nMIIEow", "MIIEow"),
 ])
 def test_credentials_are_withheld(text: str, gone: str) -> None:
-    """Each kind of credential vanishes from a text that comes from elsewhere, and the text says that something is missing."""
+    """Each kind of credential vanishes from a text that comes from elsewhere, and the text says that something is
+    missing."""
     assert gone not in redact.text(text)
     assert redact.WITHHELD in redact.text(text)
 

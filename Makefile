@@ -1,0 +1,50 @@
+# The commands of the README; CI calls the same ones.
+PYTHON ?= python3
+VENV ?= .venv
+export VENV := $(abspath $(VENV))
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+CLUSTER_TESTS := SECRETS_STORE_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest
+
+.PHONY: help venv demo test lint conformance test-cluster test-kubelet image bench clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+venv: $(INSTALLED)  ## everything that is needed, in .venv
+
+$(INSTALLED): setup.py setup.cfg pyproject.toml $(wildcard protos/*.proto)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: venv  ## the main job, told as it happens, without a cluster
+	@$(BIN)/python -m demo
+
+test: venv  ## lint, types, and every test that needs no cluster
+	$(BIN)/python -m tests.cluster.build --optional sanity
+	$(BIN)/tox run -q -e lint,types,imports,unit,conformance
+
+lint: venv  ## flake8, mypy --strict, import-linter
+	$(BIN)/tox run -q -e lint,types,imports
+
+conformance: venv  ## csi-sanity against the driver
+	$(BIN)/python -m tests.cluster.build sanity
+	$(BIN)/tox run -q -e conformance
+
+test-cluster: venv  ## against a real API server; builds it with Go on the first run
+	$(BIN)/python -m tests.cluster.build apiserver helm
+	$(CLUSTER_TESTS) tests/cluster tests/helm
+
+test-kubelet: venv image  ## against a real kubelet, as root
+	$(BIN)/python -m tests.cluster.build apiserver node helm
+	$(CLUSTER_TESTS) tests/kubelet
+
+image:  ## build/secrets-store-csi.tar
+	docker/build.sh
+
+bench: venv  ## figures, printed; fails nothing
+	$(BIN)/python -m tests.bench
+
+clean:  ## what make made in the tree
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .tox

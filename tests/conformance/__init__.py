@@ -1,0 +1,1 @@
+"""The CSI conformance suite against the driver."""

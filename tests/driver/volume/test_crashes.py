@@ -1,0 +1,154 @@
+"""The writer is killed at each of its system calls in turn: a pod sees the old payload or the new one, and the next write heals."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver.volume import content, entries, layout, state, syscalls, writer
+from driver.volume.payload import File
+from tests.driver.volume.support import commit, file, files, is_tidy, seen
+
+KILLED = 9
+CHANGES = ("mkdir", "symlink", "rename", "unlink", "rmdir", "write", "fchmod", "fchown")
+
+
+class MortalOs:
+    """Stands for the module ``os``: the process ends, with nothing more done, before its n-th changing call."""
+
+    def __init__(self, calls_left: int) -> None:
+        self.calls_left = calls_left
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        return self.mortal(real) if name in CHANGES else real
+
+    def mortal(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            if self.calls_left == 0:
+                os._exit(KILLED)
+            self.calls_left -= 1
+            return call(*args, **kwargs)
+
+        return counted
+
+
+def write_and_die(volume: Path, payload: list[File], calls: int) -> bool:
+    """Write in a child that dies after so many changing calls; tells whether it came to its end before."""
+    child = os.fork()
+    if child == 0:
+        mortal = MortalOs(calls)
+        for module in (writer, entries, layout):
+            module.os = mortal  # type: ignore[attr-defined]
+        syscalls.exchange = mortal.mortal(syscalls.exchange)
+        try:
+            state.commit(str(volume), payload, None)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, KILLED)
+    return code == 0
+
+
+def killed_everywhere(make: Callable[[], Path], payload: list[File], check: Callable[[Path], None]) -> int:
+    """Kill at the first call, the second and so on, each in a fresh volume; returns how many calls a whole write takes."""
+    for calls in range(1000):
+        volume = make()
+        ended = write_and_die(volume, payload, calls)
+        check(volume)
+        commit(volume, payload)
+        assert seen(volume) == {item.path: item.contents for item in payload}
+        assert is_tidy(volume, *{item.path.split("/")[0] for item in payload})
+        if ended:
+            return calls
+    raise AssertionError("the writer never came to its end")
+
+
+@pytest.fixture
+def fresh(volume: Path) -> Callable[[list[File]], Path]:
+    """Makes directories in one tmpfs that the writer takes for volumes of their own, with a payload each."""
+    made = 0
+
+    def make(payload: list[File]) -> Path:
+        nonlocal made
+        made += 1
+        directory = volume / f"v{made}"
+        directory.mkdir()
+        if payload:
+            commit(directory, payload)
+        return directory
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def directories_are_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One mount for each of hundreds of writes would be slow; that only mounts are written to is tested elsewhere."""
+    monkeypatch.setattr("driver.volume.mounts.look", lambda opened: state.mounts.Mounted(tmpfs=True))
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    (files(a=b"1", b=b"2"), files(a=b"X", b=b"Y")),
+    (files(a=b"1", gone=b"2"), files(a=b"1", come=b"3", d__e=b"4")),
+    (files(d__a=b"1"), files(d=b"1")),
+    ([file("a", b"1", 0o600)], [file("a", b"1", 0o644)]),
+])  # fmt: skip
+def test_old_or_new(fresh: Callable[[list[File]], Path], old: list[File], new: list[File]) -> None:
+    """A change killed at any point: what a pod sees is the old payload or the new one, never a mixture or a part."""
+    both = [{item.path: item.contents for item in payload} for payload in (old, new)]
+
+    def check(volume: Path) -> None:
+        assert seen(volume) in both
+        assert content.is_committed(str(volume))
+
+    assert killed_everywhere(lambda: fresh(old), new, check) > 5
+
+
+def test_first_payload(fresh: Callable[[list[File]], Path]) -> None:
+    """The first write killed at any point: nothing is seen and the volume is not committed, or all is and it is."""
+    new = files(a=b"1", d__e=b"2", d__f=b"3")
+
+    def check(volume: Path) -> None:
+        whole = {item.path: item.contents for item in new}
+        assert seen(volume) == (whole if content.is_committed(str(volume)) else {})
+        assert not content.has_foreign_entries(str(volume))
+
+    killed_everywhere(lambda: fresh([]), new, check)
+
+
+def test_migration(fresh: Callable[[list[File]], Path]) -> None:
+    """A provider's own file and directory are replaced: killed at any point, each is seen as it was or as it becomes."""
+    new = files(own=b"new", dir__f=b"new")
+
+    def make() -> Path:
+        volume = fresh([])
+        (volume / "own").write_bytes(b"old")
+        (volume / "dir").mkdir()
+        (volume / "dir" / "f").write_bytes(b"old")
+        return volume
+
+    def check(volume: Path) -> None:
+        assert seen(volume).keys() == {"own", "dir/f"}
+
+    killed_everywhere(make, new, check)
+
+
+def test_failing_call_cleans_up(fresh: Callable[[list[File]], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call fails instead, and the process lives: nothing of the attempt stays behind, not even its directory."""
+    old, new = files(a=b"1"), files(a=b"2", b=b"3")
+    for name in ("mkdir", "symlink", "write", "fchmod", "fchown"):
+        volume = fresh(old)
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(writer.os, name, fail)
+            with pytest.raises(Exception, match="Input/output error"):
+                commit(volume, new)
+        assert seen(volume) == {"a": b"1"}
+        assert is_tidy(volume, "a")

@@ -1,0 +1,79 @@
+"""The rules for paths and modes: one row for each verdict."""
+
+import pytest
+
+from driver.volume.payload import File, Leaf, plan, validate
+from runtime.errors import InvalidRequest
+from tests.driver.volume.support import file, files
+
+REFUSED = [
+    ("", "empty"),
+    ("/absolute", "relative"),
+    ("a/" * 2047 + "abc", "longer than 4096 bytes"),
+    ("é" * 2049, "longer than 4096 bytes"),
+    ("..", r"'\.\.'"),
+    ("a/../b", r"'\.\.'"),
+    ("a/..", r"'\.\.'"),
+    ("a" * 256, "255 bytes"),
+    ("é" * 128, "255 bytes"),
+    ("a/" + "b" * 256, "255 bytes"),
+    ("..x", "reserved"),
+    ("...", "reserved"),
+    ("..data", "reserved"),
+    ("..data/x", "reserved"),
+    ("./a", "shortest form"),
+    ("a/", "shortest form"),
+    ("a//b", "shortest form"),
+    ("a/./b", "shortest form"),
+    (".", "shortest form"),
+    ("a\0b", "NUL"),
+    ("\ud800", "text"),
+    ("/".join("a" * 101), "100 components"),
+]  # fmt: skip
+
+ACCEPTED = [
+    "a", "a/b/c", "a/..x", "a/...", " ", "a b", "a\nb", ".hidden", "-", "*", "a" * 255, "é" * 127,
+    "/".join("a" * 100), "/".join(["a" * 255] * 16), "a\\b", "C:", "..x/".lstrip(".") + "y",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "reason"), REFUSED)
+def test_refused(path: str, reason: str) -> None:
+    """A bad path, even after a good one, refuses the whole payload with the reason."""
+    if path.startswith("a/" * 2047):
+        assert len(path) == 4097
+    with pytest.raises(InvalidRequest, match=reason):
+        validate([file("good"), file(path)])
+
+
+@pytest.mark.parametrize("path", ACCEPTED)
+def test_accepted(path: str) -> None:
+    """A path that kubelet's writer accepts is accepted."""
+    validate([file(path)])
+
+
+@pytest.mark.parametrize("paths", [
+    ["q", "q"], ["q", "q/r"], ["q/r", "q"], ["q/r", "q/r"], ["q/r/s", "q/r"], ["q/r", "q/r/s/t"],
+])  # fmt: skip
+def test_duplicates_and_conflicts(paths: list[str]) -> None:
+    """A path that is there twice, or that is a file and a directory, is refused in either order."""
+    with pytest.raises(InvalidRequest, match="invalid path"):
+        validate([file(path) for path in paths])
+
+
+def test_refusal_is_short_and_holds_no_contents() -> None:
+    """A path of a megabyte: the sentence stays a line, and no file shows its contents."""
+    with pytest.raises(InvalidRequest) as refusal:
+        validate([File("x\n" * 500_000, 0o644, b"top secret")])
+    assert len(str(refusal.value)) < 400 and "\n" not in str(refusal.value)
+    assert "top secret" not in repr(File("x", 0o644, b"top secret")) + repr(plan(files(x=b"top secret"), readable_by_group=False))
+
+
+@pytest.mark.parametrize(("mode", "alone", "with_group"), [
+    (0o644, 0o644, 0o644), (0o600, 0o600, 0o640), (0o400, 0o400, 0o440), (0, 0, 0), (0o4755, 0o755, 0o755),
+    (0o664, 0o664, 0o644), (0o200, 0o200, 0o200), (0o1777, 0o777, 0o757), (-1, 0o777, 0o757), (0o100600, 0o600, 0o640),
+])  # fmt: skip
+def test_modes(mode: int, alone: int, with_group: int) -> None:
+    """Only permission bits count, none has a default; with a group it may read what the owner may, and write nothing."""
+    assert plan([file("f", b"", mode)], readable_by_group=False) == {"f": Leaf(alone, b"")}
+    assert plan([file("f", b"", mode)], readable_by_group=True) == {"f": Leaf(with_group, b"")}

@@ -1,0 +1,111 @@
+"""Target paths: text and disk."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from driver.volume.target import Target
+from runtime.errors import InvalidRequest
+
+SHAPE = "/var/lib/kubelet/pods/uid/volumes/kubernetes.io~csi/name/mount"
+
+
+def snapshot(directory: Path) -> list[str]:
+    return sorted(str(path) for path in directory.rglob("*"))
+
+
+def test_parts_of_a_target() -> None:
+    """A path of kubelet's: UID, volume name and pods directory are taken from it."""
+    target = Target.from_text(SHAPE, None)
+    assert target == Target(SHAPE, "/var/lib/kubelet/pods", "uid", "name")
+
+
+@pytest.mark.parametrize("pods_dir", ["/var/lib/kubelet/pods", "/var/lib/kubelet/pods/", "/var/lib/kubelet", "/"])
+def test_target_below_the_configured_directory(pods_dir: str) -> None:
+    """The pods directory may be given with a slash at its end, or be one above: the target is accepted."""
+    assert Target.from_text(SHAPE, pods_dir).pod_uid == "uid"
+
+
+@pytest.mark.parametrize("path", [
+    "", "relative" + SHAPE, SHAPE + "/", SHAPE + "/..", SHAPE + "\0", SHAPE.replace("/uid/", "/../"), SHAPE.replace("/uid/", "/./"),
+    SHAPE.replace("/uid/", "//"), SHAPE.replace("pods", "pod"), SHAPE.replace("~csi", "~nfs"), SHAPE.replace("/mount", "/data"),
+    SHAPE + "/deeper", "/", "/etc", "/tmp/csi-mount/target", "/uid/volumes/kubernetes.io~csi/name/mount",
+    SHAPE.replace("name", "n" * 256), "/x" * 2100 + SHAPE,
+])  # fmt: skip
+def test_other_text_is_refused(path: str) -> None:
+    """A path without kubelet's shape or not in its shortest form: InvalidRequest, in one printable line."""
+    with pytest.raises(InvalidRequest) as refusal:
+        Target.parse(path, None)
+    assert str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize("pods_dir", ["/var/lib/kubelet/pods2", "/var/lib/kubelet/pod", "/other"])
+def test_target_outside_the_configured_directory(pods_dir: str) -> None:
+    """A target elsewhere, also beside a directory whose name begins the same: refused, and the sentence names the flag."""
+    with pytest.raises(InvalidRequest, match="--kubelet-pods-dir"):
+        Target.parse(SHAPE, pods_dir)
+
+
+def test_what_does_not_exist_yet_is_fine(pods: Path) -> None:
+    """Nothing of the path exists: parsed, and still nothing exists."""
+    target = Target.parse(f"{pods}/uid/volumes/kubernetes.io~csi/name/mount", str(pods))
+    assert target.volume_name == "name"
+    assert snapshot(pods) == []
+
+
+@pytest.mark.parametrize("linked", range(5))
+def test_symlink_is_refused(pods: Path, tmp_path: Path, linked: int) -> None:
+    """Any component below the pods directory is a symlink to a directory: refused, nothing touched."""
+    names = ["uid", "volumes", "kubernetes.io~csi", "name", "mount"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.joinpath(*names[linked + 1:]).mkdir(parents=True)
+    parent = pods.joinpath(*names[:linked])
+    parent.mkdir(parents=True, exist_ok=True)
+    (parent / names[linked]).symlink_to(elsewhere)
+    before = snapshot(tmp_path)
+    with pytest.raises(InvalidRequest, match="symlink"):
+        Target.parse(str(pods.joinpath(*names)), str(pods))
+    assert snapshot(tmp_path) == before
+
+
+def test_dangling_symlink_is_refused(target: Path, pods: Path) -> None:
+    """The target is a symlink to nothing: refused."""
+    target.symlink_to("/nonexistent")
+    with pytest.raises(InvalidRequest, match="symlink"):
+        Target.parse(str(target), str(pods))
+
+
+def test_file_is_refused(target: Path, pods: Path) -> None:
+    """The target is a file: refused, and the file stays."""
+    target.write_text("data")
+    with pytest.raises(InvalidRequest, match="not a directory"):
+        Target.parse(str(target), str(pods))
+    assert target.read_text() == "data"
+
+
+def test_file_above_the_pods_directory_is_refused(tmp_path: Path) -> None:
+    """What should be the directory above ``pods`` is a file: a bad request, not an internal failure."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidRequest, match="not a directory"):
+        Target.parse(f"{tmp_path}/file/pods/uid/volumes/kubernetes.io~csi/name/mount", None)
+
+
+def test_symlink_above_the_pods_directory_is_followed(tmp_path: Path, target: Path) -> None:
+    """Kubelet's root directory is a symlink, as on nodes with a data disk: accepted."""
+    target.mkdir()
+    (tmp_path / "kubelet").symlink_to(tmp_path)
+    path = str(target).replace(str(tmp_path), f"{tmp_path}/kubelet")
+    assert Target.parse(path, f"{tmp_path}/kubelet/pods").path == path
+
+
+def test_no_descriptor_is_left(target: Path, pods: Path) -> None:
+    """Good and bad targets leave no open descriptor."""
+    target.symlink_to("/")
+    before = len(os.listdir("/proc/self/fd"))
+    for path in (str(target), f"{pods}/other/volumes/kubernetes.io~csi/name/mount"):
+        try:
+            Target.parse(path, str(pods))
+        except InvalidRequest:
+            pass
+    assert len(os.listdir("/proc/self/fd")) == before
