@@ -1,0 +1,41 @@
+"""What a gRPC code means to kubelet, and how Go spells an error."""
+
+import grpc
+
+from runtime.errors import Failure
+from runtime.rpc import RemoteFailure
+
+# kubelet keeps the volume's directory for these, since the driver may still be at work (csi_client.go); any other code is final.
+NOT_FINAL = frozenset({
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.ABORTED,
+})
+
+
+class Transient(Failure):
+    """kubelet itself could not do a step before the driver was asked to publish; it tries again and nothing is removed."""
+
+
+class Finished(Failure):
+    """A failure that kubelet takes as final although the driver's code may not be."""
+
+
+def is_final(failure: Failure) -> bool:
+    """Whether kubelet takes the operation as over: it failed and nothing is left to undo."""
+    return isinstance(failure, Finished) or (isinstance(failure, RemoteFailure) and failure.code not in NOT_FINAL)
+
+
+def go_text(failure: Failure) -> str:
+    """As it stands in kubelet's events: ``rpc error: code = NotFound desc = …``."""
+    if not isinstance(failure, RemoteFailure):
+        return str(failure)
+    return f"rpc error: code = {_go_name(failure.code)} desc = {failure}"
+
+
+def _go_name(code: grpc.StatusCode) -> str:
+    if code is grpc.StatusCode.CANCELLED:
+        return "Canceled"
+    return code.name if code is grpc.StatusCode.OK else code.name.title().replace("_", "")
