@@ -1,7 +1,7 @@
 """The provider contract in our own types: what the driver asks, what a provider answers, and the class to subclass.
 
-The shapes are those of ``protos/provider.proto``. Nothing here shows a secret in its repr: requests carry the pod's tokens, replies the store's
-content.
+The shapes are those of ``protos/provider.proto``. Nothing here shows a secret in its repr: requests carry the pod's
+tokens, replies the store's content.
 """
 
 import json
@@ -21,7 +21,9 @@ _EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class ReplyError(Failure):
-    """Refuse by the reply's own ``Error.code`` in place of a gRPC status; the driver shows the code and drops the sentence."""
+    """Refuse by the reply's own ``Error.code`` in place of a gRPC status; the driver shows the code and drops
+    the sentence.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(f"refused with error code {code}")
@@ -48,7 +50,9 @@ class Pod:
 
 @dataclass(frozen=True)
 class MountRequest:
-    """What one volume asks for. ``attributes`` are the class's parameters with the pod's identity; ``secrets`` the node publish secret."""
+    """What one volume asks for. ``attributes`` are the class's parameters with the pod's identity; ``secrets``
+    the node publish secret.
+    """
 
     attributes: Mapping[str, str] = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)
@@ -71,27 +75,34 @@ class MountRequest:
             return {}
         found = _object(text, "the service account tokens")
         if not all(isinstance(item, dict) and isinstance(item.get("token"), str) for item in found.values()):
-            raise InvalidRequest("the service account tokens are no JSON object of audience to token: this comes from kubelet by way of the driver")
-        return {audience: Token(item["token"], str(item.get("expirationTimestamp", ""))) for audience, item in found.items()}
+            raise InvalidRequest(
+                "the service account tokens, as kubelet makes them, must be an object of audience to token")
+        return {
+            audience: Token(item["token"], str(item.get("expirationTimestamp", ""))) for audience, item in found.items()
+        }
 
     def token(self, audience: str) -> str:
         """The token for ``audience``, or a failure that says where to ask for it."""
         found = self.tokens.get(audience)
         if found is None:
-            raise InvalidRequest(f"no service account token for audience {audience!r}: add it to tokenRequests of the CSIDriver object")
+            raise InvalidRequest(
+                f"no service account token for audience {audience!r}: add it to tokenRequests of the CSIDriver object")
         return found.value
 
     def require(self, parameter: str) -> str:
         """A class parameter that must be there and not empty."""
         value = self.attributes.get(parameter, "")
         if not value:
-            raise InvalidRequest(f"the parameter {parameter} is missing: set it in spec.parameters of the SecretProviderClass")
+            raise InvalidRequest(
+                f"the parameter {parameter} is missing: set it in spec.parameters of the SecretProviderClass")
         return value
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of the volume. ``path`` is relative and clean; ``mode`` None is the permission that the driver asks for."""
+    """One file of the volume. ``path`` is relative and clean; ``mode`` None is the permission that the driver
+    asks for.
+    """
 
     path: str
     contents: bytes = field(repr=False)
@@ -100,7 +111,9 @@ class File:
 
 @dataclass(frozen=True)
 class MountReply:
-    """``versions`` maps object id to version and must not be empty; no ``files`` means that the provider wrote them into the target itself."""
+    """``versions`` maps object id to version and must not be empty; no ``files`` means that the provider wrote
+    them into the target itself.
+    """
 
     files: Sequence[File]
     versions: Mapping[str, str]
@@ -114,7 +127,9 @@ class MountReply:
 
 
 class Provider:
-    """Subclass this: give it a name and a ``mount``. Raise a ``runtime.errors.Failure`` to refuse; its sentence reaches the pod's events."""
+    """Subclass this: give it a name and a ``mount``. Raise a ``runtime.errors.Failure`` to refuse; its sentence
+    reaches the pod's events.
+    """
 
     name = "provider"
     version = build().version
@@ -128,7 +143,9 @@ class Provider:
 
 
 def read_request(message: provider_pb2.MountRequest) -> MountRequest:
-    """Check and convert; the driver sends JSON strings, ``null`` for absent secrets and the permission as a JSON number."""
+    """Check and convert; the driver sends JSON strings, ``null`` for absent secrets and the permission as a JSON
+    number.
+    """
     if not message.target_path:
         raise InvalidRequest("target_path is missing from the request")
     return MountRequest(
@@ -143,7 +160,9 @@ def read_request(message: provider_pb2.MountRequest) -> MountRequest:
 def write_reply(reply: MountReply, permission: int) -> provider_pb2.MountResponse:
     """As it goes over the wire."""
     files = [
-        provider_pb2.File(path=item.path, mode=permission if item.mode is None else item.mode, contents=item.contents) for item in reply.files
+        provider_pb2.File(
+            path=item.path, mode=permission if item.mode is None else item.mode, contents=item.contents)
+        for item in reply.files
     ]
     versions = [provider_pb2.ObjectVersion(id=key, version=value) for key, value in reply.versions.items()]
     return provider_pb2.MountResponse(object_version=versions, files=files)

@@ -1,8 +1,9 @@
 """Secrets that nobody stored: random passwords and self-signed certificates.
 
-They are derived from the process's key, so nothing is kept and the same question has the same answer: for all pods of one class (``scope:
-class``, so that replicas agree, and a synced Kubernetes Secret has one value) or for one pod (``scope: pod``). With a rotation period the answer
-changes when the period's number does; without one it stays as long as the key does.
+They are derived from the process's key, so nothing is kept and the same question has the same answer: for all pods of
+one class (``scope: class``, so that replicas agree, and a synced Kubernetes Secret has one value) or for one pod
+(``scope: pod``). With a rotation period the answer changes when the period's number does; without one it stays as
+long as the key does.
 """
 
 import posixpath
@@ -46,7 +47,8 @@ class Generator:
             return self._password(self._identity(item, request, item.source), item.length)
         base, ending = posixpath.splitext(item.source)
         if ending not in (".crt", ".key"):
-            raise InvalidRequest(f"a generated certificate is named <name>.crt, its key <name>.key: {item.name!r} is neither")
+            raise InvalidRequest(
+                f"a generated certificate is named <name>.crt, its key <name>.key: {item.name!r} is neither")
         certificate, key = self._pair(self._identity(item, request, base), item)
         return certificate if ending == ".crt" else key
 
@@ -98,5 +100,6 @@ def _self_signed(secret: int, item: SecretObject, now: float) -> tuple[bytes, by
         .add_extension(names, critical=False)
         .sign(key, hashes.SHA256())
     )
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return certificate.public_bytes(serialization.Encoding.PEM), private

@@ -1,7 +1,8 @@
 """The ``objects`` parameter: which secrets a class wants, as the field's providers take it.
 
-Either an object with ``array:``, a list of strings that are YAML themselves (Azure, the e2e provider), or a plain list of objects (Vault, AWS,
-GCP). Each failure names the entry and what to write in its place, never a value that could be a secret.
+Either an object with ``array:``, a list of strings that are YAML themselves (Azure, the e2e provider), or a plain
+list of objects (Vault, AWS, GCP). Each failure names the entry and what to write in its place, never a value that
+could be a secret.
 """
 
 import base64
@@ -23,14 +24,16 @@ DEFAULT_LENGTH, LONGEST_PASSWORD = 32, 256
 # Accepted from classes written for other providers, without effect here.
 _WITHOUT_MEANING = frozenset({"objectType", "objectFormat"})
 _KNOWN = frozenset({
-    "objectName", "objectAlias", "objectVersion", "filePermission", "encoding", "objectEncoding", "secretPath", "secretKey",
-    "generate", "scope", "length", "rotationPeriod", "dnsNames",
+    "objectName", "objectAlias", "objectVersion", "filePermission", "encoding", "objectEncoding",
+    "secretPath", "secretKey", "generate", "scope", "length", "rotationPeriod", "dnsNames",
 })
 
 
 @dataclass(frozen=True)
 class SecretObject:
-    """One wanted secret: ``source`` is its path in the store, ``path`` its file in the volume; ``mode`` None is the driver's."""
+    """One wanted secret: ``source`` is its path in the store, ``path`` its file in the volume; ``mode`` None is
+    the driver's.
+    """
 
     name: str
     source: str
@@ -52,7 +55,9 @@ class SecretObject:
             if self.encoding == "hex":
                 return bytes.fromhex(contents.decode("ascii"))
         except (binascii.Error, ValueError):
-            raise InvalidRequest(f"the content of {self.name!r} is no {self.encoding}: correct it in the store or leave encoding out") from None
+            raise InvalidRequest(
+                f"the content of {self.name!r} is no {self.encoding}: correct it in the store or leave encoding out"
+            ) from None
         return contents
 
 
@@ -64,7 +69,7 @@ def parse(text: str, rotation_period: float = 0.0) -> list[SecretObject]:
             raise InvalidRequest("objects must be a YAML list, or an object whose only key is array")
         found = found["array"]
     if not isinstance(found, list) or not found:
-        raise InvalidRequest("objects must be a YAML list with at least one entry, or an object with such a list under array")
+        raise InvalidRequest("objects must be a YAML list with at least one entry, or such a list under the key array")
     objects = [_entry(number, item, rotation_period) for number, item in enumerate(found)]
     _refuse_overlap([item.path for item in objects])
     return objects
@@ -170,7 +175,8 @@ def seconds(what: str, text: str) -> float:
 def _clean(what: str, key: str, path: str) -> str:
     """A path as the driver will accept it (spec A.8): relative, in cleaned form, no ``..``."""
     parts = path.split("/")
-    if path.startswith("/") or "\0" in path or path == "." or parts[0].startswith("..") or ".." in parts or posixpath.normpath(path) != path:
+    upward = parts[0].startswith("..") or ".." in parts
+    if upward or path.startswith("/") or "\0" in path or path == "." or posixpath.normpath(path) != path:
         raise InvalidRequest(f"{what}: {key} must be a relative path without .. or empty parts, such as app/password")
     return path
 
@@ -185,5 +191,6 @@ def _refuse_overlap(paths: list[str]) -> None:
         parent = posixpath.dirname(path)
         while parent:
             if parent in seen:
-                raise InvalidRequest(f"the objects entries {parent!r} and {path!r} conflict: one is a file, the other needs it as a directory")
+                raise InvalidRequest(
+                    f"the objects entries {parent!r} and {path!r} conflict: one is a file, the other needs a directory")
             parent = posixpath.dirname(parent)

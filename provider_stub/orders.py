@@ -1,6 +1,7 @@
 """Errors to order: what a class asks the stub to do wrong, so that a driver's and an operator's reaction can be seen.
 
-Off unless the process was started with ``--allow-error-orders``: a class is written by other people than those who run the provider.
+Off unless the process was started with ``--allow-error-orders``: a class is written by other people than those who
+run the provider.
 
     stubError: UNAVAILABLE      any gRPC code by its name
     stubErrorCode: Forbidden    the reply's own Error.code
@@ -10,6 +11,7 @@ Off unless the process was started with ``--allow-error-orders``: a class is wri
     stubCrash: "true"           the process ends in the middle of the call
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -20,7 +22,7 @@ from provider_stub.objects import seconds
 from runtime.errors import InvalidRequest, PermissionDenied
 from runtime.rpc import RemoteFailure
 
-PREFIX = "stub"
+_ORDER = re.compile("stub[A-Z]")
 OVERSIZED_BYTES = 5 * 1024 * 1024
 _KNOWN = ("stubError", "stubErrorCode", "stubDelay", "stubFailures", "stubReply", "stubCrash")
 
@@ -66,12 +68,14 @@ class Orders:
         code = self.error
         if self.failures is not None:
             code = (code or grpc.StatusCode.UNAVAILABLE) if call <= self.failures else None
-        return None if code is None else RemoteFailure(code, f"the class orders {code.name} (call {call} for this volume)")
+        if code is None:
+            return None
+        return RemoteFailure(code, f"the class orders {code.name} (call {call} for this volume)")
 
 
 def parse(attributes: Mapping[str, str], allowed: bool) -> Orders:
     """The orders among the attributes; any order is refused where they are not ``allowed``."""
-    given = {key: value for key, value in attributes.items() if key.startswith(PREFIX) and key[len(PREFIX):][:1].isupper()}
+    given = {key: value for key, value in attributes.items() if _ORDER.match(key)}
     for key in sorted(given):
         if key not in _KNOWN:
             raise InvalidRequest(f"the parameter {key} is unknown: the orders are {', '.join(_KNOWN)}")

@@ -1,4 +1,6 @@
-"""The stub itself: objects from a directory or generated, orders, self-writing. It uses the kit as any provider would."""
+"""The stub itself: objects from a directory or generated, orders, self-writing. It uses the kit as any provider
+would.
+"""
 
 import asyncio
 import os
@@ -23,7 +25,9 @@ def crash_process() -> None:
 
 
 class StubProvider(Provider):
-    """``store`` None: generated objects only. ``crash`` and ``now`` are there for those who run it inside their own process."""
+    """``store`` None: generated objects only. ``crash`` and ``now`` are there for those who run it inside their
+    own process.
+    """
 
     name = "secrets-store-provider-stub"
 
@@ -76,7 +80,8 @@ class StubProvider(Provider):
         if item.generate:
             return self._generator.contents(item, request)
         if self._store is None:
-            raise NotFound(f"the secret {item.name!r} not found: this provider runs without --secrets-dir, it only generates")
+            raise NotFound(
+                f"the secret {item.name!r} not found: this provider runs without --secrets-dir, it only generates")
         return self._store.read(item.source, item.version)
 
     async def _write(self, reply: MountReply, request: MountRequest) -> MountReply:

@@ -96,7 +96,8 @@ async def running(
     running = RunningProvider(Path(socket), Path(secrets_dir) if secrets_dir is not None else None)
     if provider is None:
         store = Directory(str(secrets_dir)) if secrets_dir is not None else None
-        provider = StubProvider(store, Versions(key), allow_error_orders=allow_error_orders, crash=running.crash, now=now)
+        provider = StubProvider(
+            store, Versions(key), allow_error_orders=allow_error_orders, crash=running.crash, now=now)
     async with served(_Recording(provider, running), f"unix://{Path(socket).absolute()}") as serving:
         running._serving = serving
         yield running

@@ -1,10 +1,12 @@
-"""The self-writing mode: files written into the target by the provider, as AWS's does by default; the reply then carries versions only.
+"""The self-writing mode: files written into the target by the provider, as AWS's does by default; the reply then has
+versions only.
 
-Each file is swapped in by a rename, so a reader sees the old or the new content of one file; files change one after another. What was
-written is listed in ``..written`` inside the volume (names with two dots are not part of a volume's content), so that a restarted provider
-still removes what is no longer wanted, and never a file of somebody else.
+Each file is swapped in by a rename, so a reader sees the old or the new content of one file; files change one after
+another. What was written is listed in ``..written`` inside the volume (names with two dots are not part of a volume's
+content), so that a restarted provider still removes what is no longer wanted, and never a file of somebody else.
 """
 
+import errno
 import json
 import os
 import posixpath
@@ -43,27 +45,30 @@ def _check_target(target: str) -> None:
     try:
         found = os.lstat(target)
     except OSError:
-        raise PreconditionFailed("the target is not there: mount kubelet's pods directory into the provider, with mountPropagation: HostToContainer") from None
+        raise PreconditionFailed(
+            "the target is not there: mount kubelet's pods directory into the provider, "
+            "with mountPropagation: HostToContainer"
+        ) from None
     if not stat.S_ISDIR(found.st_mode):
         raise InvalidRequest("the target is no directory")
 
 
 def _written(target: str) -> set[str]:
     try:
-        with open(_opened(os.path.join(target, LIST)), "rb") as file:
+        with open(os.path.join(target, LIST), "rb", opener=_opened) as file:
             found = json.loads(file.read())
     except (FileNotFoundError, ValueError):
         return set()
     return {path for path in found if isinstance(path, str)} if isinstance(found, list) else set()
 
 
-def _opened(path: str) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _unchanged(path: str, contents: bytes, mode: int) -> bool:
     try:
-        with open(_opened(path), "rb") as file:
+        with open(path, "rb", opener=_opened) as file:
             found = os.fstat(file.fileno())
             return stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == mode and file.read() == contents
     except OSError:
@@ -122,4 +127,4 @@ def _remove(target: str, path: str) -> None:
 
 def _refusal(error: OSError) -> Failure:
     text = f"cannot write into the target: {error.strerror}"
-    return ResourceExhausted(text) if error.errno in (28, 122) else Internal(text)  # ENOSPC, EDQUOT
+    return ResourceExhausted(text) if error.errno in (errno.ENOSPC, errno.EDQUOT) else Internal(text)

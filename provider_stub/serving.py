@@ -1,8 +1,8 @@
 """Serving a provider on its Unix socket, and the command around it.
 
-This is a thread-based gRPC server in front of an asyncio provider, not ``grpc.aio``: providers in the field refuse a call whose ``:authority``
-is not ``localhost`` (the driver's Go original sends that, gRPC's Python default is the socket's path), and only the thread-based server lets
-its handler see what was sent.
+This is a thread-based gRPC server in front of an asyncio provider, not ``grpc.aio``: providers in the field refuse a
+call whose ``:authority`` is not ``localhost`` (the driver's Go original sends that, gRPC's Python default is the
+socket's path), and only the thread-based server lets its handler see what was sent.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 
-from protos import provider_pb2, provider_pb2_grpc
+from protos import provider_pb2
 from provider_stub.contract import API_VERSION, MountReply, Provider, ReplyError, read_request, write_reply
 from runtime import logs, process, redact, rpc, sockets
 from runtime.endpoints import UnixEndpoint, parse_endpoint
@@ -30,6 +30,7 @@ log = logs.get(__name__)
 AUTHORITY = "localhost"
 GRACE_SECONDS = 10.0
 MOST_CALLS = 64
+SERVICE = provider_pb2.DESCRIPTOR.services_by_name["CSIDriverProvider"].full_name
 _SOCKET_NAME = re.compile(r"[a-zA-Z0-9_-]{1,30}\.sock")
 T = TypeVar("T")
 
@@ -38,7 +39,8 @@ T = TypeVar("T")
 class ServeConfig:
     """What every provider command takes; subclass it for flags of your own."""
 
-    endpoint: str = flag("unix:///var/run/secrets-store-csi-providers/stub.sock", "socket to serve; its name is the provider's name")
+    endpoint: str = flag(
+        "unix:///var/run/secrets-store-csi-providers/stub.sock", "socket to serve; its name is the provider's name")
     v: int = flag(0, "log verbosity; 5 logs every call")
     log_format_json: bool = flag(False, "write logs as JSON lines")
     version: bool = flag(False, "print the version as JSON and exit")
@@ -69,12 +71,16 @@ class Serving:
 
 
 def socket_of(endpoint: str) -> Path:
-    """The endpoint as a path; the driver finds a provider as ``<name>.sock``, with a name of letters, digits, ``_`` and ``-``."""
+    """The endpoint as a path; the driver finds a provider as ``<name>.sock``, with a name of letters, digits,
+    ``_`` and ``-``.
+    """
     found = parse_endpoint(endpoint)
     if not isinstance(found, UnixEndpoint):
-        raise ConfigurationError(f"invalid endpoint: {endpoint} (a provider is served on a Unix socket: unix:///path/to/<name>.sock)")
+        raise ConfigurationError(
+            f"invalid endpoint: {endpoint} (a provider is served on a Unix socket: unix:///path/to/<name>.sock)")
     if not _SOCKET_NAME.fullmatch(Path(found.path).name):
-        raise ConfigurationError(f"{found.path} must end in <name>.sock, the name 1 to 30 letters, digits, _ or -: the driver looks for that")
+        raise ConfigurationError(
+            f"{found.path} must end in <name>.sock, the name 1 to 30 letters, digits, _ or -: the driver looks for it")
     return Path(found.path)
 
 
@@ -85,7 +91,7 @@ async def served(provider: Provider, endpoint: str) -> AsyncIterator[Serving]:
     sockets.refuse_other_than_socket(path)
     threads = concurrent.futures.ThreadPoolExecutor(MOST_CALLS, "mount")
     server = grpc.server(threads)
-    provider_pb2_grpc.add_CSIDriverProviderServicer_to_server(_Service(provider, asyncio.get_running_loop()), server)
+    server.add_generic_rpc_handlers((_Service(provider, asyncio.get_running_loop()).handlers(),))
     hidden = sockets.hidden_name(path)
     with sockets.private_umask():
         try:
@@ -109,8 +115,12 @@ async def serve(provider: Provider, endpoint: str) -> None:
             await stop.wait()
 
 
-def run_command(program: str, config_type: type[C], make: Callable[[C], Provider], argv: Sequence[str] | None = None) -> int:
-    """A provider's ``main``: flags, logs, signals; returns the exit code. ``make`` builds the provider from the parsed flags."""
+def run_command(
+    program: str, config_type: type[C], make: Callable[[C], Provider], argv: Sequence[str] | None = None
+) -> int:
+    """A provider's ``main``: flags, logs, signals; returns the exit code. ``make`` builds the provider from the
+    parsed flags.
+    """
 
     async def work(config: C) -> None:
         await serve(make(config), config.endpoint)
@@ -122,23 +132,36 @@ def run_command(program: str, config_type: type[C], make: Callable[[C], Provider
     return process.start(FlagSet(program).add(config_type), config_type, sys.argv[1:] if argv is None else argv, run)
 
 
-class _Service(provider_pb2_grpc.CSIDriverProviderServicer):
+class _Service:
     """Runs in gRPC's threads; the provider's own coroutine runs on the loop."""
 
     def __init__(self, provider: Provider, loop: asyncio.AbstractEventLoop) -> None:
         self._provider = provider
         self._loop = loop
 
-    def Version(self, request: Any, context: Any) -> provider_pb2.VersionResponse:
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Not the generated registration: gRPC withholds the call's details, ``:authority`` among them, from
+        methods registered by name.
+        """
+        messages = provider_pb2
+        return grpc.method_handlers_generic_handler(SERVICE, {
+            "Version": grpc.unary_unary_rpc_method_handler(
+                self.version, messages.VersionRequest.FromString, messages.VersionResponse.SerializeToString),
+            "Mount": grpc.unary_unary_rpc_method_handler(
+                self.mount, messages.MountRequest.FromString, messages.MountResponse.SerializeToString),
+        })
+
+    def version(self, request: provider_pb2.VersionRequest, context: Any) -> provider_pb2.VersionResponse:
         """What the driver's health check reads."""
         _check_authority(context)
         return provider_pb2.VersionResponse(
             version=API_VERSION, runtime_name=self._provider.name, runtime_version=self._provider.version)
 
-    def Mount(self, request: Any, context: Any) -> provider_pb2.MountResponse:
+    def mount(self, request: provider_pb2.MountRequest, context: Any) -> provider_pb2.MountResponse:
         """One volume."""
         if log.enabled(rpc.REQUEST_VERBOSITY):
-            log.verbose(rpc.REQUEST_VERBOSITY, "request", request=redact.message(request), deadline=context.time_remaining())
+            shown = redact.message(request)
+            log.verbose(rpc.REQUEST_VERBOSITY, "request", request=shown, deadline=context.time_remaining())
         _check_authority(context)
         try:
             return self._finish(context, self._mount(request))
@@ -164,10 +187,11 @@ class _Service(provider_pb2_grpc.CSIDriverProviderServicer):
 
 
 def _check_authority(context: Any) -> None:
-    # gRPC's Python API has no accessor for it (grpc/grpc#38906); the call's details are an attribute of the context's event.
+    # gRPC's Python API has no accessor for it (grpc/grpc#38906); the context's event holds the call's details.
     found = context._rpc_event.call_details.host.decode(errors="replace")
     if found != AUTHORITY:
-        failure = InvalidRequest(f":authority is {found!r}: call a provider with {AUTHORITY!r} (the channel option grpc.default_authority)")
+        failure = InvalidRequest(
+            f":authority is {found!r}: call with {AUTHORITY!r} (the channel option grpc.default_authority)")
         _abort(context, rpc.code_of(failure), redact.text(failure))
 
 

@@ -1,7 +1,7 @@
 """Secrets from a directory of files: an object's name is its path below the directory.
 
-Symlinks are followed only as long as they stay inside (a mounted Kubernetes Secret is made of such links); what was opened is checked, not
-what was asked for, so that a link swapped in between gains nothing.
+Symlinks are followed only as long as they stay inside (a mounted Kubernetes Secret is made of such links); what was
+opened is checked, not what was asked for, so that a link swapped in between gains nothing.
 """
 
 import errno
@@ -12,6 +12,7 @@ from pathlib import Path
 from runtime.errors import ConfigurationError, Failure, InvalidRequest, NotFound, PermissionDenied, ResourceExhausted
 
 LARGEST_SECRET = 16 * 1024 * 1024
+_NO_FILE = "{} is no file in the secrets directory: name a file, with its path"
 
 
 class Directory:
@@ -19,7 +20,8 @@ class Directory:
 
     def __init__(self, root: str) -> None:
         if not Path(root).is_dir():
-            raise ConfigurationError(f"the secrets directory {root} does not exist: create it, or mount it into the container")
+            raise ConfigurationError(
+                f"the secrets directory {root} does not exist: create it, or mount it into the container")
         self._root = root
 
     def read(self, name: str, version: str = "") -> bytes:
@@ -31,18 +33,22 @@ class Directory:
         if not _inside(root, path):
             raise PermissionDenied(f"{what} leads out of the secrets directory: keep its content inside")
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            # An opener's descriptor is closed if open() then finds that it leads to a directory.
+            with open(path, "rb", opener=_opened) as file:
+                if not _inside(root, os.readlink(f"/proc/self/fd/{file.fileno()}")):
+                    raise PermissionDenied(f"{what} leads out of the secrets directory: keep its content inside")
+                found = os.fstat(file.fileno())
+                if not stat.S_ISREG(found.st_mode):
+                    raise InvalidRequest(_NO_FILE.format(what))
+                if found.st_size > LARGEST_SECRET:
+                    raise ResourceExhausted(f"{what} is larger than {LARGEST_SECRET} bytes")
+                return file.read(LARGEST_SECRET)
         except OSError as error:
             raise _refusal(what, wanted, error) from None
-        with os.fdopen(descriptor, "rb") as file:
-            if not _inside(root, os.readlink(f"/proc/self/fd/{descriptor}")):
-                raise PermissionDenied(f"{what} leads out of the secrets directory: keep its content inside")
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise InvalidRequest(f"{what} is no file in the secrets directory: name a file, with its path")
-            if found.st_size > LARGEST_SECRET:
-                raise ResourceExhausted(f"{what} is larger than {LARGEST_SECRET} bytes")
-            return file.read(LARGEST_SECRET)
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _inside(root: str, path: str) -> bool:
@@ -52,6 +58,8 @@ def _inside(root: str, path: str) -> bool:
 def _refusal(what: str, wanted: str, error: OSError) -> Failure:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return NotFound(f"{what} not found: the store has no file {wanted!r}")
+    if error.errno in (errno.EISDIR, errno.ENXIO):
+        return InvalidRequest(_NO_FILE.format(what))
     if error.errno == errno.ENAMETOOLONG:
         return InvalidRequest(f"{what}: the name is too long")
     return PermissionDenied(f"{what} cannot be read: {error.strerror}")

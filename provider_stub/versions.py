@@ -1,6 +1,7 @@
 """Versions from content, for stores that have none of their own.
 
-A version ends up in the pod status, which many may read. A plain digest of a short secret can be guessed offline, so it is keyed.
+A version ends up in the pod status, which many may read. A plain digest of a short secret can be guessed offline, so
+it is keyed.
 """
 
 import hashlib
@@ -22,7 +23,9 @@ class Versions:
         self._key = secrets.token_bytes(KEY_BYTES) if key is None else key
 
     def of(self, name: str, contents: bytes) -> str:
-        """The version of an object; equal contents of two objects differ, so that nobody sees that two secrets are one."""
+        """The version of an object; equal contents of two objects differ, so that nobody sees that two secrets
+        are one.
+        """
         return self.derive("version", name, contents=contents).hex()[:_VERSION_CHARACTERS]
 
     def derive(self, purpose: str, *parts: str, contents: bytes = b"") -> bytes:
@@ -32,7 +35,9 @@ class Versions:
 
 
 def load_key(path: str) -> bytes | None:
-    """The key of ``path``, made there (0600) if it does not exist; None for an empty path: a new key with each start."""
+    """The key of ``path``, made there (0600) if it does not exist; None for an empty path: a new key with each
+    start.
+    """
     if not path:
         return None
     try:

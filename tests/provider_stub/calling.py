@@ -1,0 +1,61 @@
+"""What the tests call a provider with: the request as the driver builds it, over a channel as the driver opens it."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from protos import provider_pb2, provider_pb2_grpc
+from runtime import rpc
+
+POD = {
+    "csi.storage.k8s.io/pod.name": "app-1",
+    "csi.storage.k8s.io/pod.namespace": "default",
+    "csi.storage.k8s.io/pod.uid": "uid-1",
+    "csi.storage.k8s.io/serviceAccount.name": "app",
+    "secretProviderClass": "app",
+}
+
+
+def mount_message(target: str = "/target", **parameters: str) -> provider_pb2.MountRequest:
+    """A request with the strings that the driver sends."""
+    return provider_pb2.MountRequest(
+        attributes=json.dumps({**POD, **parameters}), secrets="null", target_path=target, permission="420")
+
+
+@asynccontextmanager
+async def stub_of(path: Path, largest: int = -1) -> AsyncIterator[Any]:
+    """The provider's methods over a channel that waits for nothing."""
+    options = [("grpc.max_receive_message_length", largest), ("grpc.use_local_subchannel_pool", 1)]
+    async with rpc.dial(str(path), options) as channel:
+        yield provider_pb2_grpc.CSIDriverProviderStub(channel)
+
+
+async def mount(path: Path, target: str = "/target", **parameters: str) -> provider_pb2.MountResponse:
+    """One Mount call."""
+    async with stub_of(path) as stub:
+        reply: provider_pb2.MountResponse = await stub.Mount(mount_message(target, **parameters), timeout=20)
+        return reply
+
+
+async def refused(path: Path, code: grpc.StatusCode, target: str = "/target", **parameters: str) -> str:
+    """One Mount call that ends with ``code``; returns its sentence."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await mount(path, target, **parameters)
+    assert caught.value.code() == code, caught.value.details()
+    return caught.value.details() or ""
+
+
+def files(reply: provider_pb2.MountResponse) -> Mapping[str, bytes]:
+    """Contents by path."""
+    return {item.path: item.contents for item in reply.files}
+
+
+def versions(reply: provider_pb2.MountResponse) -> Mapping[str, str]:
+    """Versions by id."""
+    return {item.id: item.version for item in reply.object_version}
