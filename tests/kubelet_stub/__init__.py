@@ -1,0 +1,1 @@
+"""The kubelet stub against a toy driver over real Unix sockets."""

@@ -1,0 +1,63 @@
+"""A stub and a toy driver in a temporary directory."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubelet_stub.config import Config
+from kubelet_stub.kubelet import KubeletStub
+from runtime.flags import Duration
+from tests.kubelet_stub import toy_driver
+from tests.kubelet_stub.toy_driver import NAME, ToyDriver
+
+FAST: dict[str, Any] = {"backoff_base": Duration(0.01), "backoff_cap": Duration(0.05), "republish_interval": Duration(0),
+                        "stats_interval": Duration(0)}
+
+
+@dataclass
+class Scene:
+    """What a test needs in its hands."""
+
+    stub: KubeletStub
+    toy: ToyDriver
+    directory: Path
+
+
+def config(directory: Path, **changes: Any) -> Config:
+    """Kubelet's rules with short pauses."""
+    return Config(root=str(directory / "k"), **{**FAST, **changes})
+
+
+@asynccontextmanager
+async def scene(toy: ToyDriver | None = None, **changes: Any) -> AsyncIterator[Scene]:
+    """The driver served and known to a running stub, without registration; what is still mounted at the end is unmounted."""
+    toy = toy or ToyDriver()
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.callback(_unmount_all, directory)
+        await stack.enter_async_context(toy_driver.serving(toy, directory))
+        stub = await stack.enter_async_context(KubeletStub(config(directory, **changes)))
+        stub.use_driver(NAME, toy.endpoint)
+        yield Scene(stub, toy, directory)
+
+
+def pod(name: str = "web", volumes: tuple[str, ...] = ("secrets",), **csi: Any) -> dict[str, Any]:
+    """A pod with inline volumes of the toy driver."""
+    return {
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}"},
+        "spec": {
+            "serviceAccountName": "clerk",
+            "securityContext": {"fsGroup": 2000},
+            "volumes": [{"name": volume, "csi": {
+                "driver": NAME, "readOnly": True, "volumeAttributes": {"secretProviderClass": "class"}, **csi}} for volume in volumes],
+        },
+    }
+
+
+def _unmount_all(directory: Path) -> None:
+    for target in directory.glob("k/pods/*/volumes/*/*/mount"):
+        toy_driver.unmount(target)

@@ -1,0 +1,313 @@
+"""Volumes: what the driver is sent, and what kubelet keeps or removes after each kind of answer."""
+
+import asyncio
+import base64
+import json
+import stat
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from kubelet_stub.directories import volume_handle
+from kubelet_stub.events import Reason
+from kubelet_stub.kubelet import KubeletStub
+from kubelet_stub.volume import State
+from protos import csi_pb2 as csi
+from runtime.flags import Duration
+from tests.kubelet_stub.scene import Scene, config, pod, scene
+from tests.kubelet_stub.toy_driver import NAME, Capability, ToyDriver
+
+TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
+NOT_FINAL = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED")
+
+
+def play(story: Callable[[Scene], Awaitable[None]], toy: ToyDriver | None = None, **changes: Any) -> None:
+    """Run a story in a scene, at most 10 s."""
+    async def run() -> None:
+        async with asyncio.timeout(10), scene(toy, **changes) as found:
+            await story(found)
+
+    asyncio.run(run())
+
+
+def test_publishes_as_kubelet_does_and_takes_down_again() -> None:
+    """A pod is added and deleted → one publish with kubelet's fields, the directories of kubelet's shape, and nothing left after."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod())
+        await s.stub.wait_mounted(running)
+        directory = s.stub.config.pods_directory / "uid-web/volumes/kubernetes.io~csi/secrets"
+        assert s.stub.target(running) == directory / "mount"
+        assert (directory / "mount/secret").read_text() == "value"
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o750
+        data = json.loads((directory / "vol_data.json").read_text())
+        assert (data["driverName"], data["volumeHandle"], data["volumeLifecycleMode"]) == (
+            NAME, volume_handle("uid-web", "secrets"), "Ephemeral")
+        [request] = s.toy.requests("NodePublishVolume")
+        assert request.volume_id == volume_handle("uid-web", "secrets") and request.readonly
+        assert dict(request.volume_context) == {
+            "secretProviderClass": "class",
+            "csi.storage.k8s.io/pod.name": "web",
+            "csi.storage.k8s.io/pod.namespace": "shop",
+            "csi.storage.k8s.io/pod.uid": "uid-web",
+            "csi.storage.k8s.io/serviceAccount.name": "clerk",
+            "csi.storage.k8s.io/ephemeral": "true",
+        }
+        assert request.volume_capability.mount.volume_mount_group == "2000"
+        assert request.volume_capability.access_mode.mode == csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+        await s.stub.delete_pod(running)
+        assert [item.target_path for item in s.toy.requests("NodeUnpublishVolume")] == [str(directory / "mount")]
+        assert list(s.stub.config.pods_directory.iterdir()) == [] and s.stub.leaks == []
+
+    play(story)
+
+
+def test_asks_capabilities_twice_before_each_publish() -> None:
+    """A publish and a republish → two NodeGetCapabilities before each."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod())
+        await s.stub.wait_mounted(running)
+        assert await s.stub.republish(running) == []
+        assert [name for name, _ in s.toy.calls] == ["NodeGetCapabilities", "NodeGetCapabilities", "NodePublishVolume"] * 2
+
+    play(story)
+
+
+def test_no_group_without_the_capability() -> None:
+    """The driver has no VOLUME_MOUNT_GROUP → fsGroup is not sent; with SINGLE_NODE_MULTI_WRITER the access mode is that one."""
+    async def story(s: Scene) -> None:
+        await s.stub.wait_mounted(await s.stub.add_pod(pod()))
+        capability = s.toy.requests("NodePublishVolume")[0].volume_capability
+        assert capability.mount.volume_mount_group == ""
+        assert capability.access_mode.mode == csi.VolumeCapability.AccessMode.SINGLE_NODE_MULTI_WRITER
+
+    play(story, ToyDriver(capabilities=(Capability.SINGLE_NODE_MULTI_WRITER,)))
+
+
+@pytest.mark.parametrize("code", NOT_FINAL)
+def test_a_failure_that_is_not_final_keeps_the_directory(code: str) -> None:
+    """The first publish fails with one of the five codes → directory and data file stay, a later try mounts, deletion unpublishes."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod())
+        event = await s.stub.events.wait(Reason.FAILED_MOUNT, "shop/web")
+        name = "Canceled" if code == "CANCELLED" else code.title().replace("_", "")
+        assert event.message == f'MountVolume.SetUp failed for volume "secrets" : rpc error: code = {name} desc = toy trouble'
+        [volume] = s.stub.volumes(running)
+        assert volume.state is State.UNCERTAIN and volume.directory.data_file.exists()
+        await s.stub.delete_pod(running)
+        assert len(s.toy.requests("NodeUnpublishVolume")) == 1 and not volume.directory.path.exists()
+
+    play(story, ToyDriver(failures=[grpc.StatusCode[code]] * 99))
+
+
+def test_a_final_failure_forgets_the_volume() -> None:
+    """The first publishes fail with NOT_FOUND → the directory is gone each time, and the deletion never unpublishes."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod())
+        await s.stub.events.wait(Reason.FORGOTTEN, count=2)
+        [volume] = s.stub.volumes(running)
+        await volume.stop()
+        assert volume.state is State.FORGOTTEN and not volume.directory.path.exists()
+        await s.stub.delete_pod(running)
+        assert s.toy.requests("NodeUnpublishVolume") == [] and s.stub.leaks == []
+
+    play(story, ToyDriver(failures=[grpc.StatusCode.NOT_FOUND] * 99))
+
+
+def test_a_mount_left_behind_by_a_final_failure_is_a_leak() -> None:
+    """The driver mounts and then answers INTERNAL → nothing is removed across the mount, nothing is unpublished, the leak is told."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod())
+        leak = await s.stub.events.wait(Reason.LEAKED)
+        assert str(s.stub.target(running)) in leak.message and s.stub.target(running).is_mount()
+        [volume] = s.stub.volumes(running)
+        await volume.stop()
+        await s.stub.delete_pod(running)
+        assert s.toy.requests("NodeUnpublishVolume") == []
+
+    play(story, ToyDriver(failures=[grpc.StatusCode.INTERNAL], mount_before_failing=True), backoff_base=Duration(60), backoff_cap=Duration(60))
+
+
+def test_a_final_failure_of_a_republish_removes_the_directory() -> None:
+    """A republish unmounts and answers NOT_FOUND → kubelet's defect: the directory goes, and the deletion cannot unpublish any more."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod())
+        await s.stub.wait_mounted(running)
+        s.toy.failures, s.toy.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], True
+        assert [str(failure) for failure in await s.stub.republish(running)] == ["toy trouble"]
+        assert not s.stub.target(running).parent.exists()
+        await s.stub.delete_pod(running)
+        assert s.toy.requests("NodeUnpublishVolume") == []
+        assert "unmounter failed to load volume data file" in s.stub.events.of(Reason.FAILED_UNMOUNT)[0].message
+
+    play(story)
+
+
+@pytest.mark.parametrize(("removes", "unmounts"), [(True, False), (False, True)])
+def test_a_republish_failure_otherwise_keeps_it(removes: bool, unmounts: bool) -> None:
+    """The volume is still mounted, or the kubelet has the fix → the data file stays and the deletion unpublishes."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod())
+        await s.stub.wait_mounted(running)
+        s.toy.failures, s.toy.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], unmounts
+        assert len(await s.stub.republish(running)) == 1
+        assert (s.stub.target(running).parent / "vol_data.json").exists()
+        await s.stub.delete_pod(running)
+        assert len(s.toy.requests("NodeUnpublishVolume")) == 1
+
+    play(story, republish_removes=removes)
+
+
+def test_capability_failures_are_transient_first_and_final_second() -> None:
+    """NodeGetCapabilities fails with UNAVAILABLE: the first call of a publish is transient, the second final, as kubelet has it."""
+    async def story(s: Scene) -> None:
+        s.toy.failing_capabilities = [grpc.StatusCode.UNAVAILABLE]
+        running = await s.stub.add_pod(pod())
+        first = await s.stub.events.wait(Reason.FAILED_MOUNT)
+        assert "failed to determine if the node service has VOLUME_MOUNT_GROUP" in first.message
+        await s.stub.wait_mounted(running)
+        assert s.stub.events.of(Reason.FORGOTTEN) == []
+
+    play(story)
+
+
+def test_backs_off_and_recovers() -> None:
+    """Three failures, then success → three FailedMount events, pauses that double, and the volume is mounted."""
+    async def story(s: Scene) -> None:
+        started = asyncio.get_running_loop().time()
+        running = await s.stub.add_pod(pod())
+        await s.stub.wait_mounted(running)
+        assert len(s.stub.events.of(Reason.FAILED_MOUNT)) == 3
+        assert asyncio.get_running_loop().time() - started >= 0.01 + 0.02 + 0.04
+
+    play(story, ToyDriver(failures=[grpc.StatusCode.UNAVAILABLE] * 3))
+
+
+def test_republishes_by_itself() -> None:
+    """A short republish interval → publishes go on, each told."""
+    async def story(s: Scene) -> None:
+        await s.stub.add_pod(pod())
+        await s.stub.events.wait(Reason.REPUBLISHED, count=2)
+
+    play(story, republish_interval=Duration(0.02))
+
+
+def test_unpublish_is_tried_until_it_works() -> None:
+    """The driver fails twice at the deletion → three calls, and nothing left."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod())
+        await s.stub.wait_mounted(running)
+        await s.stub.delete_pod(running)
+        assert len(s.toy.requests("NodeUnpublishVolume")) == 3 and len(s.stub.events.of(Reason.FAILED_UNMOUNT)) == 2
+        assert list(s.stub.config.pods_directory.iterdir()) == []
+
+    play(story, ToyDriver(unpublish_failures=[grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE]))
+
+
+def test_statistics_and_conditions() -> None:
+    """A driver with both capabilities → usage is kept, an abnormal condition is a warning event, a good one is not."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod())
+        await s.stub.events.wait(Reason.CONDITION_ABNORMAL)
+        assert s.stub.events.all[-1].message == "Volume secrets: old content"
+        assert s.stub.volumes(running)[0].usage[0].total == 7
+        s.toy.condition = csi.VolumeCondition(abnormal=False, message="fine")
+        await s.stub.events.wait(Reason.CONDITION_NORMAL)
+
+    capabilities = (Capability.GET_VOLUME_STATS, Capability.VOLUME_CONDITION)
+    toy = ToyDriver(capabilities=capabilities, condition=csi.VolumeCondition(abnormal=True, message="old content"))
+    play(story, toy, stats_interval=Duration(0.02))
+
+
+@pytest.mark.parametrize("in_secrets", [False, True])
+def test_tokens_are_signed_and_bound(in_secrets: bool) -> None:
+    """Two audiences → two RS256 tokens with the pod's identity, in the context or in the secrets, and the same ones at a republish."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod())
+        await s.stub.wait_mounted(running)
+        await s.stub.republish(running)
+        first, second = s.toy.requests("NodePublishVolume")
+        holder = first.secrets if in_secrets else first.volume_context
+        assert TOKENS not in (first.volume_context if in_secrets else first.secrets)
+        assert holder[TOKENS] == (second.secrets if in_secrets else second.volume_context)[TOKENS]
+        tokens = json.loads(holder[TOKENS])
+        assert sorted(tokens) == ["bank", "vault"] and tokens["vault"]["expirationTimestamp"].endswith("Z")
+        claims = _verified(tokens["vault"]["token"], s.stub.host.tokens.public_key_pem())
+        assert claims["aud"] == ["vault"] and claims["sub"] == "system:serviceaccount:shop:clerk"
+        assert claims["kubernetes.io"]["pod"] == {"name": "web", "uid": "uid-web"}
+
+    play(story, token_audiences=("vault", "bank"), token_in_secrets=in_secrets)
+
+
+def test_publish_secrets_come_from_the_named_secret() -> None:
+    """nodePublishSecretRef: absent → a transient failure that names it and no call; then added → its data is sent."""
+    async def story(s: Scene) -> None:
+        running = await s.stub.add_pod(pod(nodePublishSecretRef={"name": "creds"}))
+        event = await s.stub.events.wait(Reason.FAILED_MOUNT)
+        assert 'fetching NodePublishSecretRef shop/creds failed: secrets "creds" not found' in event.message and s.toy.calls == []
+        s.stub.add_secret({"kind": "Secret", "metadata": {"name": "creds", "namespace": "shop"}, "data": {
+            "clientid": base64.b64encode(b"me").decode()}, "stringData": {"plain": "p"}})
+        await s.stub.wait_mounted(running)
+        assert dict(s.toy.requests("NodePublishVolume")[0].secrets) == {"clientid": "me", "plain": "p"}
+
+    play(story)
+
+
+def test_a_restarted_stub_takes_its_volumes_over() -> None:
+    """A stub stops with two pods running; a new one gets one of them → that one is published again and later unpublished, the other is
+    unpublished as an orphan."""
+    async def story(s: Scene) -> None:
+        for name in ("stays", "goes"):
+            await s.stub.wait_mounted(await s.stub.add_pod(pod(name)))
+        async with KubeletStub(config(s.directory)) as second:
+            second.use_driver(NAME, s.toy.endpoint)
+            running = await second.add_pod(pod("stays"))
+            assert second.volumes(running)[0].state is State.UNCERTAIN
+            await second.clean_orphans()
+            assert [path.name for path in second.config.pods_directory.iterdir()] == ["uid-stays"]
+            await second.wait_mounted(running)
+            await second.delete_pod(running)
+            assert list(second.config.pods_directory.iterdir()) == [] and second.leaks == []
+
+    play(story)
+
+
+def test_many_pods_and_volumes_at_once() -> None:
+    """Five pods of two volumes each → ten mounts, then none."""
+    async def story(s: Scene) -> None:
+        running = [await s.stub.add_pod(pod(f"p{number}", ("one", "two"))) for number in range(5)]
+        await asyncio.gather(*map(s.stub.wait_mounted, running))
+        assert len({request.target_path for request in s.toy.requests("NodePublishVolume")}) == 10
+        await s.stub.delete_all()
+        assert len(s.toy.requests("NodeUnpublishVolume")) == 10 and s.stub.leaks == []
+
+    play(story)
+
+
+def test_an_unregistered_driver_is_waited_for() -> None:
+    """The driver is not registered → FailedMount that says so; once known, the volume is mounted."""
+    async def story(s: Scene) -> None:
+        s.stub.host.drivers.remove(NAME)
+        running = await s.stub.add_pod(pod())
+        event = await s.stub.events.wait(Reason.FAILED_MOUNT)
+        assert f"driver name {NAME} not found in the list of registered CSI drivers" in event.message
+        s.stub.use_driver(NAME, s.toy.endpoint)
+        await s.stub.wait_mounted(running)
+
+    play(story)
+
+
+def _verified(token: str, pem: str) -> dict[str, Any]:
+    head, body, signature = token.split(".")
+    key = serialization.load_pem_public_key(pem.encode())
+    assert isinstance(key, rsa.RSAPublicKey)
+    key.verify(_unbase64(signature), f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
+    claims: dict[str, Any] = json.loads(_unbase64(body))
+    return claims
+
+
+def _unbase64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,147 @@
+"""A CSI driver that does as it is told: it mounts a tmpfs, counts its calls and connections, and fails on demand."""
+
+import ctypes
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from protos import csi_pb2 as csi
+from protos import csi_pb2_grpc as csi_grpc
+from protos import pluginregistration_pb2 as registration
+from protos import pluginregistration_pb2_grpc as registration_grpc
+from runtime import rpc
+from runtime.endpoints import UnixEndpoint
+
+NAME = "toy.csi.example.com"
+Capability = csi.NodeServiceCapability.RPC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass
+class ToyDriver:
+    """Its orders and its memory; ``failures`` are taken from the front, one for each publish (None: succeed)."""
+
+    name: str = NAME
+    node_id: str = "toy-node"
+    endpoint: str = ""
+    type: str = "CSIPlugin"
+    versions: tuple[str, ...] = ("1.0.0",)
+    capabilities: tuple[int, ...] = (Capability.VOLUME_MOUNT_GROUP, Capability.GET_VOLUME_STATS)
+    failures: list[grpc.StatusCode | None] = field(default_factory=list)
+    unpublish_failures: list[grpc.StatusCode] = field(default_factory=list)
+    failing_capabilities: list[grpc.StatusCode] = field(default_factory=list)
+    mount_before_failing: bool = False
+    unmount_when_failing: bool = False
+    condition: csi.VolumeCondition | None = None
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    peers: list[str] = field(default_factory=list)
+    statuses: list[registration.RegistrationStatus] = field(default_factory=list)
+    polls: int = 0
+
+    def requests(self, method: str) -> list[Any]:
+        """The requests of one method, in order."""
+        return [request for name, request in self.calls if name == method]
+
+
+class _Node(csi_grpc.NodeServicer):
+    def __init__(self, toy: ToyDriver) -> None:
+        self._toy = toy
+
+    async def _note(self, method: str, request: Any, context: Any) -> None:
+        self._toy.calls.append((method, request))
+        self._toy.peers.append(f"{context.peer()} {dict(context.invocation_metadata())}")
+
+    async def NodeGetInfo(self, request: Any, context: Any) -> csi.NodeGetInfoResponse:
+        await self._note("NodeGetInfo", request, context)
+        return csi.NodeGetInfoResponse(node_id=self._toy.node_id)
+
+    async def NodeGetCapabilities(self, request: Any, context: Any) -> csi.NodeGetCapabilitiesResponse:
+        await self._note("NodeGetCapabilities", request, context)
+        if self._toy.failing_capabilities:
+            await context.abort(self._toy.failing_capabilities.pop(0), "no capabilities today")
+        reply = csi.NodeGetCapabilitiesResponse()
+        for number in self._toy.capabilities:
+            reply.capabilities.add().rpc.type = number  # type: ignore[assignment]  # a plain number is what goes over the wire
+        return reply
+
+    async def NodePublishVolume(self, request: Any, context: Any) -> csi.NodePublishVolumeResponse:
+        await self._note("NodePublishVolume", request, context)
+        target = Path(request.target_path)
+        failure = self._toy.failures.pop(0) if self._toy.failures else None
+        if failure is not None:
+            if self._toy.mount_before_failing:
+                mount(target)
+            if self._toy.unmount_when_failing:
+                unmount(target)
+            await context.abort(failure, "toy trouble")
+        if not target.is_mount():
+            mount(target)
+        (target / "secret").write_text("value")
+        return csi.NodePublishVolumeResponse()
+
+    async def NodeUnpublishVolume(self, request: Any, context: Any) -> csi.NodeUnpublishVolumeResponse:
+        await self._note("NodeUnpublishVolume", request, context)
+        if self._toy.unpublish_failures:
+            await context.abort(self._toy.unpublish_failures.pop(0), "toy is busy")
+        unmount(Path(request.target_path))
+        return csi.NodeUnpublishVolumeResponse()
+
+    async def NodeGetVolumeStats(self, request: Any, context: Any) -> csi.NodeGetVolumeStatsResponse:
+        await self._note("NodeGetVolumeStats", request, context)
+        reply = csi.NodeGetVolumeStatsResponse(usage=[csi.VolumeUsage(total=7, unit=csi.VolumeUsage.BYTES)])
+        if self._toy.condition is not None:
+            reply.volume_condition.CopyFrom(self._toy.condition)
+        return reply
+
+
+class _Registration(registration_grpc.RegistrationServicer):
+    def __init__(self, toy: ToyDriver) -> None:
+        self._toy = toy
+
+    async def GetInfo(self, request: Any, context: Any) -> registration.PluginInfo:
+        self._toy.polls += 1
+        return registration.PluginInfo(
+            type=self._toy.type, name=self._toy.name, endpoint=self._toy.endpoint, supported_versions=self._toy.versions)
+
+    async def NotifyRegistrationStatus(self, request: Any, context: Any) -> registration.RegistrationStatusResponse:
+        self._toy.statuses.append(request)
+        return registration.RegistrationStatusResponse()
+
+
+@asynccontextmanager
+async def serving(toy: ToyDriver, directory: Path) -> AsyncIterator[ToyDriver]:
+    """The driver's own socket."""
+    toy.endpoint = toy.endpoint or str(directory / f"{toy.name[:3]}.sock")
+    async with rpc.served(UnixEndpoint(toy.endpoint), lambda server: csi_grpc.add_NodeServicer_to_server(_Node(toy), server)):
+        yield toy
+
+
+@asynccontextmanager
+async def registering(toy: ToyDriver, registry: Path, name: str = "toy-reg.sock") -> AsyncIterator[Path]:
+    """The registration socket."""
+    registry.mkdir(parents=True, exist_ok=True)
+    path = registry / name
+    async with rpc.served(
+            UnixEndpoint(str(path)), lambda server: registration_grpc.add_RegistrationServicer_to_server(_Registration(toy), server)):
+        yield path
+
+
+def mount(target: Path) -> None:
+    """A small tmpfs."""
+    target.mkdir(exist_ok=True)
+    if _libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", 0, b"size=64k") != 0:
+        raise OSError(ctypes.get_errno(), "mount")
+
+
+def unmount(target: Path) -> None:
+    """And its end, as a driver does it: the directory goes too."""
+    if target.is_mount():
+        _libc.umount2(os.fsencode(target), 0)
+    if target.exists():
+        target.rmdir()
