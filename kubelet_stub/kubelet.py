@@ -41,7 +41,10 @@ class KubeletStub:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for task in self._running:
             task.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        if kind is not None and issubclass(kind, asyncio.CancelledError):  # it may be the group's own way to say that a task failed
+            await self._tasks.__aexit__(kind, error, trace)
+        else:  # the body's own exception goes on as it is, not in a group
+            await self._tasks.__aexit__(None, None, None)
 
     @property
     def events(self) -> EventLog:

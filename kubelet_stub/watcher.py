@@ -53,23 +53,21 @@ class PluginWatcher:
 
     async def _removed(self, path: Path) -> None:
         task = self._plugins.pop(path.name, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait([task])
+        for driver in self._drivers:
+            if driver.socket == str(path):
+                self._drivers.remove(driver.name)
+                self._events.add(Reason.DEREGISTERED, driver.name, f"registration socket removed: {path}")
 
     def _start(self, tasks: asyncio.TaskGroup, path: Path) -> None:
         self._plugins[path.name] = tasks.create_task(self._plugin(str(path)))
 
     async def _plugin(self, socket: str) -> None:
-        """One plugin's life: registered, polled, and deregistered when its socket goes (which cancels this)."""
-        try:
-            driver = await self._registered(socket)
-            await self._poll(driver)
-        finally:
-            for driver in self._drivers:
-                if driver.socket == socket:
-                    self._drivers.remove(driver.name)
-                    self._events.add(Reason.DEREGISTERED, driver.name, f"registration socket removed: {socket}")
+        """One plugin's life: registered, then polled until its socket goes, which cancels this."""
+        await self._poll(await self._registered(socket))
 
     async def _registered(self, socket: str) -> Driver:
         backoff = Backoff(self._config.backoff_base, self._config.backoff_cap)

@@ -5,6 +5,7 @@ import base64
 import json
 import stat
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -72,6 +73,34 @@ def test_asks_capabilities_twice_before_each_publish() -> None:
         await s.stub.wait_mounted(running)
         assert await s.stub.republish(running) == []
         assert [name for name, _ in s.toy.calls] == ["NodeGetCapabilities", "NodeGetCapabilities", "NodePublishVolume"] * 2
+
+    play(story)
+
+
+def test_each_call_has_a_connection_of_its_own() -> None:
+    """A pod's whole life through a proxy that counts → as many connections as calls."""
+    async def story(s: Scene) -> None:
+        connections = 0
+
+        async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(ConnectionError):  # gRPC resets a connection that it closes
+                while data := await reader.read(65536):
+                    writer.write(data)
+            writer.close()
+
+        async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            behind_reader, behind_writer = await asyncio.open_unix_connection(s.toy.endpoint)
+            await asyncio.gather(pump(reader, behind_writer), pump(behind_reader, writer))
+
+        path = str(s.directory / "proxy.sock")
+        async with await asyncio.start_unix_server(proxy, path):
+            s.stub.use_driver(NAME, path)
+            running = await s.stub.add_pod(pod())
+            await s.stub.wait_mounted(running)
+            await s.stub.delete_pod(running)
+            assert connections == len(s.toy.calls) == 4
 
     play(story)
 

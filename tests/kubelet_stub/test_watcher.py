@@ -57,8 +57,9 @@ def test_walks_the_directory_at_start(tmp_path: Path) -> None:
         async with registering(toy, registry), registering(ToyDriver(name="hidden"), registry, ".hidden.sock"):
             (registry / "file.sock").touch()
             async with _node(tmp_path, toy) as stub:
-                await stub.registered(NAME)
-        assert [event.subject for event in stub.events.all if event.reason is not Reason.DEREGISTERED] == [NAME]
+                await stub.events.wait(Reason.REGISTERED)
+                assert [driver.name for driver in stub.host.drivers] == [NAME]
+        assert [event.subject for event in stub.events.all] == [NAME]
 
     asyncio.run(run())
 
@@ -129,12 +130,12 @@ def test_polls_get_info(tmp_path: Path) -> None:
     toy = ToyDriver()
 
     async def story(stub: KubeletStub) -> None:
-        async with registering(toy, stub.config.registry_directory) as path:
+        async with registering(toy, stub.config.registry_directory):
             await stub.registered(NAME)
-            while toy.polls < 4:
-                await asyncio.sleep(0.005)
-            path.chmod(0o700)
-        assert toy.polls >= 4
+            toy.silent = True
+            event = await stub.events.wait(Reason.UNREACHABLE)
+            assert event.message == "rpc error: code = Internal desc = out of order"
+            assert toy.polls > 1 and stub.host.drivers.get(NAME) is not None
 
     _run(tmp_path, toy, story, plugin_poll_interval=Duration(0.01))
 

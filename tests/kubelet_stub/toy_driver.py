@@ -40,9 +40,9 @@ class ToyDriver:
     unmount_when_failing: bool = False
     condition: csi.VolumeCondition | None = None
     calls: list[tuple[str, Any]] = field(default_factory=list)
-    peers: list[str] = field(default_factory=list)
     statuses: list[registration.RegistrationStatus] = field(default_factory=list)
     polls: int = 0
+    silent: bool = False
 
     def requests(self, method: str) -> list[Any]:
         """The requests of one method, in order."""
@@ -53,16 +53,15 @@ class _Node(csi_grpc.NodeServicer):
     def __init__(self, toy: ToyDriver) -> None:
         self._toy = toy
 
-    async def _note(self, method: str, request: Any, context: Any) -> None:
+    def _note(self, method: str, request: Any) -> None:
         self._toy.calls.append((method, request))
-        self._toy.peers.append(f"{context.peer()} {dict(context.invocation_metadata())}")
 
     async def NodeGetInfo(self, request: Any, context: Any) -> csi.NodeGetInfoResponse:
-        await self._note("NodeGetInfo", request, context)
+        self._note("NodeGetInfo", request)
         return csi.NodeGetInfoResponse(node_id=self._toy.node_id)
 
     async def NodeGetCapabilities(self, request: Any, context: Any) -> csi.NodeGetCapabilitiesResponse:
-        await self._note("NodeGetCapabilities", request, context)
+        self._note("NodeGetCapabilities", request)
         if self._toy.failing_capabilities:
             await context.abort(self._toy.failing_capabilities.pop(0), "no capabilities today")
         reply = csi.NodeGetCapabilitiesResponse()
@@ -71,7 +70,7 @@ class _Node(csi_grpc.NodeServicer):
         return reply
 
     async def NodePublishVolume(self, request: Any, context: Any) -> csi.NodePublishVolumeResponse:
-        await self._note("NodePublishVolume", request, context)
+        self._note("NodePublishVolume", request)
         target = Path(request.target_path)
         failure = self._toy.failures.pop(0) if self._toy.failures else None
         if failure is not None:
@@ -86,14 +85,14 @@ class _Node(csi_grpc.NodeServicer):
         return csi.NodePublishVolumeResponse()
 
     async def NodeUnpublishVolume(self, request: Any, context: Any) -> csi.NodeUnpublishVolumeResponse:
-        await self._note("NodeUnpublishVolume", request, context)
+        self._note("NodeUnpublishVolume", request)
         if self._toy.unpublish_failures:
             await context.abort(self._toy.unpublish_failures.pop(0), "toy is busy")
         unmount(Path(request.target_path))
         return csi.NodeUnpublishVolumeResponse()
 
     async def NodeGetVolumeStats(self, request: Any, context: Any) -> csi.NodeGetVolumeStatsResponse:
-        await self._note("NodeGetVolumeStats", request, context)
+        self._note("NodeGetVolumeStats", request)
         reply = csi.NodeGetVolumeStatsResponse(usage=[csi.VolumeUsage(total=7, unit=csi.VolumeUsage.BYTES)])
         if self._toy.condition is not None:
             reply.volume_condition.CopyFrom(self._toy.condition)
@@ -106,6 +105,8 @@ class _Registration(registration_grpc.RegistrationServicer):
 
     async def GetInfo(self, request: Any, context: Any) -> registration.PluginInfo:
         self._toy.polls += 1
+        if self._toy.silent:
+            await context.abort(grpc.StatusCode.INTERNAL, "out of order")
         return registration.PluginInfo(
             type=self._toy.type, name=self._toy.name, endpoint=self._toy.endpoint, supported_versions=self._toy.versions)
 

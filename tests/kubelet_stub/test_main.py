@@ -1,0 +1,71 @@
+"""The stub as a command, and its configuration."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubelet_stub.config import Config
+from runtime.errors import ConfigurationError
+from tests.kubelet_stub.scene import pod
+from tests.kubelet_stub.toy_driver import ToyDriver, registering, serving
+
+COMMAND = [sys.executable, "-c", "import sys; from kubelet_stub.main import main; sys.exit(main())"]
+
+
+def test_runs_pods_until_a_signal_and_takes_them_down(tmp_path: Path) -> None:
+    """Two pods of a file, then SIGTERM → both mounted, both unpublished, exit code 0, nothing left."""
+    toy = ToyDriver()
+    manifest = tmp_path / "pods.yaml"
+    manifest.write_text(yaml.safe_dump_all([pod("one"), {"kind": "Service"}, pod("two")]))
+
+    async def run() -> None:
+        root = tmp_path / "k"
+        async with asyncio.timeout(20), serving(toy, tmp_path), registering(toy, root / "plugins_registry"):
+            process = await asyncio.create_subprocess_exec(
+                *COMMAND, "--root", str(root), f"--pod={manifest}", stderr=asyncio.subprocess.PIPE)
+            assert process.stderr is not None
+            mounted: set[bytes] = set()
+            while len(mounted) < 2:
+                line = await process.stderr.readline()
+                assert line, "the stub ended early"
+                mounted |= {line} if b'reason="VolumeMounted"' in line else set()
+            process.send_signal(signal.SIGTERM)
+            await process.stderr.read()
+            assert await process.wait() == 0
+        assert len(toy.requests("NodeUnpublishVolume")) == 2 and list((root / "pods").iterdir()) == []
+
+    asyncio.run(run())
+
+
+def test_a_broken_manifest_is_one_sentence(tmp_path: Path) -> None:
+    """The pod file is no YAML → exit code 1 and a line that names the file."""
+    manifest = tmp_path / "bad.yaml"
+    manifest.write_text("kind: [Pod\n")
+
+    async def run() -> None:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "--root", str(tmp_path), "--pod", str(manifest), stderr=asyncio.subprocess.PIPE)
+        _, output = await process.communicate()
+        assert process.returncode == 1
+        assert f"cannot read pods from {manifest}".encode() in output and b"Traceback" not in output
+
+    asyncio.run(run())
+
+
+def test_defaults_are_kubelets() -> None:
+    """The numbers of a configuration that says nothing → kubelet's own."""
+    config = Config(root="/k")
+    assert [config.republish_interval, config.stats_interval, config.plugin_poll_interval] == [60.0, 60.0, 10.0]
+    assert [config.publish_timeout, config.backoff_base, config.backoff_cap] == [120.0, 0.5, 122.0]
+    assert config.registry_directory == Path("/k/plugins_registry") and config.pods_directory == Path("/k/pods")
+
+
+@pytest.mark.parametrize(("root", "text"), [("", "--root is required"), ("relative", "absolute")])
+def test_a_root_is_needed(root: str, text: str) -> None:
+    """No root, or a relative one → a sentence that says so."""
+    with pytest.raises(ConfigurationError, match=text):
+        Config(root=root)
