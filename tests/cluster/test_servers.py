@@ -1,6 +1,7 @@
 """The control plane itself: if these fail, no other result of this folder means anything."""
 
 import datetime
+import json
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 
 from tests.cluster import build
 from tests.cluster.api import Api, ApiError, Object, wait
@@ -139,17 +142,47 @@ def test_a_bound_token_dies_with_its_secret(cluster: ControlPlane, namespace: st
     wait(lambda: _status(driver, whoami) == 401, "the token is refused")
 
 
-@pytest.fixture
-def lax_cluster(cluster_programs: None, tmp_path: Path) -> Iterator[ControlPlane]:
-    """Another control plane, whose CA has no keyUsage."""
-    with ControlPlane(tmp_path, Settings(lax_ca=True)) as running:
+CRD: Object = {
+    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+    "metadata": {"name": "things.tests.example.com"},
+    "spec": {
+        "group": "tests.example.com", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
+            "type": "object", "x-kubernetes-preserve-unknown-fields": True,
+        }}}],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def other_cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """Another control plane, whose CA has no keyUsage, with a CRD from its start."""
+    directory = tmp_path_factory.mktemp("other")
+    manifest = directory / "crd.json"
+    manifest.write_text(json.dumps(CRD))
+    with ControlPlane(directory, Settings(lax_ca=True, manifests=(manifest,))) as running:
         yield running
 
 
-def test_a_ca_without_key_usage_serves_go_and_us(lax_cluster: ControlPlane) -> None:
+def test_a_ca_without_key_usage_serves_go_and_us(other_cluster: ControlPlane) -> None:
     """A control plane under a CA without keyUsage starts; kubectl and a context that is not strict accept it."""
-    assert lax_cluster.kubectl("get", "--raw", "/readyz") == "ok"
-    assert not lax_cluster.client_context().verify_flags & ssl.VERIFY_X509_STRICT
+    assert other_cluster.kubectl("get", "--raw", "/readyz") == "ok"
+    assert not other_cluster.client_context().verify_flags & ssl.VERIFY_X509_STRICT
+    ca = x509.load_pem_x509_certificate(other_cluster.ca)
+    assert [extension.oid for extension in ca.extensions] == [ExtensionOID.BASIC_CONSTRAINTS]
+
+
+def test_a_custom_object_goes_with_its_owner(other_cluster: ControlPlane) -> None:
+    """An object of a CRD that was there before the controller manager is collected with its owner within seconds."""
+    metadata = {"namespace": "default", "name": "owner"}
+    owner = other_cluster.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
+    thing = other_cluster.api.create({
+        "apiVersion": "tests.example.com/v1", "kind": "Thing",
+        "metadata": {"namespace": "default", "name": "owned", "ownerReferences": [reference]},
+    })
+    other_cluster.api.delete(other_cluster.api.path(owner))
+    other_cluster.api.until(other_cluster.api.path(thing), lambda found: found is None, seconds=15)
 
 
 def _status(api: Api, body: Object) -> int:
