@@ -22,7 +22,6 @@ demo: venv  ## the main job, told as it happens, without a cluster
 	@$(BIN)/python -m demo
 
 test: venv  ## lint, types, and every test that needs no cluster
-	$(BIN)/python -m tests.cluster.build --optional sanity
 	$(BIN)/tox run -q -e lint,types,imports,unit,conformance
 
 lint: venv  ## flake8, mypy --strict, import-linter

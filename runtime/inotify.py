@@ -88,7 +88,9 @@ class Watch:
     def __enter__(self) -> "Watch":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     async def __aiter__(self) -> AsyncIterator[Event]:
@@ -108,7 +110,7 @@ class Watch:
         while position < len(buffer):
             number, mask, _, length = _HEADER.unpack_from(buffer, position)
             position += _HEADER.size
-            self._enqueue(number, mask, os.fsdecode(buffer[position:position + length].rstrip(b"\0")))
+            self._enqueue(number, mask, os.fsdecode(buffer[position : position + length].rstrip(b"\0")))
             position += length
 
     def _enqueue(self, number: int, mask: int, name: str) -> None:

@@ -76,9 +76,9 @@ class _Reader:
         try:
             fd = os.open(name, _READ, dir_fd=directory)
         except OSError as error:
-            if isinstance(error, FileNotFoundError) or layout.read_link(directory, name) is not None:
-                return
-            raise
+            if error.errno not in layout.OTHER_KIND:
+                raise
+            return
         try:
             kind = os.fstat(fd).st_mode
             if stat.S_ISREG(kind):
@@ -103,37 +103,32 @@ def _read_top(root: int, name: str, reader: _Reader) -> None:
     if text is None:
         reader.read(root, name, name)
         return
-    first, *rest = text.split("/")
-    if first == layout.DATA:
-        opened = layout.open_current(root)
-    elif _is_plain(first):
-        opened = ("", os.dup(root))
-        rest = [first, *rest]
-    else:
+    names = text.split("/")
+    if len(names) > DEEPEST or any(part in ("", ".", "..") for part in names):
         return
-    if opened is None:
-        return
-    directory = opened[1]
-    try:
-        if rest and all(map(_is_plain, rest)):
-            directory = _go_down(directory, rest[:-1])
-            reader.read(directory, rest[-1], name)
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # the link dangles, or leads through another symlink
-    finally:
-        os.close(directory)
+    with ExitStack() as stack:
+        directory = root
+        if names[0] == layout.DATA:
+            del names[0]
+            opened = layout.open_current(root)
+            if opened is None:
+                return
+            directory = _kept(stack, opened[1])
+        if not names:
+            return
+        try:
+            for part in names[:-1]:
+                directory = _kept(stack, os.open(part, walk.HANDLE, dir_fd=directory))
+        except OSError as error:
+            if error.errno not in layout.OTHER_KIND:
+                raise
+            return  # the link dangles, or leads through another symlink
+        reader.read(directory, names[-1], name)
 
 
-def _go_down(directory: int, names: list[str]) -> int:
-    for name in names:
-        below = os.open(name, walk.HANDLE, dir_fd=directory)
-        os.close(directory)
-        directory = below
-    return directory
-
-
-def _is_plain(name: str) -> bool:
-    return name not in ("", ".", "..")
+def _kept(stack: ExitStack, fd: int) -> int:
+    stack.callback(os.close, fd)
+    return fd
 
 
 @contextmanager

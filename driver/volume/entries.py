@@ -4,7 +4,7 @@ import errno
 import os
 import secrets
 
-from driver.volume import syscalls, walk
+from driver.volume import layout, syscalls, walk
 
 
 def remove_all(directory: int) -> None:
@@ -45,7 +45,7 @@ def _flatten(directory: int, name: str) -> list[str]:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         for child in os.listdir(below):
             if not _unlink(below, child):
-                upper = f"..removed_{secrets.token_hex(8)}"
+                upper = f"{layout.REMOVED}{secrets.token_hex(8)}"
                 os.rename(child, upper, src_dir_fd=below, dst_dir_fd=directory)
                 hoisted.append(upper)
     finally:

@@ -17,6 +17,8 @@ from collections.abc import Collection
 
 DATA = "..data"
 DATA_TMP = "..data_tmp"
+# A directory on its way out (``entries``)
+REMOVED = "..removed_"
 # What open says with O_NOFOLLOW where there is nothing, or something of another kind: a symlink, a file, a socket
 OTHER_KIND = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 # Kubelet's reference time layout, then a random number
@@ -74,12 +76,12 @@ def foreign(root: int) -> list[str]:
 
 def is_ours(root: int, name: str) -> bool:
     """Whether an entry is part of the layout, or a left-over of it."""
-    return name in (DATA, DATA_TMP) or is_stamp(name) or is_our_link(root, name)
+    return name in (DATA, DATA_TMP) or name.startswith(REMOVED) or is_stamp(name) or is_our_link(root, name)
 
 
 def is_left_over(root: int, name: str, current: str, content: Collection[str]) -> bool:
     """Whether an entry was left by a writer that ended half-way, or belongs to content that is no longer there."""
-    if name == DATA_TMP:
+    if name == DATA_TMP or name.startswith(REMOVED):
         return True
     if is_stamp(name):
         return name != current

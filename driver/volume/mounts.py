@@ -16,8 +16,8 @@ from driver.volume.failures import told_as
 from runtime.errors import Internal
 
 _FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-# A statfs of the statistics call that is under way keeps a mount busy for microseconds: worth a few short waits.
-_BUSY_WAITS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+# Statistics or a sync that are under way keep a mount busy for a moment: worth a few short waits.
+_BUSY_WAITS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _MOST_LAYERS = 64
 
 

@@ -34,7 +34,7 @@ class Leaf:
     contents: bytes = field(repr=False)
 
 
-Tree: TypeAlias = "dict[str, Leaf | Tree]"
+Tree: TypeAlias = dict[str, "Leaf | Tree"]
 
 
 def validate(files: Sequence[File]) -> None:

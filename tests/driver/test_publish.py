@@ -291,10 +291,12 @@ def test_self_writing_provider(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with rig(tmp_path) as it:
-            it.write_class(parameters={"objects": "- objectName: password", "selfWriting": "true"})
+            it.write_class(parameters={"objects": "- objectName: password", "selfWrite": "true"})
             volume = it.volume()
             await volume.publish()
             assert volume.read() == b"s3cret"
+            assert not (volume.target / "password").is_symlink()
+            assert os.listdir(volume.target / "..data") == []
             await volume.publish()
             assert it.provider.calls == 1
             await volume.unpublish()

@@ -33,16 +33,17 @@ def test_own_files_of_a_provider(volume: Path) -> None:
 
 
 def test_symlinks(volume: Path) -> None:
-    """One top-level link inside the volume is followed; out of it, through another, in a deeper place or in a loop none is."""
+    """One top-level link inside the volume is followed; none out of it, through another, deeper down or in a loop."""
     outside = volume.parent / "outside"
     outside.mkdir()
     (outside / "f").write_text(SECRET)
     (volume / "dir").mkdir()
     (volume / "dir" / "f").write_bytes(b"2")
     for name, text in {
-        "good": "dir/f", "gooddir": "dir", "absolute": str(outside / "f"), "up": "../outside/f", "up2": "dir/../../outside/f",
-        "outdir": str(outside), "second": "good", "through": "outdir/f", "loop": "loop", "dangling": "nothing", "dot": ".",
-        "nodata": "..data/x", "slash": "dir/", "file-as-dir": "dir/f/x",
+        "good": "dir/f", "gooddir": "dir", "absolute": str(outside / "f"), "up": "../outside/f",
+        "up2": "dir/../../outside/f", "outdir": str(outside), "second": "good", "through": "outdir/f", "loop": "loop",
+        "dangling": "nothing", "dot": ".", "nodata": "..data/x", "data": "..data", "slash": "dir/", "deep": "x/" * 500,
+        "file-as-dir": "dir/f/x",
     }.items():
         (volume / name).symlink_to(text)
     (volume / "dir" / "deeper").symlink_to(outside / "f")
@@ -73,7 +74,7 @@ def test_limit(volume: Path) -> None:
 
 
 def test_special_files_and_a_missing_volume(volume: Path, pods: Path) -> None:
-    """A FIFO and a socket are left out, and never waited for; a missing volume has no files, no clock and no entries."""
+    """A FIFO is left out, and never waited for; a missing volume has no files, no clock and no entries."""
     os.mkfifo(volume / "fifo")
     assert read(volume) == {}
     missing = str(pods / "missing")

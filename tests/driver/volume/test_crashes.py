@@ -1,4 +1,5 @@
-"""The writer is killed at each of its system calls in turn: a pod sees the old payload or the new one, and the next write heals."""
+"""The writer is killed at each of its system calls in turn: a pod sees the old payload or the new one, and the next
+write heals."""
 
 import os
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from driver.volume import content, entries, layout, state, syscalls, writer
+from driver.volume import content, entries, layout, mounts, state, syscalls, writer
 from driver.volume.payload import File
 from tests.driver.volume.support import commit, file, files, is_tidy, seen
 
@@ -55,7 +56,7 @@ def write_and_die(volume: Path, payload: list[File], calls: int) -> bool:
 
 
 def killed_everywhere(make: Callable[[], Path], payload: list[File], check: Callable[[Path], None]) -> int:
-    """Kill at the first call, the second and so on, each in a fresh volume; returns how many calls a whole write takes."""
+    """Kill at the first call, the second and so on, each in a fresh volume; returns how many calls a write takes."""
     for calls in range(1000):
         volume = make()
         ended = write_and_die(volume, payload, calls)
@@ -88,7 +89,7 @@ def fresh(volume: Path) -> Callable[[list[File]], Path]:
 @pytest.fixture(autouse=True)
 def directories_are_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
     """One mount for each of hundreds of writes would be slow; that only mounts are written to is tested elsewhere."""
-    monkeypatch.setattr("driver.volume.mounts.look", lambda opened: state.mounts.Mounted(tmpfs=True))
+    monkeypatch.setattr("driver.volume.mounts.look", lambda opened: mounts.Mounted(tmpfs=True))
 
 
 @pytest.mark.parametrize(("old", "new"), [
@@ -147,7 +148,7 @@ def test_failing_call_cleans_up(fresh: Callable[[list[File]], Path], monkeypatch
             raise OSError(5, "Input/output error")
 
         with monkeypatch.context() as patch:
-            patch.setattr(writer.os, name, fail)
+            patch.setattr(os, name, fail)
             with pytest.raises(Exception, match="Input/output error"):
                 commit(volume, new)
         assert seen(volume) == {"a": b"1"}

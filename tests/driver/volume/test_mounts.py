@@ -136,14 +136,14 @@ def test_busy_mount(volume: Path) -> None:
 
 
 def test_unmount_beside_statistics(target: Path) -> None:
-    """Statistics are asked for without a pause while a volume is mounted and unmounted: neither ever fails."""
+    """Statistics are asked for all the time while a volume is mounted and unmounted: neither ever fails."""
     target.mkdir()
     done = threading.Event()
     failures: list[BaseException] = []
 
     def ask() -> None:
         try:
-            while not done.is_set():
+            while not done.wait(0.0005):
                 mounts.usage(str(target))
         except BaseException as error:
             failures.append(error)
@@ -199,7 +199,7 @@ def test_rows_of_the_mount_table() -> None:
 
 
 def test_volumes_after_a_restart(pods: Path, tmp_path: Path) -> None:
-    """Only a whole tmpfs at a target below the pods directory is a volume, once even if stacked, and not another driver's."""
+    """Only a whole tmpfs at a target below the pods directory is listed, once even if stacked, and no other driver's."""
     def mounted(uid: str, root: Path = pods, note: str = "") -> Path:
         path = root / uid / "volumes" / "kubernetes.io~csi" / "a name" / "mount"
         path.mkdir(parents=True)

@@ -11,7 +11,7 @@ from driver.volume.target import Target
 from runtime.errors import Internal
 from tests.driver.volume.support import SIZE, commit, files
 from tests.driver.volume.test_mounts import bind
-from tests.driver.volume.test_writer import with_remount
+from tests.driver.volume.test_writer import make_read_only
 
 
 def take_away(target: Path) -> None:
@@ -107,7 +107,7 @@ def test_all_layers_go(volume: Path) -> None:
 def test_read_only_volume_goes(volume: Path) -> None:
     """A read-only tmpfs cannot be emptied; it is unmounted."""
     commit(volume, files(a=b"1"))
-    with_remount(volume)
+    make_read_only(volume)
     take_away(volume)
     assert not volume.exists()
 

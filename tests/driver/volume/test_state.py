@@ -27,7 +27,7 @@ def test_life_of_a_volume(target: Path) -> None:
 
 
 def test_directory_is_no_volume(target: Path) -> None:
-    """A directory that holds a whole payload but is not mounted: not mounted, not committed (the Go driver said OK to it)."""
+    """A directory that holds a whole payload but is not mounted: not committed (the Go driver said OK to it)."""
     stamp = target / "..2001_01_01_00_00_00.1"
     stamp.mkdir(parents=True)
     (target / "..data").symlink_to(stamp.name)

@@ -28,9 +28,9 @@ def test_target_below_the_configured_directory(pods_dir: str) -> None:
 
 
 @pytest.mark.parametrize("path", [
-    "", "relative" + SHAPE, SHAPE + "/", SHAPE + "/..", SHAPE + "\0", SHAPE.replace("/uid/", "/../"), SHAPE.replace("/uid/", "/./"),
-    SHAPE.replace("/uid/", "//"), SHAPE.replace("pods", "pod"), SHAPE.replace("~csi", "~nfs"), SHAPE.replace("/mount", "/data"),
-    SHAPE + "/deeper", "/", "/etc", "/tmp/csi-mount/target", "/uid/volumes/kubernetes.io~csi/name/mount",
+    "", "relative" + SHAPE, SHAPE + "/", SHAPE + "/..", SHAPE + "\0", SHAPE + "\n", SHAPE.replace("/uid/", "/../"),
+    SHAPE.replace("/uid/", "/./"), SHAPE.replace("/uid/", "//"), SHAPE.replace("pods", "pod"),
+    SHAPE.replace("~csi", "~nfs"), SHAPE.replace("/mount", "/data"), SHAPE + "/deeper", "/", "/etc", "/tmp/csi-mount/target", "/uid/volumes/kubernetes.io~csi/name/mount",
     SHAPE.replace("name", "n" * 256), "/x" * 2100 + SHAPE,
 ])  # fmt: skip
 def test_other_text_is_refused(path: str) -> None:
@@ -42,7 +42,7 @@ def test_other_text_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize("pods_dir", ["/var/lib/kubelet/pods2", "/var/lib/kubelet/pod", "/other"])
 def test_target_outside_the_configured_directory(pods_dir: str) -> None:
-    """A target elsewhere, also beside a directory whose name begins the same: refused, and the sentence names the flag."""
+    """A target elsewhere, also beside a directory whose name begins the same: refused, naming the flag."""
     with pytest.raises(InvalidRequest, match="--kubelet-pods-dir"):
         Target.parse(SHAPE, pods_dir)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.volume import content, state, writer
+from driver.volume import content, state, syscalls, walk, writer
 from driver.volume.payload import File, plan
 from runtime.errors import Aborted, Internal, InvalidRequest, ResourceExhausted
 from tests.driver.volume.support import SIZE, commit, file, files, is_tidy, mode_of, seen, stamps
@@ -50,7 +50,7 @@ def test_unchanged_swaps_nothing(volume: Path) -> None:
     [file("a", b"1", 0o600), file("b", b"2")], files(a=b"12", b=b"2"), files(x=b"1"),
 ])  # fmt: skip
 def test_any_change_is_applied(volume: Path, second: list[File]) -> None:
-    """Contents, names, a mode alone, a file that becomes a directory, nothing left: the volume holds the second payload."""
+    """Contents, names, a mode alone, a file that becomes a directory, no files: the volume holds the second payload."""
     assert commit(volume, files(a=b"1", b=b"2"))
     assert commit(volume, second)
     assert seen(volume) == {item.path: item.contents for item in second}
@@ -60,7 +60,7 @@ def test_any_change_is_applied(volume: Path, second: list[File]) -> None:
 
 
 def test_group(volume: Path) -> None:
-    """With a group everything is the group's and readable for it; unchanged swaps nothing; without, all is as before."""
+    """With a group all is the group's and readable for it; unchanged swaps nothing; without, all is as before."""
     payload = [file("a", b"1", 0o400), file("d/e", b"2", 0o600)]
     assert commit(volume, payload)
     try:
@@ -130,7 +130,7 @@ def test_broken_link_is_mended(volume: Path) -> None:
 
 
 def test_empty_payload(volume: Path) -> None:
-    """Versions and no files: committed over an empty directory, the provider's entries untouched, the second swaps nothing."""
+    """Versions and no files: committed over an empty directory, the provider's entries stay, the second swaps nothing."""
     (volume / "own").write_bytes(b"own")
     assert not content.is_committed(str(volume))
     assert commit(volume, [])
@@ -159,7 +159,7 @@ def test_symlinks_inside_the_content_are_not_followed(volume: Path) -> None:
 
 @pytest.mark.parametrize("text", ["/etc", "..", ".", "../elsewhere", "a/b", "nothing"])
 def test_data_link_that_leads_elsewhere(volume: Path, text: str) -> None:
-    """``..data`` points out of the volume or nowhere: not committed; the next write makes it right and touches nothing there."""
+    """``..data`` points out of the volume or nowhere: not committed; the next write mends it and touches nothing there."""
     elsewhere = volume.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "keep").write_text("kept")
@@ -193,15 +193,14 @@ def test_full_volume(volume: Path) -> None:
 def test_read_only_volume(volume: Path) -> None:
     """Remounted read-only: Internal with the reason, the content stays."""
     commit(volume, files(a=b"1"))
-    with_remount(volume)
+    make_read_only(volume)
     with pytest.raises(Internal, match="read-only"):
         commit(volume, files(a=b"2"))
     assert seen(volume) == {"a": b"1"}
 
 
-def with_remount(volume: Path) -> None:
-    from driver.volume import syscalls, walk
-
+def make_read_only(volume: Path) -> None:
+    """Remount a tmpfs read-only."""
     with walk.directory(str(volume)) as opened:
         syscalls.mount("tmpfs", opened.fd, "tmpfs", 32 | 1, "")
 
