@@ -59,9 +59,9 @@ class Target:
 
 
 def _check_text(path: str) -> None:
-    # repr: a refused path may hold anything, and a log line must stay one line
-    if "\0" in path:
-        raise InvalidRequest(f"target path {path!r} has a NUL character")
+    # The path appears in sentences and log lines, which must stay one line each
+    if not path.isprintable():
+        raise InvalidRequest(f"target path {path!r} has control characters")
     if not path.startswith("/"):
         raise InvalidRequest(f"target path {path!r} is not absolute")
     if any(part in ("", ".", "..") for part in path.split("/")[1:]):

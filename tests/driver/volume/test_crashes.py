@@ -122,7 +122,7 @@ def test_first_payload(fresh: Callable[[list[File]], Path]) -> None:
 
 
 def test_migration(fresh: Callable[[list[File]], Path]) -> None:
-    """A provider's own file and directory are replaced: killed at any point, each is seen as it was or as it becomes."""
+    """A provider's own file and directory are replaced: killed at any point, each is seen, old or new."""
     new = files(own=b"new", dir__f=b"new")
 
     def make() -> Path:

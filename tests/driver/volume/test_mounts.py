@@ -199,7 +199,7 @@ def test_rows_of_the_mount_table() -> None:
 
 
 def test_volumes_after_a_restart(pods: Path, tmp_path: Path) -> None:
-    """Only a whole tmpfs at a target below the pods directory is listed, once even if stacked, and no other driver's."""
+    """Only a whole tmpfs at a target below the pods directory is listed, once even if stacked; no other driver's is."""
     def mounted(uid: str, root: Path = pods, note: str = "") -> Path:
         path = root / uid / "volumes" / "kubernetes.io~csi" / "a name" / "mount"
         path.mkdir(parents=True)

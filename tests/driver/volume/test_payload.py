@@ -76,6 +76,6 @@ def test_refusal_is_short_and_holds_no_contents() -> None:
     (0o200, 0o200, 0o200), (0o1777, 0o777, 0o757), (-1, 0o777, 0o757), (0o100600, 0o600, 0o640),
 ])  # fmt: skip
 def test_modes(mode: int, alone: int, with_group: int) -> None:
-    """Only permission bits count, none has a default; with a group it may read what the owner may, and write nothing."""
+    """Only permission bits count, none has a default; a group may read what the owner may, and write nothing."""
     assert plan([file("f", b"", mode)], readable_by_group=False) == {"f": Leaf(alone, b"")}
     assert plan([file("f", b"", mode)], readable_by_group=True) == {"f": Leaf(with_group, b"")}

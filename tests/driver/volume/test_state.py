@@ -83,7 +83,7 @@ def test_committed_volume_is_kept(volume: Path) -> None:
 
 
 def test_own_files_of_a_provider_are_kept(volume: Path) -> None:
-    """Mounted by the Go driver for a provider that writes itself: kept, with the reason; the next success commits it."""
+    """Mounted by the Go driver for a provider that writes itself: kept, with the reason; a success commits it."""
     (volume / "own").write_bytes(b"1")
     assert inspect(volume) == Found(mounted=True, foreign_entries=True)
     assert "wrote itself" in state.clear_uncommitted(str(volume))

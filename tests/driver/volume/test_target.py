@@ -30,7 +30,8 @@ def test_target_below_the_configured_directory(pods_dir: str) -> None:
 @pytest.mark.parametrize("path", [
     "", "relative" + SHAPE, SHAPE + "/", SHAPE + "/..", SHAPE + "\0", SHAPE + "\n", SHAPE.replace("/uid/", "/../"),
     SHAPE.replace("/uid/", "/./"), SHAPE.replace("/uid/", "//"), SHAPE.replace("pods", "pod"),
-    SHAPE.replace("~csi", "~nfs"), SHAPE.replace("/mount", "/data"), SHAPE + "/deeper", "/", "/etc", "/tmp/csi-mount/target", "/uid/volumes/kubernetes.io~csi/name/mount",
+    SHAPE.replace("~csi", "~nfs"), SHAPE.replace("/mount", "/data"), SHAPE + "/deeper", "/", "/etc",
+    "/tmp/csi-mount/target", "/uid/volumes/kubernetes.io~csi/name/mount", SHAPE.replace("uid", "\ud800"),
     SHAPE.replace("name", "n" * 256), "/x" * 2100 + SHAPE,
 ])  # fmt: skip
 def test_other_text_is_refused(path: str) -> None:

@@ -50,7 +50,7 @@ def test_unchanged_swaps_nothing(volume: Path) -> None:
     [file("a", b"1", 0o600), file("b", b"2")], files(a=b"12", b=b"2"), files(x=b"1"),
 ])  # fmt: skip
 def test_any_change_is_applied(volume: Path, second: list[File]) -> None:
-    """Contents, names, a mode alone, a file that becomes a directory, no files: the volume holds the second payload."""
+    """Contents, names, a mode alone, a file that becomes a directory, no files: the volume holds the second."""
     assert commit(volume, files(a=b"1", b=b"2"))
     assert commit(volume, second)
     assert seen(volume) == {item.path: item.contents for item in second}
@@ -130,7 +130,7 @@ def test_broken_link_is_mended(volume: Path) -> None:
 
 
 def test_empty_payload(volume: Path) -> None:
-    """Versions and no files: committed over an empty directory, the provider's entries stay, the second swaps nothing."""
+    """Versions and no files: committed over an empty directory, entries stay, the second swaps nothing."""
     (volume / "own").write_bytes(b"own")
     assert not content.is_committed(str(volume))
     assert commit(volume, [])
@@ -159,7 +159,7 @@ def test_symlinks_inside_the_content_are_not_followed(volume: Path) -> None:
 
 @pytest.mark.parametrize("text", ["/etc", "..", ".", "../elsewhere", "a/b", "nothing"])
 def test_data_link_that_leads_elsewhere(volume: Path, text: str) -> None:
-    """``..data`` points out of the volume or nowhere: not committed; the next write mends it and touches nothing there."""
+    """``..data`` points out of the volume or nowhere: not committed; the next write mends it, nothing there is touched."""
     elsewhere = volume.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "keep").write_text("kept")
