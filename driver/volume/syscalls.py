@@ -1,14 +1,16 @@
 """The system calls that Python's ``os`` lacks. All raise OSError; none starts a process."""
 
 import ctypes
+import errno
 import os
+import re
 import sys
-from pathlib import Path
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x2, 0x4, 0x8
 UMOUNT_NOFOLLOW = 0x8
 TMPFS_MAGIC = 0x01021994
 _RENAME_EXCHANGE = 0x2
+_MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)", re.MULTILINE)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
@@ -46,11 +48,14 @@ def is_tmpfs(fd: int) -> bool:
 
 def mount_id(fd: int) -> int:
     """Which mount the open file was reached through; asks the kernel only, so that a dead file system answers too."""
-    for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key == "mnt_id":
-            return int(value)
-    raise OSError(f"no mount id in /proc/self/fdinfo/{fd}")
+    info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = _MOUNT_ID.search(os.read(info, 4096))
+    finally:
+        os.close(info)
+    if found is None:
+        raise OSError(errno.ENOSYS, f"no mount id in /proc/self/fdinfo/{fd}")
+    return int(found[1])
 
 
 def _check(result: int) -> None:

@@ -159,7 +159,7 @@ def test_symlinks_inside_the_content_are_not_followed(volume: Path) -> None:
 
 @pytest.mark.parametrize("text", ["/etc", "..", ".", "../elsewhere", "a/b", "nothing"])
 def test_data_link_that_leads_elsewhere(volume: Path, text: str) -> None:
-    """``..data`` points out of the volume or nowhere: not committed; the next write mends it, nothing there is touched."""
+    """``..data`` points out of the volume or nowhere: not committed; the next write mends it."""
     elsewhere = volume.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "keep").write_text("kept")
