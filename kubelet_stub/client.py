@@ -42,7 +42,9 @@ class NodeClient:
     async def has(self, capability: "Capability.Type.ValueType", timeout: float) -> bool:
         """NodeGetCapabilities, asked anew each time as kubelet does."""
         async with connected(self.endpoint) as channel:
-            reply = await csi_grpc.NodeStub(channel).NodeGetCapabilities(csi.NodeGetCapabilitiesRequest(), timeout=timeout)
+            reply = await csi_grpc.NodeStub(channel).NodeGetCapabilities(
+                csi.NodeGetCapabilitiesRequest(), timeout=timeout
+            )
         return any(item.rpc.type == capability for item in reply.capabilities)
 
     async def publish(self, request: csi.NodePublishVolumeRequest, timeout: float) -> None:

@@ -5,18 +5,23 @@ import grpc
 from runtime.errors import Failure
 from runtime.rpc import RemoteFailure
 
-# kubelet keeps the volume's directory for these, since the driver may still be at work (csi_client.go); any other code is final.
-NOT_FINAL = frozenset({
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.ABORTED,
-})
+# kubelet keeps the volume's directory for these, since the driver may still be at work (csi_client.go); any other
+# code is final.
+NOT_FINAL = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+    }
+)
 
 
 class Transient(Failure):
-    """kubelet itself could not do a step before the driver was asked to publish; it tries again and nothing is removed."""
+    """kubelet itself could not do a step before the driver was asked to publish; it tries again and nothing is
+    removed.
+    """
 
 
 class Finished(Failure):

@@ -1,6 +1,7 @@
-"""A volume on disk: ``pods/<uid>/volumes/kubernetes.io~csi/<name>/`` with ``vol_data.json`` beside the target ``mount``.
+"""A volume on disk: ``pods/<uid>/volumes/kubernetes.io~csi/<name>/`` with ``vol_data.json`` beside ``mount``.
 
-kubelet makes the directory and the file; the driver makes, mounts and removes ``mount``. Rules as in kubelet's csi_mounter.go.
+kubelet makes the directory and the file; the driver makes, mounts and removes the target. Rules as in kubelet's
+csi_mounter.go.
 """
 
 import hashlib
@@ -46,14 +47,18 @@ class VolumeDirectory:
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
         handle = volume_handle(self.pod_uid, self.volume)
         attachment = hashlib.sha256(f"{handle}{driver}{node}".encode()).hexdigest()
-        self.data_file.write_text(json.dumps({
-            "attachmentID": f"csi-{attachment}",
-            "driverName": driver,
-            "nodeName": node,
-            "specVolID": self.volume,
-            "volumeHandle": handle,
-            "volumeLifecycleMode": "Ephemeral",
-        }))
+        self.data_file.write_text(
+            json.dumps(
+                {
+                    "attachmentID": f"csi-{attachment}",
+                    "driverName": driver,
+                    "nodeName": node,
+                    "specVolID": self.volume,
+                    "volumeHandle": handle,
+                    "volumeLifecycleMode": "Ephemeral",
+                }
+            )
+        )
 
     def load(self) -> dict[str, str]:
         """The data file; OSError or ValueError if it is missing or broken."""
@@ -68,7 +73,8 @@ class VolumeDirectory:
             return False
 
     def remove(self) -> bool:
-        """What kubelet does at the end of a volume: nothing while it is mounted (False), else target, data file and directory go.
+        """What kubelet does at the end of a volume: nothing while it is mounted (False), else target, data file and
+        directory go.
 
         Only empty directories are removed; a target that still has content is an OSError, as it is in kubelet.
         """

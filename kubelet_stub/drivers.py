@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Driver:
-    """One registered driver; ``socket`` is where it registered (empty: told by hand), ``node_id`` what CSINode would list."""
+    """One registered driver; ``socket`` is where it registered (empty: told by hand), ``node_id`` what CSINode would
+    list.
+    """
 
     name: str
     endpoint: str
@@ -48,7 +50,12 @@ class Drivers:
     def csi_node(self, node: str) -> dict[str, object]:
         """The CSINode object that kubelet would write."""
         listed = [{"name": driver.name, "nodeID": driver.node_id, "topologyKeys": None} for driver in self]
-        return {"apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": node}, "spec": {"drivers": listed}}
+        return {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "CSINode",
+            "metadata": {"name": node},
+            "spec": {"drivers": listed},
+        }
 
     def _tell(self) -> None:
         self._changed.set()

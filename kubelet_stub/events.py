@@ -34,8 +34,16 @@ class Reason(Enum):
         return self in (Reason.FAILED_MOUNT, Reason.CONDITION_ABNORMAL)
 
 
-_WARNINGS = frozenset({
-    Reason.FAILED_MOUNT, Reason.CONDITION_ABNORMAL, Reason.FAILED_UNMOUNT, Reason.LEAKED, Reason.REGISTRATION_FAILED, Reason.UNREACHABLE})
+_WARNINGS = frozenset(
+    {
+        Reason.FAILED_MOUNT,
+        Reason.CONDITION_ABNORMAL,
+        Reason.FAILED_UNMOUNT,
+        Reason.LEAKED,
+        Reason.REGISTRATION_FAILED,
+        Reason.UNREACHABLE,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,9 @@ class EventLog:
         """Record one; texts of others are redacted here."""
         event = Event(reason, subject, redact.text(message), volume)
         self.all.append(event)
-        (log.warning if event.is_warning else log.info)(event.message, reason=reason.value, object=subject, volume=volume)
+        (log.warning if event.is_warning else log.info)(
+            event.message, reason=reason.value, object=subject, volume=volume
+        )
         self._changed.set()
         self._changed = asyncio.Event()
         if self._hook is not None:

@@ -31,7 +31,9 @@ class Host:
         found = self.drivers.get(driver)
         if found is None:
             raise Transient(
-                f"kubernetes.io/csi: {step} failed to get CSI client: driver name {driver} not found in the list of registered CSI drivers")
+                f"kubernetes.io/csi: {step} failed to get CSI client: "
+                f"driver name {driver} not found in the list of registered CSI drivers"
+            )
         return NodeClient(found.endpoint)
 
     async def publish_request(self, pod: Pod, volume: Volume) -> csi.NodePublishVolumeRequest:

@@ -20,8 +20,9 @@ from runtime.errors import ConfigurationError, Failure
 
 
 class KubeletStub:
-    """A node with a kubelet. Leaving the context is a kubelet that stops: pods and their volumes stay as they are, and a new stub on the
-    same root finds them again; ``delete_pod`` before it to take them down."""
+    """A node with a kubelet. Leaving the context is a kubelet that stops: pods and their volumes stay as they are,
+    and a new stub on the same root finds them again; ``delete_pod`` before it to take them down.
+    """
 
     def __init__(self, config: Config, on_event: Hook | None = None) -> None:
         self.config = config
@@ -38,10 +39,13 @@ class KubeletStub:
         self._start(PluginWatcher(config, self.host.drivers, self.host.events).run())
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for task in self._running:
             task.cancel()
-        if kind is not None and issubclass(kind, asyncio.CancelledError):  # it may be the group's own way to say that a task failed
+        # A cancellation may be the group's own way to say that a task failed: it has to see it.
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
             await self._tasks.__aexit__(kind, error, trace)
         else:  # the body's own exception goes on as it is, not in a group
             await self._tasks.__aexit__(None, None, None)
@@ -75,7 +79,9 @@ class KubeletStub:
         self.host.secrets[secret.namespace, secret.name] = secret
 
     async def add_pod(self, source: Mapping[str, Any] | Pod) -> Pod:
-        """Start a pod: its volumes are published from now on. Volumes that an earlier stub left on disk are taken over."""
+        """Start a pod: its volumes are published from now on. Volumes that an earlier stub left on disk are taken
+        over.
+        """
         pod = source if isinstance(source, Pod) else pods.parse_pod(source)
         if pod.uid in self._volumes:
             raise ConfigurationError(f"pod {pod.key} with uid {pod.uid} is running already")
@@ -108,7 +114,9 @@ class KubeletStub:
         await asyncio.gather(*(volume.stats() for volume in self.volumes(pod)))
 
     async def delete_pod(self, pod: Pod) -> None:
-        """Take the pod down; returns when its last volume is gone. A driver that fails is asked for as long as this is awaited."""
+        """Take the pod down; returns when its last volume is gone. A driver that fails is asked for as long as this
+        is awaited.
+        """
         await asyncio.gather(*(volume.tear_down() for volume in self.volumes(pod)))
         del self._volumes[pod.uid]
 
@@ -117,11 +125,13 @@ class KubeletStub:
         await asyncio.gather(*(self.delete_pod(volumes[0].pod) for volumes in list(self._volumes.values())))
 
     async def clean_orphans(self) -> None:
-        """Take down what an earlier stub has left of pods that were not added again: what kubelet does once it knows its pods."""
+        """Take down what an earlier stub has left of pods that were not added again: what kubelet does once it knows
+        its pods.
+        """
         orphans = []
         for found in found_on_disk(self.config.pods_directory):
             if found.pod_uid not in self._volumes:
-                volume = pods.Volume(found.volume, found.load().get("driverName", ""), True, "", {}, "")
+                volume = pods.Volume(found.volume, "", True, "", {}, "")  # the driver's name is in the data file
                 pod = Pod(found.pod_uid, found.pod_uid, "orphaned", "", None, (volume,))
                 orphans.append(PodVolume(self.host, pod, volume, reconstructed=True))
         await asyncio.gather(*(orphan.tear_down() for orphan in orphans))

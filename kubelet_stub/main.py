@@ -39,4 +39,6 @@ async def _serve(config: Config) -> None:
                 async with asyncio.timeout(config.exit_timeout):
                     await stub.delete_all()
             except TimeoutError:
-                log.warning("Some volumes could not be unpublished in time; the next start finds them", root=config.root)
+                log.warning(
+                    "Some volumes could not be unpublished in time; the next start finds them", root=config.root
+                )

@@ -62,7 +62,11 @@ def load(path: Path) -> list[Pod | Secret]:
     try:
         documents = list(yaml.safe_load_all(path.read_text()))
         found = [(document, document.get("kind")) for document in documents if document is not None]
-        return [parse_pod(body) if kind == "Pod" else parse_secret(body) for body, kind in found if kind in ("Pod", "Secret")]
+        return [
+            parse_pod(body) if kind == "Pod" else parse_secret(body)
+            for body, kind in found
+            if kind in ("Pod", "Secret")
+        ]
     except (OSError, yaml.YAMLError, AttributeError) as error:
         raise ConfigurationError(f"cannot read pods from {path}: {error}") from None
 
@@ -71,10 +75,14 @@ def parse_pod(body: Mapping[str, Any]) -> Pod:
     """A pod with at least one inline CSI volume; a ConfigurationError tells what is wrong with it."""
     metadata, spec = _table(body, "metadata"), _table(body, "spec")
     name, namespace = str(metadata.get("name", "")), str(metadata.get("namespace", "default"))
-    volumes = tuple(_volume(entry, name) for entry in spec.get("volumes") or () if isinstance(entry, dict) and "csi" in entry)
+    volumes = tuple(
+        _volume(entry, name) for entry in spec.get("volumes") or () if isinstance(entry, dict) and "csi" in entry
+    )
     uid = str(metadata.get("uid") or uuid.uuid5(_UIDS, f"{namespace}/{name}"))
     if not name or not volumes or not _UID.fullmatch(uid):
-        raise ConfigurationError(f"pod {namespace}/{name or '?'}: it needs a name, a plain uid or none, and a volume with a csi entry")
+        raise ConfigurationError(
+            f"pod {namespace}/{name or '?'}: it needs a name, a plain uid or none, and a volume with a csi entry"
+        )
     group = (spec.get("securityContext") or {}).get("fsGroup")
     account = str(spec.get("serviceAccountName") or "default")
     return Pod(uid, name, namespace, account, None if group is None else int(group), volumes)
@@ -91,10 +99,14 @@ def parse_secret(body: Mapping[str, Any]) -> Secret:
 def _volume(entry: Mapping[str, Any], pod: str) -> Volume:
     name, csi = str(entry.get("name", "")), _table(entry, "csi")
     if not _LABEL.fullmatch(name) or not csi.get("driver"):
-        raise ConfigurationError(f"pod {pod}: a csi volume needs a name (lower case, digits, dashes) and a driver, not {name!r}")
+        raise ConfigurationError(
+            f"pod {pod}: a csi volume needs a name (lower case, digits, dashes) and a driver, not {name!r}"
+        )
     attributes = csi.get("volumeAttributes") or {}
     if any(not isinstance(value, str) for value in attributes.values()):
-        raise ConfigurationError(f"pod {pod}, volume {name}: the values of volumeAttributes must be strings (quote them)")
+        raise ConfigurationError(
+            f"pod {pod}, volume {name}: the values of volumeAttributes must be strings (quote them)"
+        )
     return Volume(
         name=name,
         driver=str(csi["driver"]),

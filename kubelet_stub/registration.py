@@ -45,15 +45,23 @@ async def get_info(socket: str) -> registration.PluginInfo:
                 await channel.channel_ready()
         except TimeoutError:
             raise DeadlinePassed(f"failed to dial socket {socket} within {DIAL_SECONDS:g}s") from None
-        return await registration_grpc.RegistrationStub(channel).GetInfo(registration.InfoRequest(), timeout=GET_INFO_SECONDS)
+        return await registration_grpc.RegistrationStub(channel).GetInfo(
+            registration.InfoRequest(), timeout=GET_INFO_SECONDS
+        )
 
 
 def highest_version(versions: Sequence[str]) -> str:
     """The highest of those whose major is 1."""
-    found = [(tuple(int(part or 0) for part in match.groups()), text) for text in versions if (match := _VERSION.fullmatch(text))]
+    found = [
+        (tuple(int(part or 0) for part in match.groups()), text)
+        for text in versions
+        if (match := _VERSION.fullmatch(text))
+    ]
     usable = [(numbers, text) for numbers, text in found if numbers[0] == 1]
     if not usable:
-        raise InvalidRequest(f"none of the versions {list(versions)} is supported: kubelet needs one with major 1, such as 1.0.0")
+        raise InvalidRequest(
+            f"none of the versions {list(versions)} is supported: kubelet needs one with major 1, such as 1.0.0"
+        )
     return max(usable)[1]
 
 
@@ -62,7 +70,9 @@ async def _accept(info: registration.PluginInfo, socket: str, config: Config, dr
         raise InvalidRequest(f"no handler registered for plugin type: {info.type} at socket {socket}")
     version = highest_version(info.supported_versions)
     if drivers.get(info.name) is not None:
-        raise InvalidRequest(f"another driver with the name {info.name} is already registered with the same or a higher version")
+        raise InvalidRequest(
+            f"another driver with the name {info.name} is already registered with the same or a higher version"
+        )
     if config.refuse_registration:
         raise InvalidRequest(config.refuse_registration)
     endpoint = info.endpoint or socket

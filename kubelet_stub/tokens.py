@@ -39,13 +39,23 @@ class TokenIssuer:
         if not audiences:
             return {}
         found = {audience: self._token(pod, audience) for audience in audiences}
-        return {CONTEXT_KEY: json.dumps({
-            audience: {"token": token.text, "expirationTimestamp": _rfc3339(token.expires)} for audience, token in found.items()})}
+        return {
+            CONTEXT_KEY: json.dumps(
+                {
+                    audience: {"token": token.text, "expirationTimestamp": _rfc3339(token.expires)}
+                    for audience, token in found.items()
+                }
+            )
+        }
 
     def public_key_pem(self) -> str:
         """The key to verify with."""
-        return self._key().public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+        return (
+            self._key()
+            .public_key()
+            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+            .decode()
+        )
 
     def _key(self) -> rsa.RSAPrivateKey:
         if self._private is None:
@@ -72,7 +82,10 @@ class TokenIssuer:
                 "namespace": pod.namespace,
                 "node": {"name": self._node},
                 "pod": {"name": pod.name, "uid": pod.uid},
-                "serviceaccount": {"name": pod.service_account, "uid": str(uuid.uuid5(uuid.NAMESPACE_DNS, pod.service_account))},
+                "serviceaccount": {
+                    "name": pod.service_account,
+                    "uid": str(uuid.uuid5(uuid.NAMESPACE_DNS, pod.service_account)),
+                },
             },
         }
         signed = f"{_encoded({'alg': 'RS256', 'kid': 'kubelet-stub', 'typ': 'JWT'})}.{_encoded(claims)}"

@@ -1,11 +1,14 @@
-"""One volume of one pod, from its first publish to its removal, by the rules of kubelet's csi_mounter.go and reconciler.
+"""One volume of one pod, from its first publish to its removal, by the rules of kubelet's csi_mounter.go and
+reconciler.
 
 A publish:
-1. The driver must be registered; the volume's directory is made; Secret and tokens are fetched. What fails here is transient.
+1. The driver must be registered; the volume's directory is made; Secret and tokens are fetched. What fails here is
+   transient.
 2. NodeGetCapabilities for VOLUME_MOUNT_GROUP (transient too), then ``vol_data.json`` is written.
 3. NodeGetCapabilities for SINGLE_NODE_MULTI_WRITER; kubelet takes a failure of this call as final, whatever its code.
-4. NodePublishVolume. Not final: the directory stays, the state is uncertain. Final: the directory is removed unless it is mounted, and the
-   volume is forgotten: a mount that is still there leaks. After a final failure of a republish kubelet goes on believing in the volume.
+4. NodePublishVolume. Not final: the directory stays, the state is uncertain. Final: the directory is removed unless
+   it is mounted, and the volume is forgotten: a mount that is still there leaks. After a final failure of a republish
+   kubelet goes on believing in the volume.
 
 All calls of one publish share one deadline, and a failure is followed by an exponential back-off.
 """
@@ -81,24 +84,35 @@ class PodVolume:
             try:
                 await self._set_up()
             except Failure as failure:
-                self._event(Reason.FAILED_MOUNT, f'MountVolume.SetUp failed for volume "{self.volume.name}" : {go_text(failure)}')
+                self._event(
+                    Reason.FAILED_MOUNT,
+                    f'MountVolume.SetUp failed for volume "{self.volume.name}" : {go_text(failure)}',
+                )
                 self._after(failure)
                 return failure
             again = self.state is State.MOUNTED
             self.state, self._reconstructed = State.MOUNTED, False
             self._mounted.set()
-            self._event(Reason.REPUBLISHED if again else Reason.MOUNTED, f'MountVolume.SetUp succeeded for volume "{self.volume.name}"')
+            self._event(
+                Reason.REPUBLISHED if again else Reason.MOUNTED,
+                f'MountVolume.SetUp succeeded for volume "{self.volume.name}"',
+            )
             return None
 
     async def tear_down(self) -> None:
-        """NodeUnpublishVolume until it succeeds, then the directories; nothing for a volume that kubelet has forgotten."""
+        """NodeUnpublishVolume until it succeeds, then the directories; nothing for a volume that kubelet has
+        forgotten.
+        """
         await self.stop()
         backoff = self._backoff()
         while self.state in (State.MOUNTED, State.UNCERTAIN):
             try:
                 await self._unpublish()
             except Failure as failure:
-                self._event(Reason.FAILED_UNMOUNT, f'UnmountVolume.TearDown failed for volume "{self.volume.name}" : {go_text(failure)}')
+                self._event(
+                    Reason.FAILED_UNMOUNT,
+                    f'UnmountVolume.TearDown failed for volume "{self.volume.name}" : {go_text(failure)}',
+                )
                 await asyncio.sleep(backoff.failed())
         self._remove_directory()
         self.directory.remove_pod()
@@ -132,8 +146,10 @@ class PodVolume:
         try:  # step 2
             group_by_driver = await client.has(Capability.VOLUME_MOUNT_GROUP, deadline.left())
         except Failure as failure:
-            raise Transient(f"kubernetes.io/csi: mounter.SetUpAt failed to determine if the node service has VOLUME_MOUNT_GROUP "
-                            f"capability: {go_text(failure)}") from None
+            raise Transient(
+                f"kubernetes.io/csi: mounter.SetUpAt failed to determine if the node service has VOLUME_MOUNT_GROUP "
+                f"capability: {go_text(failure)}"
+            ) from None
         if group_by_driver and self.pod.fs_group is not None:
             request.volume_capability.mount.volume_mount_group = str(self.pod.fs_group)
         self.directory.save(self.volume.driver, self.host.config.node_name)
@@ -142,7 +158,9 @@ class PodVolume:
         except Failure as failure:
             raise Finished(go_text(failure)) from None
         # An inline volume counts as ReadWriteOnce.
-        request.volume_capability.access_mode.mode = _MODES.SINGLE_NODE_MULTI_WRITER if many_writers else _MODES.SINGLE_NODE_WRITER
+        request.volume_capability.access_mode.mode = (
+            _MODES.SINGLE_NODE_MULTI_WRITER if many_writers else _MODES.SINGLE_NODE_WRITER
+        )
         await client.publish(request, deadline.left())  # step 4
 
     def _after(self, failure: Failure) -> None:
@@ -153,7 +171,10 @@ class PodVolume:
                 self.state = State.UNCERTAIN
         elif self.state is State.MOUNTED:
             if self.host.config.republish_removes and self._remove_directory(leak=False):
-                self._event(Reason.FORGOTTEN, "directory removed under a running pod after a failed republish (kubernetes#121271)")
+                self._event(
+                    Reason.FORGOTTEN,
+                    "directory removed under a running pod after a failed republish (kubernetes#121271)",
+                )
         elif not self._reconstructed:
             self._remove_directory()
             self.state = State.FORGOTTEN
@@ -165,8 +186,11 @@ class PodVolume:
         except (OSError, ValueError, KeyError) as error:
             # kubelet tries this for ever; the volume is never unpublished.
             self.state = State.FORGOTTEN
-            self._event(Reason.FAILED_UNMOUNT, "UnmountVolume.NewUnmounter failed: kubernetes.io/csi: unmounter failed to load volume data "
-                                               f"file: {error}")
+            self._event(
+                Reason.FAILED_UNMOUNT,
+                "UnmountVolume.NewUnmounter failed: kubernetes.io/csi: unmounter failed to load volume data "
+                f"file: {error}",
+            )
             return
         client = self.host.client(driver, "Unmounter.TearDownAt")
         await client.unpublish(self._handle, str(self.directory.target), self.host.config.publish_timeout)

@@ -1,7 +1,8 @@
 """The plugin watcher: every socket in plugins_registry is a plugin, for as long as it is there.
 
-The directory is walked at start and watched by inotify after that; names with a leading dot and what is no socket are passed over. A socket
-that goes away deregisters its plugin, one that is made again registers again. A failed registration is tried again with back-off.
+The directory is walked at start and watched by inotify after that; names with a leading dot and what is no socket are
+passed over. A socket that goes away deregisters its plugin, one that is made again registers again. A failed
+registration is tried again with back-off.
 """
 
 import asyncio
@@ -78,7 +79,9 @@ class PluginWatcher:
                 self._events.add(Reason.REGISTRATION_FAILED, Path(socket).name, go_text(failure))
                 await asyncio.sleep(backoff.failed())
                 continue
-            self._events.add(Reason.REGISTERED, driver.name, f"registered with endpoint {driver.endpoint}, node id {driver.node_id}")
+            self._events.add(
+                Reason.REGISTERED, driver.name, f"registered with endpoint {driver.endpoint}, node id {driver.node_id}"
+            )
             return driver
 
     async def _poll(self, driver: Driver) -> None:

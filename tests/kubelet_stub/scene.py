@@ -13,8 +13,12 @@ from runtime.flags import Duration
 from tests.kubelet_stub import toy_driver
 from tests.kubelet_stub.toy_driver import NAME, ToyDriver
 
-FAST: dict[str, Any] = {"backoff_base": Duration(0.01), "backoff_cap": Duration(0.05), "republish_interval": Duration(0),
-                        "stats_interval": Duration(0)}
+FAST: dict[str, Any] = {
+    "backoff_base": Duration(0.01),
+    "backoff_cap": Duration(0.05),
+    "republish_interval": Duration(0),
+    "stats_interval": Duration(0),
+}
 
 
 @dataclass
@@ -33,7 +37,9 @@ def config(directory: Path, **changes: Any) -> Config:
 
 @asynccontextmanager
 async def scene(toy: ToyDriver | None = None, **changes: Any) -> AsyncIterator[Scene]:
-    """The driver served and known to a running stub, without registration; what is still mounted at the end is unmounted."""
+    """The driver served and known to a running stub, without registration; what is still mounted at the end is
+    unmounted.
+    """
     toy = toy or ToyDriver()
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -52,8 +58,18 @@ def pod(name: str = "web", volumes: tuple[str, ...] = ("secrets",), **csi: Any) 
         "spec": {
             "serviceAccountName": "clerk",
             "securityContext": {"fsGroup": 2000},
-            "volumes": [{"name": volume, "csi": {
-                "driver": NAME, "readOnly": True, "volumeAttributes": {"secretProviderClass": "class"}, **csi}} for volume in volumes],
+            "volumes": [
+                {
+                    "name": volume,
+                    "csi": {
+                        "driver": NAME,
+                        "readOnly": True,
+                        "volumeAttributes": {"secretProviderClass": "class"},
+                        **csi,
+                    },
+                }
+                for volume in volumes
+            ],
         },
     }
 

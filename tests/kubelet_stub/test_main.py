@@ -26,7 +26,8 @@ def test_runs_pods_until_a_signal_and_takes_them_down(tmp_path: Path) -> None:
         root = tmp_path / "k"
         async with asyncio.timeout(20), serving(toy, tmp_path), registering(toy, root / "plugins_registry"):
             process = await asyncio.create_subprocess_exec(
-                *COMMAND, "--root", str(root), f"--pod={manifest}", stderr=asyncio.subprocess.PIPE)
+                *COMMAND, "--root", str(root), f"--pod={manifest}", stderr=asyncio.subprocess.PIPE
+            )
             assert process.stderr is not None
             mounted: set[bytes] = set()
             while len(mounted) < 2:
@@ -48,7 +49,8 @@ def test_a_broken_manifest_is_one_sentence(tmp_path: Path) -> None:
 
     async def run() -> None:
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, "--root", str(tmp_path), "--pod", str(manifest), stderr=asyncio.subprocess.PIPE)
+            *COMMAND, "--root", str(tmp_path), "--pod", str(manifest), stderr=asyncio.subprocess.PIPE
+        )
         _, output = await process.communicate()
         assert process.returncode == 1
         assert f"cannot read pods from {manifest}".encode() in output and b"Traceback" not in output

@@ -32,7 +32,9 @@ def _run(directory: Path, toy: ToyDriver, story: Callable[[KubeletStub], Awaitab
 
 
 def test_a_socket_that_appears_registers_and_one_that_goes_deregisters(tmp_path: Path) -> None:
-    """The socket comes, goes and comes again → registered with CSINode and a positive notice, deregistered, registered again."""
+    """The socket comes, goes and comes again → registered with CSINode and a positive notice, deregistered,
+    registered again.
+    """
     toy = ToyDriver()
 
     async def story(stub: KubeletStub) -> None:
@@ -49,7 +51,9 @@ def test_a_socket_that_appears_registers_and_one_that_goes_deregisters(tmp_path:
 
 
 def test_walks_the_directory_at_start(tmp_path: Path) -> None:
-    """Sockets, dot names and files are there before the stub → the one real socket registers, the others are passed over."""
+    """Sockets, dot names and files are there before the stub → the one real socket registers, the others are passed
+    over.
+    """
     toy = ToyDriver()
 
     async def run() -> None:
@@ -64,12 +68,15 @@ def test_walks_the_directory_at_start(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("changes", "text"), [
-    ({"type": "DevicePlugin"}, "no handler registered for plugin type: DevicePlugin"),
-    ({"versions": ("2.0.0",)}, "none of the versions"),
-    ({"versions": ()}, "none of the versions"),
-    ({"node_id": ""}, "driverNodeID must not be empty"),
-])
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"type": "DevicePlugin"}, "no handler registered for plugin type: DevicePlugin"),
+        ({"versions": ("2.0.0",)}, "none of the versions"),
+        ({"versions": ()}, "none of the versions"),
+        ({"node_id": ""}, "driverNodeID must not be empty"),
+    ],
+)
 def test_refuses_what_kubelet_refuses(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
     """A wrong type, version or node id → the plugin is told why, nothing is registered, and it is tried again."""
     toy = ToyDriver(**changes)

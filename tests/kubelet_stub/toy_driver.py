@@ -32,10 +32,10 @@ class ToyDriver:
     endpoint: str = ""
     type: str = "CSIPlugin"
     versions: tuple[str, ...] = ("1.0.0",)
-    capabilities: tuple[int, ...] = (Capability.VOLUME_MOUNT_GROUP, Capability.GET_VOLUME_STATS)
+    capabilities: "tuple[Capability.Type.ValueType, ...]" = (Capability.VOLUME_MOUNT_GROUP, Capability.GET_VOLUME_STATS)
     failures: list[grpc.StatusCode | None] = field(default_factory=list)
     unpublish_failures: list[grpc.StatusCode] = field(default_factory=list)
-    failing_capabilities: list[grpc.StatusCode] = field(default_factory=list)
+    failing_capabilities: list[grpc.StatusCode | None] = field(default_factory=list)
     mount_before_failing: bool = False
     unmount_when_failing: bool = False
     condition: csi.VolumeCondition | None = None
@@ -62,11 +62,12 @@ class _Node(csi_grpc.NodeServicer):
 
     async def NodeGetCapabilities(self, request: Any, context: Any) -> csi.NodeGetCapabilitiesResponse:
         self._note("NodeGetCapabilities", request)
-        if self._toy.failing_capabilities:
-            await context.abort(self._toy.failing_capabilities.pop(0), "no capabilities today")
+        failure = self._toy.failing_capabilities.pop(0) if self._toy.failing_capabilities else None
+        if failure is not None:
+            await context.abort(failure, "no capabilities today")
         reply = csi.NodeGetCapabilitiesResponse()
         for number in self._toy.capabilities:
-            reply.capabilities.add().rpc.type = number  # type: ignore[assignment]  # a plain number is what goes over the wire
+            reply.capabilities.add().rpc.type = number
         return reply
 
     async def NodePublishVolume(self, request: Any, context: Any) -> csi.NodePublishVolumeResponse:
@@ -108,7 +109,8 @@ class _Registration(registration_grpc.RegistrationServicer):
         if self._toy.silent:
             await context.abort(grpc.StatusCode.INTERNAL, "out of order")
         return registration.PluginInfo(
-            type=self._toy.type, name=self._toy.name, endpoint=self._toy.endpoint, supported_versions=self._toy.versions)
+            type=self._toy.type, name=self._toy.name, endpoint=self._toy.endpoint, supported_versions=self._toy.versions
+        )
 
     async def NotifyRegistrationStatus(self, request: Any, context: Any) -> registration.RegistrationStatusResponse:
         self._toy.statuses.append(request)
@@ -119,7 +121,9 @@ class _Registration(registration_grpc.RegistrationServicer):
 async def serving(toy: ToyDriver, directory: Path) -> AsyncIterator[ToyDriver]:
     """The driver's own socket."""
     toy.endpoint = toy.endpoint or str(directory / f"{toy.name[:3]}.sock")
-    async with rpc.served(UnixEndpoint(toy.endpoint), lambda server: csi_grpc.add_NodeServicer_to_server(_Node(toy), server)):
+    async with rpc.served(
+        UnixEndpoint(toy.endpoint), lambda server: csi_grpc.add_NodeServicer_to_server(_Node(toy), server)
+    ):
         yield toy
 
 
@@ -129,7 +133,9 @@ async def registering(toy: ToyDriver, registry: Path, name: str = "toy-reg.sock"
     registry.mkdir(parents=True, exist_ok=True)
     path = registry / name
     async with rpc.served(
-            UnixEndpoint(str(path)), lambda server: registration_grpc.add_RegistrationServicer_to_server(_Registration(toy), server)):
+        UnixEndpoint(str(path)),
+        lambda server: registration_grpc.add_RegistrationServicer_to_server(_Registration(toy), server),
+    ):
         yield path
 
 

@@ -26,6 +26,7 @@ def _in_watch(directory: Path, scenario: Callable[[Watch], Awaitable[None]]) -> 
 
 def test_tells_what_appears_and_what_is_removed(tmp_path: Path) -> None:
     """A socket is bound, a directory made, the socket removed → three events in that order, with name and kind."""
+
     async def scenario(watch: Watch) -> None:
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(tmp_path / "a.sock"))
@@ -48,7 +49,10 @@ def test_a_rename_over_an_entry_is_an_appearance(tmp_path: Path) -> None:
 
     async def scenario(watch: Watch) -> None:
         os.rename(tmp_path / ".hidden", tmp_path / "old")
-        assert [(event.name, event.kind) for event in await _gather(watch, 2)] == [(".hidden", Kind.REMOVED), ("old", Kind.APPEARED)]
+        assert [(event.name, event.kind) for event in await _gather(watch, 2)] == [
+            (".hidden", Kind.REMOVED),
+            ("old", Kind.APPEARED),
+        ]
 
     _in_watch(tmp_path, scenario)
 
@@ -56,6 +60,7 @@ def test_a_rename_over_an_entry_is_an_appearance(tmp_path: Path) -> None:
 def test_events_before_the_first_read_are_kept(tmp_path: Path) -> None:
     """Something happens between the watch and the iteration → the iterator still tells it: watch, list, iterate
     misses nothing."""
+
     async def scenario(watch: Watch) -> None:
         (tmp_path / "early").touch()
         await asyncio.sleep(0)
@@ -85,6 +90,7 @@ def test_a_directory_that_goes_away_is_told(tmp_path: Path) -> None:
 
 def test_a_missing_directory_is_an_error_without_a_leak(tmp_path: Path) -> None:
     """Watching what does not exist → FileNotFoundError that names it; no descriptor stays open."""
+
     async def run() -> None:
         before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(FileNotFoundError, match="absent"):
@@ -96,6 +102,7 @@ def test_a_missing_directory_is_an_error_without_a_leak(tmp_path: Path) -> None:
 
 def test_a_wait_may_be_cancelled(tmp_path: Path) -> None:
     """A wait runs into its time-out → the next event is not lost."""
+
     async def scenario(watch: Watch) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
