@@ -227,7 +227,7 @@ def test_a_republish_failure_otherwise_keeps_it(removes: bool, unmounts: bool) -
 
 @pytest.mark.parametrize("call", [1, 2])
 def test_capability_failures_are_transient_first_and_final_second(call: int) -> None:
-    """NodeGetCapabilities fails with UNAVAILABLE: the first call of a publish is transient, the second is taken as final."""
+    """NodeGetCapabilities is UNAVAILABLE: the first call of a publish is transient, the second is taken as final."""
 
     async def story(s: Scene) -> None:
         s.toy.failing_capabilities = [None, grpc.StatusCode.UNAVAILABLE][-call:]
