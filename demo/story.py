@@ -22,6 +22,7 @@ from kubelet_stub.pods import Pod
 from runtime.flags import Duration
 
 DRIVER = "secrets-store.csi.k8s.io"
+ROLES = ("driver", "registrar", "probe")
 INTERVAL = 1.0
 JITTER = 0.1
 STEP_SECONDS = 15.0
@@ -138,9 +139,9 @@ async def registered(story: Story, kubelet: KubeletStub, supervisor: psutil.Proc
     """Step 1."""
     async with asyncio.timeout(STEP_SECONDS):
         await kubelet.registered(DRIVER)
-    roles = await until(lambda: len(supervisor.children()) == 3 and supervisor.children(), "three processes under supervisord")
+    await until(lambda: len(supervisor.children()) == len(ROLES), "three processes under supervisord")
     story.tell(f"registered: kubelet knows {DRIVER}")
-    story.show("\n".join(f"{role.name():<12} pid {role.pid}" for role in roles))
+    story.show("\n".join(f"{role.name():<12} pid {role.pid}" for role in supervisor.children()))
 
 
 async def mounted(story: Story, kubelet: KubeletStub) -> Pod:

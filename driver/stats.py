@@ -4,6 +4,7 @@ import asyncio
 
 from driver.config import DriverConfig
 from driver.volume import mounts
+from driver.volume.target import Target
 from driver.volumes import VolumeTable
 from protos import csi_pb2
 from runtime.errors import InvalidRequest, NotFound
@@ -20,7 +21,7 @@ async def volume_stats(
         raise InvalidRequest("Volume ID missing in request")
     if not request.volume_path:
         raise InvalidRequest("Volume path missing in request")
-    usage = await asyncio.to_thread(_usage, request.volume_path)
+    usage = await asyncio.to_thread(_usage, request.volume_path, config.kubelet_pods_dir)
     if usage is None:
         raise NotFound(f"volume path {request.volume_path} is not a mounted volume of this driver")
     reply = csi_pb2.NodeGetVolumeStatsResponse(usage=[
@@ -32,8 +33,12 @@ async def volume_stats(
     return reply
 
 
-def _usage(path: str) -> mounts.Usage | None:
-    return mounts.usage(path) if mounts.is_tmpfs(path) else None
+def _usage(path: str, pods_dir: str) -> mounts.Usage | None:
+    """None for whatever is no mounted target: the statistics of /dev/shm are nobody's volume."""
+    try:
+        return mounts.usage(Target.parse(path, pods_dir or None).path)
+    except InvalidRequest:
+        return None
 
 
 def _condition(volumes: VolumeTable, path: str) -> csi_pb2.VolumeCondition:

@@ -1,0 +1,180 @@
+"""gRPC at the edges: failures become codes, sockets are handled with care."""
+
+import asyncio
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from protos import csi_pb2, csi_pb2_grpc
+from runtime import errors, rpc
+from runtime.endpoints import TcpEndpoint, UnixEndpoint
+from runtime.errors import ConfigurationError
+
+
+class Failing(csi_pb2_grpc.IdentityServicer):
+    """Raises what it was given."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+    async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:
+        if self.error is not None:
+            raise self.error
+        return csi_pb2.ProbeResponse()
+
+
+def registering(servicer: Failing) -> rpc.Register:
+    return lambda server: csi_pb2_grpc.add_IdentityServicer_to_server(servicer, server)
+
+
+class Odd(errors.NotFound):
+    """A subclass that the table does not name."""
+
+
+@pytest.mark.parametrize("error, code, text", [
+    *[(kind("a sentence"), code, "a sentence") for kind, code in rpc.STATUS_CODES.items()],
+    (Odd("a sentence"), grpc.StatusCode.NOT_FOUND, "a sentence"),
+    (rpc.RemoteFailure(grpc.StatusCode.DATA_LOSS, "a sentence"), grpc.StatusCode.DATA_LOSS, "a sentence"),
+    (ValueError("private detail"), grpc.StatusCode.INTERNAL, "internal error"),
+    (errors.NotFound("password=hunter2"), grpc.StatusCode.NOT_FOUND, "***stripped***"),
+])
+def test_codes(tmp_path: Path, error: Exception, code: grpc.StatusCode, text: str) -> None:
+    """Each failure, by its nearest class, has its code and sentence; a bug is INTERNAL and tells nothing; secrets are withheld."""
+
+    async def run() -> None:
+        endpoint = UnixEndpoint(str(tmp_path / "s"))
+        async with rpc.served(endpoint, registering(Failing(error))), rpc.dial(endpoint.path) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest())
+            assert caught.value.code() == code
+            assert text in (caught.value.details() or "")
+            assert "hunter2" not in str(caught.value) and "private" not in str(caught.value)
+
+    asyncio.run(run())
+
+
+def test_method_left_out(tmp_path: Path) -> None:
+    """A method that the service does not define is UNIMPLEMENTED."""
+
+    async def run() -> None:
+        endpoint = UnixEndpoint(str(tmp_path / "s"))
+        async with rpc.served(endpoint, registering(Failing())), rpc.dial(endpoint.path) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await csi_pb2_grpc.IdentityStub(channel).GetPluginInfo(csi_pb2.GetPluginInfoRequest())
+            assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+    asyncio.run(run())
+
+
+def test_socket_of_a_server(tmp_path: Path) -> None:
+    """The socket is 0700, replaces a stale one, leaves no hidden name, and is gone afterwards; the umask is as before."""
+
+    async def run() -> None:
+        path = tmp_path / "csi.sock"
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(str(path))
+        before = os.umask(0o022)
+        async with rpc.served(UnixEndpoint(str(path)), registering(Failing())), rpc.dial(str(path)) as channel:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700
+            assert os.listdir(tmp_path) == ["csi.sock"]
+            await csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest())
+        assert os.listdir(tmp_path) == []
+        assert os.umask(before) == 0o022
+
+    asyncio.run(run())
+
+
+def test_successors_socket_stays(tmp_path: Path) -> None:
+    """A server whose path was taken over by a successor leaves the successor's socket in place when it ends."""
+
+    async def run() -> None:
+        endpoint = UnixEndpoint(str(tmp_path / "csi.sock"))
+        async with rpc.served(endpoint, registering(Failing(errors.NotFound("old")))):
+            successor = rpc.served(endpoint, registering(Failing()))
+            await successor.__aenter__()
+        async with rpc.dial(endpoint.path) as channel:
+            await csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest())
+        await successor.__aexit__(None, None, None)
+        assert os.listdir(tmp_path) == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "dangling link"])
+def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
+    """What is no socket is refused with its path, and untouched."""
+
+    async def run() -> None:
+        path = tmp_path / "csi.sock"
+        {"file": lambda: path.write_text("kept"), "directory": path.mkdir, "dangling link": lambda: path.symlink_to("x")}[kind]()
+        with pytest.raises(ConfigurationError, match=str(path)):
+            async with rpc.served(UnixEndpoint(str(path)), registering(Failing())):
+                pass
+        assert os.listdir(tmp_path) == ["csi.sock"]
+
+    asyncio.run(run())
+
+
+def test_directory_that_is_missing(tmp_path: Path) -> None:
+    """A socket in a directory that does not exist: the sentence names the directory."""
+
+    async def run() -> None:
+        with pytest.raises(ConfigurationError, match="does not exist"):
+            async with rpc.served(UnixEndpoint(str(tmp_path / "absent" / "csi.sock")), registering(Failing())):
+                pass
+
+    asyncio.run(run())
+
+
+def test_path_too_long(tmp_path: Path) -> None:
+    """A path that no socket can have: the sentence tells the limit."""
+
+    async def run() -> None:
+        with pytest.raises(ConfigurationError, match="107 bytes"):
+            async with rpc.served(UnixEndpoint(str(tmp_path / ("x" * 120))), registering(Failing())):
+                pass
+
+    asyncio.run(run())
+
+
+def test_port_taken() -> None:
+    """A TCP port in use is a sentence, not a traceback."""
+
+    async def run() -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            with pytest.raises(ConfigurationError, match="cannot listen"):
+                async with rpc.served(TcpEndpoint("127.0.0.1", taken.getsockname()[1]), registering(Failing())):
+                    pass
+
+    asyncio.run(run())
+
+
+def test_authority_is_localhost(tmp_path: Path) -> None:
+    """Providers refuse any other :authority (spec A.7); gRPC would send the socket's path."""
+    seen: list[bytes] = []
+
+    async def run() -> None:
+        async def record(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # The server's settings let the client go on to its HEADERS frame.
+            writer.write(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+            while data := await reader.read(4096):
+                seen.append(data)
+            writer.close()
+
+        server = await asyncio.start_unix_server(record, str(tmp_path / "s"))
+        async with rpc.dial(str(tmp_path / "s")) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest(), timeout=1.0)
+        server.close()
+
+    asyncio.run(run())
+    assert b"localhost" in b"".join(seen)
+    assert str(tmp_path).encode().replace(b"/", b"%2F") not in b"".join(seen)

@@ -1,0 +1,62 @@
+"""Status sockets: one JSON object a connection, to those who may open them."""
+
+import asyncio
+import stat
+import time
+from pathlib import Path
+
+from runtime import status
+
+
+def test_served_and_read(tmp_path: Path) -> None:
+    """A role's snapshot is read while it serves; the socket is 0700 in a 0700 directory, and gone with the role."""
+
+    async def run() -> None:
+        directory = tmp_path / "status"
+        async with status.served(str(directory), "driver", lambda: {"role": "driver", "volumes": [1] * 50_000}):
+            found = await status.read(str(directory), "driver")
+            assert found is not None and found["role"] == "driver" and len(found["volumes"]) == 50_000
+            assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+            assert stat.S_IMODE(status.socket_path(str(directory), "driver").stat().st_mode) == 0o700
+        assert await status.read(str(directory), "driver") is None
+
+    asyncio.run(run())
+
+
+def test_absent_frozen_and_broken_roles(tmp_path: Path) -> None:
+    """A role that is absent, does not answer in time or answers nonsense reads as None."""
+
+    async def run() -> None:
+        assert await status.read(str(tmp_path), "driver") is None
+        release = asyncio.Event()
+
+        async def frozen(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await release.wait()
+            writer.close()
+
+        server = await asyncio.start_unix_server(frozen, str(status.socket_path(str(tmp_path), "driver")))
+        started = time.monotonic()
+        assert await status.read(str(tmp_path), "driver", timeout=0.2) is None
+        assert time.monotonic() - started < 1.0
+        release.set()
+        server.close()
+
+        async def broken(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"no json")
+            writer.close()
+
+        server = await asyncio.start_unix_server(broken, str(status.socket_path(str(tmp_path), "probe")))
+        assert await status.read(str(tmp_path), "probe") is None
+        server.close()
+
+    asyncio.run(run())
+
+
+def test_off(tmp_path: Path) -> None:
+    """An empty directory serves nothing."""
+
+    async def run() -> None:
+        async with status.served("", "driver", dict):
+            assert list(tmp_path.iterdir()) == []
+
+    asyncio.run(run())
