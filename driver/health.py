@@ -52,13 +52,13 @@ class Health:
             return f"mounts under {self.shared} no longer reach the node: the container must restart"
         return ""
 
-    def snapshot(self) -> Mapping[str, object]:
-        """For the status socket."""
+    def snapshot(self, missing: Sequence[str] = ()) -> Mapping[str, object]:
+        """For the status socket; ``missing`` are further reasons against /readyz."""
         broken = self.broken
         return {
             "ready": self.started and not broken,
             "reason": broken or ("" if self.started else "the driver is starting"),
-            "not_ready_reasons": list(self.not_ready.values()),
+            "not_ready_reasons": [*self.not_ready.values(), *missing],
             "warnings": list(self.warnings.values()),
         }
 

@@ -11,14 +11,19 @@ from runtime.errors import Failure
 log = logs.get(__name__)
 
 
-async def restore(volumes: VolumeTable, disk: Disk, cluster: Cluster, pods_dir: str, driver_name: str) -> None:
-    """Fill the table. Without an API server the classes and versions are learned again at each volume's next
-    republish."""
+async def restore_volumes(volumes: VolumeTable, disk: Disk, pods_dir: str, driver_name: str) -> None:
+    """Put the volumes of the mount table in the table; whose they are is not known yet."""
     for target in await disk.run(state.committed_targets, pods_dir, driver_name):
         if volumes.get(target.path) is None:
             last_refresh = await disk.run(content.last_refresh, target.path)
-            unknown = Volume(target, Pod("", "", target.pod_uid), ClassRef("", ""), last_success=last_refresh)
-            volumes.put(unknown)
+            volumes.put(Volume(target, Pod("", "", target.pod_uid), ClassRef("", ""), last_success=last_refresh))
+
+
+async def restore_records(volumes: VolumeTable, cluster: Cluster) -> None:
+    """Learn their classes and versions from the pod statuses, however long it takes until the API server can be asked.
+
+    A volume that is republished before is simply not told of its versions.
+    """
     if not len(volumes):
         return
     try:

@@ -21,7 +21,7 @@ from driver.metrics import DriverMetrics
 from driver.node import NodeService
 from driver.providers.pool import ProviderPool
 from driver.publish import Publisher
-from driver.restore import restore
+from driver.restore import restore_records, restore_volumes
 from driver.unpublish import Unpublisher
 from driver.volume import mounts
 from driver.volumes import VolumeTable
@@ -31,6 +31,9 @@ from runtime import http, logs, metrics, rpc, status
 from runtime.version import build
 
 log = logs.get(__name__)
+
+# An API server that is away does not keep the driver from being ready: its volumes have content.
+RECORDS_SECONDS = 2.0
 
 
 class Driver:
@@ -42,8 +45,8 @@ class Driver:
         self.volumes = VolumeTable()
         self.disk = Disk()
         self.metrics = DriverMetrics(self.volumes)
-        self.health = Health(shared=config.kubelet_pods_dir)
         self.providers = ProviderPool(config.provider_directories, config.max_call_recv_msg_size)
+        self.health = Health(watched=config.provider_directories, shared=config.kubelet_pods_dir)
         self.world: World = open_world(config, self.volumes, self.disk, self.metrics, self.health)
         cluster, sync = self.world.cluster, self.world.sync
         publisher = Publisher(
@@ -64,7 +67,7 @@ class Driver:
             "version": build().version,
             "node": self.config.nodeid,
             "started": self.started,
-            **self.health.snapshot(),
+            **self.health.snapshot(self._missing()),
             "volumes": [
                 {
                     "pod": str(volume.pod), "class": str(volume.provider_class), "provider": volume.provider,
@@ -76,6 +79,12 @@ class Driver:
             ],
             "providers": self.providers.snapshot(),
         }
+
+    def _missing(self) -> list[str]:
+        """What keeps new pods from getting a volume, though no restart would mend it."""
+        if self.providers.installed():
+            return []
+        return [f"no provider is installed: there is no socket in {', '.join(self.config.provider_directories)}"]
 
     async def check_providers(self) -> None:
         """The provider health check, for ever."""
@@ -97,11 +106,13 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
         await stack.enter_async_context(status.served(config.status_directory, "driver", driver.snapshot))
         await stack.enter_async_context(rpc.served(config.listen, driver.register))
         log.info("Serving CSI", endpoint=config.endpoint, driver=config.drivername, node=config.nodeid, version=build().version)
-        background = [driver.world.cluster.run(), driver.world.sync.run(), *driver.world.extra]
+        await restore_volumes(driver.volumes, driver.disk, config.kubelet_pods_dir, config.drivername)
+        restored = asyncio.create_task(restore_records(driver.volumes, driver.world.cluster))
+        background = [_awaited(restored), driver.world.cluster.run(), driver.world.sync.run(), *driver.world.extra]
         if config.provider_health_check:
             background.append(driver.check_providers())
         await stack.enter_async_context(_running(background))
-        await restore(driver.volumes, driver.disk, driver.world.cluster, config.kubelet_pods_dir, config.drivername)
+        await asyncio.wait([restored], timeout=RECORDS_SECONDS)
         driver.health.started = True
         yield driver
 
@@ -116,6 +127,10 @@ async def _running(work: list[Coroutine[Any, Any, None]]) -> AsyncIterator[None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _awaited(task: asyncio.Task[None]) -> None:
+    await task
 
 
 async def _guarded(work: Coroutine[Any, Any, None]) -> None:

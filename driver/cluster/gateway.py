@@ -10,9 +10,6 @@ from driver.cluster.statuses import StatusStore
 from driver.ports import ClassListener, ClassRef, PodEvent, ProviderClass, VolumeRecord
 from runtime.errors import ConfigurationError
 
-# The driver's start does not wait longer for an API server that is away.
-RECORDS_SECONDS = 10.0
-
 
 class ApiCluster:
     """Nothing is connected until ``run``, or the first question, needs it."""

@@ -9,6 +9,7 @@ probably restarting.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import re
@@ -133,6 +134,14 @@ class ProviderPool:
             )
         candidates = (os.path.join(directory, f"{name}.sock") for directory in self._directories)
         return next((path for path in candidates if os.path.exists(path)), None)
+
+    def installed(self) -> list[str]:
+        """The names of all providers whose sockets are there."""
+        names: set[str] = set()
+        for directory in self._directories:
+            with contextlib.suppress(OSError):  # a directory that is not there holds no sockets
+                names.update(name.removesuffix(".sock") for name in os.listdir(directory) if name.endswith(".sock"))
+        return sorted(names)
 
     async def _provider(self, name: str, socket: str) -> _Provider:
         known = self._providers.get(name)

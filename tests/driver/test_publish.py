@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -73,7 +74,7 @@ def test_a_failed_first_publish_is_never_taken_for_content(tmp_path: Path) -> No
     ({"parameters": {"objects": "- objectName: password", "stubDelay": "10s"}}, "DEADLINE_EXCEEDED", "stub"),
     ({"parameters": {"objects": "- objectName: password", "stubCrash": "true"}}, "UNAVAILABLE", "stub"),
 ])
-def test_refusals_leave_nothing(tmp_path: Path, spec: dict[str, object], code: str, sentence: str) -> None:
+def test_refusals_leave_nothing(tmp_path: Path, spec: dict[str, Any], code: str, sentence: str) -> None:
     """Whatever is wrong with the class, the provider or its reply: the code and the sentence, nothing mounted, nothing on disk."""
 
     async def run() -> None:
