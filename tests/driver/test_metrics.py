@@ -1,0 +1,79 @@
+"""The Go driver's series, digit for digit (spec A.12)."""
+
+import time
+from pathlib import Path
+
+from driver.metrics import DriverMetrics
+from driver.ports import ClassRef, Pod
+from driver.volume.target import Target
+from driver.volumes import Volume
+from runtime import metrics
+
+SCOPE = 'otel_scope_name="sigs.k8s.io/secrets-store-csi-driver",otel_scope_schema_url="",otel_scope_version=""'
+
+
+def text(made: DriverMetrics) -> str:
+    return metrics.render(made.registry).decode()
+
+
+def test_nothing_counted_yet() -> None:
+    """A series appears with its first count."""
+    assert "node_publish_total{" not in text(DriverMetrics([]))
+    assert "target_info{" in text(DriverMetrics([]))
+
+
+def test_names_labels_and_buckets() -> None:
+    """Names and labels as dashboards select them; no _created series beside them."""
+    made = DriverMetrics([])
+    made.published("")
+    made.publish_failed("stub", "GRPCProviderError")
+    made.unpublished()
+    made.unpublish_failed()
+    made.rotated("stub", 0.15)
+    made.rotation_failed("stub", "")
+    shown = text(made)
+    for line in (
+        f'node_publish_total{{os_type="linux",{SCOPE},provider=""}} 1.0',
+        f'node_publish_error_total{{error_type="GRPCProviderError",os_type="linux",{SCOPE},provider="stub"}} 1.0',
+        f'node_unpublish_total{{os_type="linux",{SCOPE}}} 1.0',
+        f'node_unpublish_error_total{{os_type="linux",{SCOPE}}} 1.0',
+        f'rotation_reconcile_total{{os_type="linux",{SCOPE},provider="stub",rotated="true"}} 1.0',
+        f'rotation_reconcile_error_total{{error_type="",os_type="linux",{SCOPE},provider="stub",rotated="true"}} 1.0',
+        f'rotation_reconcile_duration_sec_bucket{{le="0.13492828476735633",os_type="linux",{SCOPE}}} 0.0',
+        f'rotation_reconcile_duration_sec_bucket{{le="0.18205642030260802",os_type="linux",{SCOPE}}} 1.0',
+        f'rotation_reconcile_duration_sec_bucket{{le="1.9999999999999991",os_type="linux",{SCOPE}}} 1.0',
+    ):
+        assert line in shown, shown
+    assert "_created" not in shown
+
+
+def test_volume_age() -> None:
+    """Each volume has the age of its content; a volume that is gone has no series."""
+    target = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", None)
+    volumes = [Volume(target, Pod("ns", "pod", "u"), ClassRef("ns", "c"), provider="stub", last_success=time.time() - 100)]
+    made = DriverMetrics(volumes)
+    line = next(line for line in text(made).splitlines() if line.startswith("secrets_store_volume_age_seconds{"))
+    assert 'namespace="ns",pod="pod",provider="stub",volume="v"' in line
+    assert 99 < float(line.rsplit(" ", 1)[1]) < 110
+    volumes.clear()
+    assert "secrets_store_volume_age_seconds{" not in text(made)
+
+
+def test_served(tmp_path: Path) -> None:
+    """/metrics answers with the exposition's content type over HTTP."""
+    import asyncio
+
+    import aiohttp
+
+    from demo.stage import free_port
+    from tests.support.rig import rig
+
+    async def run() -> None:
+        port = free_port()
+        async with rig(tmp_path, metrics_addr=f"127.0.0.1:{port}") as it:
+            await it.volume().publish()
+            async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+                assert "node_publish_total{" in await answer.text()
+
+    asyncio.run(run())
