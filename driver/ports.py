@@ -7,9 +7,9 @@ away.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 NO_STRINGS: Mapping[str, str] = {}
 INTERVAL_ANNOTATION = "secrets-store.csi.k8s.io/rotation-poll-interval"
@@ -150,3 +150,12 @@ class SecretSync(Protocol):
 
     def forget(self, target_path: str) -> None:
         """The volume is gone."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The two together, and what else runs beside the driver for them."""
+
+    cluster: Cluster
+    sync: SecretSync
+    extra: Sequence[Coroutine[Any, Any, None]] = ()

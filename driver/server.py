@@ -19,13 +19,14 @@ from driver.health import Health
 from driver.identity import IdentityService
 from driver.metrics import DriverMetrics
 from driver.node import NodeService
+from driver.ports import World
 from driver.providers.pool import ProviderPool
 from driver.publish import Publisher
 from driver.restore import restore_records, restore_volumes
 from driver.unpublish import Unpublisher
 from driver.volume import mounts
 from driver.volumes import VolumeTable
-from driver.world import World, open_world
+from driver.world import open_world
 from protos import csi_pb2_grpc
 from runtime import http, logs, metrics, rpc, status
 from runtime.version import build

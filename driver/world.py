@@ -1,26 +1,13 @@
 """Chooses what answers for the world beyond the node: a directory of YAML, or an API server."""
 
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 from driver.config import DriverConfig
 from driver.disk import Disk
 from driver.health import Health
 from driver.manifests import Manifests
 from driver.metrics import DriverMetrics
 from driver.nosync import NoSync
-from driver.ports import Cluster, SecretSync
+from driver.ports import World
 from driver.volumes import VolumeTable
-
-
-@dataclass(frozen=True)
-class World:
-    """What the driver talks to; ``extra`` is further background work."""
-
-    cluster: Cluster
-    sync: SecretSync
-    extra: Sequence[Coroutine[Any, Any, None]] = ()
 
 
 def open_world(

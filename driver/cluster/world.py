@@ -7,8 +7,8 @@ from driver.disk import Disk
 from driver.health import Health
 from driver.metrics import DriverMetrics
 from driver.nosync import NoSync
+from driver.ports import World
 from driver.volumes import VolumeTable
-from driver.world import World
 
 
 def open_cluster(
