@@ -1,0 +1,108 @@
+"""kill -9 of the driver at any moment: what it leaves, the next publish finishes or clears; OK is never said for an empty volume."""
+
+import asyncio
+import random
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from protos import csi_pb2_grpc
+from provider_stub.running import running
+from runtime import rpc
+from tests.support.rig import Rig, Volume
+
+KILLS = 25
+VOLUMES = 4
+LONGEST_LIFE = 0.15
+
+
+class KilledRig(Rig):
+    """A rig whose driver is a process that is killed and started again."""
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """A driver process on the rig's directories."""
+        return subprocess.Popen([
+            sys.executable, "-m", "driver.main", f"--endpoint=unix://{self.directory}/csi.sock", "--nodeid=node-1", "--metrics-addr=",
+            f"--manifests={self.manifests}", f"--provider-volume={self.providers_dir}", "--additional-provider-volume-paths=",
+            f"--kubelet-pods-dir={self.pods_dir}", "--status-directory=", "--enable-secret-rotation",
+            "--rotation-poll-interval=1s"], stderr=subprocess.DEVNULL)
+
+    @asynccontextmanager
+    async def process(self) -> AsyncIterator[subprocess.Popen[bytes]]:
+        """A driver process that serves; killed at the end."""
+        process = self.spawn()
+        try:
+            async with rpc.dial(f"{self.directory}/csi.sock", [("grpc.initial_reconnect_backoff_ms", 20)]) as channel:
+                self.node = csi_pb2_grpc.NodeStub(channel)
+                async with asyncio.timeout(20):
+                    await channel.channel_ready()
+                yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.timeout(120)
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    """Under a stream of publishes, unpublishes and rotations the driver is killed again and again; whenever a publish answers OK the
+    secret is there and whole, and at the end everything can be unpublished and nothing stays mounted."""
+    random.seed(1)
+
+    async def run() -> None:
+        rig = KilledRig(tmp_path, {})
+        rig.write_class()
+        async with running(rig.providers_dir / "stub.sock", rig.secrets_dir) as provider:
+            provider.put("password", "0" * 1000)
+            volumes = [rig.volume(f"pod-{number}") for number in range(VOLUMES)]
+            answered = 0
+            for life in range(KILLS):
+                async with rig.process() as process:
+                    work = [asyncio.create_task(keep_busy(volume)) for volume in volumes]
+                    await asyncio.sleep(random.uniform(0, LONGEST_LIFE))
+                    provider.put("password", str(life % 10) * 1000)
+                    process.kill()
+                    answered += sum(await asyncio.gather(*work))
+                for volume in volumes:
+                    check_whole(volume)
+            assert answered > KILLS, "the driver never lived long enough to be tested"
+            async with rig.process():
+                for volume in volumes:
+                    await volume.publish()
+                    assert_whole(volume)
+                    await volume.unpublish()
+                    assert not volume.mounted and not volume.target.exists()
+
+    asyncio.run(run())
+
+
+async def keep_busy(volume: Volume) -> int:
+    """Publish and unpublish until the driver dies; returns how many publishes were answered OK."""
+    answered = 0
+    while True:
+        try:
+            await volume.publish(timeout=5)
+            assert_whole(volume)
+            answered += 1
+            if random.random() < 0.3:
+                await volume.unpublish(timeout=5)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED), error
+            return answered
+
+
+def check_whole(volume: Volume) -> None:
+    """Whatever the dead driver left: a committed volume is whole."""
+    if volume.mounted and (volume.target / "password").exists():
+        assert_whole(volume)
+
+
+def assert_whole(volume: Volume) -> None:
+    """A thousand times one digit: neither empty nor a mixture."""
+    content = volume.read()
+    assert len(content) == 1000 and len(set(content)) == 1
