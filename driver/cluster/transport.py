@@ -72,7 +72,10 @@ class Transport:
         self, method: str, path: str, body: Any, headers: dict[str, str], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         headers["User-Agent"] = self._client.user_agent
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        try:
+            await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        except ConfigException as error:  # the token's file is being replaced
+            raise OSError(f"no usable credentials: {error}") from None
         answer = await self._client.rest_client.request(
             method, self._host + path, headers=headers, body=body, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response

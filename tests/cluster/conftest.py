@@ -9,6 +9,7 @@ import pytest
 
 from tests.cluster import build
 from tests.cluster.commands import Settings
+from tests.cluster.crds import write_trio_crds
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
 
@@ -36,8 +37,10 @@ def cluster_programs() -> None:
 @pytest.fixture(scope="session")
 def cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The control plane that the tests share, with the chart's CRDs if there are any."""
-    manifests = sorted((HERE.parent.parent / "helm").glob("**/crds/*.yaml"))
-    with ControlPlane(tmp_path_factory.mktemp("cluster"), Settings(manifests=tuple(manifests))) as running:
+    directory = tmp_path_factory.mktemp("cluster")
+    manifests = sorted((HERE.parent.parent / "helm").glob("**/crds/*.yaml")) or write_trio_crds(
+        directory / "crds", pruned=False)
+    with ControlPlane(directory, Settings(manifests=tuple(manifests))) as running:
         yield running
 
 

@@ -1,0 +1,143 @@
+"""A driver before a real API server: its service account with exactly the chart's rights, classes, pods, and a whole driver in process."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from driver.ports import ClassRef, Pod, VolumeRecord
+from tests.cluster.api import Api, Object
+from tests.cluster.audit import service_account
+from tests.cluster.proxy import FaultProxy
+from tests.cluster.servers import ControlPlane
+from tests.support.rig import NODE, Rig, rig
+
+CLASS_GROUP = "secrets-store.csi.x-k8s.io"
+OBJECTS = "array:\n- |\n  objectName: password\n"
+ACCOUNT = "driver"
+
+BASE_RULES: list[Object] = [
+    {"apiGroups": [CLASS_GROUP], "resources": ["secretproviderclasses"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [CLASS_GROUP], "resources": ["secretproviderclasspodstatuses"], "verbs": ["create", "list", "patch"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+]
+SYNC_RULES: list[Object] = [
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "get", "patch"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+]
+TAINT_RULES: list[Object] = [
+    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]},
+    {"apiGroups": ["storage.k8s.io"], "resources": ["csinodes"], "verbs": ["get"]},
+]
+
+
+def grant(cluster: ControlPlane, namespace: str, rules: list[Object], account: str = ACCOUNT) -> str:
+    """Make the service account and bind the rules to it cluster-wide; its user name in the audit log."""
+    cluster.service_account(namespace, account)
+    name, group = f"{namespace}-{account}", "rbac.authorization.k8s.io"
+    cluster.api.apply({"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules})
+    cluster.api.apply({
+        "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
+    })
+    return service_account(namespace, account)
+
+
+@dataclass
+class Site:
+    """One test's place in the cluster: a namespace, the driver's account, and makers of what a user would make."""
+
+    cluster: ControlPlane
+    namespace: str
+    directory: Path
+    rules: list[Object] = field(default_factory=lambda: [*BASE_RULES, *SYNC_RULES])
+    user: str = ""
+
+    def __post_init__(self) -> None:
+        self.user = grant(self.cluster, self.namespace, self.rules)
+
+    @property
+    def api(self) -> Api:
+        """As administrator."""
+        return self.cluster.api
+
+    def kubeconfig(self, proxy: FaultProxy | None = None) -> str:
+        """For the driver's account, straight or through a proxy."""
+        path = self.directory / f"kubeconfig-{uuid.uuid4().hex[:6]}"
+        if proxy is None:
+            return str(self.cluster.token_kubeconfig(path, self.namespace, ACCOUNT))
+        return str(self.cluster.token_kubeconfig(path, self.namespace, ACCOUNT, server=proxy.url, ca=proxy.ca))
+
+    def make_class(self, name: str = "app", version: str = "v1", **spec: Any) -> Object:
+        """A SecretProviderClass, applied; ``annotations`` go to its metadata."""
+        metadata = {"name": name, "namespace": self.namespace, "annotations": spec.pop("annotations", {})}
+        return self.api.apply({
+            "apiVersion": f"{CLASS_GROUP}/{version}", "kind": "SecretProviderClass", "metadata": metadata,
+            "spec": {"provider": "stub", "parameters": {"objects": OBJECTS}, **spec},
+        })
+
+    def make_pod(self, name: str = "pod-1", owners: list[Object] | None = None) -> Pod:
+        """A pod that no kubelet will ever run."""
+        made = self.api.create({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"namespace": self.namespace, "name": name, "ownerReferences": owners or []},
+            "spec": {"containers": [{"name": "main", "image": "nothing"}], "nodeName": NODE},
+        })
+        return Pod(self.namespace, name, made["metadata"]["uid"])
+
+    def record(self, pod: Pod, class_name: str = "app", volume: str = "secrets", **fields: Any) -> VolumeRecord:
+        """What the driver would tell of a volume of the pod."""
+        target = f"/var/lib/kubelet/pods/{pod.uid}/volumes/kubernetes.io~csi/{volume}/mount"
+        values = {"objects": {"password": "v1"}, **fields}
+        return VolumeRecord(pod, ClassRef(self.namespace, class_name), volume, target, **values)
+
+    def path(self, plural: str, name: str = "") -> str:
+        """The path of a namespaced object of ours, of a core one otherwise."""
+        ours = plural.startswith("secretproviderclass")
+        root = f"/apis/{CLASS_GROUP}/v1" if ours else "/api/v1"
+        return f"{root}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+
+    def status_path(self, pod: str = "pod-1", class_name: str = "app") -> str:
+        """The path of a pod status."""
+        return self.path("secretproviderclasspodstatuses", f"{pod}-{self.namespace}-{class_name}")
+
+    def listed(self, plural: str) -> list[Object]:
+        """All objects of a kind in the namespace."""
+        items: list[Object] = self.api.get(self.path(plural))["items"]
+        return items
+
+    def events(self, reason: str = "") -> list[Object]:
+        """The events in the namespace, of one reason or of all."""
+        return [item for item in self.listed("events") if not reason or item["reason"] == reason]
+
+    def secret(self, name: str) -> Object | None:
+        """A Secret, if it is there."""
+        return self.api.find(self.path("secrets", name))
+
+    def count(self, since: int) -> Mapping[tuple[str, str], int]:
+        """The driver's calls since a mark."""
+        return self.cluster.audit.count(since, self.user)
+
+    @asynccontextmanager
+    async def driver(self, proxy: FaultProxy | None = None, name: str = "rig", **config: Any) -> AsyncIterator[Rig]:
+        """A whole driver of this node, with a provider on its socket and kubelet's directories."""
+        directory = self.directory / name
+        directory.mkdir()
+        kubeconfig = config.pop("kubeconfig", None) or self.kubeconfig(proxy)
+        async with rig(directory, manifests="", kubeconfig=kubeconfig, **config) as running:
+            yield running
+
+
+async def until(condition: Any, what: str, seconds: float = 20.0) -> Any:
+    """Ask a blocking question in a thread until its answer is true; the answer."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        answer = await asyncio.to_thread(condition)
+        if answer:
+            return answer
+        assert asyncio.get_running_loop().time() < deadline, f"waited {seconds:g} s for {what}"
+        await asyncio.sleep(0.05)
