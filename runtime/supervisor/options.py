@@ -1,0 +1,171 @@
+"""supervisord's options with the seam: a program is a role, and "executing" one runs it in the forked child."""
+
+import errno
+import io
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from supervisor.options import ProcessConfig, ServerOptions
+from supervisor.process import Subprocess
+from supervisor.states import ProcessStates
+
+from runtime import logs
+from runtime.supervisor.child import become
+from runtime.supervisor.poller import WakingPoller
+from runtime.supervisor.roles import Limits, Role
+
+log = logs.get(__name__)
+
+_HEAD = """[supervisord]
+nodaemon = true
+silent = true
+nocleanup = true
+logfile = /dev/null
+pidfile = /dev/null
+minfds = 256
+minprocs = 16
+"""
+_PROGRAM = """[program:{name}]
+command = {name}
+priority = {priority}
+autorestart = true
+startretries = {retries}
+stdout_logfile = NONE
+stderr_logfile = NONE
+stdout_events_enabled = true
+stderr_events_enabled = true
+"""
+
+
+class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
+    """A supervised role; one that has ended waits until ``not_before`` (Unix time)."""
+
+    not_before = 0.0
+    ended_with = 0
+
+    def finish(self, pid: int, sts: int) -> None:
+        """As the base class, which forgets which signal it was."""
+        self.ended_with = os.waitstatus_to_exitcode(sts)
+        super().finish(pid, sts)
+
+    def transition(self) -> None:
+        """As the base class, but patient."""
+        if self.state != ProcessStates.EXITED or time.time() >= self.not_before:
+            super().transition()
+
+
+class RoleConfig(ProcessConfig):  # type: ignore[misc]
+    """Makes our kind of process."""
+
+    def make_process(self, group: Any = None) -> RoleProcess:
+        """As the base class, with the other class."""
+        process = RoleProcess(self)
+        process.group = group
+        return process
+
+
+class ForkingOptions(ServerOptions):  # type: ignore[misc]
+    """``roles`` stand where supervisord has command lines; its configuration belongs to this package, not to a file."""
+
+    def __init__(self, roles: Sequence[Role], limits: Limits) -> None:
+        self._roles = {role.name: role for role in roles}
+        self._limits = limits
+        self._pid = os.getpid()
+        tempfile.tempdir = tempfile.tempdir or _any_directory()
+        super().__init__()
+        self.poller.close()
+        self.poller = WakingPoller(self)
+
+    def default_configfile(self) -> io.StringIO:
+        """The configuration, as text that supervisord parses."""
+        last = len(self._roles)
+        programs = (
+            _PROGRAM.format(name=role.name, priority=last - role.stop_order, retries=self._limits.start_retries)
+            for role in self._roles.values()
+        )
+        return io.StringIO(_HEAD + "".join(programs))
+
+    def processes_from_section(self, parser: Any, section: str, group_name: str, klass: Any = None) -> list[Any]:
+        """Our kind of process; fractions of seconds, which the text cannot say."""
+        configs = super().processes_from_section(parser, section, group_name, RoleConfig)
+        for config in configs:
+            config.startsecs = self._limits.start_seconds
+            config.stopwaitsecs = self._roles[config.name].stop_seconds
+        return list(configs)
+
+    def make_logger(self) -> None:
+        """supervisord's own lines go where ours go."""
+        self.logger = _SupervisorLog()
+
+    def setsignals(self) -> None:
+        """SIGHUP means restart to supervisord, and SIGUSR2 log rotation; neither has a meaning here. SIGCHLD only wakes the poller."""
+        super().setsignals()
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def write_pidfile(self) -> None:
+        """None: it would be unlinked at the end, whatever it is."""
+
+    def stat(self, filename: str) -> None:
+        """A role is no file."""
+
+    def check_execv_args(self, filename: str, argv: Sequence[str], st: Any) -> None:
+        """Any of our roles can be run."""
+
+    def fork(self) -> int:
+        """Only from a process in which nothing runs: a thread's locks, or gRPC's polling engine, would be broken in the child."""
+        threads = len(os.listdir("/proc/self/task"))
+        if threads != 1:
+            log.error("Cannot fork: something has started threads in the supervisor; create gRPC channels, servers and event "
+                      "loops in the roles only", threads=threads)
+            raise OSError(errno.EDEADLK, "threads in the supervisor")
+        return os.fork()
+
+    def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+        """In the child: be the role."""
+        become(self._roles[argv[0]], self._pid, env)
+
+
+class _SupervisorLog:
+    """supervisord's logger interface on ours: its chatter only at higher verbosity."""
+
+    handlers: Sequence[Any] = ()
+
+    def blather(self, text: str, **fields: object) -> None:
+        """Of no interest."""
+
+    trace = debug = blather
+
+    def info(self, text: str, **fields: object) -> None:
+        """What supervisord does, state by state."""
+        log.verbose(2, text)
+
+    def warn(self, text: str, **fields: object) -> None:
+        """Deaths and signals."""
+        log.warning(text)
+
+    def error(self, text: str, **fields: object) -> None:
+        """What went wrong."""
+        log.error(text)
+
+    critical = error
+
+    def log(self, level: int, text: str, **fields: object) -> None:
+        """Output of the programs, which is passed through elsewhere."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _any_directory() -> str | None:
+    """With a read-only root there may be no temporary directory, which supervisord insists on but never uses here."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        return "/"
+    return None

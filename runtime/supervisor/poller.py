@@ -1,0 +1,57 @@
+"""A poller that a signal wakes and that waits no longer than until the next thing is due.
+
+supervisord polls for a second at a time, and since PEP 475 a signal no longer ends that wait: every restart would cost up to a
+second. The wake-up descriptor of the signal module ends it, and what is due next is read off the processes' states.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from supervisor.poller import PollPoller
+from supervisor.states import ProcessStates
+
+LONGEST_WAIT = 1.0
+_AT_ONCE = 0.0
+
+
+class WakingPoller(PollPoller):  # type: ignore[misc]  # the package is untyped
+    """``processes`` gives those whose states decide how long to wait."""
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self.processes: Callable[[], Iterable[Any]] = tuple
+        self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poller.register(self._wake, self.READ)
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+
+    def poll(self, timeout: float) -> tuple[list[int], list[int]]:
+        """As the base class, woken earlier."""
+        now = time.time()
+        wait = min([LONGEST_WAIT, *(max(_AT_ONCE, due(process, now)) for process in self.processes())])
+        readable, writable = super().poll(wait)
+        if self._wake in readable:
+            readable.remove(self._wake)
+            os.read(self._wake, 4096)
+        return readable, writable
+
+    def _poll_fds(self, timeout: float) -> list[tuple[int, int]]:
+        found: list[tuple[int, int]] = self._poller.poll(timeout * 1000)
+        return found
+
+
+def due(process: Any, now: float) -> float:
+    """Seconds until supervisord has something to do for the process."""
+    state = process.state
+    if state == ProcessStates.EXITED:
+        return float(process.not_before - now)
+    if state == ProcessStates.STOPPED and not process.laststart:
+        return _AT_ONCE
+    if state == ProcessStates.BACKOFF and process.backoff > process.config.startretries:
+        return _AT_ONCE
+    if state in (ProcessStates.BACKOFF, ProcessStates.STARTING, ProcessStates.STOPPING):
+        # supervisord asks whether the moment has passed, not whether it has come
+        return float(process.delay - now) + 0.001
+    return LONGEST_WAIT
