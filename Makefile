@@ -42,8 +42,10 @@ test-kubelet: venv image  ## against a real kubelet, as root
 image:  ## build/secrets-store-csi.tar
 	docker/build.sh
 
-bench: venv  ## figures, printed; fails nothing
-	$(BIN)/python -m tests.bench
+bench: venv  ## figures and a chart in build/bench; DRIVER= REGISTRAR= PROBE= of others; ARGS=--quick
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
+	$(BIN)/python -m tests.cluster.build apiserver || true
+	$(BIN)/python -m tests.bench $(ARGS)
 
 clean:  ## what make made in the tree
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .tox

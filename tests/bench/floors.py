@@ -1,6 +1,6 @@
 """Minimal servers: what no driver can be faster than with the same means.
 
-    python -m tests.bench.floors grpc SOCKET      an empty grpc.aio server for the CSI methods: every call is answered with an empty reply
+python -m tests.bench.floors grpc SOCKET      an empty grpc.aio server for the CSI methods: every call is answered with an empty reply
 """
 
 import asyncio
@@ -20,8 +20,11 @@ async def _empty(_request: bytes, _: Any) -> bytes:
 async def serve_grpc(path: str) -> None:
     """The empty gRPC server."""
     server = grpc.aio.server()
-    for service, methods in (("csi.v1.Node", ("NodeGetCapabilities", "NodePublishVolume", "NodeUnpublishVolume")), ("csi.v1.Identity", ("Probe",))):
-        handlers = {method: grpc.unary_unary_rpc_method_handler(_empty) for method in methods}
+    for service, methods in (
+        ("csi.v1.Node", ("NodeGetCapabilities", "NodePublishVolume", "NodeUnpublishVolume")),
+        ("csi.v1.Identity", ("Probe",)),
+    ):
+        handlers: dict[str, Any] = {method: grpc.unary_unary_rpc_method_handler(_empty) for method in methods}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     server.add_insecure_port(f"unix:{path}")
     await server.start()

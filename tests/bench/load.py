@@ -27,7 +27,8 @@ Job = dict[str, Any]
 def publish_request(volume: Job) -> bytes:
     """The request as kubelet sends it."""
     request = csi_pb2.NodePublishVolumeRequest(
-        volume_id=volume["id"], target_path=volume["target"], readonly=True, volume_context=volume["context"])
+        volume_id=volume["id"], target_path=volume["target"], readonly=True, volume_context=volume["context"]
+    )
     request.volume_capability.mount.SetInParent()
     request.volume_capability.access_mode.mode = csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_READER_ONLY
     return wire.request(_PUBLISH, request.SerializeToString())
@@ -68,11 +69,17 @@ class Run:
             await asyncio.gather(*tasks)
         else:
             queue = iter(prepared)
-            await asyncio.gather(*(self._worker(queue, started) for _ in range(self.job.get("clients") or len(prepared))))
+            await asyncio.gather(
+                *(self._worker(queue, started) for _ in range(self.job.get("clients") or len(prepared)))
+            )
         total = time.perf_counter() - started
         return {
-            "total": total, "seconds": self.seconds, "ended": self.ended, "failures": self.failures,
-            "first_failures": self.first_failures}
+            "total": total,
+            "seconds": self.seconds,
+            "ended": self.ended,
+            "failures": self.failures,
+            "first_failures": self.first_failures,
+        }
 
     async def _worker(self, queue: Any, started: float) -> None:
         for item in queue:
@@ -88,7 +95,9 @@ class Run:
                 async with asyncio.timeout(120):
                     await wire.call(socket, prepared)
             except (wire.CallFailed, OSError) as error:
-                (self.failures if not self.job.get("retry") else self.first_failures).append(f"{type(error).__name__}: {error}")
+                (self.failures if not self.job.get("retry") else self.first_failures).append(
+                    f"{type(error).__name__}: {error}"
+                )
                 await asyncio.sleep(pause if self.job.get("retry") else 0)
                 pause *= 2
                 continue
@@ -104,7 +113,9 @@ async def probe(job: Job) -> Job:
     while True:
         try:
             reply = await wire.call(job["socket"], _PROBE)
-            if csi_pb2.ProbeResponse.FromString(reply).ready.value or not csi_pb2.ProbeResponse.FromString(reply).HasField("ready"):
+            if csi_pb2.ProbeResponse.FromString(reply).ready.value or not csi_pb2.ProbeResponse.FromString(
+                reply
+            ).HasField("ready"):
                 return {"at": time.time()}
         except (wire.CallFailed, OSError):
             pass
@@ -121,7 +132,11 @@ async def floor(job: Job) -> Job:
 async def http(job: Job) -> Job:
     """GET /healthz: ``keep`` the connections or not, ``connections`` at once."""
     host, port, seconds, total = job["host"], job["port"], [], job["count"]
-    request = f"GET {job.get('path', '/healthz')} HTTP/1.1\r\nHost: {host}\r\n" + ("" if job["keep"] else "Connection: close\r\n") + "\r\n"
+    request = (
+        f"GET {job.get('path', '/healthz')} HTTP/1.1\r\nHost: {host}\r\n"
+        + ("" if job["keep"] else "Connection: close\r\n")
+        + "\r\n"
+    )
     raw, left = request.encode(), [total]
     bad: list[str] = []
 
@@ -135,7 +150,14 @@ async def http(job: Job) -> Job:
             reader, writer = streams
             writer.write(raw)
             head = await reader.readuntil(b"\r\n\r\n")
-            length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")), 0)
+            length = next(
+                (
+                    int(line.split(b":")[1])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length")
+                ),
+                0,
+            )
             await reader.readexactly(length)
             seconds.append(time.perf_counter() - begun)
             if b" 200 " not in head[:20]:

@@ -36,14 +36,24 @@ async def _mount(request: bytes, _: Any) -> bytes:
 
 
 async def _version(_request: bytes, _: Any) -> bytes:
-    return provider_pb2.VersionResponse(version="v1alpha1", runtime_name="bench", runtime_version="1").SerializeToString()
+    return provider_pb2.VersionResponse(
+        version="v1alpha1", runtime_name="bench", runtime_version="1"
+    ).SerializeToString()
 
 
 async def _serve(path: str) -> None:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("v1alpha1.CSIDriverProvider", {
-        "Mount": grpc.unary_unary_rpc_method_handler(_mount), "Version": grpc.unary_unary_rpc_method_handler(_version),
-    }),))
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                "v1alpha1.CSIDriverProvider",
+                {
+                    "Mount": grpc.unary_unary_rpc_method_handler(_mount),
+                    "Version": grpc.unary_unary_rpc_method_handler(_version),
+                },
+            ),
+        )
+    )
     server.add_insecure_port(f"unix:{path}")
     await server.start()
     await until_told()

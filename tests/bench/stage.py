@@ -52,12 +52,15 @@ class Stage:
         with ExitStack() as stack:
             self.generator = Generator()
             stack.callback(self.generator.stop)
-            provider = Child([PYTHON, "-m", "tests.bench.provider", str(self.providers / f"{PROVIDER}.sock")], self.directory / "provider.log")
+            provider = Child(
+                [PYTHON, "-m", "tests.bench.provider", str(self.providers / f"{PROVIDER}.sock")],
+                self.directory / "provider.log",
+            )
             stack.callback(provider.stop)
             self.provider = provider
             if self._wants_cluster:
                 self.cluster = stack.enter_context(_control_plane(self.directory))
-                self.kubeconfig = _account(self.cluster, self.directory)
+                _prepare(self.cluster)
             wait_for((self.providers / f"{PROVIDER}.sock").exists, "the provider's socket")
             self._ends = stack.pop_all()
         return self
@@ -70,10 +73,13 @@ class Stage:
         spec: dict[str, Any] = {"provider": PROVIDER, "parameters": {"payload": payload}}
         if synced:
             spec["secretObjects"] = [
-                {"secretName": synced, "type": "Opaque", "data": [{"objectName": "file-0", "key": "password"}]}]
+                {"secretName": synced, "type": "Opaque", "data": [{"objectName": "file-0", "key": "password"}]}
+            ]
         document = {
-            "apiVersion": GROUP, "kind": "SecretProviderClass",
-            "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations}, "spec": spec,
+            "apiVersion": GROUP,
+            "kind": "SecretProviderClass",
+            "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations},
+            "spec": spec,
         }
         if self.cluster is None:
             (self.manifests / f"{name}.yaml").write_text(yaml.safe_dump(document))
@@ -91,6 +97,21 @@ class Stage:
             made = list(pool.map(self._make_pod, names))
         return [Pod(name, uid, of) for name, uid, of in zip(names, made, classes)]
 
+    def account(self, name: str) -> Path:
+        """A kubeconfig for a driver of this name. It may do everything: what is measured is the driver, not RBAC."""
+        assert self.cluster is not None
+        self.cluster.service_account(NAMESPACE, name)
+        self.cluster.api.apply(
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": f"bench-{name}"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+                "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": name}],
+            }
+        )
+        return self.cluster.token_kubeconfig(self.directory / f"{name}.kubeconfig", NAMESPACE, name)
+
     def many(self, bodies: Sequence[Mapping[str, Any]]) -> None:
         """Create many objects."""
         assert self.cluster is not None
@@ -99,21 +120,29 @@ class Stage:
 
     def _make_pod(self, name: str) -> str:
         assert self.cluster is not None
-        made = self.cluster.api.create({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": {"containers": [{"name": "app", "image": "app"}], "automountServiceAccountToken": False},
-        })
+        made = self.cluster.api.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": {"containers": [{"name": "app", "image": "app"}], "automountServiceAccountToken": False},
+            }
+        )
         return str(made["metadata"]["uid"])
 
 
 def volume(pods_dir: Path, pod: Pod) -> dict[str, Any]:
     """What the load generator has to know of a pod's volume."""
     return {
-        "id": f"csi-{pod.uid}", "target": f"{pods_dir}/{pod.uid}/volumes/kubernetes.io~csi/secrets/mount",
+        "id": f"csi-{pod.uid}",
+        "target": f"{pods_dir}/{pod.uid}/volumes/kubernetes.io~csi/secrets/mount",
         "context": {
-            "csi.storage.k8s.io/pod.name": pod.name, "csi.storage.k8s.io/pod.namespace": NAMESPACE,
-            "csi.storage.k8s.io/pod.uid": pod.uid, "csi.storage.k8s.io/serviceAccount.name": "default",
-            "csi.storage.k8s.io/ephemeral": "true", "secretProviderClass": pod.provider_class,
+            "csi.storage.k8s.io/pod.name": pod.name,
+            "csi.storage.k8s.io/pod.namespace": NAMESPACE,
+            "csi.storage.k8s.io/pod.uid": pod.uid,
+            "csi.storage.k8s.io/serviceAccount.name": "default",
+            "csi.storage.k8s.io/ephemeral": "true",
+            "secretProviderClass": pod.provider_class,
         },
     }
 
@@ -140,15 +169,7 @@ def _control_plane(directory: Path) -> ControlPlane:
     return ControlPlane(place, Settings(manifests=tuple(manifests)))
 
 
-def _account(cluster: ControlPlane, directory: Path) -> Path:
-    """The drivers' account. It may do everything: what is measured is the driver, not RBAC."""
+def _prepare(cluster: ControlPlane) -> None:
     cluster.namespace(NAMESPACE)
-    cluster.service_account(NAMESPACE, "driver")
-    cluster.api.create({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "bench-driver"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": "driver"}],
-    })
     # A bare API server from here on: the controllers' work would be measured with the driver's.
     cluster.controller_manager.kill()
-    return cluster.token_kubeconfig(directory / "driver.kubeconfig", NAMESPACE, "driver")

@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.bench import usage
 from tests.bench.children import PYTHON, Child
-from tests.bench.stage import Pod, Stage, unmount_below, volume
+from tests.bench.stage import NAMESPACE, Pod, Stage, unmount_below, volume
+from tests.cluster import audit
 from tests.cluster.processes import free_ports
 
 OURS = (PYTHON, "-m", "driver.main")
@@ -30,6 +31,12 @@ class Driver:
         self.pods_dir = self.directory / "pods"
         self.pods_dir.mkdir(parents=True, exist_ok=True)
         self.socket = str(self.directory / "csi.sock")
+        self._kubeconfig = self.stage.account(self.name) if self.stage.cluster is not None else None
+
+    @property
+    def user(self) -> str:
+        """Its name in the audit log."""
+        return audit.service_account(NAMESPACE, self.name)
 
     @property
     def node(self) -> str:
@@ -87,17 +94,22 @@ class Driver:
     def _do(self, what: str, pods: list[Pod], how: dict[str, Any]) -> dict[str, Any]:
         result = self.stage.generator.do(what, **self.job(pods, **how))
         if result["failures"]:
-            raise RuntimeError(f"{self.name}: {len(result['failures'])} calls failed, the first with {result['failures'][0]}")
+            raise RuntimeError(
+                f"{self.name}: {len(result['failures'])} calls failed, the first with {result['failures'][0]}"
+            )
         return result
 
     def _flags(self) -> list[str]:
-        port, = free_ports(1)
+        (port,) = free_ports(1)
         flags = [
-            f"--endpoint=unix://{self.socket}", f"--nodeid={self.node}", f"--provider-volume={self.stage.providers}",
-            "--additional-provider-volume-paths=", f"--metrics-addr=127.0.0.1:{port}",
+            f"--endpoint=unix://{self.socket}",
+            f"--nodeid={self.node}",
+            f"--provider-volume={self.stage.providers}",
+            "--additional-provider-volume-paths=",
+            f"--metrics-addr=127.0.0.1:{port}",
         ]
-        if self.stage.cluster is not None:
-            flags.append(f"--kubeconfig={self.stage.kubeconfig}")
+        if self._kubeconfig is not None:
+            flags.append(f"--kubeconfig={self._kubeconfig}")
         if self.ours:
             flags += [f"--kubelet-pods-dir={self.pods_dir}", f"--status-directory={self.directory}/status"]
             if self.stage.cluster is None:

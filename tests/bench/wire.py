@@ -28,17 +28,28 @@ class Method:
     @property
     def headers(self) -> bytes:
         """The request's header block."""
-        return b"\x83\x86" + b"".join(_literal(name, value) for name, value in (
-            (":path", self.path), (":authority", "localhost"), ("te", "trailers"), ("content-type", "application/grpc"),
-            ("user-agent", "grpc-bench/1")))
+        return b"\x83\x86" + b"".join(
+            _literal(name, value)
+            for name, value in (
+                (":path", self.path),
+                (":authority", "localhost"),
+                ("te", "trailers"),
+                ("content-type", "application/grpc"),
+                ("user-agent", "grpc-bench/1"),
+            )
+        )
 
 
 def request(method: Method, message: bytes) -> bytes:
     """Every byte that the client sends, but for acknowledgements."""
     body = b"\x00" + struct.pack(">I", len(message)) + message
-    pieces = [body[at:at + _LARGEST_FRAME] for at in range(0, len(body), _LARGEST_FRAME)]
-    frames = [_frame(_DATA, _END_STREAM if number == len(pieces) - 1 else 0, 1, piece) for number, piece in enumerate(pieces)]
-    return b"".join([_PREFACE, _frame(_SETTINGS, 0, 0, b""), _frame(_HEADERS, _END_HEADERS, 1, method.headers), *frames])
+    pieces = [body[at : at + _LARGEST_FRAME] for at in range(0, len(body), _LARGEST_FRAME)]
+    frames = [
+        _frame(_DATA, _END_STREAM if number == len(pieces) - 1 else 0, 1, piece) for number, piece in enumerate(pieces)
+    ]
+    return b"".join(
+        [_PREFACE, _frame(_SETTINGS, 0, 0, b""), _frame(_HEADERS, _END_HEADERS, 1, method.headers), *frames]
+    )
 
 
 async def call(socket: str, prepared: bytes) -> bytes:

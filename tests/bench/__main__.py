@@ -1,0 +1,171 @@
+"""``python -m tests.bench``: figures of our driver and, if given by path, of another, on one API server, provider and machine.
+
+    make bench                                   all of it, some 15 minutes
+    make bench DRIVER=/path/to/driver            side by side with another driver; REGISTRAR= and PROBE= likewise
+    python -m tests.bench --quick                two minutes
+    python -m tests.bench --only bursts,memory   some measures
+
+Writes build/bench/report.md and build/bench/ratios.svg. Needs root (or a user namespace) for mounts and, for all that is about a cluster,
+the programs of ``python -m tests.cluster.build apiserver``; without them it measures with manifests and says so.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.bench import container, endpoints, measures, report
+from tests.bench.children import ROOT
+from tests.bench.figures import Figures
+from tests.bench.measures import Effort
+from tests.bench.stage import Stage, settle
+from tests.bench.subjects import OURS, Driver, command_of
+from tests.cluster import build
+from tests.support import namespaces
+
+OUTPUT = ROOT / "build" / "bench"
+MEASURES = (
+    "floor",
+    "starts",
+    "singles",
+    "bursts",
+    "synced",
+    "calls",
+    "memory",
+    "republish",
+    "endpoints",
+    "container",
+    "outage",
+    "crowd",
+)
+NEED_CLUSTER = frozenset({"synced", "calls", "republish", "outage", "crowd"})
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, measure, write."""
+    options = _options(argv)
+    namespaces.enter_private()
+    cluster = not options.manifests and not build.GROUPS["apiserver"].missing
+    if not cluster:
+        print("without an API server: classes come from files, and nothing is written to a cluster", file=sys.stderr)
+    wanted = [
+        name
+        for name in MEASURES
+        if (not options.only or name in options.only) and (cluster or name not in NEED_CLUSTER)
+    ]
+    figures, calls = Figures(), dict[str, dict[str, Counter[tuple[str, str]]]]()
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory, Stage(Path(directory), cluster=cluster) as stage:
+        stage.write_class("small")
+        stage.write_class("large", "large")
+        Bench(stage, figures, calls, options).run(wanted)
+    other = "theirs" if options.driver or options.registrar or options.probe else None
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    text = report.markdown(figures, "ours", other, calls, report.about("python -m tests.bench " + " ".join(argv)))
+    (OUTPUT / "report.md").write_text(text)
+    drawn = report.chart(figures, "ours", other, OUTPUT / "ratios.svg")
+    print(text)
+    print(
+        f"{OUTPUT.relative_to(ROOT)}/report.md"
+        + (", ratios.svg" if drawn else "; no chart without matplotlib: pip install -e '.[bench]'")
+    )
+    return 0
+
+
+class Bench:
+    """One run: the drivers of it, and its measures by name."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        figures: Figures,
+        calls: dict[str, dict[str, Counter[tuple[str, str]]]],
+        options: argparse.Namespace,
+    ) -> None:
+        self.stage, self.figures, self.calls, self.options = stage, figures, calls, options
+        self.effort = Effort.quick() if options.quick else Effort()
+        self.commands = {"ours": OURS, **({"theirs": command_of(options.driver)} if options.driver else {})}
+        self.drivers = [Driver(name, command, stage) for name, command in self.commands.items()]
+
+    def run(self, wanted: Sequence[str]) -> None:
+        """The wanted measures, in their order; a failed one is told and the others go on."""
+        try:
+            for name in wanted:
+                print(f"… {name}", file=sys.stderr, flush=True)
+                try:
+                    self._measure(name)
+                except (RuntimeError, TimeoutError, AssertionError) as error:
+                    print(f"  {name} failed: {error}", file=sys.stderr, flush=True)
+        finally:
+            for driver in self.drivers:
+                driver.stop()
+
+    def _measure(self, name: str) -> None:
+        stage, figures, effort = self.stage, self.figures, self.effort
+        if name == "floor":
+            measures.floor(stage, figures)
+        elif name == "starts":
+            measures.starts(self._stopped(), figures, effort)
+        elif name in ("singles", "bursts", "synced"):
+            {"singles": measures.singles, "bursts": measures.bursts, "synced": measures.synced_bursts}[name](
+                self._running(), figures, effort
+            )
+        elif name == "calls":
+            measures.calls(stage, self._running(), figures, self.calls)
+        elif name == "memory":
+            measures.memory(self._stopped(), figures)
+        elif name == "republish":
+            self._stopped()
+            measures.republish(stage, self._rotating(), figures, effort)
+        elif name == "endpoints":
+            endpoints.measure(stage, self._running()[0], figures, effort, self.options.registrar, self.options.probe)
+        elif name == "container":
+            self._stopped()
+            container.measure(stage, figures, effort)
+        elif name == "outage" and effort.outage:
+            measures.outage(stage, self._running(), figures)
+        elif name == "crowd":
+            self._stopped()
+            measures.crowd(stage, effort.objects)
+            measures.memory_in_crowd(self.drivers, figures)
+            self._stopped()
+            container.measure_in_crowd(stage, figures)
+
+    def _running(self) -> list[Driver]:
+        for driver in self.drivers:
+            if driver.child is None:
+                driver.start()
+                settle(2.0)
+        return self.drivers
+
+    def _stopped(self) -> list[Driver]:
+        for driver in self.drivers:
+            driver.stop()
+        return self.drivers
+
+    def _rotating(self) -> list[Driver]:
+        flags = ("--enable-secret-rotation", "--rotation-poll-interval=2s")
+        return [Driver(f"{name}-rotating", command, self.stage, flags) for name, command in self.commands.items()]
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Measure the driver; see the module's first lines."
+    )
+    for name in ("driver", "registrar", "probe"):
+        parser.add_argument(
+            f"--{name}", default=os.environ.get(name.upper(), ""), help=f"another {name}'s path, or ${name.upper()}"
+        )
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and objects")
+    parser.add_argument("--manifests", action="store_true", help="no API server, even if its programs are there")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[], help=f"some of {','.join(MEASURES)}")
+    options = parser.parse_args(argv)
+    if unknown := set(options.only) - set(MEASURES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return options
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,264 @@
+"""The measures of the driver, each on the drivers of a run one after the other, so that a slow minute meets all of them."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.bench import usage
+from tests.bench.children import PYTHON, Child
+from tests.bench.figures import Figures
+from tests.bench.stage import GROUP, NAMESPACE, Stage, settle
+from tests.bench.subjects import Driver
+from tests.support.waiting import wait_for
+
+WRITES = frozenset({"create", "update", "patch", "delete"})
+OUTAGE_SECONDS = 24.0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int = 5
+    singles: int = 100
+    objects: int = 10_000
+    outage: bool = True
+
+    @staticmethod
+    def quick() -> "Effort":
+        """A first look in a minute or two."""
+        return Effort(rounds=2, singles=30, objects=500, outage=False)
+
+
+def floor(stage: Stage, figures: Figures) -> None:
+    """What the generator and an empty grpc.aio server take: the same connections and calls."""
+    socket = stage.directory / "floor.sock"
+    server = Child([PYTHON, "-m", "tests.bench.floors", "grpc", str(socket)], stage.directory / "floor.log")
+    try:
+        wait_for(socket.exists, "the empty server")
+        volumes = [{"id": "x", "target": "/x"}] * 110
+        for _ in range(3):
+            figures["floor_burst"].add(
+                "floor", stage.generator.do("floor", socket=str(socket), volumes=volumes)["total"]
+            )
+            one = stage.generator.do("floor", socket=str(socket), volumes=volumes, clients=1, capabilities=0)
+            figures["floor_call"].add("floor", *(each * 1e3 for each in one["seconds"]))
+    finally:
+        server.stop()
+
+
+def starts(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
+    """Exec to the first Probe that is answered ready; the drivers run after this."""
+    for number in range(effort.rounds):
+        for driver in drivers:
+            if number:
+                driver.stop()
+            figures["start"].add(driver.name, driver.start())
+
+
+def singles(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
+    """One after the other: at kubelet's usual pace, and back to back."""
+    for key, provider_class, how in (
+        ("paced", "small", {"rate": 8}),
+        ("single", "small", {"clients": 1}),
+        ("single_large", "large", {"clients": 1}),
+    ):
+        for driver in drivers:
+            pods = driver.stage.pods(effort.singles, provider_class)
+            settle(0.5)
+            before = driver.cpu()
+            figures[key].add(driver.name, *(each * 1e3 for each in driver.publish(pods, **how)["seconds"]))
+            between = driver.cpu()
+            settle(0.5)
+            gone = driver.unpublish(pods, clients=1)
+            if key == "single":
+                figures["unpublish"].add(driver.name, *(each * 1e3 for each in gone["seconds"]))
+                figures["cpu_publish"].add(driver.name, (between - before) / len(pods) * 1000)
+                figures["cpu"].add(driver.name, (driver.cpu() - before) / len(pods) * 1000)
+
+
+def bursts(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
+    """All at once; the first of each is warm-up."""
+    settle(2.0)
+    for size in (30, 110):
+        for number in range(effort.rounds + 1):
+            for driver in drivers:
+                pods = driver.stage.pods(size, "small")
+                settle(0.5)
+                result = driver.publish(pods)
+                if number:
+                    figures[f"burst{size}"].add(driver.name, result["total"])
+                settle(0.3)
+                driver.unpublish(pods, clients=8)
+
+
+def synced_bursts(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
+    """110 pods, each with a class and a Secret of its own: until all Secrets are there, and until all have owners."""
+    for number in range(max(1, effort.rounds // 2)):
+        for driver in drivers:
+            names = [f"synced-{driver.name}-{number}-{each}" for each in range(110)]
+            for name in names:
+                driver.stage.write_class(name, synced=name)
+            pods = driver.stage.pods(110, names)
+            settle(1.0)
+            driver.stage.generator.begin("publish", **driver.job(pods, capabilities=2))
+            started = time.perf_counter()
+            exist, owned = _await_secrets(driver.stage, set(names), started)
+            if driver.stage.generator.result()["failures"]:
+                raise RuntimeError(f"{driver.name}: publishes with synced Secrets failed")
+            for key, seconds in (("burst110_exist", exist), ("burst110_owned", owned)):
+                if seconds is not None:
+                    figures[key].add(driver.name, seconds)
+            driver.unpublish(pods, clients=8)
+
+
+def _await_secrets(
+    stage: Stage, names: set[str], started: float, seconds: float = 60.0
+) -> tuple[float | None, float | None]:
+    """Lists the Secrets ten times a second, as both drivers have to bear."""
+    assert stage.cluster is not None
+    exist: float | None = None
+    while time.perf_counter() - started < seconds:
+        found = {
+            item["metadata"]["name"]: item["metadata"]
+            for item in stage.cluster.api.get(f"/api/v1/namespaces/{NAMESPACE}/secrets")["items"]
+        }
+        now = time.perf_counter() - started
+        if names <= found.keys():
+            exist = exist or now
+            if all(found[name].get("ownerReferences") for name in names):
+                return exist, now
+        time.sleep(0.1)
+    return exist, None
+
+
+def republish(stage: Stage, drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
+    """110 volumes that are due, nothing changed; the drivers of this measure run with rotation on and a short interval."""
+    assert stage.cluster is not None
+    for driver in drivers:
+        driver.start()
+    settle(2.0)
+    published = {driver.name: stage.pods(110, "small") for driver in drivers}
+    for driver in drivers:
+        driver.publish(published[driver.name])
+    for _ in range(effort.rounds):
+        settle(4.0)  # longer than the interval and its jitter
+        for driver in drivers:
+            subject = driver.name.partition("-")[0]
+            mark = stage.cluster.audit.mark()
+            figures["republish"].add(subject, driver.publish(published[driver.name])["total"])
+            settle(1.0)
+            calls = stage.cluster.audit.count(mark, driver.user)
+            figures["republish_writes"].add(subject, sum(count for (verb, _), count in calls.items() if verb in WRITES))
+            figures["calls_republish"].add(subject, sum(calls.values()) / 110)
+    for driver in drivers:
+        driver.stop()
+
+
+def calls(
+    stage: Stage, drivers: Sequence[Driver], figures: Figures, found: dict[str, dict[str, Counter[tuple[str, str]]]]
+) -> None:
+    """Calls to the API server from its audit log: of 30 publishes with a known class, of 30 unpublishes, of idling."""
+    assert stage.cluster is not None
+    for driver in drivers:
+        log, of = stage.cluster.audit, found.setdefault(driver.name, {})
+        first, pods = stage.pods(1, "small"), stage.pods(30, "small")
+        driver.publish(first)
+        settle(1.0)
+        mark = log.mark()
+        driver.publish(pods)
+        settle(1.0)
+        of["30 publishes"] = log.count(mark, driver.user)
+        figures["calls_publish"].add(
+            driver.name, sum(number for (verb, _), number in of["30 publishes"].items() if verb in WRITES) / 30
+        )
+        mark = log.mark()
+        settle(20.0)
+        of["idle, 20 s"] = log.count(mark, driver.user)
+        figures["calls_idle"].add(driver.name, sum(of["idle, 20 s"].values()))
+        mark = log.mark()
+        driver.unpublish([*first, *pods], clients=8)
+        settle(1.0)
+        of["31 unpublishes"] = log.count(mark, driver.user)
+
+
+def outage(stage: Stage, drivers: Sequence[Driver], figures: Figures) -> None:
+    """The API server is killed, 30 pods come, it is back after 24 s; failed tries are repeated as kubelet does."""
+    cluster = stage.cluster
+    assert cluster is not None
+    for driver in drivers:
+        pods = stage.pods(30, "small")
+        settle(1.0)
+        cluster.api_server.kill()
+        stage.generator.begin("publish", **driver.job(pods, capabilities=2, retry=True))
+        started = time.monotonic()
+        # It takes some seconds to be ready; it is started so that it is at about 24 s.
+        settle(OUTAGE_SECONDS - READY_SECONDS)
+        cluster.api_server.start()
+        cluster.wait_ready()
+        figures["outage_back"].add(driver.name, time.monotonic() - started)
+        result = stage.generator.result()
+        figures["outage"].add(driver.name, max(result["ended"]))
+        figures["outage_failed"].add(driver.name, len(result["first_failures"]))
+        driver.unpublish(pods, clients=8)
+
+
+READY_SECONDS = 3.0
+
+
+def memory(drivers: Sequence[Driver], figures: Figures) -> None:
+    """A fresh driver, idle, and after 110 volumes."""
+    for driver in drivers:
+        driver.stop()
+        driver.start()
+        settle(5.0)
+        figures["driver_idle"].add(driver.name, usage.pss(driver.pid))
+        pods = driver.stage.pods(110, "small")
+        driver.publish(pods)
+        settle(3.0)
+        figures["driver_loaded"].add(driver.name, usage.pss(driver.pid))
+        driver.unpublish(pods, clients=8)
+
+
+def crowd(stage: Stage, count: int) -> None:
+    """Many classes, and as many Secrets labelled as the trio's sync labels them."""
+    spec = {"provider": "bench", "parameters": {"objects": "x" * 200}}
+    stage.many(
+        [
+            {
+                "apiVersion": GROUP,
+                "kind": "SecretProviderClass",
+                "spec": spec,
+                "metadata": {"name": f"crowd-{number}", "namespace": NAMESPACE},
+            }
+            for number in range(count)
+        ]
+    )
+    stage.many(
+        [
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "stringData": {"value": "x" * 100},
+                "metadata": {
+                    "name": f"crowd-{number}",
+                    "namespace": NAMESPACE,
+                    "labels": {"secrets-store.csi.k8s.io/managed": "true"},
+                },
+            }
+            for number in range(count)
+        ]
+    )
+
+
+def memory_in_crowd(drivers: Sequence[Driver], figures: Figures) -> None:
+    """A fresh driver in a large cluster, with one class in use."""
+    for driver in drivers:
+        driver.stop()
+        driver.start()
+        pods = driver.stage.pods(1, "small")
+        driver.publish(pods)
+        settle(8.0)
+        figures["driver_large"].add(driver.name, usage.pss(driver.pid))
+        driver.unpublish(pods)

@@ -1,0 +1,28 @@
+"""The benchmark still runs: ten publishes, no API server."""
+
+from pathlib import Path
+
+from tests.bench import measures, report
+from tests.bench.figures import Figures
+from tests.bench.measures import Effort
+from tests.bench.stage import Stage
+from tests.bench.subjects import OURS, Driver
+
+
+def test_ten_publishes_make_a_report(tmp_path: Path) -> None:
+    """A driver as a process, a provider, the load generator: ten volumes come and go, and are in the table."""
+    figures = Figures()
+    with Stage(tmp_path, cluster=False) as stage:
+        stage.write_class("small")
+        driver = Driver("ours", OURS, stage)
+        try:
+            measures.starts([driver], figures, Effort(rounds=1))
+            pods = stage.pods(10, "small")
+            figures["burst30"].add(driver.name, driver.publish(pods)["total"])
+            assert len(list(driver.pods_dir.glob("*/volumes/*/secrets/mount/file-0"))) == len(pods)
+            driver.unpublish(pods)
+            assert not list(driver.pods_dir.glob("*/volumes/*/secrets/mount"))
+        finally:
+            driver.stop()
+    text = report.markdown(figures, "ours", None, {}, report.about("the smoke test"))
+    assert "| burst of 30, whole time | s |" in text
