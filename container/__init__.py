@@ -1,1 +1,1 @@
-"""The composition root: the one place that knows all three roles."""
+"""The composition root: the one place that knows the three roles."""

@@ -1,1 +1,1 @@
-"""Answers HTTP about the health of the three processes."""
+"""Answers HTTP for the three: the livenessprobe's job, and what people and Prometheus ask."""

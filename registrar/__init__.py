@@ -1,1 +1,1 @@
-"""Tells kubelet where the driver is."""
+"""Tells kubelet where the driver is: the node-driver-registrar's job."""

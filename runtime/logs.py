@@ -11,13 +11,23 @@ import os
 import sys
 import traceback
 from datetime import datetime, timezone
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 from runtime import redact
 from runtime.errors import Failure
 
 _FIELDS = "fields"
 _PREFIXES = {"error": "E", "warning": "W"}
+
+
+class Stream(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Take one line, with its newline."""
+
+    def flush(self) -> None:
+        """Hold nothing back."""
 
 
 class Log:
@@ -61,7 +71,7 @@ def get(name: str) -> Log:
     return Log(name)
 
 
-def configure(process: str, *, as_json: bool = False, verbosity: int = 0, stream: TextIO | None = None) -> None:
+def configure(process: str, *, as_json: bool = False, verbosity: int = 0, stream: Stream | None = None) -> None:
     """Send all logging of this process to stderr; ``process`` is the role's name in JSON lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(process) if as_json else KlogFormatter())

@@ -77,8 +77,7 @@ class ForkingOptions(ServerOptions):  # type: ignore[misc]
         self._pid = os.getpid()
         tempfile.tempdir = tempfile.tempdir or _any_directory()
         super().__init__()
-        self.poller.close()
-        self.poller = WakingPoller(self)
+        self.poller: WakingPoller = WakingPoller(self)
 
     def default_configfile(self) -> io.StringIO:
         """The configuration, as text that supervisord parses."""

@@ -1,6 +1,7 @@
 """supervisord's life: start the roles, keep them, end in order, and say how it ended."""
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -148,7 +149,7 @@ def describe(ended_with: int) -> str:
     return f"exit code {ended_with}" if ended_with >= 0 else f"killed by {signal.Signals(-ended_with).name}"
 
 
-class _Prefixed:
+class _Prefixed(io.TextIOBase):
     """The supervisor's own log lines look like the roles'."""
 
     def __init__(self, as_json: bool) -> None:

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from runtime.supervisor import Board, Limits, Role, supervise
+from runtime.supervisor.board import Board
+from runtime.supervisor.roles import Limits, Role
+from runtime.supervisor.supervise import supervise
 
 
 def serve(name: str) -> int:

@@ -1,0 +1,67 @@
+"""The probe's configuration: the flags of livenessprobe under their names and defaults, and ours."""
+
+from dataclasses import dataclass
+
+from runtime import status
+from runtime.endpoints import TcpEndpoint, UnixEndpoint, parse_csi_address, parse_host_port
+from runtime.errors import ConfigurationError
+from runtime.flags import Duration, Ignored, flag
+
+DEFAULT_PORT = 9808
+GO_ONLY = (
+    Ignored("automaxprocs", "it tunes Go's scheduler", is_switch=True),
+    Ignored("vmodule", "verbosity is set for the whole process with -v"),
+    Ignored("log-flush-frequency", "each line is written at once"),
+    Ignored("log-text-split-stream", "all lines go to stderr", is_switch=True),
+    Ignored("log-text-info-buffer-size", "each line is written at once"),
+    Ignored("log-json-split-stream", "all lines go to stderr", is_switch=True),
+    Ignored("log-json-info-buffer-size", "each line is written at once"),
+)
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """How one probe runs; built once and never changed."""
+
+    csi_address: str = flag("/run/csi/socket", "the driver's socket")
+    probe_timeout: Duration = flag(Duration(3.0), "budget of each answer: connecting and Probe together")
+    http_endpoint: str = flag("", "address of the HTTP server")
+    health_port: int = flag(DEFAULT_PORT, "port of /healthz on all addresses", deprecated="use --http-endpoint")
+    metrics_address: str = flag("", "address of a metrics server of its own", deprecated="use --http-endpoint")
+    metrics_path: str = flag("/metrics", "path of the metrics")
+    logging_format: str = flag("text", "text or json")
+    v: int = flag(0, "log verbosity")
+    version: bool = flag(False, "print the version and exit")
+    # Ours.
+    refuse_before_first_answer: bool = flag(False, "refuse connections until the driver has answered once, as livenessprobe does")
+    status_directory: str = flag(status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty: they are unknown")
+
+    def __post_init__(self) -> None:
+        if self.http_endpoint and self.health_port != DEFAULT_PORT:
+            raise ConfigurationError("only one of --http-endpoint and --health-port can be given")
+        if self.http_endpoint and self.metrics_address:
+            raise ConfigurationError("only one of --http-endpoint and --metrics-address can be given")
+        if self.logging_format not in ("text", "json"):
+            raise ConfigurationError("--logging-format must be text or json")
+        if self.probe_timeout <= 0:
+            raise ConfigurationError("--probe-timeout must be longer than 0, for example 3s")
+        if not self.metrics_path.startswith("/"):
+            raise ConfigurationError("--metrics-path must begin with /")
+        parse_csi_address(self.csi_address)
+        self.http  # noqa: B018  # checked here
+        self.metrics  # noqa: B018  # checked here
+
+    @property
+    def driver(self) -> UnixEndpoint:
+        """The driver's socket."""
+        return parse_csi_address(self.csi_address)
+
+    @property
+    def http(self) -> TcpEndpoint:
+        """Where /healthz is served."""
+        return parse_host_port(self.http_endpoint) if self.http_endpoint else TcpEndpoint("0.0.0.0", self.health_port)
+
+    @property
+    def metrics(self) -> TcpEndpoint | None:
+        """Where metrics are served if they have a server of their own."""
+        return parse_host_port(self.metrics_address) if self.metrics_address else None

@@ -1,0 +1,51 @@
+"""The probe as a process: ``secrets-store-csi-probe``, or one role of the supervised three."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from probe.config import GO_ONLY, ProbeConfig
+from probe.driver import DriverProbe
+from probe.pages import Pages
+from probe.processes import Processes
+from runtime import http, logs, metrics, process, status
+from runtime.flags import FlagSet
+from runtime.signals import stop_event
+from runtime.supervisor.board import Board
+
+PROGRAM = "secrets-store-csi-probe"
+
+log = logs.get(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script; returns the exit code."""
+    return process.start(
+        FlagSet(PROGRAM).add(ProbeConfig).ignore(GO_ONLY), ProbeConfig, sys.argv[1:] if argv is None else argv, run)
+
+
+def run(config: ProbeConfig, board: Board | None = None) -> int:
+    """Run until a signal; returns the exit code. ``board`` is the supervisor's, if there is one."""
+    logs.configure("probe", as_json=config.logging_format == "json", verbosity=config.v)
+    return process.run(_serve(config, board))
+
+
+async def _serve(config: ProbeConfig, board: Board | None) -> None:
+    registry = metrics.registry()
+    driver = DriverProbe(config.driver.path, config.probe_timeout, registry)
+    pages = Pages(config, driver, Processes(board), registry)
+    with stop_event() as stop:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(driver.close)
+            while config.refuse_before_first_answer and not driver.answered and not stop.is_set():
+                await driver.ask()
+            port = await stack.enter_async_context(http.served(config.http, pages.routes()))
+            if config.metrics is not None:
+                await stack.enter_async_context(http.served(config.metrics, {config.metrics_path: pages.metrics}))
+            await stack.enter_async_context(status.served(config.status_directory, "probe", lambda: {"role": "probe"}))
+            log.info("Serving health", port=port)
+            await stop.wait()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,155 @@
+"""What is served: /healthz, /livez, /readyz, /metrics, /status, and a page for people. No secret, token or attribute on any of them."""
+
+import asyncio
+import html
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from probe.config import ProbeConfig
+from probe.driver import DriverProbe
+from probe.processes import Processes
+from runtime import http, metrics, status
+from runtime.version import build
+
+REGISTERED = "registered"
+_JSON = "application/json; charset=utf-8"
+_HTML = "text/html; charset=utf-8"
+
+
+class Pages:
+    """The probe's answers."""
+
+    def __init__(self, config: ProbeConfig, driver: DriverProbe, processes: Processes, registry: CollectorRegistry) -> None:
+        self._config = config
+        self._driver = driver
+        self._processes = processes
+        self._registry = registry
+        self._registration = _RegistrationMetric()
+        registry.register(processes)
+        registry.register(self._registration)
+
+    def routes(self) -> Mapping[str, http.Handler]:
+        """Path → handler of the one server."""
+        own = {"/healthz": self.healthz, "/livez": self.livez, "/readyz": self.readyz, "/status": self.status, "/": self.page}
+        if self._config.http_endpoint:
+            own[self._config.metrics_path] = self.metrics
+        return own
+
+    async def healthz(self, _: Any) -> Any:
+        """livenessprobe's contract: 200 ``ok``, or 500 and the reason."""
+        verdict = await self._driver.ask()
+        return http.plain(verdict.text, 200 if verdict.healthy else 500)
+
+    async def livez(self, _: Any) -> Any:
+        """This process answers, and its supervisor lives: with it gone we would be gone."""
+        return http.plain("ok")
+
+    async def readyz(self, _: Any) -> Any:
+        """503 with every reason why a new pod would not get its volume."""
+        reasons = self._reasons(await self._state())
+        return http.plain("ok" if not reasons else "\n".join(reasons), 503 if reasons else 200)
+
+    async def status(self, _: Any) -> Any:
+        """All that is known, as JSON."""
+        return http.plain(json.dumps(await self._state(), indent=1), content_type=_JSON)
+
+    async def metrics(self, _: Any) -> Any:
+        """livenessprobe's histogram, the processes, the registration."""
+        self._registration.state = (await self._role("registrar") or {}).get("state")
+        body = await asyncio.to_thread(metrics.render, self._registry)
+        return http.plain(body, content_type=metrics.CONTENT_TYPE)
+
+    async def page(self, _: Any) -> Any:
+        """For people."""
+        return http.plain(render(await self._state()), content_type=_HTML)
+
+    async def _role(self, name: str) -> dict[str, Any] | None:
+        if not self._config.status_directory:
+            return None
+        return await status.read(self._config.status_directory, name)
+
+    async def _state(self) -> dict[str, Any]:
+        verdict, driver, registrar = await asyncio.gather(self._driver.ask(), self._role("driver"), self._role("registrar"))
+        usages = await asyncio.to_thread(self._processes.usages)
+        state: dict[str, Any] = {
+            "version": build().version,
+            "healthz": {"healthy": verdict.healthy, "text": verdict.text},
+            "driver": driver, "registrar": registrar,
+            "processes": [asdict(usage) for usage in usages],
+        }
+        state["not_ready"] = self._reasons(state)
+        return state
+
+    def _reasons(self, state: Mapping[str, Any]) -> list[str]:
+        """An absent role (a Go original in its place) is unknown, and no reason."""
+        reasons = [] if state["healthz"]["healthy"] else [f"driver: {state['healthz']['text']}"]
+        registrar, driver = state["registrar"], state["driver"]
+        if registrar is not None and registrar["state"] != REGISTERED:
+            reasons.append(f"registrar: {registrar['state']}" + (f": {registrar['error']}" if registrar["error"] else ""))
+        if driver is not None:
+            if not driver["ready"]:
+                reasons.append(f"driver: {driver['reason']}")
+            reasons.extend(f"driver: {reason}" for reason in driver["not_ready_reasons"])
+        return reasons
+
+
+class _RegistrationMetric(Collector):
+    """Whether kubelet has registered the driver; no series where the registrar is unknown."""
+
+    state: str | None = None
+
+    def collect(self) -> Any:
+        """One gauge."""
+        family = GaugeMetricFamily("secrets_store_registered", "Whether kubelet has registered the driver.")
+        if self.state is not None:
+            family.add_metric([], float(self.state == REGISTERED))
+        yield family
+
+
+def render(state: Mapping[str, Any]) -> str:
+    """The page: everything escaped, no script, no request to anywhere."""
+    driver, registrar = state["driver"] or {}, state["registrar"] or {}
+    reasons = state["not_ready"]
+    verdict = "ready" if not reasons else "not ready: " + "; ".join(reasons)
+    volumes = [
+        (item["pod"], item["class"], item["provider"], _age(item["last_success"]), item["failures"], item["reason"])
+        for item in driver.get("volumes", ())]
+    providers = [(item["name"], item["socket"], item["version"], item["last_error"]) for item in driver.get("providers", ())]
+    processes = [
+        (item["role"], item["pid"], f"{item['resident_bytes'] / 2**20:.1f} MiB", f"{item['cpu_seconds']:.1f} s", item["restarts"])
+        for item in state["processes"]]
+    return "".join([
+        "<!doctype html><meta charset=utf-8><title>Secrets Store CSI driver</title>",
+        "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse;margin:.5em 0 2em}"
+        "td,th{border-bottom:1px solid #ccc;padding:.3em .8em;text-align:left}.bad{color:#a00}</style>",
+        f"<h1>Secrets Store CSI driver {_text(state['version'])}</h1>",
+        f"<p{'' if not reasons else ' class=bad'}>{_text(verdict)}</p>",
+        f"<p>Node {_text(driver.get('node', 'unknown'))}, registration: {_text(registrar.get('state', 'unknown'))}</p>",
+        *(f"<p class=bad>{_text(item)}</p>" for item in driver.get("warnings", ())),
+        "<h2>Volumes</h2>", _table(("pod", "class", "provider", "refreshed", "failures", "reason"), volumes),
+        "<h2>Providers</h2>", _table(("name", "socket", "version", "last error"), providers),
+        "<h2>Processes</h2>", _table(("role", "pid", "memory", "CPU", "restarts"), processes),
+    ])
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    if not rows:
+        return "<p>none</p>"
+    head = "".join(f"<th>{_text(item)}" for item in heads)
+    body = "".join("<tr>" + "".join(f"<td>{_text(item)}" for item in row) for row in rows)
+    return f"<table><tr>{head}{body}</table>"
+
+
+def _age(last_success: float | None) -> str:
+    return "never" if last_success is None else f"{max(0.0, time.time() - last_success):.0f} s ago"
+
+
+def _text(value: Any) -> str:
+    return html.escape("" if value is None else str(value))

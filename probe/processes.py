@@ -1,0 +1,72 @@
+"""Memory, CPU, descriptors and restarts of the three and of supervisord, read when they are asked for."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+import psutil
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from runtime.supervisor.board import Board
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One process: bytes of resident memory, seconds of CPU, open descriptors, Unix time of its start."""
+
+    role: str
+    pid: int
+    resident_bytes: int
+    cpu_seconds: float
+    open_fds: int
+    started: float
+    restarts: int | None = None
+    last_exit: int | None = None
+
+
+class Processes(Collector):
+    """The container's processes; without a supervisor only this one is known."""
+
+    def __init__(self, board: Board | None) -> None:
+        self._board = board
+
+    def usages(self) -> list[Usage]:
+        """Those that live; one that dies while it is looked at is left out."""
+        found = []
+        if self._board is None:
+            return [usage for usage in [_usage("probe", os.getpid())] if usage]
+        for state in self._board.states():
+            usage = _usage(state.name, state.pid, state.restarts, state.last_exit)
+            if usage is not None:
+                found.append(usage)
+        supervisor = _usage("supervisor", os.getppid())
+        return [*found, supervisor] if supervisor is not None else found
+
+    def collect(self) -> Iterator[Metric]:
+        """Prometheus' usual process metrics, a series a role."""
+        families: dict[str, Metric] = {
+            "resident_bytes": GaugeMetricFamily("process_resident_memory_bytes", "Resident memory size in bytes.", labels=["role"]),
+            "cpu_seconds": CounterMetricFamily("process_cpu_seconds", "User and system CPU time in seconds.", labels=["role"]),
+            "open_fds": GaugeMetricFamily("process_open_fds", "Number of open file descriptors.", labels=["role"]),
+            "started": GaugeMetricFamily("process_start_time_seconds", "Start time since the Unix epoch in seconds.", labels=["role"]),
+            "restarts": CounterMetricFamily("secrets_store_role_restarts", "Restarts of a role by the supervisor.", labels=["role"]),
+        }
+        for usage in self.usages():
+            for name, family in families.items():
+                value = asdict(usage)[name]
+                if value is not None:
+                    family.add_metric([usage.role], value)  # type: ignore[attr-defined]  # all families have it
+        yield from families.values()
+
+
+def _usage(role: str, pid: int, restarts: int | None = None, last_exit: int | None = None) -> Usage | None:
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        with process.oneshot():
+            times = process.cpu_times()
+            return Usage(
+                role, pid, process.memory_info().rss, times.user + times.system, process.num_fds(), process.create_time(),
+                restarts, last_exit)
+    return None

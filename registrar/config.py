@@ -1,0 +1,68 @@
+"""The registrar's configuration: the flags of node-driver-registrar under their names and defaults, and ours."""
+
+from dataclasses import dataclass
+
+from runtime import status
+from runtime.endpoints import TcpEndpoint, UnixEndpoint, parse_csi_address, parse_host_port
+from runtime.errors import ConfigurationError
+from runtime.flags import Duration, Ignored, flag
+
+PROBE_MODE = "kubelet-registration-probe"
+GO_ONLY = (
+    Ignored("enable-pprof", "Go's profiler is not part of a Python process; use py-spy", is_switch=True),
+    Ignored("automaxprocs", "it tunes Go's scheduler", is_switch=True),
+    Ignored("vmodule", "verbosity is set for the whole process with -v"),
+    Ignored("log-flush-frequency", "each line is written at once"),
+    Ignored("log-text-split-stream", "all lines go to stderr", is_switch=True),
+    Ignored("log-text-info-buffer-size", "each line is written at once"),
+    Ignored("log-json-split-stream", "all lines go to stderr", is_switch=True),
+    Ignored("log-json-info-buffer-size", "each line is written at once"),
+)
+
+
+@dataclass(frozen=True)
+class RegistrarConfig:
+    """How one registrar runs; built once and never changed."""
+
+    csi_address: str = flag("/run/csi/socket", "the driver's socket as this process sees it")
+    kubelet_registration_path: str = flag("", "the driver's socket as kubelet sees it on the host; required")
+    plugin_registration_path: str = flag("/registration", "directory of the registration socket")
+    timeout: Duration = flag(Duration(1.0), "deadline of GetPluginInfo and of the health check's GetInfo")
+    http_endpoint: str = flag("", "address of the health server; empty turns it off")
+    health_port: int = flag(0, "port of the health server", deprecated="use --http-endpoint")
+    mode: str = flag("", "kubelet-registration-probe ends at once with success", deprecated="use the health server")
+    connection_timeout: Duration = flag(Duration(0.0), "ignored", deprecated="the driver is waited for without a limit")
+    logging_format: str = flag("text", "text or json")
+    v: int = flag(0, "log verbosity")
+    version: bool = flag(False, "print the version and exit")
+    # Ours.
+    driver_gone_after: Duration = flag(Duration(30.0), "how long a driver may be gone before kubelet is told, by removing the socket")
+    status_directory: str = flag(status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty turns them off")
+
+    def __post_init__(self) -> None:
+        if self.version:
+            return
+        if not self.kubelet_registration_path:
+            raise ConfigurationError(
+                "--kubelet-registration-path is required: the driver's socket on the host, for example "
+                "/var/lib/kubelet/plugins/csi-secrets-store/csi.sock")
+        if self.http_endpoint and self.health_port:
+            raise ConfigurationError("only one of --http-endpoint and --health-port can be given")
+        if self.logging_format not in ("text", "json"):
+            raise ConfigurationError("--logging-format must be text or json")
+        if self.timeout <= 0 or self.driver_gone_after <= 0:
+            raise ConfigurationError("--timeout and --driver-gone-after must be longer than 0, for example 1s")
+        parse_csi_address(self.csi_address)
+        self.http  # noqa: B018  # checked here
+
+    @property
+    def driver(self) -> UnixEndpoint:
+        """The driver's socket."""
+        return parse_csi_address(self.csi_address)
+
+    @property
+    def http(self) -> TcpEndpoint | None:
+        """Where the health server listens, if it does."""
+        if self.http_endpoint:
+            return parse_host_port(self.http_endpoint)
+        return TcpEndpoint("", self.health_port) if self.health_port else None

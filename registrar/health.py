@@ -1,0 +1,52 @@
+"""The registrar's /healthz: whether its own socket answers, and what kubelet said."""
+
+import stat
+from typing import Any
+
+import grpc.aio
+
+from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
+from registrar.config import RegistrarConfig
+from registrar.keeper import Keeper
+from registrar.state import State
+from runtime import http, redact, rpc
+
+
+def page(config: RegistrarConfig, keeper: Keeper) -> http.Handler:
+    """200 while kubelet can register, or has registered, the driver; 404 without a socket; 500 for all else."""
+
+    async def healthz(_: Any) -> Any:
+        registration = keeper.registration
+        if registration.state is State.REFUSED:
+            return http.plain(f"kubelet refused the registration: {registration.error}", 500)
+        problem = await _problem(config, keeper)
+        if problem is not None:
+            return http.plain(*problem)
+        if registration.state is State.WAITING:
+            return http.plain("ok (waiting for kubelet)")
+        return http.plain("ok")
+
+    return healthz
+
+
+async def _problem(config: RegistrarConfig, keeper: Keeper) -> tuple[str, int] | None:
+    path = keeper.socket
+    try:
+        found = path.lstat() if path is not None else None
+    except FileNotFoundError:
+        found = None
+    except OSError as error:
+        return str(error), 500
+    if path is None or found is None:
+        return "registration socket does not exist", 404
+    if not stat.S_ISSOCK(found.st_mode):
+        return f"{path} is not a socket", 500
+    async with rpc.dial(str(path)) as channel:
+        try:
+            info = await pluginregistration_pb2_grpc.RegistrationStub(channel).GetInfo(
+                pluginregistration_pb2.InfoRequest(), timeout=config.timeout)
+        except grpc.aio.AioRpcError as error:
+            return f"GetInfo failed: {error.code().name} {redact.text(error.details())}", 500
+    if info.name != keeper.registration.driver:
+        return f"{path} answers for another driver", 500
+    return None

@@ -1,0 +1,177 @@
+"""Keeps the driver registered: the handshake, and what heals it.
+
+ 1. Wait for the driver to tell its name; nothing is served before.
+ 2. Serve Registration on ``<name>-reg.sock``; kubelet's watcher finds it, asks GetInfo, and tells its verdict.
+ 3. Refused: make the socket anew after a pause that doubles, so that kubelet tries again.
+ 4. The socket is gone (deleted by hand, kubelet's directory wiped): make it anew. Another's socket at its path (the second
+    pod of a surge roll-out): leave it, and make ours anew only when it is gone.
+ 5. The driver has a new socket: ask for its name; a new name begins at 1.
+ 6. The driver is gone for longer than ``driver_gone_after``: remove the socket, so that kubelet does not believe in a dead
+    driver, and begin at 1. A quick restart is not noticed by kubelet.
+A kubelet that restarts needs nothing: it walks the directory.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from protos import pluginregistration_pb2_grpc
+from registrar.config import RegistrarConfig
+from registrar.driver import Driver
+from registrar.service import RegistrationService
+from registrar.state import Registration, State
+from runtime import inotify, logs, redact, rpc
+from runtime.endpoints import UnixEndpoint
+from runtime.errors import ConfigurationError, Failure
+from runtime.sockets import BoundSocket
+
+log = logs.get(__name__)
+
+# Behind inotify, for what it misses.
+POLL_SECONDS = 5.0
+FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0
+
+
+class Keeper:
+    """One registrar at work; ``registration`` is what it knows."""
+
+    def __init__(self, config: RegistrarConfig) -> None:
+        self.registration = Registration()
+        self._config = config
+        self._driver = Driver(config.driver.path, config.timeout)
+        self._wake = asyncio.Event()
+        self._refusals = 0
+
+    @property
+    def socket(self) -> Path | None:
+        """Where the registration socket belongs; None before the driver's name is known."""
+        name = self.registration.driver
+        return Path(self._config.plugin_registration_path) / f"{name}-reg.sock" if name else None
+
+    async def run(self) -> None:
+        """Keep the driver registered until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(os.path.dirname(self._config.driver.path)))
+            group.create_task(self._watch(self._config.plugin_registration_path))
+            try:
+                while True:
+                    name = await self._wait_for_driver()
+                    await self._serve(name)
+            finally:
+                await self._driver.close()
+
+    async def _wait_for_driver(self) -> str:
+        """Step 1."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self._driver.name()
+            except Failure as failure:
+                if self.registration.become(State.NO_DRIVER, driver="", error=str(failure)):
+                    log.warning("Waiting for the driver", reason=failure)
+            await self._sleep(pause)
+            pause = min(pause * 2, POLL_SECONDS)
+
+    async def _serve(self, name: str) -> None:
+        """Steps 2 to 4; returns when step 1 is next."""
+        self.registration.become(State.WAITING, driver=name)
+        while True:
+            try:
+                async with self._served(name) as bound:
+                    if self.registration.state is not State.REGISTERED:
+                        log.info("Registration socket is served; waiting for kubelet", socket=bound.path, driver=name)
+                    outcome = await self._until_something_is_wrong(name, bound)
+            except (ConfigurationError, OSError) as error:
+                if self.registration.become(State.WAITING, error=f"cannot serve {self.socket}: {redact.text(error)}"):
+                    log.error("Cannot serve the registration socket; trying again", exc=error)
+                await self._sleep(POLL_SECONDS)
+                if not await self._is_still(name):
+                    return
+                continue
+            if outcome == "driver":
+                return
+            if outcome == "refused":
+                self._refusals += 1
+                await asyncio.sleep(min(FIRST_PAUSE * 2.0 ** self._refusals, LAST_PAUSE))
+            while self._is_taken_over():
+                await self._sleep(POLL_SECONDS)
+                if not await self._is_still(name):
+                    return
+            if outcome == "socket":
+                log.info("The registration socket was removed; making it anew", socket=self.socket)
+                self.registration.become(State.WAITING)
+
+    @contextlib.asynccontextmanager
+    async def _served(self, name: str) -> AsyncIterator[BoundSocket]:
+        service = RegistrationService(name, self._config.kubelet_registration_path, self._on_status)
+        endpoint = UnixEndpoint(str(self.socket))
+        async with rpc.served(
+            endpoint, lambda server: pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(service, server)
+        ) as bound:
+            assert bound is not None  # a Unix endpoint has one
+            yield bound
+
+    async def _until_something_is_wrong(self, name: str, bound: BoundSocket) -> str:
+        """What is wrong: ``refused``, ``socket`` or ``driver``."""
+        gone_since: float | None = None
+        while True:
+            if self.registration.state is State.REFUSED:
+                return "refused"
+            if not bound.is_ours():
+                return "socket"
+            try:
+                if await self._driver.name() != name:
+                    log.warning("The driver has changed its name; registering it anew", before=name)
+                    return "driver"
+                gone_since = None
+            except Failure as failure:
+                gone_since = gone_since or time.monotonic()
+                if time.monotonic() - gone_since > self._config.driver_gone_after:
+                    self.registration.become(State.NO_DRIVER, driver="", error=str(failure))
+                    log.warning("The driver is gone; telling kubelet by removing the socket", reason=failure)
+                    return "driver"
+            await self._sleep(POLL_SECONDS if gone_since is None else 0.5)
+
+    async def _is_still(self, name: str) -> bool:
+        try:
+            return await self._driver.name() == name
+        except Failure:
+            return False
+
+    def _is_taken_over(self) -> bool:
+        return self.socket is not None and os.path.lexists(self.socket) and self.socket.is_socket()
+
+    def _on_status(self, registered: bool, error: str) -> None:
+        if registered:
+            self._refusals = 0
+            if self.registration.become(State.REGISTERED):
+                log.info("Kubelet has registered the driver", driver=self.registration.driver)
+        else:
+            text = redact.text(error) or "kubelet gave no reason"
+            if self.registration.become(State.REFUSED, error=text):
+                log.error("Kubelet refused the registration; it is offered again", reason=text)
+        self._wake.set()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until something happens in a watched directory, but at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _watch(self, directory: str) -> None:
+        """Wake the keeper for each change in the directory; one that is not there yet is found by the slow poll."""
+        while True:
+            try:
+                with inotify.Watch(Path(directory)) as events:
+                    self._wake.set()
+                    async for event in events:
+                        self._wake.set()
+                        if event.kind is inotify.Kind.GONE:
+                            break
+            except OSError:
+                pass  # not there, or no watches left: the slow poll does it
+            await asyncio.sleep(POLL_SECONDS)
