@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies
 
 from driver.cluster import lean
 
@@ -47,6 +48,9 @@ class Transport:
         # Clusters have CA certificates without keyUsage; Go accepts them, Python's strict mode (3.13) does not.
         configuration.disable_strict_ssl_verification = True
         configuration.retries = False
+        # aiohttp would look for a ~/.netrc in a thread and for proxies in the environment with each call: a tenth of a
+        # publish. Proxies are rare, and an API server has no use for a netrc.
+        configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
         client = ApiClient(configuration)
         client.user_agent = f"csi-secrets-store/controller/{build().version} (linux) python"
         return Transport(client)
