@@ -1,7 +1,8 @@
 """The container's entry point: one command line, three roles, one supervisor.
 
-It takes the driver's flags as they are, and the other two's under names of their own where they are theirs alone or collide. What can
-be derived is not asked for: all three use the driver's socket, one log format, one verbosity, one status directory.
+It takes the driver's flags as they are, and the other two's under names of their own where they are theirs alone or
+collide. What can be derived is not asked for: all three use the driver's socket, one log format, one verbosity, one
+status directory.
 """
 
 import sys
@@ -53,14 +54,22 @@ class Configs:
 
 def flags() -> FlagSet:
     """All flags of the container."""
-    return FlagSet(PROGRAM).add(DriverConfig).add(RegistrarConfig, REGISTRAR_FLAGS).add(ProbeConfig, PROBE_FLAGS).ignore(GO_ONLY)
+    return (
+        FlagSet(PROGRAM)
+        .add(DriverConfig)
+        .add(RegistrarConfig, REGISTRAR_FLAGS)
+        .add(ProbeConfig, PROBE_FLAGS)
+        .ignore(GO_ONLY)
+    )
 
 
 def configure(values: Mapping[type, Mapping[str, Any]]) -> Configs:
     """The three configurations; raises ConfigurationError for the first wrong value."""
     own = DriverConfig(**values[DriverConfig])
     if not isinstance(own.listen, UnixEndpoint):
-        raise ConfigurationError(f"--endpoint={own.endpoint}: kubelet needs a Unix socket, for example unix:///csi/csi.sock")
+        raise ConfigurationError(
+            f"--endpoint={own.endpoint}: kubelet needs a Unix socket, for example unix:///csi/csi.sock"
+        )
     shared = {
         "csi_address": own.listen.path, "v": own.v, "status_directory": own.status_directory,
         "logging_format": "json" if own.log_format_json else "text",

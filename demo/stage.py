@@ -23,7 +23,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def enter_namespace() -> None:
-    """Leave the machine's mount table; without root become root of a user namespace first. The process has one thread yet."""
+    """Leave the machine's mount table; without root become root of a user namespace first. The process has one thread
+    yet."""
     uid, gid = os.getuid(), os.getgid()
     _check(_libc.unshare(_CLONE_NEWNS | (0 if uid == 0 else _CLONE_NEWUSER)), "a namespace of its own")
     if uid != 0:
@@ -36,7 +37,9 @@ def enter_namespace() -> None:
 def _check(result: int, what: str) -> None:
     if result != 0:
         reason = os.strerror(ctypes.get_errno())
-        raise SystemExit(f"demo: this machine does not allow {what}: {reason}. Run it as root, or allow user namespaces.")
+        raise SystemExit(
+            f"demo: this machine does not allow {what}: {reason}. Run it as root, or allow user namespaces."
+        )
 
 
 @contextmanager
@@ -58,7 +61,14 @@ async def running(log: Path, command: Sequence[str]) -> AsyncIterator[psutil.Pro
     """A process that Ctrl-C does not reach directly, so that the end is in order; its output goes to ``log``."""
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", *command, stdout=output, stderr=output, start_new_session=True, preexec_fn=_end_with_us)
+            sys.executable,
+            "-m",
+            *command,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_end_with_us,
+        )
     try:
         yield psutil.Process(process.pid)
     finally:

@@ -1,4 +1,5 @@
-"""The story: a pod's secret from the store to the pod, rotated, through a driver's death, to the end. Each step is checked."""
+"""The story: a pod's secret from the store to the pod, rotated, through a driver's death, to the end. Each step is
+checked."""
 
 import asyncio
 import os
@@ -86,7 +87,15 @@ class Story:
 
     def set_up(self) -> None:
         """The directories of a node, a store with two secrets, one class."""
-        for name in ("kubelet/pods", "kubelet/plugins_registry", "csi", "providers", "store/api", "manifests", "status"):
+        for name in (
+            "kubelet/pods",
+            "kubelet/plugins_registry",
+            "csi",
+            "providers",
+            "store/api",
+            "manifests",
+            "status",
+        ):
             (self.directory / name).mkdir(parents=True)
         self.secret.write_text("correct horse")
         (self.directory / "store" / "api" / "key").write_text("k-1")
@@ -96,18 +105,28 @@ class Story:
         """The container's command line."""
         here = self.directory
         return [
-            "container.main", f"--endpoint=unix://{here}/csi/csi.sock", "--nodeid=demo-node", f"--manifests={here}/manifests",
-            f"--provider-volume={here}/providers", "--additional-provider-volume-paths=",
-            f"--kubelet-pods-dir={here}/kubelet/pods", "--metrics-addr=", "--enable-secret-rotation",
-            f"--rotation-poll-interval={INTERVAL:g}s", f"--status-directory={here}/status",
+            "container.main",
+            f"--endpoint=unix://{here}/csi/csi.sock",
+            "--nodeid=demo-node",
+            f"--manifests={here}/manifests",
+            f"--provider-volume={here}/providers",
+            "--additional-provider-volume-paths=",
+            f"--kubelet-pods-dir={here}/kubelet/pods",
+            "--metrics-addr=",
+            "--enable-secret-rotation",
+            f"--rotation-poll-interval={INTERVAL:g}s",
+            f"--status-directory={here}/status",
             f"--kubelet-registration-path={here}/csi/csi.sock",
-            f"--plugin-registration-path={here}/kubelet/plugins_registry", f"--probe-http-endpoint=127.0.0.1:{self.port}",
+            f"--plugin-registration-path={here}/kubelet/plugins_registry",
+            f"--probe-http-endpoint=127.0.0.1:{self.port}",
         ]
 
     async def healthz(self) -> tuple[int, str]:
         """The probe's answer; 0 while nobody listens."""
         try:
-            async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.port}/healthz") as answer:
+            async with aiohttp.ClientSession() as session, session.get(
+                f"http://127.0.0.1:{self.port}/healthz"
+            ) as answer:
                 return answer.status, await answer.text()
         except aiohttp.ClientError as error:
             return 0, str(error)
@@ -118,7 +137,11 @@ async def play(story: Story) -> None:
     story.set_up()
     here = story.directory
     async with AsyncExitStack() as stack:
-        provider = ["provider_stub.main", f"--endpoint=unix://{here}/providers/stub.sock", f"--secrets-dir={here}/store"]
+        provider = [
+            "provider_stub.main",
+            f"--endpoint=unix://{here}/providers/stub.sock",
+            f"--secrets-dir={here}/store",
+        ]
         await stack.enter_async_context(stage.running(here / "provider.log", provider))
         kubelet = await stack.enter_async_context(KubeletStub(KubeletConfig(
             root=f"{here}/kubelet", republish_interval=Duration(0), node_name="demo-node")))
@@ -185,7 +208,10 @@ async def killed_and_healed(story: Story, kubelet: KubeletStub, pod: Pod, superv
     victim = next(role for role in supervisor.children() if role.name() == "driver")
     victim.send_signal(signal.SIGKILL)
     check((target / "db-password").read_text() == "battery staple", "the volume must outlive the driver")
-    await until(lambda: any(role.name() == "driver" and role.pid != victim.pid for role in supervisor.children()), "a new driver")
+    await until(
+        lambda: any(role.name() == "driver" and role.pid != victim.pid for role in supervisor.children()),
+        "a new driver",
+    )
     story.tell(f"killed: driver {victim.pid} with SIGKILL; the volume stays readable")
     await until_async(lambda: is_healthy(story), "healthz to answer ok again")
     check(not await kubelet.republish(pod), "the new driver must take the republish")
@@ -203,7 +229,11 @@ def check_gone(story: Story) -> None:
 
 def ended(story: Story) -> None:
     """Step 7."""
-    left = [path.name for name in ("kubelet/plugins_registry", "csi", "providers") for path in (story.directory / name).iterdir()]
+    left = [
+        path.name
+        for name in ("kubelet/plugins_registry", "csi", "providers")
+        for path in (story.directory / name).iterdir()
+    ]
     check(not left, f"sockets are left: {left}")
     story.tell("stopped: all processes ended in order, and their sockets are gone")
 

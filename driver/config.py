@@ -40,27 +40,46 @@ class DriverConfig:
     v: int = flag(0, "log verbosity; 5 logs every call")
     provider_volume: str = flag("/var/run/secrets-store-csi-providers", "directory of provider sockets, searched last")
     additional_provider_volume_paths: tuple[str, ...] = flag(
-        ("/etc/kubernetes/secrets-store-csi-providers",), "directories of provider sockets, comma separated, searched first and in order")
+        ("/etc/kubernetes/secrets-store-csi-providers",),
+        "directories of provider sockets, comma separated, searched first and in order",
+    )
     metrics_addr: str = flag(":8095", "address of /metrics; empty turns it off")
     metrics_backend: str = flag("Prometheus", "metrics backend; Prometheus is the only one")
     enable_secret_rotation: bool = flag(False, "fetch secrets again when kubelet republishes a volume that is due")
-    rotation_poll_interval: Duration = flag(Duration(120.0), "how old a volume's content may grow before a republish fetches it again")
+    rotation_poll_interval: Duration = flag(
+        Duration(120.0), "how old a volume's content may grow before a republish fetches it again"
+    )
     max_call_recv_msg_size: int = flag(4 * 1024 * 1024, "largest provider reply in bytes")
     version: bool = flag(False, "print the version as JSON and exit")
     provider_health_check: bool = flag(False, "ask the providers in use for their version at an interval")
     provider_health_check_interval: Duration = flag(Duration(120.0), "interval of the provider health check")
-    kubeconfig: str = flag("", "kubeconfig file; without it $KUBECONFIG, the pod's service account, then ~/.kube/config")
+    kubeconfig: str = flag(
+        "", "kubeconfig file; without it $KUBECONFIG, the pod's service account, then ~/.kube/config"
+    )
     # Ours.
-    manifests: str = flag("", "read SecretProviderClasses from the YAML files of this directory and keep pod status there; no API server is used")
-    kubelet_pods_dir: str = flag("", "kubelet's pods directory: targets outside it are refused; empty checks their shape only")
-    tmpfs_size: int = flag(-1, "size limit of a volume in bytes; -1 is four times the largest provider reply, 0 the kernel's default")
+    manifests: str = flag(
+        "",
+        "directory of SecretProviderClass YAML files to use in place of an API server; pod status is kept there too",
+    )
+    kubelet_pods_dir: str = flag(
+        "", "kubelet's pods directory: targets outside it are refused; empty checks their shape only"
+    )
+    tmpfs_size: int = flag(
+        -1, "size limit of a volume in bytes; -1 is four times the largest provider reply, 0 the kernel's default"
+    )
     apply_volume_mount_group: bool = flag(True, "offer VOLUME_MOUNT_GROUP, so that a pod's fsGroup may read its files")
-    volume_condition: bool = flag(False, "report volume conditions with the volume's statistics; kubelet makes an event of each")
-    volume_attributes_override: bool = flag(False, "let a pod's volumeAttributes override the class's parameters, as the Go driver does")
+    volume_condition: bool = flag(
+        False, "report volume conditions with the volume's statistics; kubelet makes an event of each"
+    )
+    volume_attributes_override: bool = flag(
+        False, "let a pod's volumeAttributes override the class's parameters, as the Go driver does"
+    )
     sync_secrets: bool = flag(True, "write the Secrets that classes ask for in secretObjects")
     remove_startup_taint: bool = flag(False, "remove the node's startup taint once CSINode lists the driver")
     startup_taint: str = flag("secrets-store.csi.k8s.io/agent-not-ready", "key of the startup taint (effect NoExecute)")
-    status_directory: str = flag(status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty turns them off")
+    status_directory: str = flag(
+        status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty turns them off"
+    )
 
     def __post_init__(self) -> None:
         if self.metrics_backend.lower() != "prometheus":

@@ -102,9 +102,15 @@ class _VolumeAges(Collector):
         """One age and one failure count a volume."""
         labels = ("namespace", "pod", "volume", "provider")
         ages = GaugeMetricFamily(
-            "secrets_store_volume_age_seconds", "Seconds since a volume's content was last fetched with success", labels=labels)
+            "secrets_store_volume_age_seconds",
+            "Seconds since a volume's content was last fetched with success",
+            labels=labels,
+        )
         failures = GaugeMetricFamily(
-            "secrets_store_volume_refresh_failures", "Refreshes of a volume that failed since the last success", labels=labels)
+            "secrets_store_volume_refresh_failures",
+            "Refreshes of a volume that failed since the last success",
+            labels=labels,
+        )
         now = time.time()
         for volume in self._volumes():
             values = (volume.pod.namespace, volume.pod.name, volume.target.volume_name, volume.provider)

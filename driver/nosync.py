@@ -1,6 +1,7 @@
 """Secrets are not synced: without an API server there is nowhere to put them."""
 
 import asyncio
+from collections.abc import Iterable
 
 from driver.ports import ProviderClass, VolumeRecord
 from runtime import logs
@@ -25,6 +26,9 @@ class NoSync:
         if provider_class.secret_objects and name not in self._told:
             self._told.add(name)
             log.warning("secretObjects are not synced", secretProviderClass=name, reason=self._why)
+
+    def restored(self, records: Iterable[VolumeRecord]) -> None:
+        """Nothing is synced."""
 
     def forget(self, target_path: str) -> None:
         """Nothing was remembered."""

@@ -7,7 +7,7 @@ away.
 
 import hashlib
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -147,6 +147,9 @@ class SecretSync(Protocol):
     async def published(self, record: VolumeRecord, provider_class: ProviderClass, changed: bool) -> None:
         """A volume was published or refreshed; ``changed`` if its files were. The first attempt for a volume is made
         before this returns, for at most a second or two; a later one is queued. Never raises."""
+
+    def restored(self, records: Iterable[VolumeRecord]) -> None:
+        """The volumes that were there before this driver, once their classes are known again. Returns at once."""
 
     def forget(self, target_path: str) -> None:
         """The volume is gone."""

@@ -8,8 +8,8 @@
  6. Call the provider, with the versions of the content that is in the volume now, if any.
  7. Write the reply through the atomic writer; set the volume's clock.
  8. Record the pod status, and let the Secrets be synced beside it.
- 9. A first publish that fails leaves nothing mounted; if that cannot be done the answer is ABORTED, so that kubelet keeps
-    the volume and unpublishes it later. What another driver's provider wrote into a mounted volume is never cleared.
+ 9. A first publish that fails leaves nothing mounted; if that cannot be done the answer is ABORTED, so that kubelet
+    keeps the volume and unpublishes it later. What another driver's provider wrote into a mounted volume is never cleared.
 10. A republish that fails keeps the old content and answers OK (kubernetes#121271: kubelet would take the volume from a
     running pod), and says so: an event, the pod status, the metrics.
 """
@@ -216,11 +216,19 @@ class Publisher:
 
     async def _warn_of_dropped(self, request: PublishRequest, dropped: Iterable[str]) -> None:
         names = ", ".join(dropped)
-        log.warning("A class tried to set kubelet's own attributes", secretProviderClass=request.provider_class, names=names)
-        await self._cluster.event(PodEvent(
-            request.pod, True, "ReservedParameter",
-            f"SecretProviderClass {request.provider_class} sets {names}, which only kubelet may set; remove it from spec.parameters",
-            request.provider_class.name))
+        log.warning(
+            "A class tried to set kubelet's own attributes", secretProviderClass=request.provider_class, names=names
+        )
+        await self._cluster.event(
+            PodEvent(
+                request.pod,
+                True,
+                "ReservedParameter",
+                f"SecretProviderClass {request.provider_class} sets {names}, which only kubelet may set; "
+                "remove it from spec.parameters",
+                request.provider_class.name,
+            )
+        )
 
     def _volume(self, attempt: Attempt, found: state.Found, committed: bool = True) -> Volume:
         """What is known of the target's volume; content that nobody knows of yet has no versions."""

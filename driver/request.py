@@ -49,7 +49,10 @@ class PublishRequest:
         _require(wire.readonly, "Readonly is not true in request: set readOnly: true on the pod's csi volume")
         _require(not wire.volume_capability.HasField("block"), "block volumes are not supported: secrets are files")
         context = dict(wire.volume_context)
-        _require(context.get(CLASS_ATTRIBUTE), "secretProviderClass is not set: name a SecretProviderClass in the volume's volumeAttributes")
+        _require(
+            context.get(CLASS_ATTRIBUTE),
+            "secretProviderClass is not set: name a SecretProviderClass in the volume's volumeAttributes",
+        )
         for key in (POD_NAME, POD_NAMESPACE, POD_UID):
             _require(context.get(key), f"{key} is not set: the CSIDriver object needs podInfoOnMount: true")
         return PublishRequest(
@@ -66,7 +69,9 @@ class PublishRequest:
 def _group(text: str) -> int | None:
     if not text:
         return None
-    _require(text.isascii() and text.isdecimal() and int(text) < 2**32 - 1, "volume_mount_group must be a numeric group id")
+    _require(
+        text.isascii() and text.isdecimal() and int(text) < 2**32 - 1, "volume_mount_group must be a numeric group id"
+    )
     return int(text)
 
 

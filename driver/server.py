@@ -87,6 +87,11 @@ class Driver:
             return []
         return [f"no provider is installed: there is no socket in {', '.join(self.config.provider_directories)}"]
 
+    async def restore(self) -> None:
+        """Know again whose the volumes are, and see to their Secrets: with rotation off nobody else would."""
+        await restore_records(self.volumes, self.world.cluster)
+        self.world.sync.restored(volume.record for volume in self.volumes)
+
     async def check_providers(self) -> None:
         """The provider health check, for ever."""
         while True:
@@ -106,9 +111,15 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
             await stack.enter_async_context(http.served(config.metrics, {"/metrics": _metrics_page(driver)}))
         await stack.enter_async_context(status.served(config.status_directory, "driver", driver.snapshot))
         await stack.enter_async_context(rpc.served(config.listen, driver.register))
-        log.info("Serving CSI", endpoint=config.endpoint, driver=config.drivername, node=config.nodeid, version=build().version)
+        log.info(
+            "Serving CSI",
+            endpoint=config.endpoint,
+            driver=config.drivername,
+            node=config.nodeid,
+            version=build().version,
+        )
         await restore_volumes(driver.volumes, driver.disk, config.kubelet_pods_dir, config.drivername)
-        restored = asyncio.create_task(restore_records(driver.volumes, driver.world.cluster))
+        restored = asyncio.create_task(driver.restore())
         background = [_awaited(restored), driver.world.cluster.run(), driver.world.sync.run(), *driver.world.extra]
         if config.provider_health_check:
             background.append(driver.check_providers())

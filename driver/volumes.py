@@ -18,7 +18,8 @@ class Volume:
     """One published volume; times are Unix seconds.
 
     ``objects`` are the versions of the content that is in it now, ``fingerprint`` that of the class at the last try,
-    ``recorded`` whether the pod status tells of the content (None: not known yet), ``retry_at`` the end of the back-off.
+    ``recorded`` whether the pod status tells of the content (None: not known yet), ``retry_at`` the end of the
+    back-off.
     """
 
     target: Target
@@ -36,7 +37,13 @@ class Volume:
     def record(self) -> VolumeRecord:
         """What its pod status should say."""
         return VolumeRecord(
-            self.pod, self.provider_class, self.target.volume_name, self.target.path, self.objects, self.last_success, self.failure
+            self.pod,
+            self.provider_class,
+            self.target.volume_name,
+            self.target.path,
+            self.objects,
+            self.last_success,
+            self.failure,
         )
 
 
@@ -71,8 +78,9 @@ class VolumeTable:
 
     @asynccontextmanager
     async def exclusive(self, path: str, deadline: float) -> AsyncIterator[None]:
-        """One caller for each target path at a time; a second one waits until ``deadline`` (loop time), then ends with ABORTED, as CSI wants it
-        for an operation that is still pending ("Operation pending for volume" in the CSI specification)."""
+        """One caller for each target path at a time; a second one waits until ``deadline`` (loop time), then ends
+        with ABORTED, as CSI wants it for an operation that is still pending ("Operation pending for volume" in the
+        CSI specification)."""
         lock = self._locks.setdefault(path, _Lock())
         lock.users += 1
         try:

@@ -33,8 +33,12 @@ class ProbeConfig:
     v: int = flag(0, "log verbosity")
     version: bool = flag(False, "print the version and exit")
     # Ours.
-    refuse_before_first_answer: bool = flag(False, "refuse connections until the driver has answered once, as livenessprobe does")
-    status_directory: str = flag(status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty: they are unknown")
+    refuse_before_first_answer: bool = flag(
+        False, "refuse connections until the driver has answered once, as livenessprobe does"
+    )
+    status_directory: str = flag(
+        status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty: they are unknown"
+    )
 
     def __post_init__(self) -> None:
         if self.http_endpoint and self.health_port != DEFAULT_PORT:

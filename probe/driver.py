@@ -16,7 +16,9 @@ BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 NOT_CONNECTED = "context deadline exceeded"
 # A driver that restarts is seen again at once.
 _OPTIONS = (
-    ("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 250),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 250),
 )
 
 
@@ -95,4 +97,6 @@ def _text(error: grpc.aio.AioRpcError) -> str:
 
 def go_name(code: grpc.StatusCode) -> str:
     """``DEADLINE_EXCEEDED`` → ``DeadlineExceeded``, as Go writes codes; OK stays."""
-    return {"OK": "OK", "CANCELLED": "Canceled"}.get(code.name) or "".join(part.capitalize() for part in code.name.split("_"))
+    return {"OK": "OK", "CANCELLED": "Canceled"}.get(code.name) or "".join(
+        part.capitalize() for part in code.name.split("_")
+    )

@@ -1,4 +1,5 @@
-"""What is served: /healthz, /livez, /readyz, /metrics, /status, and a page for people. No secret, token or attribute on any of them."""
+"""What is served: /healthz, /livez, /readyz, /metrics, /status, and a page for people. No secret, token or attribute
+on any of them."""
 
 import asyncio
 import html
@@ -26,7 +27,9 @@ _HTML = "text/html; charset=utf-8"
 class Pages:
     """The probe's answers."""
 
-    def __init__(self, config: ProbeConfig, driver: DriverProbe, processes: Processes, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, config: ProbeConfig, driver: DriverProbe, processes: Processes, registry: CollectorRegistry
+    ) -> None:
         self._config = config
         self._driver = driver
         self._processes = processes
@@ -37,7 +40,13 @@ class Pages:
 
     def routes(self) -> Mapping[str, http.Handler]:
         """Path → handler of the one server."""
-        own = {"/healthz": self.healthz, "/livez": self.livez, "/readyz": self.readyz, "/status": self.status, "/": self.page}
+        own = {
+            "/healthz": self.healthz,
+            "/livez": self.livez,
+            "/readyz": self.readyz,
+            "/status": self.status,
+            "/": self.page,
+        }
         if self._config.http_endpoint:
             own[self._config.metrics_path] = self.metrics
         return own
@@ -76,7 +85,9 @@ class Pages:
         return await status.read(self._config.status_directory, name)
 
     async def _state(self) -> dict[str, Any]:
-        verdict, driver, registrar = await asyncio.gather(self._driver.ask(), self._role("driver"), self._role("registrar"))
+        verdict, driver, registrar = await asyncio.gather(
+            self._driver.ask(), self._role("driver"), self._role("registrar")
+        )
         usages = await asyncio.to_thread(self._processes.usages)
         state: dict[str, Any] = {
             "version": build().version,
@@ -92,7 +103,9 @@ class Pages:
         reasons = [] if state["healthz"]["healthy"] else [f"driver: {state['healthz']['text']}"]
         registrar, driver = state["registrar"], state["driver"]
         if registrar is not None and registrar["state"] != REGISTERED:
-            reasons.append(f"registrar: {registrar['state']}" + (f": {registrar['error']}" if registrar["error"] else ""))
+            reasons.append(
+                f"registrar: {registrar['state']}" + (f": {registrar['error']}" if registrar["error"] else "")
+            )
         if driver is not None:
             if not driver["ready"]:
                 reasons.append(f"driver: {driver['reason']}")
@@ -121,22 +134,38 @@ def render(state: Mapping[str, Any]) -> str:
     volumes = [
         (item["pod"], item["class"], item["provider"], _age(item["last_success"]), item["failures"], item["reason"])
         for item in driver.get("volumes", ())]
-    providers = [(item["name"], item["socket"], item["version"], item["last_error"]) for item in driver.get("providers", ())]
+    providers = [
+        (item["name"], item["socket"], item["version"], item["last_error"]) for item in driver.get("providers", ())
+    ]
     processes = [
-        (item["role"], item["pid"], f"{item['resident_bytes'] / 2**20:.1f} MiB", f"{item['cpu_seconds']:.1f} s", item["restarts"])
-        for item in state["processes"]]
-    return "".join([
-        "<!doctype html><meta charset=utf-8><title>Secrets Store CSI driver</title>",
-        "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse;margin:.5em 0 2em}"
-        "td,th{border-bottom:1px solid #ccc;padding:.3em .8em;text-align:left}.bad{color:#a00}</style>",
-        f"<h1>Secrets Store CSI driver {_text(state['version'])}</h1>",
-        f"<p{'' if not reasons else ' class=bad'}>{_text(verdict)}</p>",
-        f"<p>Node {_text(driver.get('node', 'unknown'))}, registration: {_text(registrar.get('state', 'unknown'))}</p>",
-        *(f"<p class=bad>{_text(item)}</p>" for item in driver.get("warnings", ())),
-        "<h2>Volumes</h2>", _table(("pod", "class", "provider", "refreshed", "failures", "reason"), volumes),
-        "<h2>Providers</h2>", _table(("name", "socket", "version", "last error"), providers),
-        "<h2>Processes</h2>", _table(("role", "pid", "memory", "CPU", "restarts"), processes),
-    ])
+        (
+            item["role"],
+            item["pid"],
+            f"{item['resident_bytes'] / 2**20:.1f} MiB",
+            f"{item['cpu_seconds']:.1f} s",
+            item["restarts"],
+        )
+        for item in state["processes"]
+    ]
+    return "".join(
+        [
+            "<!doctype html><meta charset=utf-8><title>Secrets Store CSI driver</title>",
+            "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2em;max-width:75em}"
+            "table{border-collapse:collapse;margin:.5em 0 2em}"
+            "td,th{border-bottom:1px solid #ccc;padding:.3em .8em;text-align:left}.bad{color:#a00}</style>",
+            f"<h1>Secrets Store CSI driver {_text(state['version'])}</h1>",
+            f"<p{'' if not reasons else ' class=bad'}>{_text(verdict)}</p>",
+            f"<p>Node {_text(driver.get('node', 'unknown'))}, "
+            f"registration: {_text(registrar.get('state', 'unknown'))}</p>",
+            *(f"<p class=bad>{_text(item)}</p>" for item in driver.get("warnings", ())),
+            "<h2>Volumes</h2>",
+            _table(("pod", "class", "provider", "refreshed", "failures", "reason"), volumes),
+            "<h2>Providers</h2>",
+            _table(("name", "socket", "version", "last error"), providers),
+            "<h2>Processes</h2>",
+            _table(("role", "pid", "memory", "CPU", "restarts"), processes),
+        ]
+    )
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

@@ -47,11 +47,19 @@ class Processes(Collector):
     def collect(self) -> Iterator[Metric]:
         """Prometheus' usual process metrics, a series a role."""
         families: dict[str, Metric] = {
-            "resident_bytes": GaugeMetricFamily("process_resident_memory_bytes", "Resident memory size in bytes.", labels=["role"]),
-            "cpu_seconds": CounterMetricFamily("process_cpu_seconds", "User and system CPU time in seconds.", labels=["role"]),
+            "resident_bytes": GaugeMetricFamily(
+                "process_resident_memory_bytes", "Resident memory size in bytes.", labels=["role"]
+            ),
+            "cpu_seconds": CounterMetricFamily(
+                "process_cpu_seconds", "User and system CPU time in seconds.", labels=["role"]
+            ),
             "open_fds": GaugeMetricFamily("process_open_fds", "Number of open file descriptors.", labels=["role"]),
-            "started": GaugeMetricFamily("process_start_time_seconds", "Start time since the Unix epoch in seconds.", labels=["role"]),
-            "restarts": CounterMetricFamily("secrets_store_role_restarts", "Restarts of a role by the supervisor.", labels=["role"]),
+            "started": GaugeMetricFamily(
+                "process_start_time_seconds", "Start time since the Unix epoch in seconds.", labels=["role"]
+            ),
+            "restarts": CounterMetricFamily(
+                "secrets_store_role_restarts", "Restarts of a role by the supervisor.", labels=["role"]
+            ),
         }
         for usage in self.usages():
             for name, family in families.items():
@@ -67,6 +75,13 @@ def _usage(role: str, pid: int, restarts: int | None = None, last_exit: int | No
         with process.oneshot():
             times = process.cpu_times()
             return Usage(
-                role, pid, process.memory_info().rss, times.user + times.system, process.num_fds(), process.create_time(),
-                restarts, last_exit)
+                role,
+                pid,
+                process.memory_info().rss,
+                times.user + times.system,
+                process.num_fds(),
+                process.create_time(),
+                restarts,
+                last_exit,
+            )
     return None

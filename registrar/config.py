@@ -36,8 +36,12 @@ class RegistrarConfig:
     v: int = flag(0, "log verbosity")
     version: bool = flag(False, "print the version and exit")
     # Ours.
-    driver_gone_after: Duration = flag(Duration(30.0), "how long a driver may be gone before kubelet is told, by removing the socket")
-    status_directory: str = flag(status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty turns them off")
+    driver_gone_after: Duration = flag(
+        Duration(30.0), "how long a driver may be gone before kubelet is told, by removing the socket"
+    )
+    status_directory: str = flag(
+        status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty turns them off"
+    )
 
     def __post_init__(self) -> None:
         if self.version:

@@ -11,7 +11,11 @@ from runtime.errors import Failure, Unavailable
 
 # CSI specification, GetPluginInfoResponse: at most 63 characters, beginning and ending with a letter or digit.
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?")
-_RECONNECT = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 500))
+_RECONNECT = (
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
 
 
 class Driver:
@@ -24,7 +28,8 @@ class Driver:
         self._identity = csi_pb2_grpc.IdentityStub(self._channel)
 
     async def name(self) -> str:
-        """The driver's name. Raises Unavailable if it does not answer in time, Failure if what it answers is no name."""
+        """The driver's name. Raises Unavailable if it does not answer in time, Failure if what it answers is no
+        name."""
         if not os.path.exists(self.path):
             raise Unavailable(f"the driver's socket {self.path} does not exist; is the driver running?")
         try:
@@ -32,9 +37,14 @@ class Driver:
                 csi_pb2.GetPluginInfoRequest(), timeout=self._timeout, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             detail = redact.text(error.details() or "")
-            raise Unavailable(f"the driver on {self.path} does not answer GetPluginInfo: {error.code().name} {detail}") from None
+            raise Unavailable(
+                f"the driver on {self.path} does not answer GetPluginInfo: {error.code().name} {detail}"
+            ) from None
         if not _NAME.fullmatch(info.name):
-            raise Failure(f"the driver on {self.path} gives {info.name[:80]!r} as its name, which is no CSI driver name: see --drivername")
+            raise Failure(
+                f"the driver on {self.path} gives {info.name[:80]!r} as its name, "
+                "which is no CSI driver name: see --drivername"
+            )
         return str(info.name)
 
     async def close(self) -> None:

@@ -3,11 +3,11 @@
  1. Wait for the driver to tell its name; nothing is served before.
  2. Serve Registration on ``<name>-reg.sock``; kubelet's watcher finds it, asks GetInfo, and tells its verdict.
  3. Refused: make the socket anew after a pause that doubles, so that kubelet tries again.
- 4. The socket is gone (deleted by hand, kubelet's directory wiped): make it anew. Another's socket at its path (the second
-    pod of a surge roll-out): leave it, and make ours anew only when it is gone.
+ 4. The socket is gone (deleted by hand, kubelet's directory wiped): make it anew. Another's socket at its path (the
+    second pod of a surge roll-out): leave it, and make ours anew only when it is gone.
  5. The driver has a new socket: ask for its name; a new name begins at 1.
- 6. The driver is gone for longer than ``driver_gone_after``: remove the socket, so that kubelet does not believe in a dead
-    driver, and begin at 1. A quick restart is not noticed by kubelet.
+ 6. The driver is gone for longer than ``driver_gone_after``: remove the socket, so that kubelet does not believe in
+    a dead driver, and begin at 1. A quick restart is not noticed by kubelet.
 A kubelet that restarts needs nothing: it walks the directory.
 """
 

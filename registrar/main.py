@@ -18,7 +18,11 @@ PROGRAM = "secrets-store-csi-registrar"
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
     return process.start(
-        FlagSet(PROGRAM).add(RegistrarConfig).ignore(GO_ONLY), RegistrarConfig, sys.argv[1:] if argv is None else argv, run)
+        FlagSet(PROGRAM).add(RegistrarConfig).ignore(GO_ONLY),
+        RegistrarConfig,
+        sys.argv[1:] if argv is None else argv,
+        run,
+    )
 
 
 def run(config: RegistrarConfig) -> int:

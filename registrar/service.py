@@ -21,7 +21,9 @@ class RegistrationService(pluginregistration_pb2_grpc.RegistrationServicer):
         self._answer = pluginregistration_pb2.RegistrationStatusResponse()
         self._on_status = on_status
 
-    async def GetInfo(self, request: pluginregistration_pb2.InfoRequest, context: Any) -> pluginregistration_pb2.PluginInfo:
+    async def GetInfo(
+        self, request: pluginregistration_pb2.InfoRequest, context: Any
+    ) -> pluginregistration_pb2.PluginInfo:
         """Who the driver is and where kubelet finds it."""
         return self._info
 

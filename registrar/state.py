@@ -37,4 +37,9 @@ class Registration:
     def snapshot(self) -> Mapping[str, object]:
         """For the status socket."""
         return {
-            "role": "registrar", "state": self.state.value, "driver": self.driver, "since": self.since, "error": self.error}
+            "role": "registrar",
+            "state": self.state.value,
+            "driver": self.driver,
+            "since": self.since,
+            "error": self.error,
+        }

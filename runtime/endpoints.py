@@ -56,7 +56,9 @@ def parse_csi_address(text: str) -> UnixEndpoint:
             break
     if rest.startswith("/") and rest.strip("/"):
         return UnixEndpoint("/" + rest.lstrip("/"))
-    raise ConfigurationError(f"invalid CSI address: {text} (give the driver's socket as an absolute path or unix:///path)")
+    raise ConfigurationError(
+        f"invalid CSI address: {text} (give the driver's socket as an absolute path or unix:///path)"
+    )
 
 
 def parse_host_port(text: str) -> TcpEndpoint:

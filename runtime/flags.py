@@ -147,7 +147,9 @@ class FlagSet:
             argument = rest.pop(0)
             match = re.fullmatch(r"--?([^-=][^=]*)(?:=(.*))?", argument, re.DOTALL)
             if match is None:
-                raise UsageError(f"unexpected argument {argument!r}: flags are written --name=value (a boolean needs the =)")
+                raise UsageError(
+                    f"unexpected argument {argument!r}: flags are written --name=value (a boolean needs the =)"
+                )
             name, value = match.group(1), match.group(2)
             if name in ("h", "help"):
                 raise HelpRequested(self.usage())
@@ -224,4 +226,10 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part for part in (piece.strip() for piece in text.split(",")) if part)
 
 
-_CONVERT: Mapping[str, Callable[[str], Any]] = {"str": str, "int": _int, "bool": _bool, "duration": parse_duration, "list": _list}
+_CONVERT: Mapping[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": _int,
+    "bool": _bool,
+    "duration": parse_duration,
+    "list": _list,
+}

@@ -14,7 +14,9 @@ PLAIN = "text/plain; charset=utf-8"
 
 def plain(body: str | bytes, status: int = 200, content_type: str = PLAIN) -> web.Response:
     """A whole answer in one piece."""
-    return web.Response(body=body.encode() if isinstance(body, str) else body, status=status, headers={"Content-Type": content_type})
+    return web.Response(
+        body=body.encode() if isinstance(body, str) else body, status=status, headers={"Content-Type": content_type}
+    )
 
 
 @asynccontextmanager
@@ -32,7 +34,9 @@ async def served(address: TcpEndpoint, routes: Mapping[str, Handler]) -> AsyncIt
         try:
             await site.start()
         except OSError as error:
-            raise ConfigurationError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from None
+            raise ConfigurationError(
+                f"cannot listen on {address.host}:{address.port}: {error.strerror or error}"
+            ) from None
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

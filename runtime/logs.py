@@ -89,7 +89,8 @@ class KlogFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
         moment = datetime.fromtimestamp(record.created)
-        head = f"{_PREFIXES.get(_level(record), 'I')}{moment:%m%d %H:%M:%S.%f} {os.getpid():7d} {record.filename}:{record.lineno}]"
+        level = _PREFIXES.get(_level(record), "I")
+        head = f"{level}{moment:%m%d %H:%M:%S.%f} {os.getpid():7d} {record.filename}:{record.lineno}]"
         values = "".join(f" {key}={_klog_value(value)}" for key, value in _fields(record).items())
         return f"{head} {_quoted(redact.text(record.getMessage()))}{values}"
 
@@ -114,7 +115,9 @@ class JsonFormatter(logging.Formatter):
             "message": redact.text(record.getMessage()),
         }
         for key, value in _fields(record).items():
-            line["error" if key == "err" else key] = redact.mask(str(value)) if key == "stacktrace" else _json_value(value)
+            line["error" if key == "err" else key] = (
+                redact.mask(str(value)) if key == "stacktrace" else _json_value(value)
+            )
         return json.dumps(line)
 
 

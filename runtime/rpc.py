@@ -71,7 +71,13 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Any) -> Any:
             started = time.monotonic()
             if log.enabled(REQUEST_VERBOSITY):
-                log.verbose(REQUEST_VERBOSITY, "request", method=method, request=redact.message(request), deadline=context.time_remaining())
+                log.verbose(
+                    REQUEST_VERBOSITY,
+                    "request",
+                    method=method,
+                    request=redact.message(request),
+                    deadline=context.time_remaining(),
+                )
             code, sentence = grpc.StatusCode.OK, ""
             try:
                 return await handler(request, context)
@@ -86,7 +92,14 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
                 log.error("A call ended with a bug", exc=bug, method=method)
                 code, sentence = grpc.StatusCode.INTERNAL, "internal error; the driver's log has the details"
             finally:
-                log.verbose(REQUEST_VERBOSITY, "response", method=method, code=code.name, seconds=round(time.monotonic() - started, 6), message=sentence)
+                log.verbose(
+                    REQUEST_VERBOSITY,
+                    "response",
+                    method=method,
+                    code=code.name,
+                    seconds=round(time.monotonic() - started, 6),
+                    message=sentence,
+                )
             await context.abort(code, sentence)
             raise AssertionError("abort() returned")
 
@@ -94,7 +107,9 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
 
 
 @asynccontextmanager
-async def served(endpoint: Endpoint, register: Register, options: Sequence[tuple[str, Any]] = ()) -> AsyncIterator[sockets.BoundSocket | None]:
+async def served(
+    endpoint: Endpoint, register: Register, options: Sequence[tuple[str, Any]] = ()
+) -> AsyncIterator[sockets.BoundSocket | None]:
     """A running server for as long as the context lasts; at its end the socket goes first, then running calls get
     their grace.
 
@@ -133,7 +148,9 @@ def _bind(server: grpc.aio.Server, target: str) -> None:
     except RuntimeError as error:  # grpc's own way to say that it cannot bind
         raise errors.ConfigurationError(f"cannot listen on {target}: {redact.text(error)}") from None
     if not bound:
-        raise errors.ConfigurationError(f"cannot listen on {target}: is the address in use, or its directory read-only?")
+        raise errors.ConfigurationError(
+            f"cannot listen on {target}: is the address in use, or its directory read-only?"
+        )
 
 
 def dial(path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:

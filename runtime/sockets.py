@@ -67,9 +67,13 @@ def hidden_name(path: Path) -> Path:
     """A free name in the same directory for the bind; watchers of socket directories pass over names with a leading
     dot."""
     if len(os.fsencode(path)) > LONGEST_PATH:
-        raise ConfigurationError(f"{path} is longer than the {LONGEST_PATH} bytes that a socket's path may have: use a shorter directory")
+        raise ConfigurationError(
+            f"{path} is longer than the {LONGEST_PATH} bytes that a socket's path may have: use a shorter directory"
+        )
     if not path.parent.is_dir():
-        raise ConfigurationError(f"the directory {path.parent} does not exist: create it, or mount it into the container")
+        raise ConfigurationError(
+            f"the directory {path.parent} does not exist: create it, or mount it into the container"
+        )
     return path.parent / f".{secrets.token_hex(3)}"
 
 

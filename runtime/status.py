@@ -60,7 +60,9 @@ async def read(directory: str, role: str, timeout: float = 1.0) -> dict[str, Any
     """The role's snapshot, or None if it is absent, frozen or answers nonsense within ``timeout`` seconds."""
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_unix_connection(os.fspath(socket_path(directory, role)), limit=LARGEST_STATUS)
+            reader, writer = await asyncio.open_unix_connection(
+                os.fspath(socket_path(directory, role)), limit=LARGEST_STATUS
+            )
             try:
                 found = json.loads(await reader.read(-1))
             finally:

@@ -93,7 +93,13 @@ class ProviderPool:
                 log.warning("Provider health check failed", provider=name, err=provider.last_error)
             else:
                 provider.version, provider.last_error = reply.runtime_version, ""
-                log.verbose(4, "Provider is healthy", provider=name, runtimeName=reply.runtime_name, runtimeVersion=reply.runtime_version)
+                log.verbose(
+                    4,
+                    "Provider is healthy",
+                    provider=name,
+                    runtimeName=reply.runtime_name,
+                    runtimeVersion=reply.runtime_version,
+                )
 
     def snapshot(self) -> list[Mapping[str, str]]:
         """For the status page."""
@@ -124,13 +130,16 @@ class ProviderPool:
             else:
                 await asyncio.sleep(min(SEARCH_SECONDS, _left(deadline)))
             if _left(deadline) <= 0:
-                raise Unavailable(f'error connecting to provider "{name}": it does not answer on its socket; is its pod running?')
+                raise Unavailable(
+                    f'error connecting to provider "{name}": it does not answer on its socket; is its pod running?'
+                )
 
     def find(self, name: str) -> str | None:
         """The provider's socket, or None. Raises PreconditionFailed for a name that is none."""
         if not _NAME.fullmatch(name):
             raise PreconditionFailed(
-                f'error connecting to provider "{redact.text(name)}": invalid provider: a name has 1 to 30 letters, digits, - and _'
+                f'error connecting to provider "{redact.text(name)}": invalid provider: '
+                "a name has 1 to 30 letters, digits, - and _"
             )
         candidates = (os.path.join(directory, f"{name}.sock") for directory in self._directories)
         return next((path for path in candidates if os.path.exists(path)), None)

@@ -34,7 +34,11 @@ def mount_request(
     """``objects`` are the versions of the content that is in the volume now; empty on a first publish."""
     versions = [provider_pb2.ObjectVersion(id=key, version=value) for key, value in sorted(objects.items())]
     return provider_pb2.MountRequest(
-        attributes=attributes, secrets=secrets, target_path=target_path, permission=permission, current_object_version=versions
+        attributes=attributes,
+        secrets=secrets,
+        target_path=target_path,
+        permission=permission,
+        current_object_version=versions,
     )
 
 
@@ -44,7 +48,9 @@ def check_reply(reply: provider_pb2.MountResponse) -> MountReply:
         code = redact.text(reply.error.code)
         raise ProviderFailure(f"mount request failed with provider error code {code}", code)
     if not reply.object_version:
-        raise ProviderFailure("missing object versions: the provider must name the version of each object", "GRPCProviderError")
+        raise ProviderFailure(
+            "missing object versions: the provider must name the version of each object", "GRPCProviderError"
+        )
     files = tuple(File(item.path, item.mode, item.contents) for item in reply.files)
     try:
         validate(files)

@@ -15,7 +15,8 @@ NEVER = -1000
 
 @dataclass(frozen=True)
 class RoleState:
-    """One role: ``restarts`` since the container began, ``last_exit`` None while its first life lasts (negative: a signal)."""
+    """One role: ``restarts`` since the container began, ``last_exit`` None while its first life lasts (negative: a
+    signal)."""
 
     name: str
     pid: int

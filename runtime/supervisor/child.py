@@ -52,4 +52,7 @@ def _leave_supervisor(name: str, parent: int, environment: Mapping[str, str]) ->
     os.environ.update(environment)
     # supervisord has put its pipes at 0, 1 and 2; the objects of the parent may hold text of its own.
     sys.stdin, sys.stdout, sys.stderr = (
-        os.fdopen(os.dup(0), "r"), os.fdopen(1, "w", buffering=1, closefd=False), os.fdopen(2, "w", buffering=1, closefd=False))
+        os.fdopen(os.dup(0), "r"),
+        os.fdopen(1, "w", buffering=1, closefd=False),
+        os.fdopen(2, "w", buffering=1, closefd=False),
+    )

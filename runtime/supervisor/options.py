@@ -101,7 +101,8 @@ class ForkingOptions(ServerOptions):  # type: ignore[misc]
         self.logger = _SupervisorLog()
 
     def setsignals(self) -> None:
-        """SIGHUP means restart to supervisord, and SIGUSR2 log rotation; neither has a meaning here. SIGCHLD only wakes the poller."""
+        """SIGHUP means restart to supervisord, and SIGUSR2 log rotation; neither has a meaning here. SIGCHLD only
+        wakes the poller."""
         super().setsignals()
         for number in (signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
@@ -117,11 +118,15 @@ class ForkingOptions(ServerOptions):  # type: ignore[misc]
         """Any of our roles can be run."""
 
     def fork(self) -> int:
-        """Only from a process in which nothing runs: a thread's locks, or gRPC's polling engine, would be broken in the child."""
+        """Only from a process in which nothing runs: a thread's locks, or gRPC's polling engine, would be broken in
+        the child."""
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
-            log.error("Cannot fork: something has started threads in the supervisor; create gRPC channels, servers and event "
-                      "loops in the roles only", threads=threads)
+            log.error(
+                "Cannot fork: something has started threads in the supervisor; create gRPC channels, servers and event "
+                "loops in the roles only",
+                threads=threads,
+            )
             raise OSError(errno.EDEADLK, "threads in the supervisor")
         return os.fork()
 

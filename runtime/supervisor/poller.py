@@ -1,7 +1,8 @@
 """A poller that a signal wakes and that waits no longer than until the next thing is due.
 
-supervisord polls for a second at a time, and since PEP 475 a signal no longer ends that wait: every restart would cost up to a
-second. The wake-up descriptor of the signal module ends it, and what is due next is read off the processes' states.
+supervisord polls for a second at a time, and since PEP 475 a signal no longer ends that wait: every restart would
+cost up to a second. The wake-up descriptor of the signal module ends it, and what is due next is read off the
+processes' states.
 """
 
 import os

@@ -22,8 +22,8 @@ class Limits:
     """When a role that keeps dying ends the container, so that kubelet restarts it.
 
     A role is up once it has lived for ``start_seconds``. One that dies before is started again after growing pauses, at
-    most ``start_retries`` times in a row; one that dies later is started again at once, and counted: ``restarts`` deaths
-    in ``window_seconds`` are the end too, because supervisord itself has no bound for those.
+    most ``start_retries`` times in a row; one that dies later is started again at once, and counted: ``restarts``
+    deaths in ``window_seconds`` are the end too, because supervisord itself has no bound for those.
     """
 
     start_seconds: float = 1.0

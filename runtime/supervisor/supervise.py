@@ -118,7 +118,12 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
         process = event.process
         self._note_end(process)
         process.delay = time.time() + self._limits.pause(process.backoff)
-        log.warning("A role ended right after its start", role=process.config.name, times=process.backoff, how=describe(process.ended_with))
+        log.warning(
+            "A role ended right after its start",
+            role=process.config.name,
+            times=process.backoff,
+            how=describe(process.ended_with),
+        )
 
     def _on_death(self, event: Any) -> None:
         process = event.process
@@ -131,12 +136,17 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
         process.not_before = now + self._limits.pause(len(deaths))
         log.warning("A role ended; starting it again", role=name, deaths=len(deaths), how=describe(process.ended_with))
         if len(deaths) > self._limits.restarts:
-            self._give_up(f"{name} died {len(deaths)} times within {self._limits.window_seconds:g} s; see its log lines")
+            self._give_up(
+                f"{name} died {len(deaths)} times within {self._limits.window_seconds:g} s; see its log lines"
+            )
 
     def _on_fatal(self, event: Any) -> None:
         # Stopping makes a program that was in back-off FATAL too; that is no reason to fail.
         if self.options.mood == SupervisorStates.RUNNING:
-            self._give_up(f"{event.process.config.name} could not be kept running ({describe(event.process.ended_with)}); see its log lines")
+            self._give_up(
+                f"{event.process.config.name} could not be kept running "
+                f"({describe(event.process.ended_with)}); see its log lines"
+            )
 
     def _give_up(self, why: str) -> None:
         self.gave_up = why

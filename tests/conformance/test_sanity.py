@@ -1,8 +1,8 @@
 """csi-sanity v5, the real one, against the driver as a process of its own.
 
-Left out by name, each replaced by a test of ours: ``Controller`` (tests/driver/test_services.py), ``should remove target path``
-(it publishes with readonly=false, which must be refused: tests/driver/test_publish.py, test_main_job) and ``volume does not exist on
-the specified path`` (it needs CreateVolume: tests/driver/test_services.py).
+Left out by name, each replaced by a test of ours: ``Controller`` (tests/driver/test_services.py), ``should remove
+target path`` (it publishes with readonly=false, which must be refused: tests/driver/test_publish.py, test_main_job)
+and ``volume does not exist on the specified path`` (it needs CreateVolume: tests/driver/test_services.py).
 """
 
 import re
@@ -38,9 +38,18 @@ def driver(tmp_path: Path) -> Iterator[Path]:
     """A driver process on its socket."""
     socket, manifests = tmp_path / "csi.sock", tmp_path / "manifests"
     manifests.mkdir()
-    process = subprocess.Popen([
-        sys.executable, "-m", "driver.main", f"--endpoint=unix://{socket}", "--nodeid=node-1", f"--manifests={manifests}",
-        "--metrics-addr=", "--status-directory="])
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "driver.main",
+            f"--endpoint=unix://{socket}",
+            "--nodeid=node-1",
+            f"--manifests={manifests}",
+            "--metrics-addr=",
+            "--status-directory=",
+        ]
+    )
     try:
         wait_for(socket.exists, "the driver's socket")
         yield socket
@@ -52,9 +61,19 @@ def driver(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.timeout(300)
 def test_csi_sanity(sanity: Path, driver: Path, tmp_path: Path) -> None:
     """All but the scenarios left out by name pass, and as many run as are known to exist."""
-    done = subprocess.run([
-        str(sanity), f"--csi.endpoint=unix://{driver}", f"--csi.mountdir={tmp_path}/mount", f"--csi.stagingdir={tmp_path}/staging",
-        "--ginkgo.skip=" + "|".join(SKIPPED), "--ginkgo.no-color"], capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [
+            str(sanity),
+            f"--csi.endpoint=unix://{driver}",
+            f"--csi.mountdir={tmp_path}/mount",
+            f"--csi.stagingdir={tmp_path}/staging",
+            "--ginkgo.skip=" + "|".join(SKIPPED),
+            "--ginkgo.no-color",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     print(done.stdout[-4000:])
     assert done.returncode == 0, done.stdout + done.stderr
     summary = re.search(r"(\d+) Passed \| (\d+) Failed", done.stdout)

@@ -12,13 +12,19 @@ TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 
 
 def merged(
-    *, pod: dict[str, str] | None = None, parameters: dict[str, str] | None = None, identity: dict[str, str] | None = None,
-    secrets: dict[str, str] | None = None, pod_overrides: bool = False,
+    *,
+    pod: dict[str, str] | None = None,
+    parameters: dict[str, str] | None = None,
+    identity: dict[str, str] | None = None,
+    secrets: dict[str, str] | None = None,
+    pod_overrides: bool = False,
 ) -> attributes.MountAttributes:
     request = PublishRequest(
         TARGET, Pod("ns", "pod", "uid"), ClassRef("ns", "class"), {"secretProviderClass": "class", **(pod or {})},
         {"csi.storage.k8s.io/pod.name": "pod", **(identity or {})}, secrets or {})
-    return attributes.merge(request, ProviderClass(ClassRef("ns", "class"), "stub", parameters or {}), pod_overrides=pod_overrides)
+    return attributes.merge(
+        request, ProviderClass(ClassRef("ns", "class"), "stub", parameters or {}), pod_overrides=pod_overrides
+    )
 
 
 def test_exact_strings() -> None:
@@ -37,7 +43,9 @@ def test_class_beats_pod(pod_overrides: bool, role: str) -> None:
     assert f'"roleName":"{role}"' in found.attributes
 
 
-@pytest.mark.parametrize("key", ["csi.storage.k8s.io/pod.name", "csi.storage.k8s.io/pod.namespace", TOKENS, "csi.storage.k8s.io/new"])
+@pytest.mark.parametrize(
+    "key", ["csi.storage.k8s.io/pod.name", "csi.storage.k8s.io/pod.namespace", TOKENS, "csi.storage.k8s.io/new"]
+)
 @pytest.mark.parametrize("pod_overrides", [False, True])
 def test_nobody_forges_identity(key: str, pod_overrides: bool) -> None:
     """A class parameter with kubelet's prefix is dropped and told, in either order of layers."""
@@ -59,7 +67,8 @@ def test_class_cannot_rename_itself() -> None:
     ({}, {}, None),
 ])
 def test_tokens(identity: dict[str, str], secrets: dict[str, str], token: str | None) -> None:
-    """From the secrets field if the key is there, even empty, else from the volume context; an empty one is left out (spec A.11)."""
+    """From the secrets field if the key is there, even empty, else from the volume context; an empty one is left out
+    (spec A.11)."""
     found = merged(identity=identity, secrets=secrets).attributes
     assert (f'"{TOKENS}":"{token}"' in found) if token else (TOKENS not in found)
 

@@ -14,16 +14,34 @@ from runtime.flags import flags_of, show
 
 # spec A.1
 OF_THE_GO_DRIVER = {
-    "endpoint": "unix://tmp/csi.sock", "drivername": "secrets-store.csi.k8s.io", "nodeid": '""', "log-format-json": "false",
+    "endpoint": "unix://tmp/csi.sock",
+    "drivername": "secrets-store.csi.k8s.io",
+    "nodeid": '""',
+    "log-format-json": "false",
     "provider-volume": "/var/run/secrets-store-csi-providers",
-    "additional-provider-volume-paths": "/etc/kubernetes/secrets-store-csi-providers", "metrics-addr": ":8095",
-    "metrics-backend": "Prometheus", "enable-secret-rotation": "false", "rotation-poll-interval": "2m",
-    "max-call-recv-msg-size": "4194304", "version": "false", "provider-health-check": "false",
-    "provider-health-check-interval": "2m", "kubeconfig": '""', "v": "0",
+    "additional-provider-volume-paths": "/etc/kubernetes/secrets-store-csi-providers",
+    "metrics-addr": ":8095",
+    "metrics-backend": "Prometheus",
+    "enable-secret-rotation": "false",
+    "rotation-poll-interval": "2m",
+    "max-call-recv-msg-size": "4194304",
+    "version": "false",
+    "provider-health-check": "false",
+    "provider-health-check-interval": "2m",
+    "kubeconfig": '""',
+    "v": "0",
 }
 OURS = {
-    "manifests", "kubelet-pods-dir", "tmpfs-size", "apply-volume-mount-group", "volume-condition", "volume-attributes-override",
-    "sync-secrets", "remove-startup-taint", "startup-taint", "status-directory",
+    "manifests",
+    "kubelet-pods-dir",
+    "tmpfs-size",
+    "apply-volume-mount-group",
+    "volume-condition",
+    "volume-attributes-override",
+    "sync-secrets",
+    "remove-startup-taint",
+    "startup-taint",
+    "status-directory",
 }
 WITHOUT_EFFECT = {
     "enable-pprof", "pprof-port", "vmodule", "logtostderr", "alsologtostderr", "stderrthreshold", "log_dir", "log_file",
@@ -32,7 +50,8 @@ WITHOUT_EFFECT = {
 
 
 def test_flags_and_defaults() -> None:
-    """Every flag of the Go driver is there under its name with its default; ours beside them; the rest has no effect."""
+    """Every flag of the Go driver is there under its name with its default; ours beside them; the rest has no
+    effect."""
     flags = {item.name: show(item.default) for item in flags_of(DriverConfig)}
     assert {name: flags[name] for name in OF_THE_GO_DRIVER} == OF_THE_GO_DRIVER
     assert set(flags) - set(OF_THE_GO_DRIVER) == OURS

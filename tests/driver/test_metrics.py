@@ -50,7 +50,9 @@ def test_names_labels_and_buckets() -> None:
 def test_volume_age() -> None:
     """Each volume has the age of its content; a volume that is gone has no series."""
     target = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", None)
-    volumes = [Volume(target, Pod("ns", "pod", "u"), ClassRef("ns", "c"), provider="stub", last_success=time.time() - 100)]
+    volumes = [
+        Volume(target, Pod("ns", "pod", "u"), ClassRef("ns", "c"), provider="stub", last_success=time.time() - 100)
+    ]
     made = DriverMetrics(volumes)
     line = next(line for line in text(made).splitlines() if line.startswith("secrets_store_volume_age_seconds{"))
     assert 'namespace="ns",pod="pod",provider="stub",volume="v"' in line
@@ -73,7 +75,9 @@ def test_served(tmp_path: Path) -> None:
         async with rig(tmp_path, metrics_addr=f"127.0.0.1:{port}") as it:
             await it.volume().publish()
             async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
-                assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+                assert (
+                    answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+                )
                 assert "node_publish_total{" in await answer.text()
 
     asyncio.run(run())

@@ -13,7 +13,12 @@ from driver.volume import mounts
 from protos import csi_pb2
 from tests.support.rig import rig
 
-FINAL = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNKNOWN)
+FINAL = (
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.UNKNOWN,
+)
 
 
 def test_main_job(tmp_path: Path) -> None:
@@ -26,7 +31,9 @@ def test_main_job(tmp_path: Path) -> None:
             assert volume.read() == b"s3cret"
             assert mounts.is_tmpfs(str(volume.target))
             assert oct(volume.target.stat().st_mode & 0o7777) == "0o755"
-            row = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(volume.target) in line)
+            row = next(
+                line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(volume.target) in line
+            )
             assert all(option in row.split(" ")[5].split(",") for option in ("nosuid", "nodev", "noexec"))
             assert len(list((it.manifests / "podstatuses").iterdir())) == 1
             await volume.unpublish()
@@ -40,7 +47,8 @@ def test_main_job(tmp_path: Path) -> None:
 
 
 def test_a_failed_first_publish_is_never_taken_for_content(tmp_path: Path) -> None:
-    """The Go driver's empty volume (spec F.1-1): UNAVAILABLE first, then a publish inside the interval: OK only with the files."""
+    """The Go driver's empty volume (spec F.1-1): UNAVAILABLE first, then a publish inside the interval: OK only with
+    the files."""
 
     async def run() -> None:
         async with rig(tmp_path, enable_secret_rotation=True) as it:
@@ -55,27 +63,60 @@ def test_a_failed_first_publish_is_never_taken_for_content(tmp_path: Path) -> No
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("spec, code, sentence", [
-    ({"provider": ""}, "FAILED_PRECONDITION", "provider not set in default/app"),
-    ({"parameters": {}}, "FAILED_PRECONDITION", "parameters not set in default/app"),
-    ({"provider": "../stub"}, "FAILED_PRECONDITION", "invalid provider"),
-    ({"provider": "a/b"}, "FAILED_PRECONDITION", "invalid provider"),
-    ({"provider": "stub\n"}, "FAILED_PRECONDITION", "invalid provider"),
-    ({"provider": "absent"}, "FAILED_PRECONDITION", 'provider not found: provider "absent"'),
-    ({"parameters": {"objects": "- objectName: absent"}}, "NOT_FOUND", "failed to mount secrets store objects for pod default/pod-1"),
-    *[({"parameters": {"objects": "- objectName: password", "stubReply": kind}}, "UNKNOWN", text) for kind, text in (
-        ("no-versions", "missing object versions"), ("empty", "missing object versions"), ("absolute", "must be relative"),
-        ("dot-dot", "must not contain '..'"), ("inner-dot-dot", "must not contain '..'"), ("reserved", "must not begin with '..'"),
-        ("dot", "shortest form"), ("empty-path", "must not be empty"), ("unclean", "shortest form"), ("duplicate", "there twice"),
-        ("conflict", "is a file of the same payload"), ("long-name", "longer than 255 bytes"), ("long-path", "longer than 4096 bytes"))],
-    ({"parameters": {"objects": "- objectName: password", "stubReply": "oversized"}}, "RESOURCE_EXHAUSTED", "--max-call-recv-msg-size"),
-    ({"parameters": {"objects": "- objectName: password", "stubErrorCode": "Forbidden"}}, "UNKNOWN", "provider error code Forbidden"),
-    ({"parameters": {"objects": "- objectName: password", "stubError": "PERMISSION_DENIED"}}, "PERMISSION_DENIED", "orders"),
-    ({"parameters": {"objects": "- objectName: password", "stubDelay": "10s"}}, "DEADLINE_EXCEEDED", "stub"),
-    ({"parameters": {"objects": "- objectName: password", "stubCrash": "true"}}, "UNAVAILABLE", "stub"),
-])
+@pytest.mark.parametrize(
+    "spec, code, sentence",
+    [
+        ({"provider": ""}, "FAILED_PRECONDITION", "provider not set in default/app"),
+        ({"parameters": {}}, "FAILED_PRECONDITION", "parameters not set in default/app"),
+        ({"provider": "../stub"}, "FAILED_PRECONDITION", "invalid provider"),
+        ({"provider": "a/b"}, "FAILED_PRECONDITION", "invalid provider"),
+        ({"provider": "stub\n"}, "FAILED_PRECONDITION", "invalid provider"),
+        ({"provider": "absent"}, "FAILED_PRECONDITION", 'provider not found: provider "absent"'),
+        (
+            {"parameters": {"objects": "- objectName: absent"}},
+            "NOT_FOUND",
+            "failed to mount secrets store objects for pod default/pod-1",
+        ),
+        *[
+            ({"parameters": {"objects": "- objectName: password", "stubReply": kind}}, "UNKNOWN", text)
+            for kind, text in (
+                ("no-versions", "missing object versions"),
+                ("empty", "missing object versions"),
+                ("absolute", "must be relative"),
+                ("dot-dot", "must not contain '..'"),
+                ("inner-dot-dot", "must not contain '..'"),
+                ("reserved", "must not begin with '..'"),
+                ("dot", "shortest form"),
+                ("empty-path", "must not be empty"),
+                ("unclean", "shortest form"),
+                ("duplicate", "there twice"),
+                ("conflict", "is a file of the same payload"),
+                ("long-name", "longer than 255 bytes"),
+                ("long-path", "longer than 4096 bytes"),
+            )
+        ],
+        (
+            {"parameters": {"objects": "- objectName: password", "stubReply": "oversized"}},
+            "RESOURCE_EXHAUSTED",
+            "--max-call-recv-msg-size",
+        ),
+        (
+            {"parameters": {"objects": "- objectName: password", "stubErrorCode": "Forbidden"}},
+            "UNKNOWN",
+            "provider error code Forbidden",
+        ),
+        (
+            {"parameters": {"objects": "- objectName: password", "stubError": "PERMISSION_DENIED"}},
+            "PERMISSION_DENIED",
+            "orders",
+        ),
+        ({"parameters": {"objects": "- objectName: password", "stubDelay": "10s"}}, "DEADLINE_EXCEEDED", "stub"),
+        ({"parameters": {"objects": "- objectName: password", "stubCrash": "true"}}, "UNAVAILABLE", "stub"),
+    ],
+)
 def test_refusals_leave_nothing(tmp_path: Path, spec: dict[str, Any], code: str, sentence: str) -> None:
-    """Whatever is wrong with the class, the provider or its reply: the code and the sentence, nothing mounted, nothing on disk."""
+    """Whatever is wrong with the class, the provider or its reply: the code and the sentence, nothing mounted,
+    nothing on disk."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -148,9 +189,12 @@ def test_bad_requests(tmp_path: Path, change: object, sentence: str) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind, code", [("symlink", "INVALID_ARGUMENT"), ("file", "INVALID_ARGUMENT"), ("not tmpfs", "ABORTED")])
+@pytest.mark.parametrize(
+    "kind, code", [("symlink", "INVALID_ARGUMENT"), ("file", "INVALID_ARGUMENT"), ("not tmpfs", "ABORTED")]
+)
 def test_hostile_targets(tmp_path: Path, kind: str, code: str) -> None:
-    """A target that is a symlink, a file or another mount is refused and stays as it is; a mount keeps kubelet from forgetting it."""
+    """A target that is a symlink, a file or another mount is refused and stays as it is; a mount keeps kubelet from
+    forgetting it."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -197,13 +241,19 @@ def test_full_tmpfs(tmp_path: Path) -> None:
 
 
 def test_class_cannot_forge_identity(tmp_path: Path) -> None:
-    """A class that sets kubelet's keys or a token gets neither through; a class parameter beats the pod author's attribute."""
+    """A class that sets kubelet's keys or a token gets neither through; a class parameter beats the pod author's
+    attribute."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
-            it.write_class(parameters={
-                "objects": "- objectName: password", "roleName": "the-class", "csi.storage.k8s.io/pod.namespace": "kube-system",
-                "csi.storage.k8s.io/serviceAccount.tokens": '{"aud": {"token": "forged"}}'})
+            it.write_class(
+                parameters={
+                    "objects": "- objectName: password",
+                    "roleName": "the-class",
+                    "csi.storage.k8s.io/pod.namespace": "kube-system",
+                    "csi.storage.k8s.io/serviceAccount.tokens": '{"aud": {"token": "forged"}}',
+                }
+            )
             volume = it.volume(attributes={"roleName": "the-pod", "extra": "kept"})
             await volume.publish()
             request = it.provider.last_request
@@ -223,7 +273,9 @@ def test_two_publishes_and_an_unpublish_at_once(tmp_path: Path) -> None:
         async with rig(tmp_path) as it:
             volume = it.volume()
             for _ in range(10):
-                results = await asyncio.gather(volume.publish(), volume.publish(), volume.unpublish(), return_exceptions=True)
+                results = await asyncio.gather(
+                    volume.publish(), volume.publish(), volume.unpublish(), return_exceptions=True
+                )
                 assert [item for item in results if isinstance(item, BaseException)] == []
                 assert not volume.target.exists() or volume.read() == b"s3cret"
             await volume.unpublish()
@@ -288,7 +340,8 @@ def test_volume_mount_group(tmp_path: Path) -> None:
 
 
 def test_self_writing_provider(tmp_path: Path) -> None:
-    """A provider that writes into the target itself and replies with versions only: its files stay, and the volume is committed."""
+    """A provider that writes into the target itself and replies with versions only: its files stay, and the volume is
+    committed."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -307,21 +360,26 @@ def test_self_writing_provider(tmp_path: Path) -> None:
 
 
 def test_tokens_and_secrets_reach_the_provider_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Tokens and nodePublishSecretRef secrets arrive at the provider, and in no log line, status or metric, at any verbosity."""
+    """Tokens and nodePublishSecretRef secrets arrive at the provider, and in no log line, status or metric, at any
+    verbosity."""
 
     async def run() -> None:
         from runtime import logs, metrics
 
         logs.configure("driver", verbosity=10)
         async with rig(tmp_path, v=10) as it:
-            token = '{"vault": {"token": "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln", "expirationTimestamp": "2030-01-01T00:00:00Z"}}'
+            token = '{"vault": {"token": "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"}}'
             volume = it.volume(
                 attributes={"csi.storage.k8s.io/serviceAccount.tokens": token}, secrets={"client": "hunter2-hunter2"})
             await volume.publish()
             request = it.provider.last_request
             assert request is not None and request.secrets == {"client": "hunter2-hunter2"}
             assert "eyJhbGci" in str(dict(request.attributes))
-            shown = str(it.driver.snapshot()) + metrics.render(it.driver.metrics.registry).decode() + "".join(capfd.readouterr())
+            shown = (
+                str(it.driver.snapshot())
+                + metrics.render(it.driver.metrics.registry).decode()
+                + "".join(capfd.readouterr())
+            )
             for secret in ("eyJhbGci", "hunter2", "s3cret"):
                 assert secret not in shown
 

@@ -54,7 +54,8 @@ def test_due_time_has_jitter_and_is_steady() -> None:
     ({"failure": RefreshFailure("R", "m", 1, 990.0), "retry_at": 1010.0}, False),
 ])
 def test_is_due(change: dict[str, object], due: bool) -> None:
-    """A volume is due by its clock, after a failure once the back-off has ended, and at once when its class was changed."""
+    """A volume is due by its clock, after a failure once the back-off has ended, and at once when its class was
+    changed."""
     volume = Volume(TARGET, Pod("n", "p", "u"), ClassRef("n", "c"), fingerprint="same", last_success=995.0)
     for name, value in change.items():
         setattr(volume, name, value)
@@ -98,7 +99,8 @@ def test_rotation_off(tmp_path: Path) -> None:
 
 
 def test_rotation(tmp_path: Path) -> None:
-    """A due volume is fetched with the versions that are in it; changed content is swapped in; inside the interval nothing is called."""
+    """A due volume is fetched with the versions that are in it; changed content is swapped in; inside the interval
+    nothing is called."""
 
     async def run() -> None:
         async with rig(tmp_path, enable_secret_rotation=True) as it:
@@ -119,7 +121,8 @@ def test_rotation(tmp_path: Path) -> None:
 
 
 def test_unchanged_content_moves_the_clock(tmp_path: Path) -> None:
-    """A refresh that changed nothing swaps nothing, but counts as a success: the next republish is not due (spec F.1-2)."""
+    """A refresh that changed nothing swaps nothing, but counts as a success: the next republish is not due (spec
+    F.1-2)."""
 
     async def run() -> None:
         async with rig(tmp_path, enable_secret_rotation=True) as it:
@@ -166,7 +169,12 @@ def test_failure_is_kept_quiet_to_kubelet_and_told_everywhere_else(tmp_path: Pat
             assert failure is not None and failure.count == 1
             status = yaml.safe_load(next((it.manifests / "podstatuses").iterdir()).read_text())["status"]
             assert status["lastFailure"]["count"] == 1 and "INTERNAL" in status["lastFailure"]["message"]
-            assert it.metric("rotation_reconcile_error_total", provider="stub", error_type="GRPCProviderError", rotated="true") == 1
+            assert (
+                it.metric(
+                    "rotation_reconcile_error_total", provider="stub", error_type="GRPCProviderError", rotated="true"
+                )
+                == 1
+            )
             assert it.driver.snapshot()["volumes"][0]["failures"] == 1
             await volume.publish()
             assert it.provider.calls == 2, "the back-off was not kept"
@@ -180,7 +188,8 @@ def test_failure_is_kept_quiet_to_kubelet_and_told_everywhere_else(tmp_path: Pat
 
 
 def test_deleted_class_keeps_content(tmp_path: Path) -> None:
-    """A class that is deleted under a running pod: republish answers OK, the content stays, the failure is told once a back-off."""
+    """A class that is deleted under a running pod: republish answers OK, the content stays, the failure is told once
+    a back-off."""
 
     async def run() -> None:
         async with rig(tmp_path, enable_secret_rotation=True) as it:
@@ -214,7 +223,8 @@ def test_refresh_annotation(tmp_path: Path, annotations: dict[str, str]) -> None
 
 
 def test_restart_knows_its_volumes(tmp_path: Path) -> None:
-    """After a restart no volume is fetched that is not due, the versions are known, and the next due fetch sends them."""
+    """After a restart no volume is fetched that is not due, the versions are known, and the next due fetch sends
+    them."""
 
     async def run() -> None:
         async with rig(tmp_path, enable_secret_rotation=True) as it:
@@ -279,7 +289,8 @@ def test_provider_that_restarts_or_moves(tmp_path: Path) -> None:
 
 
 def test_dead_provider_is_unavailable_only_near_the_deadline(tmp_path: Path) -> None:
-    """A provider that was here and is gone is waited for inside the call; the code then lets kubelet keep the volume."""
+    """A provider that was here and is gone is waited for inside the call; the code then lets kubelet keep the
+    volume."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:

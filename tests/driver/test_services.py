@@ -14,7 +14,10 @@ from runtime.version import build
 from tests.support.rig import NODE, rig
 
 CONTROLLER_METHODS = [
-    method.name for method in csi_pb2.DESCRIPTOR.services_by_name["Controller"].methods if method.name != "ControllerGetCapabilities"]
+    method.name
+    for method in csi_pb2.DESCRIPTOR.services_by_name["Controller"].methods
+    if method.name != "ControllerGetCapabilities"
+]
 _NODE = csi_pb2.NodeServiceCapability.RPC
 
 
@@ -25,7 +28,9 @@ def test_identity(tmp_path: Path) -> None:
         async with rig(tmp_path) as it:
             info = await it.identity.GetPluginInfo(csi_pb2.GetPluginInfoRequest())
             assert (info.name, info.vendor_version) == ("secrets-store.csi.k8s.io", build().version)
-            assert len((await it.identity.GetPluginCapabilities(csi_pb2.GetPluginCapabilitiesRequest())).capabilities) == 0
+            assert (
+                len((await it.identity.GetPluginCapabilities(csi_pb2.GetPluginCapabilitiesRequest())).capabilities) == 0
+            )
             probe = await it.identity.Probe(csi_pb2.ProbeRequest())
             assert probe.HasField("ready") and probe.ready.value
 
@@ -85,7 +90,9 @@ def test_stats(tmp_path: Path) -> None:
         async with rig(tmp_path, tmpfs_size=65536) as it:
             volume = it.volume()
             await volume.publish()
-            reply = await it.node.NodeGetVolumeStats(csi_pb2.NodeGetVolumeStatsRequest(volume_id="v", volume_path=str(volume.target)))
+            reply = await it.node.NodeGetVolumeStats(
+                csi_pb2.NodeGetVolumeStatsRequest(volume_id="v", volume_path=str(volume.target))
+            )
             usage = {item.unit: item for item in reply.usage}
             assert usage[csi_pb2.VolumeUsage.BYTES].total == 65536
             assert usage[csi_pb2.VolumeUsage.BYTES].used > 0 and usage[csi_pb2.VolumeUsage.INODES].used > 0
@@ -94,7 +101,10 @@ def test_stats(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("path, code", [("", "INVALID_ARGUMENT"), ("/nowhere", "NOT_FOUND"), ("/tmp", "NOT_FOUND"), ("/dev/shm", "NOT_FOUND")])
+@pytest.mark.parametrize(
+    "path, code",
+    [("", "INVALID_ARGUMENT"), ("/nowhere", "NOT_FOUND"), ("/tmp", "NOT_FOUND"), ("/dev/shm", "NOT_FOUND")],
+)
 def test_stats_of_what_is_no_volume(tmp_path: Path, path: str, code: str) -> None:
     """Any path that is no mounted target is NOT_FOUND; no path is INVALID_ARGUMENT."""
 
@@ -107,8 +117,15 @@ def test_stats_of_what_is_no_volume(tmp_path: Path, path: str, code: str) -> Non
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("volume_id, path, code", [
-    ("", "/x", "INVALID_ARGUMENT"), ("v", "", "INVALID_ARGUMENT"), ("v", "/etc", "INVALID_ARGUMENT"), ("v", "/nowhere/at/all", None)])
+@pytest.mark.parametrize(
+    "volume_id, path, code",
+    [
+        ("", "/x", "INVALID_ARGUMENT"),
+        ("v", "", "INVALID_ARGUMENT"),
+        ("v", "/etc", "INVALID_ARGUMENT"),
+        ("v", "/nowhere/at/all", None),
+    ],
+)
 def test_unpublish_of_what_is_no_target(tmp_path: Path, volume_id: str, path: str, code: str | None) -> None:
     """A path that does not exist is done already; one that exists and is no target is refused and stays."""
 

@@ -1,4 +1,5 @@
-"""kill -9 of the driver at any moment: what it leaves, the next publish finishes or clears; OK is never said for an empty volume."""
+"""kill -9 of the driver at any moment: what it leaves, the next publish finishes or clears; OK is never said for an
+empty volume."""
 
 import asyncio
 import random
@@ -27,11 +28,24 @@ class KilledRig(Rig):
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """A driver process on the rig's directories."""
-        return subprocess.Popen([
-            sys.executable, "-m", "driver.main", f"--endpoint=unix://{self.directory}/csi.sock", "--nodeid=node-1", "--metrics-addr=",
-            f"--manifests={self.manifests}", f"--provider-volume={self.providers_dir}", "--additional-provider-volume-paths=",
-            f"--kubelet-pods-dir={self.pods_dir}", "--status-directory=", "--enable-secret-rotation",
-            "--rotation-poll-interval=1s"], stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "driver.main",
+                f"--endpoint=unix://{self.directory}/csi.sock",
+                "--nodeid=node-1",
+                "--metrics-addr=",
+                f"--manifests={self.manifests}",
+                f"--provider-volume={self.providers_dir}",
+                "--additional-provider-volume-paths=",
+                f"--kubelet-pods-dir={self.pods_dir}",
+                "--status-directory=",
+                "--enable-secret-rotation",
+                "--rotation-poll-interval=1s",
+            ],
+            stderr=subprocess.DEVNULL,
+        )
 
     @asynccontextmanager
     async def process(self) -> AsyncIterator[subprocess.Popen[bytes]]:
@@ -50,8 +64,9 @@ class KilledRig(Rig):
 
 @pytest.mark.timeout(120)
 def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """Under a stream of publishes, unpublishes and rotations the driver is killed again and again; whenever a publish answers OK the
-    secret is there and whole, and at the end everything can be unpublished and nothing stays mounted."""
+    """Under a stream of publishes, unpublishes and rotations the driver is killed again and again; whenever a publish
+    answers OK the secret is there and whole, and at the end everything can be unpublished and nothing stays
+    mounted."""
     random.seed(1)
 
     async def run() -> None:

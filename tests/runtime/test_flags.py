@@ -19,7 +19,9 @@ class Config:
 
 
 def parse(*argv: str) -> Config:
-    flags = FlagSet("test").add(Config).ignore([Ignored("pprof", "Go only", is_switch=True), Ignored("port", "Go only")])
+    flags = (
+        FlagSet("test").add(Config).ignore([Ignored("pprof", "Go only", is_switch=True), Ignored("port", "Go only")])
+    )
     return Config(**flags.parse(argv).values[Config])
 
 
@@ -86,8 +88,19 @@ def test_some_flags_under_other_names() -> None:
         flags.parse(["--size=7"])
 
 
-@pytest.mark.parametrize("text, seconds", [
-    ("0", 0), ("90s", 90), ("1.5h", 5400), ("2m30s", 150), ("500ms", 0.5), ("1h0m0.5s", 3600.5), ("-1s", -1), (".5s", 0.5)])
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("0", 0),
+        ("90s", 90),
+        ("1.5h", 5400),
+        ("2m30s", 150),
+        ("500ms", 0.5),
+        ("1h0m0.5s", 3600.5),
+        ("-1s", -1),
+        (".5s", 0.5),
+    ],
+)
 def test_durations(text: str, seconds: float) -> None:
     """Go's duration syntax, in seconds."""
     assert parse_duration(text) == pytest.approx(seconds)

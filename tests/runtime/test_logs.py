@@ -35,7 +35,9 @@ def test_klog_text() -> None:
     stream = configured()
     log.info("Mounted", target="/a b", count=2, ok=True)
     assert re.fullmatch(
-        r'I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ test_logs\.py:\d+\] "Mounted" target="/a b" count=2 ok=true\n', stream.getvalue())
+        r'I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ test_logs\.py:\d+\] "Mounted" target="/a b" count=2 ok=true\n',
+        stream.getvalue(),
+    )
 
 
 def test_error_lines_begin_with_e() -> None:

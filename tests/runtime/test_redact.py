@@ -25,8 +25,13 @@ def test_credentials_are_withheld(text: str, gone: str) -> None:
     assert redact.WITHHELD in redact.text(text)
 
 
-@pytest.mark.parametrize("text", [
-    "failed to get secretproviderclass ns/name, error: not found", "provider \"stub\": secret db-password does not exist"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "failed to get secretproviderclass ns/name, error: not found",
+        'provider "stub": secret db-password does not exist',
+    ],
+)
 def test_plain_texts_stay(text: str) -> None:
     """What holds no credential is not touched: users search for these texts."""
     assert redact.text(text) == text

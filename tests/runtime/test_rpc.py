@@ -45,7 +45,8 @@ class Odd(errors.NotFound):
     (errors.NotFound("password=hunter2"), grpc.StatusCode.NOT_FOUND, "***stripped***"),
 ])
 def test_codes(tmp_path: Path, error: Exception, code: grpc.StatusCode, text: str) -> None:
-    """Each failure, by its nearest class, has its code and sentence; a bug is INTERNAL and tells nothing; secrets are withheld."""
+    """Each failure, by its nearest class, has its code and sentence; a bug is INTERNAL and tells nothing; secrets are
+    withheld."""
 
     async def run() -> None:
         endpoint = UnixEndpoint(str(tmp_path / "s"))
@@ -73,7 +74,8 @@ def test_method_left_out(tmp_path: Path) -> None:
 
 
 def test_socket_of_a_server(tmp_path: Path) -> None:
-    """The socket is 0700, replaces a stale one, leaves no hidden name, and is gone afterwards; the umask is as before."""
+    """The socket is 0700, replaces a stale one, leaves no hidden name, and is gone afterwards; the umask is as
+    before."""
 
     async def run() -> None:
         path = tmp_path / "csi.sock"

@@ -1,4 +1,5 @@
-"""A whole driver in the test's own process: manifests, a provider on its socket, a CSI client, kubelet's directories. All real but the process."""
+"""A whole driver in the test's own process: manifests, a provider on its socket, a CSI client, kubelet's directories.
+All real but the process."""
 
 import asyncio
 import os
@@ -60,7 +61,9 @@ class Volume:
 
     async def unpublish(self, timeout: float = 20.0) -> None:
         """Unpublish."""
-        request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=f"csi-{self.pod}-{self.name}", target_path=str(self.target))
+        request = csi_pb2.NodeUnpublishVolumeRequest(
+            volume_id=f"csi-{self.pod}-{self.name}", target_path=str(self.target)
+        )
         await self.rig.node.NodeUnpublishVolume(request, timeout=timeout)
 
     async def failure(self, timeout: float = 20.0) -> tuple[grpc.StatusCode, str]:
@@ -78,7 +81,9 @@ class Volume:
     @property
     def mounted(self) -> bool:
         """Whether something is mounted at the target."""
-        return any(line.split(" ")[4] == str(self.target) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        return any(
+            line.split(" ")[4] == str(self.target) for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        )
 
     @property
     def left_on_disk(self) -> list[str]:
@@ -97,11 +102,19 @@ class Rig:
         self.providers_dir = directory / "providers"
         for path in (self.pods_dir, self.manifests, self.secrets_dir, self.providers_dir):
             path.mkdir()
-        self.config = DriverConfig(**{
-            "endpoint": f"unix://{directory}/csi.sock", "nodeid": NODE, "metrics_addr": "", "manifests": str(self.manifests),
-            "provider_volume": str(self.providers_dir), "additional_provider_volume_paths": (),
-            "kubelet_pods_dir": str(self.pods_dir), "status_directory": str(directory / "status"), **config,
-        })
+        self.config = DriverConfig(
+            **{
+                "endpoint": f"unix://{directory}/csi.sock",
+                "nodeid": NODE,
+                "metrics_addr": "",
+                "manifests": str(self.manifests),
+                "provider_volume": str(self.providers_dir),
+                "additional_provider_volume_paths": (),
+                "kubelet_pods_dir": str(self.pods_dir),
+                "status_directory": str(directory / "status"),
+                **config,
+            }
+        )
         self.provider: RunningProvider
         self.driver: server.Driver
         self.node: csi_pb2_grpc.NodeAsyncStub
@@ -140,7 +153,11 @@ class Rig:
 
     def metric(self, name: str, **labels: str) -> float:
         """A sample of the driver's metrics; 0 if there is none."""
-        scope = {"otel_scope_name": "sigs.k8s.io/secrets-store-csi-driver", "otel_scope_version": "", "otel_scope_schema_url": ""}
+        scope = {
+            "otel_scope_name": "sigs.k8s.io/secrets-store-csi-driver",
+            "otel_scope_version": "",
+            "otel_scope_schema_url": "",
+        }
         value = self.driver.metrics.registry.get_sample_value(name, {**labels, "os_type": "linux", **scope})
         return 0.0 if value is None else value
 

@@ -27,8 +27,17 @@ class Supervised:
         self.output = directory / "output"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "tests.runtime.supervisor.toys", json.dumps(roles), json.dumps(options)],
-                stdout=output, stderr=output)
+                [
+                    *prefix,
+                    sys.executable,
+                    "-m",
+                    "tests.runtime.supervisor.toys",
+                    json.dumps(roles),
+                    json.dumps(options),
+                ],
+                stdout=output,
+                stderr=output,
+            )
 
     @property
     def lines(self) -> list[str]:
@@ -116,13 +125,17 @@ def test_all_killed_again_and_again(tmp_path: Path) -> None:
 
 
 def test_a_role_that_cannot_start_ends_the_container(tmp_path: Path) -> None:
-    """A role that always dies at once: growing pauses, then the others are stopped in order, exit code 1, and the reason is left."""
+    """A role that always dies at once: growing pauses, then the others are stopped in order, exit code 1, and the
+    reason is left."""
     note = tmp_path / "termination-log"
     note.touch()
     with supervised({**THREE, "driver": "die"}, tmp_path, termination_log=str(note)) as it:
         assert it.end() == 1
         assert it.said("driver up", times=5)
-        assert [line for line in it.lines if "stopping" in line] == ["[registrar] registrar stopping", "[probe] probe stopping"]
+        assert [line for line in it.lines if "stopping" in line] == [
+            "[registrar] registrar stopping",
+            "[probe] probe stopping",
+        ]
         assert note.read_text().startswith("driver could not be kept running (exit code 3)")
 
 

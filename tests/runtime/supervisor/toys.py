@@ -1,4 +1,5 @@
-"""A supervisor with roles that do as they are told: ``python -m tests.runtime.supervisor.toys '{"driver": "serve"}'``."""
+"""A supervisor with roles that do as they are told: ``python -m tests.runtime.supervisor.toys '{"driver":
+"serve"}'``."""
 
 import json
 import os
