@@ -11,7 +11,7 @@ import contextlib
 import importlib
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -88,7 +88,7 @@ class Api:
 
     async def watch(
         self, path: str, query: Mapping[str, str], accept: str, idle_seconds: float = WATCH_IDLE_SECONDS
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """The events of one watch, until it ends, breaks or falls silent: then Unavailable, or Expired for a 410."""
         try:
             transport = await self._open()
@@ -163,9 +163,15 @@ def _retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _sentence(method: str, path: str, status: int, content: bytes) -> str:
-    """The reason word and the status, not the message: it may quote the object that was sent."""
+    """The reason word, the status and the fields at fault, not the message: it may quote the object that was sent."""
     try:
-        reason = str(json.loads(content).get("reason", ""))
-    except (ValueError, AttributeError):
-        reason = ""
-    return f"the API server answered {status} {reason} to {method} {path.partition('?')[0]}".replace("  ", " ")
+        found = json.loads(content)
+        reason = str(found.get("reason", ""))
+        causes = (found.get("details") or {}).get("causes") or ()
+        fields = ", ".join(sorted({str(cause["field"]) for cause in causes if cause.get("field")}))
+        if status == 403 and "exceeded quota" in str(found.get("message", "")):
+            fields = "exceeded quota"
+    except (ValueError, AttributeError, TypeError):
+        reason = fields = ""
+    told = " ".join(filter(None, (str(status), reason, f"({fields})" if fields else "")))
+    return f"the API server answered {told} to {method} {path.partition('?')[0]}"

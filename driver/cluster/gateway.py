@@ -21,7 +21,7 @@ class ApiCluster:
                 "because pod statuses are found by it")
         self._api = api
         self._classes = ClassStore(api, idle_seconds)
-        self._statuses = StatusStore(api, node)
+        self.statuses = StatusStore(api, node)
         self._events = EventRecorder(api, node)
 
     async def run(self) -> None:
@@ -45,15 +45,15 @@ class ApiCluster:
 
     async def record(self, record: VolumeRecord) -> None:
         """One write, if it tells anything new."""
-        await self._statuses.write(record)
+        await self.statuses.write(record)
 
     def forget_record(self, target_path: str) -> None:
         """The object goes with its pod."""
-        self._statuses.forget(target_path)
+        self.statuses.forget(target_path)
 
     async def records(self) -> list[VolumeRecord]:
         """One LIST by node label."""
-        return await self._statuses.read_all()
+        return await self.statuses.read_all()
 
     async def event(self, event: PodEvent) -> None:
         """Queued, and sent beside."""

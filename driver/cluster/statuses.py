@@ -4,6 +4,8 @@ POST for a new one, JSON merge PATCH after that (409 → PATCH, 404 → POST). W
 our fields: the API server prunes them, and that is said once.
 """
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +22,12 @@ PAGE = "500"
 
 @dataclass
 class _Written:
-    """One object of ours: where it is, and what it told last (None where that is not known)."""
+    """One object of ours: where it is, what it told last (None where that is not known), its UID once it is there."""
 
     namespace: str
     name: str
     news: object = None
+    uid: str = ""
 
 
 class StatusStore:
@@ -35,6 +38,7 @@ class StatusStore:
         self._node = node
         self._written: dict[str, _Written] = {}
         self._warned_of_schema = False
+        self._told = asyncio.Event()
 
     async def write(self, record: VolumeRecord) -> None:
         """Write what is new. Raises a Failure."""
@@ -51,12 +55,18 @@ class StatusStore:
             except NotFound:
                 answer = await self._create(known, body)
         known.news = _news(record)
-        self._written[record.target_path] = known
+        self._remember(record.target_path, known, answer)
         self._check_schema(answer)
 
     def forget(self, target_path: str) -> None:
         """The volume is gone; the object goes with its pod."""
         self._written.pop(target_path, None)
+
+    async def identity(self, target_path: str) -> tuple[str, str]:
+        """Name and UID of a volume's object; waits until it is written."""
+        while (known := self._written.get(target_path)) is None:
+            await self._told.wait()
+        return known.name, known.uid
 
     async def read_all(self) -> list[VolumeRecord]:
         """One LIST by node label, in pages."""
@@ -68,11 +78,17 @@ class StatusStore:
                 record = record_of(item)
                 if record is not None:
                     name = item["metadata"]["name"]
-                    self._written[record.target_path] = _Written(record.pod.namespace, name, _news(record))
+                    self._remember(record.target_path, _Written(record.pod.namespace, name, _news(record)), item)
                     records.append(record)
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
                 return records
+
+    def _remember(self, target_path: str, known: _Written, found: Mapping[str, Any]) -> None:
+        known.uid = found["metadata"]["uid"]
+        self._written[target_path] = known
+        self._told.set()
+        self._told = asyncio.Event()
 
     def _free_name(self, record: VolumeRecord) -> str:
         """Two volumes of one pod with one class do not overwrite each other's record."""

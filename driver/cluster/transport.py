@@ -10,11 +10,10 @@ from driver.cluster import lean
 lean.prepare()
 
 import aiohttp  # noqa: E402  # after prepare(), as the package imports it too
-from kubernetes.aio.client.api_client import ApiClient  # noqa: E402  # after prepare()
-from kubernetes.aio.client.configuration import Configuration  # noqa: E402
+from kubernetes.aio.client.configuration import Configuration  # noqa: E402  # after prepare()
+from kubernetes.aio.client.rest import RESTClientObject  # noqa: E402
 from kubernetes.aio.config.config_exception import ConfigException  # noqa: E402
 from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME, load_incluster_config  # noqa: E402
-from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, load_kube_config  # noqa: E402
 
 from runtime.version import build  # noqa: E402
 
@@ -25,11 +24,17 @@ CONFIGURATION_ERRORS = (ConfigException, OSError, ValueError)
 
 
 class Transport:
-    """One pool of kept connections with one configuration; made anew when the credentials turn out to be stale."""
+    """One pool of kept connections with one configuration; made anew when the credentials turn out to be stale.
 
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
-        self._host = client.configuration.host
+    It stands on the package's REST client, not on the ``ApiClient`` above that, which adds the conversion of models and
+    imports pydantic for it: 9 MiB.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._client = RESTClientObject(configuration)
+        self._host = configuration.host
+        self._user_agent = f"csi-secrets-store/controller/{build().version} (linux) python"
 
     @staticmethod
     async def open(kubeconfig: str) -> "Transport":
@@ -38,12 +43,13 @@ class Transport:
         Raises one of CONFIGURATION_ERRORS.
         """
         configuration = Configuration()
-        if kubeconfig:
-            await load_kube_config(kubeconfig, client_configuration=configuration)
-        elif Path(SERVICE_TOKEN_FILENAME).exists():
+        if not kubeconfig and Path(SERVICE_TOKEN_FILENAME).exists():
             load_incluster_config(client_configuration=configuration)
         else:
-            await load_kube_config(KUBE_CONFIG_DEFAULT_LOCATION, client_configuration=configuration)
+            # Imported only where it is used: it brings the ApiClient with it.
+            from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, load_kube_config
+
+            await load_kube_config(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION, client_configuration=configuration)
         configuration.connection_pool_maxsize = CONNECTIONS + 1  # and the watch
         # Clusters have CA certificates without keyUsage; Go accepts them, Python's strict mode (3.13) does not.
         configuration.disable_strict_ssl_verification = True
@@ -51,9 +57,7 @@ class Transport:
         # aiohttp would look for a ~/.netrc in a thread and for proxies in the environment with each call: a tenth of a
         # publish. Proxies are rare, and an API server has no use for a netrc.
         configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
-        client = ApiClient(configuration)
-        client.user_agent = f"csi-secrets-store/controller/{build().version} (linux) python"
-        return Transport(client)
+        return Transport(configuration)
 
     async def request(
         self, method: str, path: str, body: Any, headers: dict[str, str], timeout: float
@@ -75,12 +79,14 @@ class Transport:
     async def _send(
         self, method: str, path: str, body: Any, headers: dict[str, str], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        headers["User-Agent"] = self._client.user_agent
+        headers["User-Agent"] = self._user_agent
         try:
-            await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            bearer = (await self._configuration.auth_settings()).get("BearerToken")  # a rotated token is read anew
         except ConfigException as error:  # the token's file is being replaced
             raise OSError(f"no usable credentials: {error}") from None
-        answer = await self._client.rest_client.request(
+        if bearer is not None:
+            headers[bearer["key"]] = str(bearer["value"])
+        answer = await self._client.request(
             method, self._host + path, headers=headers, body=body, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
         return response

@@ -2,12 +2,14 @@
 
 from driver.cluster.api import Api
 from driver.cluster.gateway import ApiCluster
+from driver.cluster.secrets import SecretWriter
 from driver.config import DriverConfig
 from driver.disk import Disk
 from driver.health import Health
 from driver.metrics import DriverMetrics
 from driver.nosync import NoSync
-from driver.ports import World
+from driver.ports import SecretSync, World
+from driver.sync.engine import Limits, SyncEngine
 from driver.volumes import VolumeTable
 
 
@@ -16,4 +18,12 @@ def open_cluster(
 ) -> World:
     """Put the parts together; nothing is connected yet."""
     api = Api(config.kubeconfig)
-    return World(ApiCluster(api, config.nodeid), NoSync("not written yet"))
+    cluster = ApiCluster(api, config.nodeid)
+    return World(cluster, _sync(config, api, cluster, disk, metrics))
+
+
+def _sync(config: DriverConfig, api: Api, cluster: ApiCluster, disk: Disk, metrics: DriverMetrics) -> SecretSync:
+    if not config.sync_secrets:
+        return NoSync("--sync-secrets=false")
+    limits = Limits(largest_volume=config.volume_size or 4 * config.max_call_recv_msg_size)
+    return SyncEngine(cluster, SecretWriter(api, cluster.statuses), disk, metrics, limits)

@@ -13,7 +13,7 @@ from tests.cluster.api import Api, Object
 from tests.cluster.audit import service_account
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
-from tests.support.rig import NODE, Rig, rig
+from tests.support.rig import NODE, Rig, Volume, rig
 
 CLASS_GROUP = "secrets-store.csi.x-k8s.io"
 OBJECTS = "array:\n- |\n  objectName: password\n"
@@ -100,6 +100,16 @@ class Site:
         ours = plural.startswith("secretproviderclass")
         root = f"/apis/{CLASS_GROUP}/v1" if ours else "/api/v1"
         return f"{root}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+
+    def volume(self, rig: Rig, pod: Pod, **options: Any) -> Volume:
+        """A volume of the pod, as kubelet names and describes it."""
+        return Volume(rig, pod.name, namespace=self.namespace, uid=pod.uid, **options)
+
+    def make_owner(self, name: str = "owner") -> Object:
+        """An owner reference to an object that no controller touches; ReplicaSets and Jobs would make pods of their own."""
+        made = self.api.create({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": self.namespace, "name": name}})
+        return {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": made["metadata"]["uid"]}
 
     def status_path(self, pod: str = "pod-1", class_name: str = "app") -> str:
         """The path of a pod status."""

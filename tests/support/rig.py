@@ -34,17 +34,23 @@ class Volume:
     attributes: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     group: str = ""
+    uid: str = ""
+
+    @property
+    def pod_uid(self) -> str:
+        """The pod's UID: one of the API server's, or made up."""
+        return self.uid or f"uid-{self.pod}"
 
     @property
     def target(self) -> Path:
         """The target path."""
-        return self.rig.pods_dir / f"uid-{self.pod}" / "volumes" / "kubernetes.io~csi" / self.name / "mount"
+        return self.rig.pods_dir / self.pod_uid / "volumes" / "kubernetes.io~csi" / self.name / "mount"
 
     def request(self) -> csi_pb2.NodePublishVolumeRequest:
         """The publish request as kubelet makes it."""
         context = {
             "csi.storage.k8s.io/pod.name": self.pod, "csi.storage.k8s.io/pod.namespace": self.namespace,
-            "csi.storage.k8s.io/pod.uid": f"uid-{self.pod}", "csi.storage.k8s.io/serviceAccount.name": "default",
+            "csi.storage.k8s.io/pod.uid": self.pod_uid, "csi.storage.k8s.io/serviceAccount.name": "default",
             "csi.storage.k8s.io/ephemeral": "true", "secretProviderClass": self.provider_class, **self.attributes,
         }
         request = csi_pb2.NodePublishVolumeRequest(

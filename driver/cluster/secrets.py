@@ -1,0 +1,105 @@
+"""Kubernetes Secrets by name: read, made, changed. Never listed, never watched, never applied.
+
+ 1. The Secret is read, beside whatever its owners still need; a new pod's Secret costs at most these two reads and one write.
+ 2. None there: POST. Not as it should be: PATCH with the resourceVersion that was read, owners in the same write.
+ 3. Somebody was faster (409, or 404 on the PATCH): again from 1, after a moment with jitter. So two nodes that write one Secret both end with both
+    owners in it.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from driver.cluster.api import MERGE_PATCH, Api, Conflict
+from driver.cluster.merge import Change, Owner, merge, new_secret
+from driver.cluster.objects import GROUP_VERSION
+from driver.cluster.statuses import StatusStore
+from driver.ports import Pod
+from driver.sync.wanted import Wanted
+from runtime.errors import Aborted, Failure, InvalidRequest, NotFound, PermissionDenied, PreconditionFailed
+
+TRIES = 8
+PAUSE = 0.05
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done. ``adopted`` and ``taken`` as in ``merge.Change``."""
+
+    written: bool
+    adopted: bool = False
+    taken: Sequence[tuple[str, str]] = ()
+
+
+class SecretWriter:
+    """Sees to one Secret at a time."""
+
+    def __init__(self, api: Api, statuses: StatusStore) -> None:
+        self._api = api
+        self._statuses = statuses
+
+    async def ensure(self, wanted: Wanted, owners: Awaitable[Sequence[Owner]]) -> Outcome:
+        """Make the Secret what it should be. Raises a Failure that says what to do."""
+        try:
+            found, owned_by = await asyncio.gather(self._get(wanted), owners)
+            for _ in range(TRIES):
+                outcome = await self._write(wanted, found, owned_by)
+                if outcome is not None:
+                    return outcome
+                await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
+                found = await self._get(wanted)
+        except PermissionDenied as failure:
+            raise PermissionDenied(_forbidden(wanted, failure)) from None
+        except InvalidRequest as failure:
+            raise PreconditionFailed(
+                f"the Secret {wanted} is refused: {failure}; correct spec.secretObjects of class {wanted.class_name}") from None
+        raise Aborted(f"Secret {wanted} is changed by others all the time; it will be tried again")
+
+    async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
+        """None for a pod that is gone or going. Else the pod's owners, or for a bare pod its status object: what collects the Secret must outlive a restart of the pod."""
+        try:
+            found = await self._api.call("GET", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}")
+        except NotFound:
+            return None
+        metadata = found["metadata"]
+        if metadata["uid"] != pod.uid or metadata.get("deletionTimestamp"):
+            return None
+        if references := metadata.get("ownerReferences"):
+            return [Owner(item["apiVersion"], item["kind"], item["name"], item["uid"]) for item in references]
+        name, uid = await self._statuses.identity(target_path)
+        return [Owner(GROUP_VERSION, "SecretProviderClassPodStatus", name, uid)]
+
+    async def _write(self, wanted: Wanted, found: dict[str, Any] | None, owners: Sequence[Owner]) -> Outcome | None:
+        """None: somebody was faster."""
+        try:
+            if found is None:
+                await self._api.call("POST", _path(wanted.namespace), body=new_secret(wanted, owners))
+                return Outcome(True)
+            change: Change = merge(found, wanted, owners)
+            if change.patch is None:
+                return Outcome(False)
+            await self._api.call(
+                "PATCH", _path(wanted.namespace, wanted.name), body=change.patch, content_type=MERGE_PATCH)
+            return Outcome(True, change.adopted, change.taken)
+        except (Conflict, NotFound):
+            return None
+
+    async def _get(self, wanted: Wanted) -> dict[str, Any] | None:
+        try:
+            return await self._api.call("GET", _path(wanted.namespace, wanted.name))
+        except NotFound:
+            return None
+
+
+def _path(namespace: str, name: str = "") -> str:
+    return f"/api/v1/namespaces/{namespace}/secrets" + (f"/{name}" if name else "")
+
+
+def _forbidden(wanted: Wanted, failure: Failure) -> str:
+    if "quota" in str(failure):
+        return f"Secret {wanted} cannot be written: the namespace's quota for Secrets is used up; raise the quota or remove Secrets"
+    return (
+        f"the driver may not write Secrets in namespace {wanted.namespace}: install the chart with syncSecret.enabled=true "
+        f"(and the namespace among syncSecret.namespaces, if that is set), or remove secretObjects from the class ({failure})")

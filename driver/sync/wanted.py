@@ -1,0 +1,113 @@
+"""One entry of ``spec.secretObjects`` and the files of a volume → the Secret that should be there.
+
+Every refusal is a PreconditionFailed that names the field and what to do, and holds nothing of a file.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from driver import tls
+from driver.ports import ClassRef, SecretObject
+from driver.volume import content, layout
+from runtime.errors import Failure, PreconditionFailed
+
+TLS_TYPE = "kubernetes.io/tls"
+# Secrets of these types are credentials of the cluster itself; a class's author must not forge them.
+REFUSED_TYPES = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
+LARGEST_SECRET = 1024 * 1024
+_TLS_PARTS = {"tls.crt": tls.certificates, "tls.key": tls.private_key}
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+READ_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A Secret as one class wants it. ``fetched`` is when the content was last confirmed by its provider (Unix time)."""
+
+    namespace: str
+    name: str
+    type: str
+    class_name: str
+    data: Mapping[str, bytes] = field(repr=False)
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    fetched: float
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def build(ref: ClassRef, item: SecretObject, target_path: str, limit: int, fetched: float) -> Wanted:
+    """Read the volume and make the Secret; to be run in a thread."""
+    try:
+        _check(item)
+        return Wanted(
+            ref.namespace, item.secret_name.strip(), item.type.strip() or "Opaque", ref.name,
+            _data(item, _files(target_path, limit)), item.labels, item.annotations, fetched)
+    except Failure as failure:
+        name = item.secret_name.strip() or "without a name"
+        raise PreconditionFailed(f"failed to get data in spc {ref} for secret {name}, err: {failure}") from None
+
+
+def _check(item: SecretObject) -> None:
+    name, kind = item.secret_name.strip(), item.type.strip()
+    _require(name, "secret name is empty: set secretName in spec.secretObjects")
+    _require(len(name) <= 253 and _NAME.fullmatch(name), "secretName must be a DNS name: lower case letters, digits, '-' and '.'")
+    _require(item.type, "secret type is empty: set type in spec.secretObjects, for example Opaque")
+    _require(kind not in REFUSED_TYPES, f"type {kind} is refused: such a Secret is a credential of the cluster itself")
+    _require(item.data, "data is empty: list objectName and key in spec.secretObjects[].data")
+
+
+def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    data: dict[str, bytes] = {}
+    for object_name, key in ((name.strip(), key.strip()) for name, key in item.data):
+        _require(object_name, "an objectName is empty: name a file of the volume")
+        _require(key, f"the key of objectName {object_name} is empty")
+        _require(_KEY.fullmatch(key), f"key {key} must be 1 to 253 letters, digits, '-', '_' or '.'")
+        _require(key not in data, f"key {key} appears twice")
+        _require(object_name in files, f"file matching objectName {object_name} not found in the pod's volume, which has: {_names(files)}")
+        data[key] = _value(item.type.strip(), object_name, key, files[object_name])
+    size = sum(len(value) for value in data.values())
+    _require(size <= LARGEST_SECRET, f"its data are {size} bytes, and a Secret holds at most {LARGEST_SECRET}")
+    return data
+
+
+def _value(kind: str, object_name: str, key: str, contents: bytes) -> bytes:
+    part = _TLS_PARTS.get(key) if kind == TLS_TYPE else None
+    if part is None:
+        return contents
+    try:
+        return part(contents)
+    except Failure as failure:
+        raise PreconditionFailed(f"objectName {object_name} cannot be {key}: {failure}") from None
+
+
+def _files(target_path: str, limit: int) -> Mapping[str, bytes]:
+    """All files of one moment: read again if the content was swapped meanwhile."""
+    for _ in range(READ_TRIES):
+        before = _generation(target_path)
+        files = content.read_files(target_path, limit)
+        if before == _generation(target_path):
+            break
+    _require(before, "the volume has no content yet")
+    return files
+
+
+def _generation(target_path: str) -> str:
+    try:
+        return os.readlink(os.path.join(target_path, layout.DATA))
+    except OSError:
+        return ""
+
+
+def _names(files: Mapping[str, bytes]) -> str:
+    shown = sorted(files)[:10]
+    return ", ".join(shown) + (", …" if len(files) > len(shown) else "") if shown else "no files"
+
+
+def _require(condition: object, sentence: str) -> None:
+    if not condition:
+        raise PreconditionFailed(sentence)
