@@ -9,7 +9,8 @@
  7. Write the reply through the atomic writer; set the volume's clock.
  8. Record the pod status, and let the Secrets be synced beside it.
  9. A first publish that fails leaves nothing mounted; if that cannot be done the answer is ABORTED, so that kubelet
-    keeps the volume and unpublishes it later. What another driver's provider wrote into a mounted volume is never cleared.
+    keeps the volume and unpublishes it later. What another driver's provider wrote into a mounted volume is never
+    cleared.
 10. A republish that fails keeps the old content and answers OK (kubernetes#121271: kubelet would take the volume from a
     running pod), and says so: an event, the pod status, the metrics.
 """

@@ -116,30 +116,25 @@ async def served(
     Yields the socket that was bound (None for TCP). A path that holds something else than a socket is a
     ConfigurationError.
     """
+    path = Path(endpoint.path) if isinstance(endpoint, UnixEndpoint) else None
+    hidden = sockets.hidden_name(path) if path is not None else None
     server = grpc.aio.server(interceptors=[FailureInterceptor()], options=list(options))
     register(server)
     bound = None
-    if isinstance(endpoint, UnixEndpoint):
-        bound = await _start_unix(server, endpoint)
-    else:
-        _bind(server, endpoint.target)
-        await server.start()
     try:
+        try:
+            with sockets.private_umask():
+                _bind(server, f"unix:{hidden}" if hidden is not None else endpoint.target)
+        finally:
+            # Also where the bind failed: grpc crashes when a server that was never started is collected.
+            await server.start()
+        if path is not None and hidden is not None:
+            bound = sockets.move_into_place(hidden, path)
         yield bound
     finally:
         if bound is not None:
             bound.unlink()
         await server.stop(GRACE_SECONDS)
-
-
-async def _start_unix(server: grpc.aio.Server, endpoint: UnixEndpoint) -> sockets.BoundSocket:
-    path = Path(endpoint.path)
-    sockets.refuse_other_than_socket(path)
-    hidden = sockets.hidden_name(path)
-    with sockets.private_umask():
-        _bind(server, f"unix:{hidden}")
-    await server.start()
-    return sockets.move_into_place(hidden, path)
 
 
 def _bind(server: grpc.aio.Server, target: str) -> None:

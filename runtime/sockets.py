@@ -74,6 +74,7 @@ def hidden_name(path: Path) -> Path:
         raise ConfigurationError(
             f"the directory {path.parent} does not exist: create it, or mount it into the container"
         )
+    refuse_other_than_socket(path)
     return path.parent / f".{secrets.token_hex(3)}"
 
 

@@ -115,9 +115,10 @@ class Api:
         await asyncio.gather(*(self.call("GET", "/version") for _ in range(CONNECTIONS)))
 
     async def close(self) -> None:
-        """Close the connections, if there are any."""
-        if self._transport is not None:
-            await self._transport.close()
+        """Close the connections, if there are any; a later call opens new ones."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
 
     async def _open(self) -> "Transport":
         async with self._opening:

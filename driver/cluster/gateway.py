@@ -26,10 +26,13 @@ class ApiCluster:
 
     async def run(self) -> None:
         """Open the connections ahead; watch classes and send events for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._api.warm())
-            group.create_task(self._classes.run())
-            group.create_task(self._events.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._api.warm())
+                group.create_task(self._classes.run())
+                group.create_task(self._events.run())
+        finally:
+            await self._api.close()
 
     async def get_class(self, ref: ClassRef) -> ProviderClass:
         """Remembered, or read by name."""

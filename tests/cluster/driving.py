@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,9 +129,10 @@ class Site:
         """A Secret, if it is there."""
         return self.api.find(self.path("secrets", name))
 
-    def count(self, since: int) -> Mapping[tuple[str, str], int]:
-        """The driver's calls since a mark."""
-        return self.cluster.audit.count(since, self.user)
+    def count(self, since: int) -> Counter[tuple[str, str]]:
+        """The driver's calls since a mark, but for those that open its connections."""
+        counted = self.cluster.audit.count(since, self.user)
+        return Counter({key: number for key, number in counted.items() if key[1] != "/version"})
 
     @asynccontextmanager
     async def driver(self, proxy: FaultProxy | None = None, name: str = "rig", **config: Any) -> AsyncIterator[Rig]:
