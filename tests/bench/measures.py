@@ -149,7 +149,7 @@ def republish(stage: Stage, drivers: Sequence[Driver], figures: Figures, effort:
             mark = stage.cluster.audit.mark()
             figures["republish"].add(subject, driver.publish(published[driver.name])["total"])
             settle(1.0)
-            calls = stage.cluster.audit.count(mark, driver.user)
+            calls = driver.calls(mark)
             figures["republish_writes"].add(subject, sum(count for (verb, _), count in calls.items() if verb in WRITES))
             figures["calls_republish"].add(subject, sum(calls.values()) / 110)
     for driver in drivers:
@@ -169,18 +169,18 @@ def calls(
         mark = log.mark()
         driver.publish(pods)
         settle(1.0)
-        of["30 publishes"] = log.count(mark, driver.user)
+        of["30 publishes"] = driver.calls(mark)
         figures["calls_publish"].add(
             driver.name, sum(number for (verb, _), number in of["30 publishes"].items() if verb in WRITES) / 30
         )
         mark = log.mark()
         settle(20.0)
-        of["idle, 20 s"] = log.count(mark, driver.user)
+        of["idle, 20 s"] = driver.calls(mark)
         figures["calls_idle"].add(driver.name, sum(of["idle, 20 s"].values()))
         mark = log.mark()
         driver.unpublish([*first, *pods], clients=8)
         settle(1.0)
-        of["31 unpublishes"] = log.count(mark, driver.user)
+        of["31 unpublishes"] = driver.calls(mark)
 
 
 def outage(stage: Stage, drivers: Sequence[Driver], figures: Figures) -> None:

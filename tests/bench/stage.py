@@ -5,24 +5,30 @@ Subjects (ours, and another driver by its path) run on it side by side, each wit
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
-from driver.volume import mounts
+from driver.volume import mounts, syscalls
 from tests.bench.children import PYTHON, ROOT, Child, Generator
 from tests.cluster.commands import Settings
+from tests.cluster.crds import write_trio_crds
+from tests.cluster.kubeconfig import write_pod_credentials
 from tests.cluster.servers import ControlPlane
 from tests.support.waiting import wait_for
 
 NAMESPACE = "bench"
 GROUP = "secrets-store.csi.x-k8s.io/v1"
 PROVIDER = "bench"
+ACCOUNT = "driver"
+CREDENTIALS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_MS_BIND = 0x1000
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Stage:
         self.providers.mkdir()
         self.manifests.mkdir()
         self.cluster: ControlPlane | None = None
+        self.environment: dict[str, str] = {}
         self._wants_cluster = cluster
         self._ends = ExitStack()
         self._pods = 0
@@ -61,6 +68,7 @@ class Stage:
             if self._wants_cluster:
                 self.cluster = stack.enter_context(_control_plane(self.directory))
                 _prepare(self.cluster)
+                self.environment = stack.enter_context(_pod_credentials(self.cluster, self.directory))
             wait_for((self.providers / f"{PROVIDER}.sock").exists, "the provider's socket")
             self._ends = stack.pop_all()
         return self
@@ -96,21 +104,6 @@ class Stage:
         with ThreadPoolExecutor(8) as pool:
             made = list(pool.map(self._make_pod, names))
         return [Pod(name, uid, of) for name, uid, of in zip(names, made, classes)]
-
-    def account(self, name: str) -> Path:
-        """A kubeconfig for a driver of this name. It may do everything: what is measured is the driver, not RBAC."""
-        assert self.cluster is not None
-        self.cluster.service_account(NAMESPACE, name)
-        self.cluster.api.apply(
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": {"name": f"bench-{name}"},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-                "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": name}],
-            }
-        )
-        return self.cluster.token_kubeconfig(self.directory / f"{name}.kubeconfig", NAMESPACE, name)
 
     def many(self, bodies: Sequence[Mapping[str, Any]]) -> None:
         """Create many objects."""
@@ -163,13 +156,45 @@ def settle(seconds: float) -> None:
 def _control_plane(directory: Path) -> ControlPlane:
     place = directory / "cluster"
     place.mkdir()
-    manifests = sorted((ROOT / "helm").glob("**/crds/*.yaml"))
-    if extra := os.environ.get("BENCH_CRDS"):
-        manifests = [Path(extra)]
-    return ControlPlane(place, Settings(manifests=tuple(manifests)))
+    # Until the chart is there, and for comparisons with what is installed: the trio's own CRDs.
+    manifests = tuple(sorted((ROOT / "helm").glob("**/crds/*.yaml"))) or write_trio_crds(place, pruned=False)
+    return ControlPlane(place, Settings(manifests=manifests))
 
 
 def _prepare(cluster: ControlPlane) -> None:
     cluster.namespace(NAMESPACE)
     # A bare API server from here on: the controllers' work would be measured with the driver's.
     cluster.controller_manager.kill()
+
+
+@contextmanager
+def _pod_credentials(cluster: ControlPlane, directory: Path) -> Iterator[dict[str, str]]:
+    """The drivers find the API server as in a pod: by the environment and the service account's files, which are mounted
+    where a pod has them, in this run's mount namespace. The account may do everything: what is measured is the driver,
+    not RBAC."""
+    cluster.service_account(NAMESPACE, ACCOUNT)
+    cluster.api.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "bench"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": ACCOUNT}],
+        }
+    )
+    files = write_pod_credentials(
+        directory / "account", cluster.ca, NAMESPACE, cluster.token(NAMESPACE, ACCOUNT, seconds=86400)
+    )
+    made = not CREDENTIALS.exists()
+    CREDENTIALS.mkdir(parents=True, exist_ok=True)
+    place = os.open(CREDENTIALS, os.O_PATH | os.O_DIRECTORY)
+    syscalls.mount(str(files), place, "none", _MS_BIND, "")
+    os.close(place)
+    try:
+        server = urlsplit(cluster.url)
+        yield {"KUBERNETES_SERVICE_HOST": str(server.hostname), "KUBERNETES_SERVICE_PORT": str(server.port)}
+    finally:
+        mounts.unmount_all(str(CREDENTIALS))
+        if made:
+            with suppress(OSError):
+                os.removedirs(CREDENTIALS)

@@ -3,13 +3,14 @@
 import os
 import shlex
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.bench import usage
 from tests.bench.children import PYTHON, Child
-from tests.bench.stage import NAMESPACE, Pod, Stage, unmount_below, volume
+from tests.bench.stage import ACCOUNT, NAMESPACE, Pod, Stage, unmount_below, volume
 from tests.cluster import audit
 from tests.cluster.processes import free_ports
 
@@ -31,12 +32,6 @@ class Driver:
         self.pods_dir = self.directory / "pods"
         self.pods_dir.mkdir(parents=True, exist_ok=True)
         self.socket = str(self.directory / "csi.sock")
-        self._kubeconfig = self.stage.account(self.name) if self.stage.cluster is not None else None
-
-    @property
-    def user(self) -> str:
-        """Its name in the audit log."""
-        return audit.service_account(NAMESPACE, self.name)
 
     @property
     def node(self) -> str:
@@ -56,7 +51,7 @@ class Driver:
         self.stage.generator.begin("probe", socket=self.socket)
         time.sleep(0.1)  # the generator is asking by now
         started = time.time()
-        self.child = Child(command, self.directory / "log")
+        self.child = Child(command, self.directory / "log", **self.stage.environment)
         found = self.stage.generator.result()
         if found["at"] is None:
             raise RuntimeError(f"{self.name} does not answer Probe: {self.child.tail()}")
@@ -87,6 +82,12 @@ class Driver:
         """A job for the generator, for ``begin``."""
         return {"socket": self.socket, "volumes": [volume(self.pods_dir, pod) for pod in pods], **how}
 
+    def calls(self, since: int) -> Counter[tuple[str, str]]:
+        """Its calls to the API server since a mark, by verb and resource; ours name Python as their agent."""
+        assert self.stage.cluster is not None
+        calls = self.stage.cluster.audit.calls(since, audit.service_account(NAMESPACE, ACCOUNT))
+        return Counter((call.verb, call.resource) for call in calls if ("python" in call.agent) == self.ours)
+
     def cpu(self) -> float:
         """CPU seconds so far."""
         return usage.cpu_seconds(self.pid)
@@ -108,8 +109,6 @@ class Driver:
             "--additional-provider-volume-paths=",
             f"--metrics-addr=127.0.0.1:{port}",
         ]
-        if self._kubeconfig is not None:
-            flags.append(f"--kubeconfig={self._kubeconfig}")
         if self.ours:
             flags += [f"--kubelet-pods-dir={self.pods_dir}", f"--status-directory={self.directory}/status"]
             if self.stage.cluster is None:
