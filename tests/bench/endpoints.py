@@ -1,10 +1,92 @@
-"""The two small roles: /healthz of a probe, GetInfo of a registrar."""
+"""The two small roles: /healthz of a probe, GetInfo of a registrar; ours and others side by side."""
 
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench.children import PYTHON, Child
 from tests.bench.figures import Figures
 from tests.bench.measures import Effort
 from tests.bench.stage import Stage
-from tests.bench.subjects import Driver
+from tests.bench.subjects import Driver, command_of
+from tests.cluster.processes import free_ports
+from tests.support.waiting import wait_for
+
+PROBE = (PYTHON, "-m", "probe.main")
+REGISTRAR = (PYTHON, "-m", "registrar.main")
 
 
 def measure(stage: Stage, driver: Driver, figures: Figures, effort: Effort, registrar: str, probe: str) -> None:
-    """Ours and, if given by path, others, interleaved."""
+    """Both roles, against our driver."""
+    probes = {"ours": PROBE, **({"theirs": command_of(probe)} if probe else {})}
+    registrars = {"ours": REGISTRAR, **({"theirs": command_of(registrar)} if registrar else {})}
+    for number in range(effort.rounds):
+        for name, command in probes.items():
+            with _probe(stage, driver, name, command) as port:
+                _healthz(stage, port, figures, name, effort)
+    for number in range(effort.rounds):
+        for name, command in registrars.items():
+            with _registrar(stage, driver, name, command) as socket:
+                result = stage.generator.do("getinfo", socket=socket, count=effort.singles * 2)
+                figures["getinfo"].add(name, *(each * 1e3 for each in result["seconds"]))
+
+
+def _healthz(stage: Stage, port: int, figures: Figures, name: str, effort: Effort) -> None:
+    def ask(count: int, *, keep: bool, connections: int) -> dict[str, object]:
+        result = stage.generator.do(
+            "http", host="127.0.0.1", port=port, count=count, keep=keep, connections=connections
+        )
+        if result["failures"]:
+            raise RuntimeError(f"{name}: /healthz answered {result['failures'][0]}")
+        return result
+
+    ask(50, keep=True, connections=2)
+    for key, keep in (("healthz_new", False), ("healthz_kept", True)):
+        seconds = ask(effort.singles * 5, keep=keep, connections=1)["seconds"]
+        assert isinstance(seconds, list)
+        figures[key].add(name, *(each * 1e3 for each in seconds))
+    total = ask(effort.singles * 30, keep=True, connections=8)["total"]
+    assert isinstance(total, float)
+    figures["healthz_8"].add(name, effort.singles * 30 / total)
+
+
+@contextmanager
+def _probe(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[int]:
+    (port,) = free_ports(1)
+    flags = [f"--csi-address={driver.socket}", f"--http-endpoint=127.0.0.1:{port}"]
+    if command == PROBE:
+        flags.append(f"--status-directory={driver.directory}/status")
+    child = Child([*command, *flags], stage.directory / f"probe-{name}.log")
+    try:
+        wait_for(lambda: _answers(port), f"{name}: /healthz 200")
+        yield port
+    finally:
+        child.stop()
+
+
+@contextmanager
+def _registrar(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[str]:
+    directory = stage.directory / f"registry-{name}"
+    directory.mkdir(exist_ok=True)
+    flags = [
+        f"--csi-address={driver.socket}",
+        f"--kubelet-registration-path={driver.socket}",
+        f"--plugin-registration-path={directory}",
+    ]
+    if command == REGISTRAR:
+        flags.append(f"--status-directory={driver.directory}/status")
+    child = Child([*command, *flags], stage.directory / f"registrar-{name}.log")
+    try:
+        wait_for(lambda: list(directory.glob("*-reg.sock")), f"{name}: the registration socket")
+        yield str(next(directory.glob("*-reg.sock")))
+    finally:
+        child.stop()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=3):
+            return True
+    except OSError:
+        return False

@@ -94,6 +94,15 @@ class Figures:
     def __getitem__(self, key: str) -> Figure:
         return self._found[key]
 
+    def part(self, key: str, name: str) -> Figure:
+        """A figure below another one: one process of the container."""
+        inner = f"{key}/{name}"
+        if inner not in self._found:
+            self._found[inner] = Figure(inner, f"… {name}", self._found[key].unit)
+        return self._found[inner]
+
     def filled(self) -> Sequence[Figure]:
         """Those that were measured."""
-        return [figure for figure in self._found.values() if figure.samples]
+        order = list(_TABLE)
+        found = sorted(self._found.values(), key=lambda figure: order.index(figure.key.partition("/")[0]))
+        return [figure for figure in found if figure.samples]

@@ -19,6 +19,7 @@ _CAPABILITIES = wire.request(wire.Method("/csi.v1.Node/NodeGetCapabilities"), b"
 _PUBLISH = wire.Method("/csi.v1.Node/NodePublishVolume")
 _UNPUBLISH = wire.Method("/csi.v1.Node/NodeUnpublishVolume")
 _PROBE = wire.request(wire.Method("/csi.v1.Identity/Probe"), b"")
+_GET_INFO = wire.request(wire.Method("/pluginregistration.Registration/GetInfo"), b"")
 _FIRST_PAUSE = 0.5
 
 Job = dict[str, Any]
@@ -129,6 +130,16 @@ async def floor(job: Job) -> Job:
     return await Run({**job, "do": "unpublish", "capabilities": job.get("capabilities", 2)}).calls()
 
 
+async def getinfo(job: Job) -> Job:
+    """GetInfo of a registrar, each on a new connection, as kubelet polls it."""
+    seconds = []
+    for _ in range(job["count"]):
+        begun = time.perf_counter()
+        await wire.call(job["socket"], _GET_INFO)
+        seconds.append(time.perf_counter() - begun)
+    return {"seconds": seconds}
+
+
 async def http(job: Job) -> Job:
     """GET /healthz: ``keep`` the connections or not, ``connections`` at once."""
     host, port, seconds, total = job["host"], job["port"], [], job["count"]
@@ -179,7 +190,7 @@ async def perform(job: Job) -> Job:
     """Do one job."""
     if job["do"] in ("publish", "unpublish"):
         return await Run(job).calls()
-    return await {"probe": probe, "floor": floor, "http": http}[job["do"]](job)
+    return await {"probe": probe, "floor": floor, "http": http, "getinfo": getinfo}[job["do"]](job)
 
 
 def main() -> None:
