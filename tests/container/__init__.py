@@ -1,0 +1,1 @@
+"""The container: one command line, three processes."""

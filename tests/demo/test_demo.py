@@ -1,0 +1,54 @@
+"""The demo itself, whole and interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+STEPS = ("registered:", "mounted:", "healthy:", "rotated:", "killed:", "healed:", "deleted:", "stopped:")
+
+
+def start(directory: Path) -> subprocess.Popen[str]:
+    """The demo, with its temporary directory where the test can look."""
+    environment = {**os.environ, "TMPDIR": str(directory)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+
+
+def check_nothing_left(directory: Path, children: list[psutil.Process]) -> None:
+    """No directory, no process."""
+    psutil.wait_procs(children, timeout=5)
+    assert list(directory.iterdir()) == []
+    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_whole(tmp_path: Path) -> None:
+    """Every step is told, in order; exit code 0; nothing is left."""
+    with tempfile.TemporaryDirectory(prefix="d") as short:  # socket paths are limited to 107 bytes
+        demo = start(Path(short))
+        output, _ = demo.communicate(timeout=60)
+        assert demo.returncode == 0, output
+        positions = [output.index(step) for step in STEPS]
+        assert positions == sorted(positions)
+        check_nothing_left(Path(short), [])
+
+
+@pytest.mark.parametrize("moment", [0.05, 0.3, 0.5, 0.7, 1.0, 1.5])
+def test_interrupted(moment: float) -> None:
+    """Ctrl-C at any moment: the demo ends by itself, soon, and leaves nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="d") as short:
+        demo = start(Path(short))
+        # The moment is the test's subject, not a wait for something.
+        time.sleep(moment)
+        children = psutil.Process(demo.pid).children(recursive=True)
+        demo.send_signal(signal.SIGINT)
+        output, _ = demo.communicate(timeout=30)
+        assert demo.returncode != 0 or "every step was checked" in output
+        check_nothing_left(Path(short), children)
