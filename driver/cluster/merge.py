@@ -1,14 +1,14 @@
 """What a Secret should become: ours set, ours of yesterday removed, everybody else's kept. No calls, only objects.
 
-A Secret's annotation ``managed-keys`` is the ledger: for each class that writes to it the data keys, labels and annotations that came from it, and
-when that class's values were fetched. Hence
+A Secret's annotation ``managed-keys`` is the ledger: for each class that writes to it the data keys, labels and
+annotations that came from it, and when that class's values were fetched. Hence
  - a key that a class no longer lists is removed, and nobody's else;
  - two classes may share a Secret; where both list one key the later write takes it, which is told;
- - a volume whose content is older than what was written (a pod that lives on with rotation off, a node that refreshes a minute later) does not
-   write its old values back. Only missing keys are then filled in.
+ - a volume whose content is older than what was written (a pod that lives on with rotation off, a node that refreshes
+   a minute later) does not write its old values back. Only missing keys are then filled in.
 
-A Secret that somebody else made is adopted: it gets our keys and stays theirs. If it had no owner it gets none, for then it would be collected with our
-pods. The Go driver's Secrets carry its label and are ours.
+A Secret that somebody else made is adopted: it gets our keys and stays theirs. If it had no owner it gets none, for
+then it would be collected with our pods. The Go driver's Secrets carry its label and are ours.
 """
 
 import json
@@ -45,7 +45,8 @@ class Owner:
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be done: ``patch`` is None if the Secret is as it should be. ``adopted``: just now; ``taken``: (key, class) pairs."""
+    """What is to be done: ``patch`` is None if the Secret is as it should be. ``adopted``: just now; ``taken``: (key,
+    class) pairs."""
 
     patch: Object | None = field(repr=False)
     adopted: bool = False
@@ -85,7 +86,8 @@ def merge(found: Object, wanted: Wanted, owners: Iterable[Owner]) -> Change:
     before = ledger.text()
     data, taken = _data_changes(found, wanted, ledger)
     if data and found.get("immutable"):
-        raise PreconditionFailed(f"Secret {wanted} is immutable and its content has changed: delete the Secret, or set another secretName")
+        raise PreconditionFailed(
+            f"Secret {wanted} is immutable and its content has changed: delete the Secret, or set another secretName")
     label_changes = _changes(labels, {**wanted.labels, MANAGED_LABEL: "true"}, ledger.former("labels", wanted))
     annotation_changes = _changes(annotations, wanted.annotations, ledger.former("annotations", wanted) - {LEDGER})
     ledger.enter(wanted, data_written=bool(data))
@@ -120,10 +122,7 @@ class Ledger:
         """None for an annotation that is not there, or that somebody has spoilt."""
         try:
             found = json.loads(text or "")
-            classes = {
-                str(name): {**{part: [str(key) for key in entry.get(part) or ()] for part in _PARTS}, "fetched": float(entry.get("fetched", 0))}
-                for name, entry in found["classes"].items()
-            }
+            classes = {str(name): _entry(entry) for name, entry in found["classes"].items()}
             return Ledger(found.get("adopted") is True, classes)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -139,22 +138,33 @@ class Ledger:
     def former(self, part: str, wanted: Wanted) -> set[str]:
         """The class's own keys that no other class lists."""
         mine = set(self._classes.get(wanted.class_name, {}).get(part, ()))
-        return mine - {key for name, entry in self._classes.items() if name != wanted.class_name for key in entry[part]}
+        return mine - {key for entry in self._others(wanted).values() for key in entry[part]}
 
     def holder(self, key: str, wanted: Wanted) -> str:
         """The other class that wrote a data key; empty if none did."""
-        return next((name for name, entry in self._classes.items() if name != wanted.class_name and key in entry["data"]), "")
+        return next((name for name, entry in self._others(wanted).items() if key in entry["data"]), "")
+
+    def _others(self, wanted: Wanted) -> dict[str, Object]:
+        return {name: entry for name, entry in self._classes.items() if name != wanted.class_name}
 
     def enter(self, wanted: Wanted, *, data_written: bool) -> None:
         """The class's entry as it is from now on; a key that it took is its own."""
-        fetched = round(wanted.fetched, 3) if data_written or wanted.class_name not in self._classes else self.fetched(wanted.class_name)
+        fetched = self.fetched(wanted.class_name)
+        if data_written or not fetched:
+            fetched = max(fetched, round(wanted.fetched, 3))
         if data_written:
-            for name, entry in self._classes.items():
-                if name != wanted.class_name:
-                    entry["data"] = [key for key in entry["data"] if key not in wanted.data]
+            for entry in self._others(wanted).values():
+                entry["data"] = [key for key in entry["data"] if key not in wanted.data]
         self._classes[wanted.class_name] = {
-            "data": sorted(wanted.data), "labels": sorted(wanted.labels), "annotations": sorted(wanted.annotations), "fetched": fetched}
+            "data": sorted(wanted.data), "labels": sorted(wanted.labels), "annotations": sorted(wanted.annotations),
+            "fetched": fetched,
+        }
         self._classes = {name: entry for name, entry in self._classes.items() if any(entry[part] for part in _PARTS)}
+
+
+def _entry(found: Mapping[str, Any]) -> Object:
+    entry: Object = {part: [str(key) for key in found.get(part) or ()] for part in _PARTS}
+    return {**entry, "fetched": float(found.get("fetched", 0))}
 
 
 def _data_changes(found: Object, wanted: Wanted, ledger: Ledger) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
@@ -170,7 +180,8 @@ def _data_changes(found: Object, wanted: Wanted, ledger: Ledger) -> tuple[dict[s
 
 
 def _changes(current: Mapping[str, str], wanted: Mapping[str, str], former: set[str]) -> dict[str, str | None]:
-    changes: dict[str, str | None] = {key: value for key, value in wanted.items() if current.get(key) != value and key != LEDGER}
+    changes: dict[str, str | None] = {
+        key: value for key, value in wanted.items() if current.get(key) != value and key != LEDGER}
     changes.update({key: None for key in former if key not in wanted and key in current})
     return changes
 

@@ -1,0 +1,103 @@
+"""From an entry of secretObjects and a volume's files to the Secret, or to a sentence that says what to do."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver.ports import ClassRef, SecretObject
+from driver.sync import wanted
+from driver.volume import content
+from runtime.errors import Failure, PreconditionFailed
+
+REF = ClassRef("ns", "app")
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """A volume as the atomic writer leaves it."""
+    target = tmp_path / "mount"
+    current = target / "..2026"
+    (current / "sub").mkdir(parents=True)
+    (current / "password").write_bytes(b"s3cret\x00")
+    (current / "sub" / "file").write_bytes(b"below")
+    (target / "..data").symlink_to("..2026")
+    for name in ("password", "sub"):
+        (target / name).symlink_to(f"..data/{name}")
+    return target
+
+
+def entry(**fields: Any) -> SecretObject:
+    """An entry that is right but for ``fields``."""
+    return SecretObject(**{"secret_name": "s", "type": "Opaque", "data": (("password", "k"),), **fields})
+
+
+def build(volume: Path, item: SecretObject, limit: int = 1 << 20) -> wanted.Wanted:
+    """The Secret."""
+    return wanted.build(REF, item, str(volume), limit, 1.0)
+
+
+def test_bytes_are_not_changed(volume: Path) -> None:
+    """Names are trimmed as the Go driver does, a path below a directory is one name, contents stay as they are."""
+    found = build(volume, entry(
+        secret_name=" s ", type=" ", data=((" password ", " k "), ("sub/file", "f"), ("password", "again"))))
+    assert (found.name, found.type) == ("s", "Opaque")
+    assert found.data == {"k": b"s3cret\x00", "f": b"below", "again": b"s3cret\x00"}
+
+
+@pytest.mark.parametrize("fields, sentence", [
+    ({"secret_name": " "}, "secret name is empty"),
+    ({"secret_name": "A"}, "must be a DNS name"),
+    ({"secret_name": "a" * 254}, "must be a DNS name"),
+    ({"type": ""}, "secret type is empty"),
+    ({"type": "bootstrap.kubernetes.io/token "}, "is refused"),
+    ({"data": ()}, "data is empty"),
+    ({"data": (("", "k"),)}, "an objectName is empty"),
+    ({"data": (("password", " "),)}, "the key of objectName password is empty"),
+    ({"data": (("password", "a/b"),)}, "key a/b must be"),
+    ({"data": (("password", "k"), ("sub/file", "k"))}, "key k appears twice"),
+    ({"data": (("nothing", "k"),)}, "which has: password, sub/file"),
+    ({"type": "kubernetes.io/tls", "data": (("password", "tls.key"),)}, "objectName password cannot be tls.key"),
+])
+def test_refusals(volume: Path, fields: dict[str, Any], sentence: str) -> None:
+    """Each names the class, the Secret and the field, and nothing of a file."""
+    with pytest.raises(PreconditionFailed) as failure:
+        build(volume, entry(**fields))
+    assert str(failure.value).startswith("failed to get data in spc ns/app for secret ")
+    assert sentence in str(failure.value) and "s3cret" not in str(failure.value)
+
+
+def test_limits(volume: Path) -> None:
+    """A Secret above Kubernetes' limit, and a volume above ours."""
+    (volume / "..2026" / "password").write_bytes(b"x" * (wanted.LARGEST_SECRET + 1))
+    with pytest.raises(Failure, match="a Secret holds at most"):
+        build(volume, entry(), 1 << 22)
+    with pytest.raises(Failure, match="bytes that are read at once"):
+        build(volume, entry(), 1000)
+
+
+def test_a_volume_without_content(tmp_path: Path) -> None:
+    """A target that was unmounted meanwhile."""
+    with pytest.raises(Failure, match="no content yet"):
+        build(tmp_path / "gone", entry())
+
+
+def test_a_swap_while_reading(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The content is swapped in the middle: it is read again, and all keys are of one generation."""
+    original = content.read_files
+    swapped: list[bool] = []
+
+    def swap(path: str, limit: int) -> dict[str, bytes]:
+        found = original(path, limit)
+        if not swapped:
+            fresh = volume / "..2027"
+            fresh.mkdir()
+            (fresh / "password").write_bytes(b"new")
+            (volume / "..tmp").symlink_to("..2027")
+            os.replace(volume / "..tmp", volume / "..data")
+            swapped.append(True)
+        return found
+
+    monkeypatch.setattr(content, "read_files", swap)
+    assert build(volume, entry()).data == {"k": b"new"}
