@@ -1,6 +1,7 @@
 """Step 10 of the publish path: a refresh that failed keeps the old content, and is told in four places until it works
 again."""
 
+import asyncio
 import time
 
 from driver import rotation
@@ -12,6 +13,8 @@ from runtime.errors import Failure
 
 log = logs.get(__name__)
 
+# A failed refresh has its answer already; an API server that is away does not hold it back for long.
+RECORD_SECONDS = 5.0
 FAILED, RECOVERED = "SecretRefreshFailed", "SecretRefreshRecovered"
 
 
@@ -42,8 +45,9 @@ class Reporter:
 
     async def _tell(self, volume: Volume, warning: bool, reason: str, message: str) -> None:
         try:
-            await self._cluster.record(volume.record)
-        except Failure as error:
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self._cluster.record(volume.record)
+        except (Failure, TimeoutError) as error:
             log.warning("The pod status could not be written", pod=volume.pod, err=error)
         await self._event(volume, warning, reason, message)
 

@@ -30,6 +30,7 @@ class ApiCluster:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._api.warm())
                 group.create_task(self._classes.run())
+                group.create_task(self.statuses.run())
                 group.create_task(self._events.run())
         finally:
             await self._api.close()
@@ -48,7 +49,7 @@ class ApiCluster:
 
     async def record(self, record: VolumeRecord) -> None:
         """One write, if it tells anything new."""
-        await self.statuses.write(record)
+        await self.statuses.record(record)
 
     def forget_record(self, target_path: str) -> None:
         """The object goes with its pod."""

@@ -13,11 +13,13 @@ from driver.cluster.api import MERGE_PATCH, Api, Conflict
 from driver.cluster.objects import NODE_LABEL, record_of, status_name, status_object, statuses_path
 from driver.ports import VolumeRecord
 from runtime import logs
-from runtime.errors import NotFound
+from runtime.errors import Failure, NotFound
 
 log = logs.get(__name__)
 
 PAGE = "500"
+# A volume whose object is there already does not wait longer for an API server that is away; it is told later.
+PATIENCE = 3.0
 
 
 @dataclass
@@ -39,9 +41,44 @@ class StatusStore:
         self._written: dict[str, _Written] = {}
         self._warned_of_schema = False
         self._told = asyncio.Event()
+        self._holders: dict[tuple[str, str], str] = {}
+        self._late: dict[str, VolumeRecord] = {}
+        self._any_late = asyncio.Event()
+        self._writing_late = ""
 
-    async def write(self, record: VolumeRecord) -> None:
-        """Write what is new. Raises a Failure."""
+    async def record(self, record: VolumeRecord) -> None:
+        """Write what is new, now if the volume has no object yet, else soon. Raises a Failure."""
+        if record.target_path not in self._written:
+            await self._write(record)
+            return
+        if record.target_path == self._writing_late:  # older news must not overtake newer
+            self._late[record.target_path] = record
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                self._late.pop(record.target_path, None)
+                await self._write(record)
+        except TimeoutError:
+            log.warning("A pod status is written when the API server is back", pod=record.pod)
+            self._late[record.target_path] = record
+            self._any_late.set()
+
+    async def run(self) -> None:
+        """Write for ever what could not be written at once."""
+        while True:
+            await self._any_late.wait()
+            self._any_late.clear()
+            while self._late:
+                self._writing_late, record = next(iter(self._late.items()))
+                try:
+                    await self._write(record)
+                except Failure as failure:
+                    log.warning("A pod status could not be written", pod=record.pod, err=failure)
+                if self._late.get(record.target_path) is record:
+                    del self._late[record.target_path]
+                self._writing_late = ""
+
+    async def _write(self, record: VolumeRecord) -> None:
         known = self._written.get(record.target_path)
         if known is not None and known.news == _news(record):
             return
@@ -61,6 +98,8 @@ class StatusStore:
     def forget(self, target_path: str) -> None:
         """The volume is gone; the object goes with its pod."""
         self._written.pop(target_path, None)
+        self._holders = {name: holder for name, holder in self._holders.items() if holder != target_path}
+        self._late.pop(target_path, None)
 
     async def identity(self, target_path: str) -> tuple[str, str]:
         """Name and UID of a volume's object; waits until it is written."""
@@ -86,6 +125,7 @@ class StatusStore:
 
     def _remember(self, target_path: str, known: _Written, found: Mapping[str, Any]) -> None:
         known.uid = found["metadata"]["uid"]
+        self._holders[known.namespace, known.name] = target_path
         self._written[target_path] = known
         self._told.set()
         self._told = asyncio.Event()
@@ -93,8 +133,10 @@ class StatusStore:
     def _free_name(self, record: VolumeRecord) -> str:
         """Two volumes of one pod with one class do not overwrite each other's record."""
         name = status_name(record)
-        taken = {(item.namespace, item.name) for item in self._written.values()}
-        return status_name(record, of_its_own=True) if (record.pod.namespace, name) in taken else name
+        if self._holders.get((record.pod.namespace, name), record.target_path) != record.target_path:
+            name = status_name(record, of_its_own=True)
+        self._holders[record.pod.namespace, name] = record.target_path
+        return name
 
     async def _create(self, known: _Written, body: dict[str, Any]) -> dict[str, Any]:
         whole = {

@@ -193,8 +193,7 @@ def test_two_volumes_with_one_class(site: Site) -> None:
         for _ in range(2):
             async with gateway(site) as it:
                 await it.records()
-                for record in records:
-                    await it.record(record)
+                await asyncio.gather(*(it.record(record) for record in records))
             found = {item["status"]["targetPath"]: item["status"]["objects"][0]["version"]
                      for item in site.listed("secretproviderclasspodstatuses")}
             assert found == {record.target_path: record.volume_name for record in records}
