@@ -31,6 +31,7 @@ from driver.providers.pool import ProviderPool
 from driver.refresh import Reporter
 from driver.request import PublishRequest
 from driver.volume import state
+from driver.volume.target import Target
 from driver.volumes import Volume, VolumeTable
 from runtime import logs
 from runtime.errors import Aborted, Failure, NotFound, PreconditionFailed, Unavailable
@@ -88,8 +89,7 @@ class Publisher:
     async def _publish_exclusively(self, attempt: Attempt) -> bool:
         """Steps 3 to 10; tells whether a failure was answered OK because there is old content to keep."""
         attempt.error_type = "FailedToEnsureMountPoint"
-        await self._disk.run(attempt.request.target.check_disk)
-        found = await self._disk.run(state.inspect, attempt.request.target.path)
+        found = await self._disk.run(_look, attempt.request.target)
         if not found.committed:
             await self._publish_first(attempt, found)
             return False
@@ -113,7 +113,7 @@ class Publisher:
             await self._clear_uncommitted(attempt, error)
             raise
         finally:
-            if not self.volumes.users(attempt.request.provider_class):
+            if not self.volumes.uses(attempt.request.provider_class):
                 self._cluster.forget_class(attempt.request.provider_class)
 
     async def _republish(self, attempt: Attempt, volume: Volume) -> bool:
@@ -248,6 +248,12 @@ class Publisher:
         except ValueError as error:
             log.warning("A class asks for an interval that is none", secretProviderClass=provider_class.ref, err=error)
             return self._config.rotation_poll_interval
+
+
+def _look(target: Target) -> state.Found:
+    """Step 3, in one turn of a worker thread."""
+    target.check_disk()
+    return state.inspect(target.path)
 
 
 @asynccontextmanager

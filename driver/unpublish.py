@@ -45,21 +45,19 @@ class Unpublisher:
             raise InvalidRequest("Volume ID missing in request")
         if not target_path:
             raise InvalidRequest("Target path missing in request")
-        if await self._disk.run(_is_gone, target_path):
+        async with self._volumes.exclusive(target_path, deadline):
+            await self._disk.run(_remove, target_path, self._config.kubelet_pods_dir or None)
             self._forget(target_path)
-            return
-        target = Target.parse(target_path, self._config.kubelet_pods_dir or None)
-        async with self._volumes.exclusive(target.path, deadline):
-            await self._disk.run(remove.clear_and_unmount, target)
-            self._forget(target.path)
 
     def _forget(self, path: str) -> None:
         volume = self._volumes.remove(path)
         self._sync.forget(path)
         self._cluster.forget_record(path)
-        if volume is not None and not self._volumes.users(volume.provider_class):
+        if volume is not None and not self._volumes.uses(volume.provider_class):
             self._cluster.forget_class(volume.provider_class)
 
 
-def _is_gone(path: str) -> bool:
-    return not os.path.lexists(path)
+def _remove(path: str, pods_dir: str | None) -> None:
+    """In one turn of a worker thread; a path that is gone already is not looked at any closer."""
+    if os.path.lexists(path):
+        remove.clear_and_unmount(Target.parse(path, pods_dir))

@@ -76,6 +76,10 @@ class VolumeTable:
         """The volumes that use a class."""
         return [volume for volume in self._volumes.values() if volume.provider_class == ref]
 
+    def uses(self, ref: ClassRef) -> bool:
+        """Whether any volume uses a class: asked in each publish and unpublish, so the first one found is enough."""
+        return any(volume.provider_class == ref for volume in self._volumes.values())
+
     @asynccontextmanager
     async def exclusive(self, path: str, deadline: float) -> AsyncIterator[None]:
         """One caller for each target path at a time; a second one waits until ``deadline`` (loop time), then ends
