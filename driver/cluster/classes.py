@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from driver.classes import parse_class
-from driver.cluster.api import Api, Expired
+from driver.cluster.api import Api
 from driver.cluster.objects import classes_path
 from driver.ports import ClassListener, ClassRef, ProviderClass
 from runtime import logs
@@ -24,7 +24,9 @@ log = logs.get(__name__)
 
 _PARTIAL = "application/json;as={};g=meta.k8s.io;v=v1"
 ONE_ACCEPT, LIST_ACCEPT = _PARTIAL.format("PartialObjectMetadata"), _PARTIAL.format("PartialObjectMetadataList")
-FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
+FIRST_PAUSE, LAST_PAUSE = 0.5, 60.0
+# A watch that was open for this many seconds was a good one.
+LASTING = 30.0
 WATCH_SECONDS = (300, 600)
 
 
@@ -36,6 +38,8 @@ class ClassStore:
         self._idle_seconds = idle_seconds
         self._known: dict[ClassRef, ProviderClass] = {}
         self._reading: dict[ClassRef, asyncio.Lock] = {}
+        # Classes that changed, or may have, while they were read.
+        self._moved: set[ClassRef] = set()
         self._listeners: list[ClassListener] = []
         self._version = ""
 
@@ -43,13 +47,17 @@ class ClassStore:
         """The remembered class, or a fresh one. Raises NotFound."""
         lock = self._reading.setdefault(ref, asyncio.Lock())
         async with lock:
-            if ref not in self._known:
-                self._known[ref] = await self._read(ref)
+            while ref not in self._known:
+                self._moved.discard(ref)
+                found = await self._read(ref)
+                if ref not in self._moved:
+                    self._known[ref] = found
             return self._known[ref]
 
     def forget(self, ref: ClassRef) -> None:
         """Nobody uses it any more."""
         self._known.pop(ref, None)
+        self._moved.discard(ref)
         lock = self._reading.get(ref)
         if lock is not None and not lock.locked():
             del self._reading[ref]
@@ -59,25 +67,24 @@ class ClassStore:
         self._listeners.append(listener)
 
     async def run(self) -> None:
-        """Watch for ever."""
-        pause = FIRST_PAUSE
+        """Watch for ever; a watch that did not last is followed by a pause."""
+        loop, pause = asyncio.get_running_loop(), FIRST_PAUSE
         while True:
+            started = loop.time()
             try:
                 if not self._version:
                     await self._start_over()
                 await self._follow()
-                pause = FIRST_PAUSE
-            except Expired:
-                self._version = ""
             except Failure as failure:
                 log.verbose(2, "The watch on SecretProviderClasses ended; starting again", reason=failure)
                 self._version = ""
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-                pause = min(pause * 2, LAST_PAUSE)
+            pause = min(pause * 2, LAST_PAUSE) if loop.time() - started < LASTING else FIRST_PAUSE
+            await asyncio.sleep(pause * random.uniform(0.25, 0.75))
 
     async def _start_over(self) -> None:
         found = await self._api.call("GET", classes_path(), query={"limit": "1"}, accept=LIST_ACCEPT)
         self._version = found["metadata"]["resourceVersion"]
+        self._moved.update(self._reading)
         for ref in list(self._known):
             await self._renew(ref)
 
@@ -95,7 +102,11 @@ class ClassStore:
         metadata = event["object"]["metadata"]
         self._version = metadata["resourceVersion"]
         ref = ClassRef(metadata.get("namespace", ""), metadata.get("name", ""))
-        if event["type"] != "BOOKMARK" and ref in self._known:
+        if event["type"] == "BOOKMARK":
+            return
+        if ref in self._reading:
+            self._moved.add(ref)
+        if ref in self._known:
             await self._renew(ref)
 
     async def _renew(self, ref: ClassRef) -> None:
