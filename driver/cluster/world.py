@@ -3,6 +3,7 @@
 from driver.cluster.api import Api
 from driver.cluster.gateway import ApiCluster
 from driver.cluster.secrets import SecretWriter
+from driver.cluster.taint import remove_startup_taint
 from driver.config import DriverConfig
 from driver.disk import Disk
 from driver.health import Health
@@ -19,7 +20,10 @@ def open_cluster(
     """Put the parts together; nothing is connected yet."""
     api = Api(config.kubeconfig)
     cluster = ApiCluster(api, config.nodeid)
-    return World(cluster, _sync(config, api, cluster, disk, metrics))
+    extra = []
+    if config.remove_startup_taint:
+        extra.append(remove_startup_taint(api, config.nodeid, config.drivername, config.startup_taint))
+    return World(cluster, _sync(config, api, cluster, disk, metrics), extra)
 
 
 def _sync(config: DriverConfig, api: Api, cluster: ApiCluster, disk: Disk, metrics: DriverMetrics) -> SecretSync:

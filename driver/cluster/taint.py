@@ -1,0 +1,64 @@
+"""The node's startup taint, removed once kubelet can use the driver.
+
+A node that registers with ``<key>:NoExecute`` gets no pods that need this driver before it is there; the driver's own
+pod tolerates it.
+
+ 1. Wait until the node's CSINode lists the driver: kubelet has registered it.
+ 2. Remove the taint's key from the Node, other taints kept, by a PATCH with the resourceVersion that was read.
+ 3. Somebody else changed the Node meanwhile (409): again from 2.
+"""
+
+import asyncio
+import random
+
+from driver.cluster.api import MERGE_PATCH, Api, Conflict
+from runtime import logs
+from runtime.errors import Failure, NotFound, PermissionDenied
+
+log = logs.get(__name__)
+
+FIRST_PAUSE, LAST_PAUSE = 0.5, 10.0
+FORBIDDEN_PAUSE = 60.0
+
+
+async def remove_startup_taint(api: Api, node: str, driver: str, key: str) -> None:
+    """Returns when the taint is gone, however long that takes; a node without it is left alone."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            if await _registered(api, node, driver) and await _remove(api, node, key):
+                return
+        except PermissionDenied as failure:
+            log.warning(
+                "The startup taint cannot be removed: the driver's account needs get on csinodes, get and patch on nodes; "
+                "the chart grants them with startupTaint.enabled", taint=key, err=failure)
+            pause = FORBIDDEN_PAUSE
+        except Failure as failure:
+            log.warning("The startup taint cannot be removed yet", taint=key, err=failure)
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(pause * 2, max(pause, LAST_PAUSE))
+
+
+async def _registered(api: Api, node: str, driver: str) -> bool:
+    try:
+        found = await api.call("GET", f"/apis/storage.k8s.io/v1/csinodes/{node}")
+    except NotFound:
+        return False  # kubelet makes it with the first driver
+    return any(item.get("name") == driver for item in (found.get("spec") or {}).get("drivers") or ())
+
+
+async def _remove(api: Api, node: str, key: str) -> bool:
+    """Whether the taint is gone."""
+    path = f"/api/v1/nodes/{node}"
+    found = await api.call("GET", path)
+    taints = (found.get("spec") or {}).get("taints") or []
+    kept = [taint for taint in taints if taint.get("key") != key]
+    if len(kept) == len(taints):
+        return True
+    patch = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "spec": {"taints": kept or None}}
+    try:
+        await api.call("PATCH", path, body=patch, content_type=MERGE_PATCH)
+    except Conflict:
+        return False
+    log.info("Removed the startup taint", node=node, taint=key)
+    return True

@@ -1,0 +1,142 @@
+"""What the driver costs the API server, from its audit log; the budget is in docs/performance.md."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.driving import Site, until
+from tests.cluster.servers import ControlPlane
+
+ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
+WRITES = ("create", "update", "patch", "delete")
+
+
+@pytest.fixture
+def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+    """A namespace and a driver's account."""
+    return Site(cluster, namespace, tmp_path)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """The test, in at most two minutes."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(120):
+            await test()
+
+    asyncio.run(bounded())
+
+
+def writes_and_reads(counted: Counter[tuple[str, str]]) -> tuple[int, int]:
+    """Writes; everything else."""
+    writes = sum(number for (verb, _), number in counted.items() if verb in WRITES)
+    return writes, counted.total() - writes
+
+
+def test_a_publish_costs_one_write(site: Site) -> None:
+    """A new pod with a known class: one write and no read. Republishes that change nothing, and doing nothing: none."""
+    site.make_class()
+    pods = [site.make_pod(f"pod-{number}") for number in range(3)]
+
+    async def test() -> None:
+        async with site.driver(enable_secret_rotation=True) as rig:
+            volumes = [site.volume(rig, pod) for pod in pods]
+            await volumes[0].publish()
+            await until(lambda: site.count(0)["watch", "secretproviderclasses"], "the watch to be open")
+            mark = site.cluster.audit.mark()
+            for volume in volumes[1:]:
+                await volume.publish()
+            assert site.count(mark) == {("create", "secretproviderclasspodstatuses"): 2}
+            mark = site.cluster.audit.mark()
+            for volume in volumes:
+                await volume.publish()
+                state = rig.driver.volumes.get(str(volume.target))
+                assert state is not None
+                state.last_success = 1.0
+                await volume.publish()  # fetched again, and found unchanged
+            assert rig.provider.calls == 6
+            for volume in volumes:
+                await volume.unpublish()
+            await asyncio.sleep(2)
+            assert site.count(mark) == {}
+
+    run(test)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own-secret", "shared-secret"])
+def test_a_synced_secret_costs_one_write_more(site: Site, shared: bool) -> None:
+    """With one synced Secret two writes and at most two reads, whether the Secret is new or has another owner."""
+    site.make_class(secretObjects=[ENTRY])
+    site.make_class("other", secretObjects=[ENTRY if shared else {**ENTRY, "secretName": "another"}])
+    first, warm, second = (site.make_pod(name, owners=[site.make_owner(name)]) for name in ("pod-1", "pod-2", "pod-3"))
+
+    async def test() -> None:
+        async with site.driver() as rig:
+            await site.volume(rig, first).publish()
+            await rig.driver.world.cluster.get_class(site.record(second, "other").provider_class)
+            await until(lambda: site.count(0)["watch", "secretproviderclasses"], "the watch to be open")
+            mark = site.cluster.audit.mark()
+            await site.volume(rig, second, provider_class="other").publish()
+            assert await asyncio.to_thread(site.secret, "synced" if shared else "another")
+            writes, reads = writes_and_reads(site.count(mark))
+            assert writes == 2 and reads <= 2, site.count(mark)
+            mark = site.cluster.audit.mark()
+            await site.volume(rig, warm).publish()
+            writes, reads = writes_and_reads(site.count(mark))
+            assert writes == 2 and reads <= 2, site.count(mark)
+
+    run(test)
+
+
+@pytest.mark.timeout(240)
+def test_a_restart_with_110_volumes(site: Site) -> None:
+    """One LIST by node label, one GET of the class that all use, no write, and no provider call when kubelet comes."""
+    site.make_class()
+    pods = [site.make_pod(f"pod-{number}") for number in range(110)]
+
+    async def test() -> None:
+        async with site.driver(enable_secret_rotation=True, rotation_poll_interval=3600.0) as rig:
+            volumes = [site.volume(rig, pod) for pod in pods]
+            await asyncio.gather(*(volume.publish(timeout=60) for volume in volumes))
+            calls = rig.provider.calls
+            await rig.stop()
+            mark = site.cluster.audit.mark()
+            await rig.start()
+            await asyncio.gather(*(volume.publish(timeout=60) for volume in volumes))
+            await until(lambda: site.count(mark)["watch", "secretproviderclasses"], "the watch to be open")
+            counted = site.count(mark)
+            assert rig.provider.calls == calls
+            assert counted["list", "secretproviderclasspodstatuses"] == 1
+            # Once when the first volume asks for it and, where that was before the watch began, once more.
+            assert counted["get", "secretproviderclasses"] <= 2
+            assert counted.keys() == {
+                ("list", "secretproviderclasspodstatuses"), ("get", "secretproviderclasses"),
+                ("list", "secretproviderclasses"), ("watch", "secretproviderclasses"),
+            }
+
+    run(test)
+
+
+def test_others_classes_and_secrets_cost_nothing(site: Site) -> None:
+    """Two hundred classes and managed Secrets of others come and change: no call of the driver's."""
+    site.make_class()
+    pod = site.make_pod()
+
+    async def test() -> None:
+        async with site.driver() as rig:
+            await site.volume(rig, pod).publish()
+            await until(lambda: site.count(0)["watch", "secretproviderclasses"], "the watch to be open")
+            mark = site.cluster.audit.mark()
+            for number in range(200):
+                await asyncio.to_thread(site.make_class, f"other-{number}")
+                await asyncio.to_thread(site.api.create, {
+                    "apiVersion": "v1", "kind": "Secret", "metadata": {
+                        "namespace": site.namespace, "name": f"other-{number}",
+                        "labels": {"secrets-store.csi.k8s.io/managed": "true"}}})
+            assert site.count(mark) == {}
+
+    run(test)

@@ -1,0 +1,79 @@
+"""The startup taint goes when kubelet has registered the driver, and nothing else of the node changes."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.api import Object
+from tests.cluster.driving import BASE_RULES, TAINT_RULES, Site, until
+from tests.cluster.faults import Answer
+from tests.cluster.proxy import FaultProxy
+from tests.cluster.servers import ControlPlane
+
+DRIVER = "secrets-store.csi.k8s.io"
+TAINT: Object = {"key": f"{DRIVER}/agent-not-ready", "effect": "NoExecute"}
+OTHER: Object = {"key": "other", "value": "x", "effect": "NoSchedule"}
+
+
+@pytest.fixture
+def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+    """A namespace and a driver's account with the rights for taints."""
+    return Site(cluster, namespace, tmp_path, [*BASE_RULES, *TAINT_RULES])
+
+
+@pytest.fixture
+def node(cluster: ControlPlane) -> Iterator[str]:
+    """A node with the startup taint and another one."""
+    name = f"node-{uuid.uuid4().hex[:6]}"
+    made = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"taints": [TAINT, OTHER]}}
+    cluster.api.create(made)
+    yield name
+    for path in (f"/api/v1/nodes/{name}", f"/apis/storage.k8s.io/v1/csinodes/{name}"):
+        cluster.api.delete(path)
+
+
+def register(site: Site, node: str, driver: str) -> None:
+    """As kubelet does."""
+    site.api.apply({
+        "apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": node},
+        "spec": {"drivers": [{"name": driver, "nodeID": node}]}})
+
+
+def keys(site: Site, node: str) -> list[str]:
+    """The keys of the node's taints, but for those that the API server adds."""
+    spec = site.api.get(f"/api/v1/nodes/{node}")["spec"]
+    return [taint["key"] for taint in spec.get("taints") or [] if not taint["key"].startswith("node.kubernetes.io")]
+
+
+def test_the_taint_goes_with_registration(site: Site, node: str, proxy: FaultProxy) -> None:
+    """It stays while CSINode does not list the driver, or only another; then it goes, though somebody else changes the
+    node at the same moment; the other taint stays."""
+
+    async def test() -> None:
+        async with site.driver(proxy, nodeid=node, remove_startup_taint=True):
+            await until(lambda: site.count(0)["get", "csinodes"] >= 2, "two looks")
+            register(site, node, "other.csi.k8s.io")
+            mark = site.cluster.audit.mark()
+            await until(lambda: site.count(mark)["get", "csinodes"], "another look")
+            assert keys(site, node) == [TAINT["key"], "other"]
+            proxy.on("PATCH", rf"/nodes/{node}$", Answer(409), times=1)
+            register(site, node, DRIVER)
+            await until(lambda: keys(site, node) == ["other"], "the taint to go")
+
+    asyncio.run(test())
+
+
+def test_without_the_flag_nobody_touches_the_node(site: Site, node: str) -> None:
+    """The default: the taint stays, and nothing asks for the node."""
+    register(site, node, DRIVER)
+
+    async def test() -> None:
+        async with site.driver(nodeid=node):
+            await until(lambda: site.count(0)["watch", "secretproviderclasses"], "the watch to be open")
+            assert keys(site, node) == [TAINT["key"], "other"]
+            assert not {"nodes", "csinodes"} & {resource for _, resource in site.count(0)}
+
+    asyncio.run(test())

@@ -1,0 +1,65 @@
+"""Service account tokens and node publish secrets go to the provider and nowhere else."""
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from runtime import logs, metrics
+from tests.cluster.driving import Site, until
+from tests.cluster.servers import ControlPlane
+from tests.support.rig import OBJECTS
+
+TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
+ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
+
+
+@pytest.mark.parametrize("in_secrets", [False, True], ids=["volume-context", "secrets-field"])
+@pytest.mark.parametrize("failing", [False, True], ids=["works", "fails"])
+def test_tokens_do_not_leak(
+    cluster: ControlPlane, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str], in_secrets: bool, failing: bool,
+) -> None:
+    """A real token is sent by either way, a refresh works or the provider fails and repeats it in its error: at the
+    highest verbosity the provider has it, and no log, answer, event, status, Secret, metric or status page does."""
+    site = Site(cluster, namespace, tmp_path)
+    site.make_class(secretObjects=[ENTRY])
+    pod = site.make_pod()
+    token = cluster.token(namespace, "default", audiences=["vault"])
+    value = json.dumps({"vault": {"token": token, "expirationTimestamp": "2030-01-01T00:00:00Z"}})
+    where = {"secrets": {TOKENS: value, "password": "n0de-publish"}} if in_secrets else {"attributes": {TOKENS: value}}
+    told: list[str] = []
+
+    async def test() -> None:
+        async with site.driver(enable_secret_rotation=True, v=10) as rig:
+            volume = site.volume(rig, pod, **where)
+            await volume.publish()
+            request = rig.provider.last_request
+            assert request is not None and token in str(dict(request.attributes)[TOKENS])
+            if failing:
+                site.make_class(parameters={"objects": OBJECTS.replace("password", token)})
+                await rig.restart()
+            state = rig.driver.volumes.get(str(volume.target))
+            assert state is not None
+            state.last_success = 1.0
+            await volume.publish()
+            if failing:
+                await until(lambda: site.events("SecretRefreshFailed"), "the event")
+            told.append(json.dumps(rig.driver.snapshot()))
+            told.append(metrics.render(rig.driver.metrics.registry).decode())
+
+    logs.configure("driver", as_json=False, verbosity=10)
+    try:
+        with caplog.at_level(logging.DEBUG):
+            asyncio.run(test())
+    finally:
+        logs.configure("driver", as_json=False, verbosity=0)
+    told.append("".join(capfd.readouterr()))
+    told.append(caplog.text)
+    for plural in ("events", "secretproviderclasspodstatuses", "secrets"):
+        told.append(json.dumps(site.listed(plural)))
+    assert any("NodePublishVolume" in text for text in told), "nothing was logged"
+    for text in told:
+        assert token not in text and token.split(".")[1] not in text and "n0de-publish" not in text

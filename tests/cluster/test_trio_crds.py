@@ -1,0 +1,63 @@
+"""A cluster that still has the trio's CRDs, whose status has none of our fields: all works, and one warning tells."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.commands import Settings
+from tests.cluster.crds import write_trio_crds
+from tests.cluster.driving import Site, until
+from tests.cluster.servers import ControlPlane
+
+TRIO_FIELDS = {"podName", "secretProviderClassName", "mounted", "targetPath", "objects"}
+FAILING = {"objects": "array:\n- |\n  objectName: password\n", "stubError": "INTERNAL"}
+
+
+@pytest.fixture(scope="module")
+def old_cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane on which the trio was installed."""
+    directory = tmp_path_factory.mktemp("trio")
+    with ControlPlane(directory, Settings(manifests=write_trio_crds(directory / "crds"))) as running:
+        yield running
+
+
+def test_the_trios_crds(old_cluster: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Publish, failing refreshes, recovery, restart: the status has the trio's fields only, nothing is written without
+    need, and the warning comes once."""
+    site = Site(old_cluster, old_cluster.namespace("trio"), tmp_path)
+    site.make_class()
+    pods = [site.make_pod(name) for name in ("pod-1", "pod-2")]
+
+    async def test() -> None:
+        async with site.driver(enable_secret_rotation=True) as rig:
+            volumes = [site.volume(rig, pod) for pod in pods]
+            for volume in volumes:
+                await volume.publish()
+            status = site.api.get(site.status_path())["status"]
+            assert status.keys() == TRIO_FIELDS and status["objects"][0]["id"]
+            site.make_class(parameters=FAILING)
+            await rig.restart()
+            mark = site.cluster.audit.mark()
+            for count in (1, 2):
+                state = rig.driver.volumes.get(str(volumes[0].target))
+                assert state is not None
+                state.retry_at, state.last_success = 0.0, 1.0
+                await volumes[0].publish()
+                assert state.failure is not None and state.failure.count == count
+            assert site.api.get(site.status_path())["status"] == status
+            await until(lambda: site.events("SecretRefreshFailed"), "the event")
+            assert site.count(mark)["patch", "secretproviderclasspodstatuses"] == 2
+            site.make_class()
+            await rig.restart()
+            mark = site.cluster.audit.mark()
+            for volume in volumes:
+                await volume.publish()
+            assert not [key for key in site.count(mark) if key[0] in ("create", "patch", "update")]
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(test())
+    warnings = [record for record in caplog.records if "CRD is older than this driver" in record.getMessage()]
+    assert len(warnings) == 2  # one for each of the two drivers that wrote a status
