@@ -1,0 +1,288 @@
+"""What each role imports, seen from outside: the real process under ``-X importtime``, at its start and after its first work.
+
+    python -m tests.container.imports      writes imports.json anew; the review of its diff is the point of it
+
+Packages by their first name (of ``kubernetes`` its modules), and how many modules there are in all. Names of packages that are not
+installed, which some libraries try to import, are left out.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
+from typing import Any, TypedDict
+
+from tests.bench.children import PYTHON, ROOT, Child, Generator
+from tests.bench.stage import Pod, unmount_below, volume
+from tests.cluster.pki import Authority
+from tests.cluster.processes import free_ports
+from tests.support.waiting import wait_for
+
+LIST = Path(__file__).with_name("imports.json")
+_LINE = re.compile(r"^import time:\s*\d+ \|\s*\d+ \|\s*(\S+)$", re.MULTILINE)
+_IN_A_POD = """
+import os, sys
+from tests.support import namespaces
+from driver.volume import syscalls
+namespaces.enter_private()
+run = os.open("/run", os.O_PATH)
+syscalls.mount("tmpfs", run, "tmpfs", 0, "")
+os.makedirs("/run/secrets/kubernetes.io/serviceaccount")
+for name in ("token", "ca.crt"):
+    with open(f"/run/secrets/kubernetes.io/serviceaccount/{name}", "w") as file:
+        file.write(os.environ["FILE_" + name.upper().replace(".", "_")])
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+class Imports(TypedDict("Imports", {"at start": list[str], "after its first work": list[str]})):
+    """Of one role."""
+
+    modules: int
+
+
+STANDARD = sys.stdlib_module_names
+
+Found = dict[str, Imports]
+
+
+def collect() -> Found:
+    """All roles."""
+    with tempfile.TemporaryDirectory(prefix="imports-") as directory:
+        place = Path(directory)
+        return {
+            "driver": _driver(place),
+            "driver, --manifests": _driver_without_cluster(place),
+            "registrar": _role(place, "registrar"),
+            "probe": _role(place, "probe"),
+        }
+
+
+def _driver(place: Path) -> Imports:
+    """In a pod, with an API server: a volume of a class without secretObjects."""
+    with _api_server(place) as (port, ca):
+        flags = _driver_flags(place, "cluster")
+        environment = {
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(port),
+            "FILE_TOKEN": "token",
+            "FILE_CA_CRT": ca,
+        }
+        command = [PYTHON, "-c", _IN_A_POD, "-X", "importtime", "-m", "driver.main", *flags]
+        return _observe(
+            place / "driver.log", command, place / "cluster.sock", lambda: _publish(place, "cluster"), environment
+        )
+
+
+def _driver_without_cluster(place: Path) -> Imports:
+    (place / "classes").mkdir()
+    (place / "classes" / "app.yaml").write_text(json.dumps(_CLASS))
+    command = [
+        PYTHON,
+        "-X",
+        "importtime",
+        "-m",
+        "driver.main",
+        *_driver_flags(place, "manifests"),
+        f"--manifests={place}/classes",
+    ]
+    return _observe(place / "manifests.log", command, place / "manifests.sock", lambda: _publish(place, "manifests"))
+
+
+def _driver_flags(place: Path, name: str) -> list[str]:
+    (place / name / "pods").mkdir(parents=True)
+    (port,) = free_ports(1)
+    return [
+        f"--endpoint=unix://{place}/{name}.sock",
+        "--nodeid=node",
+        f"--provider-volume={place}",
+        "--additional-provider-volume-paths=",
+        f"--kubelet-pods-dir={place}/{name}/pods",
+        f"--status-directory={place}/status-{name}",
+        f"--metrics-addr=127.0.0.1:{port}",
+    ]
+
+
+def _publish(place: Path, name: str) -> None:
+    """A volume comes and goes, with the provider of the benchmark."""
+    provider = Child([PYTHON, "-m", "tests.bench.provider", f"{place}/bench.sock"], place / "provider.log")
+    generator = Generator()
+    try:
+        wait_for((place / "bench.sock").exists, "the provider")
+        pod = volume(place / name / "pods", Pod("pod", "uid", "app"))
+        for what in ("publish", "unpublish"):
+            result = generator.do(what, socket=f"{place}/{name}.sock", volumes=[pod], capabilities=2)
+            if result["failures"]:
+                raise AssertionError(result["failures"][0])
+    finally:
+        generator.stop()
+        provider.stop()
+        unmount_below(place / name / "pods")
+
+
+def _role(place: Path, role: str) -> Imports:
+    """The registrar, seen by kubelet; the probe, asked for its health; beside a driver."""
+    driver = Child(
+        [PYTHON, "-m", "driver.main", *_driver_flags(place, role), f"--manifests={place}"], place / "beside.log"
+    )
+    generator = Generator()
+    (port,) = free_ports(1)
+    registry = place / f"{role}-registry"
+    registry.mkdir()
+    flags = [
+        f"--csi-address={place}/{role}.sock",
+        f"--status-directory={place}/own-{role}",
+        f"--http-endpoint=127.0.0.1:{port}",
+    ]
+    if role == "registrar":
+        flags += [f"--kubelet-registration-path={place}/x.sock", f"--plugin-registration-path={registry}"]
+
+    def work() -> None:
+        if role == "registrar":
+            wait_for(lambda: list(registry.glob("*-reg.sock")), "the registration socket")
+            generator.do("getinfo", socket=str(next(registry.glob("*-reg.sock"))), count=2)
+        else:
+            generator.do("http", host="127.0.0.1", port=port, count=2, keep=True, connections=1)
+
+    try:
+        ready = place / f"own-{role}" / f"{role}.status.sock"
+        return _observe(place / f"{role}.log", [PYTHON, "-X", "importtime", "-m", f"{role}.main", *flags], ready, work)
+    finally:
+        generator.stop()
+        driver.stop()
+
+
+def _observe(
+    log: Path, command: Sequence[str], ready: Path, work: Callable[[], None], environment: dict[str, str] | None = None
+) -> Imports:
+    child = Child(command, log, **(environment or {}))
+    try:
+        wait_for(ready.exists, f"{ready.name}: {child.tail()[-500:]}")
+        wait_for(lambda: _settled(log), "no more imports")
+        start = _names(log.read_text())
+        try:
+            work()
+        except AssertionError as error:
+            said = [line for line in log.read_text().splitlines() if not line.startswith("import time:")]
+            raise AssertionError(f"{error}\n" + "\n".join(said[-20:])) from None
+        wait_for(lambda: _settled(log), "no more imports")
+        later = _names(log.read_text())[len(start) :]
+        return {
+            "modules": len(start) + len(later),
+            "at start": _packages(start),
+            "after its first work": _packages(later),
+        }
+    finally:
+        child.stop()
+
+
+def _settled(log: Path) -> bool:
+    """Whether nothing was imported for a while: what comes late at the start belongs to the start."""
+    before = log.stat().st_size
+    threading.Event().wait(0.5)
+    return log.stat().st_size == before
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in _LINE.findall(text) if not name.startswith("_") and _is_installed(name.partition(".")[0])]
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    return package in sys.builtin_module_names or find_spec(package) is not None
+
+
+def _packages(names: Iterable[str]) -> list[str]:
+    return sorted({name if name.startswith("kubernetes.") else name.partition(".")[0] for name in names})
+
+
+_CLASS = {
+    "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+    "kind": "SecretProviderClass",
+    "metadata": {"name": "app", "namespace": "bench", "uid": "1", "resourceVersion": "1"},
+    "spec": {"provider": "bench", "parameters": {"payload": "small"}},
+}
+
+
+class _Answer(BaseHTTPRequestHandler):
+    """As much of an API server as one publish asks for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _say(self, status: int, body: Any) -> None:
+        raw = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def do_GET(self) -> None:
+        """The class by its name, a silent watch, or an empty list."""
+        if "watch=" in self.path:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            threading.Event().wait(60)
+            self.close_connection = True
+        elif self.path.partition("?")[0].endswith("/app"):
+            self._say(200, _CLASS)
+        else:
+            self._say(200, {"metadata": {"resourceVersion": "1"}, "items": []})
+
+    def do_POST(self) -> None:
+        """What was sent, with what a server adds."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body["metadata"] |= {"uid": "1", "resourceVersion": "1"}
+        self._say(201, body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def _api_server(place: Path) -> Iterator[tuple[int, str]]:
+    authority = Authority()
+    pair = authority.server(["127.0.0.1"])
+    files = place / "server.crt", place / "server.key"
+    files[0].write_bytes(pair.certificate)
+    files[1].write_bytes(pair.key)
+    context = SSLContext(PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answer)
+    server.daemon_threads = True
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1], authority.pem.decode()
+    finally:
+        server.shutdown()
+
+
+def main() -> None:
+    """Write the list anew, from a private mount namespace."""
+    code = (
+        "from tests.support import namespaces; namespaces.enter_private()\n"
+        "from tests.container import imports; import json\n"
+        "imports.LIST.write_text(json.dumps({'python': imports.python(), **imports.collect()}, indent=1) + '\\n')"
+    )
+    subprocess.run([PYTHON, "-c", code], cwd=ROOT, check=True)
+
+
+def python() -> str:
+    """The version that the standard library's part of the list is for."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+if __name__ == "__main__":
+    main()
