@@ -44,6 +44,7 @@ class Keeper:
         self._driver = Driver(config.driver.path, config.timeout)
         self._wake = asyncio.Event()
         self._refusals = 0
+        self._refused = False
 
     @property
     def socket(self) -> Path | None:
@@ -79,6 +80,7 @@ class Keeper:
         """Steps 2 to 4; returns when step 1 is next."""
         self.registration.become(State.WAITING, driver=name)
         while True:
+            self._refused = False
             try:
                 async with self._served(name) as bound:
                     if self.registration.state is not State.REGISTERED:
@@ -118,7 +120,7 @@ class Keeper:
         """What is wrong: ``refused``, ``socket`` or ``driver``."""
         gone_since: float | None = None
         while True:
-            if self.registration.state is State.REFUSED:
+            if self._refused:
                 return "refused"
             if not bound.is_ours():
                 return "socket"
@@ -150,6 +152,7 @@ class Keeper:
             if self.registration.become(State.REGISTERED):
                 log.info("Kubelet has registered the driver", driver=self.registration.driver)
         else:
+            self._refused = True
             text = redact.text(error) or "kubelet gave no reason"
             if self.registration.become(State.REFUSED, error=text):
                 log.error("Kubelet refused the registration; it is offered again", reason=text)

@@ -1,0 +1,1 @@
+"""The registrar over real sockets, with the kubelet stub."""

@@ -1,0 +1,323 @@
+"""The handshake and everything that it heals, against the kubelet stub over real sockets."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubelet_stub.config import Config as KubeletConfig
+from kubelet_stub.events import Reason
+from kubelet_stub.kubelet import KubeletStub
+from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
+from registrar import keeper as keeper_module
+from registrar.config import RegistrarConfig
+from registrar.keeper import Keeper
+from registrar.state import State
+from runtime import rpc
+from runtime.flags import Duration
+from tests.support.toy_driver import NAME, ToyDriver, toy_driver
+
+
+pytestmark = pytest.mark.timeout(20)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slow poll behind inotify, fast enough for a test that needs it."""
+    monkeypatch.setattr(keeper_module, "POLL_SECONDS", 0.5)
+
+
+class Place:
+    """Directories, and what runs in them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.csi = str(directory / "csi.sock")
+        self.root = directory / "kubelet"
+        self.registry = self.root / "plugins_registry"
+        self.socket = self.registry / f"{NAME}-reg.sock"
+        self.registry.mkdir(parents=True)
+
+    def config(self, **changes: Any) -> RegistrarConfig:
+        """A registrar of this place; the path that kubelet is told is the same socket, as there is no container between."""
+        return RegistrarConfig(**{
+            "csi_address": self.csi, "kubelet_registration_path": self.csi,
+            "plugin_registration_path": str(self.registry), "driver_gone_after": Duration(0.5), **changes})
+
+    def kubelet(self, **changes: Any) -> KubeletStub:
+        """A kubelet on this node."""
+        return KubeletStub(KubeletConfig(root=str(self.root), backoff_base=Duration(0.1), **changes))
+
+
+@asynccontextmanager
+async def keeping(config: RegistrarConfig) -> AsyncIterator[Keeper]:
+    """A registrar at work."""
+    keeper = Keeper(config)
+    task = asyncio.create_task(keeper.run())
+    try:
+        yield keeper
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], object], seconds: float = 8.0) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_handshake(tmp_path: Path) -> None:
+    """Socket name and mode, GetInfo, verdict: registered, and the socket gone at the end."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as keeper:
+            await kubelet.registered(NAME)
+            await until(lambda: keeper.registration.state is State.REGISTERED)
+            assert stat.S_IMODE(place.socket.stat().st_mode) == 0o700
+            assert os.listdir(place.registry) == [f"{NAME}-reg.sock"]
+        assert os.listdir(place.registry) == []
+
+    asyncio.run(run())
+
+
+def test_wire_bytes(tmp_path: Path) -> None:
+    """GetInfo's and NotifyRegistrationStatus' payloads, byte for byte as spec C.3 numbers the fields."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with toy_driver(place.csi), keeping(place.config(kubelet_registration_path="/x/csi.sock")) as keeper:
+            await until(place.socket.exists)
+            async with rpc.dial(str(place.socket)) as channel:
+                get_info = channel.unary_unary("/pluginregistration.Registration/GetInfo")
+                expected = b"\x0a\x09CSIPlugin" + b"\x12\x0ftoy.csi.example" + b"\x1a\x0b/x/csi.sock" + b"\x22\x051.0.0"
+                assert await get_info(b"") == expected
+                notify = channel.unary_unary("/pluginregistration.Registration/NotifyRegistrationStatus")
+                assert await notify(b"\x08\x01") == b""
+                assert keeper.registration.state is State.REGISTERED
+                assert await notify(b"\x12\x04text") == b""
+                assert (keeper.registration.state, keeper.registration.error) == (State.REFUSED, "text")
+
+    asyncio.run(run())
+
+
+def test_late_driver(tmp_path: Path) -> None:
+    """No driver yet: told as such, in process, without an end; registered as soon as it comes."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with place.kubelet() as kubelet, keeping(place.config()) as keeper:
+            await until(lambda: "does not exist" in keeper.registration.error)
+            assert keeper.registration.state is State.NO_DRIVER and os.listdir(place.registry) == []
+            async with toy_driver(place.csi):
+                await kubelet.registered(NAME)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["", "-bad", "bad name", "x" * 64])
+def test_driver_with_a_name_that_is_none(tmp_path: Path, name: str) -> None:
+    """An empty or invalid name is told and waited out; a good one afterwards is registered."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        driver = ToyDriver(name)
+        async with place.kubelet() as kubelet, toy_driver(place.csi, driver), keeping(place.config()) as keeper:
+            await until(lambda: "no CSI driver name" in keeper.registration.error)
+            driver.name = NAME
+            await kubelet.registered(NAME)
+
+    asyncio.run(run())
+
+
+def test_hanging_driver(tmp_path: Path) -> None:
+    """A driver that hangs at start is waited for with the deadline of --timeout, again and again."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        driver = ToyDriver()
+        driver.hang = asyncio.Event()
+        async with place.kubelet() as kubelet, toy_driver(place.csi, driver):
+            async with keeping(place.config(timeout=Duration(0.2))) as keeper:
+                await until(lambda: "DEADLINE_EXCEEDED" in keeper.registration.error)
+                driver.hang.set()
+                await kubelet.registered(NAME)
+
+    asyncio.run(run())
+
+
+def test_name_that_changes(tmp_path: Path) -> None:
+    """A driver that comes back under another name is registered under that, and the old socket is removed."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        driver = ToyDriver("first.example")
+        async with place.kubelet() as kubelet, toy_driver(place.csi, driver), keeping(place.config()):
+            await kubelet.registered("first.example")
+            driver.name = "second.example"
+            await kubelet.registered("second.example")
+            await kubelet.registered("first.example", present=False)
+            assert os.listdir(place.registry) == ["second.example-reg.sock"]
+
+    asyncio.run(run())
+
+
+def test_refusal_is_retried(tmp_path: Path) -> None:
+    """A refused registration is kept as state with kubelet's text, and offered again by a new socket until it is taken."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with toy_driver(place.csi), keeping(place.config()) as keeper:
+            async with place.kubelet(refuse_registration="not today") as kubelet:
+                await kubelet.events.wait(Reason.REGISTRATION_FAILED)
+                before = place.socket.stat().st_ino
+                await until(lambda: place.socket.exists() and place.socket.stat().st_ino != before)
+                assert (keeper.registration.state, keeper.registration.error) == (State.REFUSED, "not today")
+            async with place.kubelet() as kubelet:
+                await kubelet.registered(NAME)
+                await until(lambda: keeper.registration.state is State.REGISTERED and not keeper.registration.error)
+
+    asyncio.run(run())
+
+
+def test_kubelet_restart_needs_nothing(tmp_path: Path) -> None:
+    """A new kubelet finds the socket that is there; it is not made anew."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with toy_driver(place.csi), keeping(place.config()):
+            async with place.kubelet() as kubelet:
+                await kubelet.registered(NAME)
+                before = place.socket.stat().st_ino
+            async with place.kubelet() as kubelet:
+                await kubelet.registered(NAME)
+                assert place.socket.stat().st_ino == before
+
+    asyncio.run(run())
+
+
+def test_socket_deleted_by_hand(tmp_path: Path) -> None:
+    """It is made anew at once, and kubelet registers again."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()):
+            await kubelet.events.wait(Reason.REGISTERED)
+            place.socket.unlink()
+            await kubelet.events.wait(Reason.REGISTERED, count=2)
+            await until(place.socket.exists)
+
+    asyncio.run(run())
+
+
+def test_directory_missing_and_wiped(tmp_path: Path) -> None:
+    """plugins_registry missing at start, and later removed and made again: served as soon as it is there."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        place.registry.rmdir()
+        async with toy_driver(place.csi), keeping(place.config()) as keeper:
+            await until(lambda: "does not exist" in keeper.registration.error)
+            place.registry.mkdir()
+            await until(place.socket.exists)
+            shutil.rmtree(place.registry)
+            place.registry.mkdir()
+            await until(place.socket.exists)
+
+    asyncio.run(run())
+
+
+def test_driver_gone_and_back(tmp_path: Path) -> None:
+    """Gone for longer than the set time: the socket is removed, so that kubelet does not believe in it; back: registered again."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with place.kubelet() as kubelet, keeping(place.config()):
+            async with toy_driver(place.csi):
+                await kubelet.registered(NAME)
+            await kubelet.registered(NAME, present=False)
+            await until(lambda: os.listdir(place.registry) == [])
+            async with toy_driver(place.csi):
+                await kubelet.registered(NAME)
+
+    asyncio.run(run())
+
+
+def test_quick_restart_does_not_flap(tmp_path: Path) -> None:
+    """A driver that restarts within the set time is not noticed by kubelet: same socket, one registration."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with place.kubelet() as kubelet, keeping(place.config(driver_gone_after=Duration(20.0))) as keeper:
+            async with toy_driver(place.csi):
+                await kubelet.registered(NAME)
+                await until(lambda: keeper.registration.state is State.REGISTERED)
+                before = place.socket.stat().st_ino
+            async with toy_driver(place.csi) as back:
+                await until(lambda: back.probes == 0 and place.socket.exists())
+                assert place.socket.stat().st_ino == before
+                assert len(kubelet.events.of(Reason.REGISTERED)) == 1
+
+    asyncio.run(run())
+
+
+def test_surge_roll_out(tmp_path: Path) -> None:
+    """A second registrar takes the socket over; the first one leaves it in place when it ends."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with place.kubelet() as kubelet, toy_driver(place.csi):
+            async with contextlib.AsyncExitStack() as second:
+                async with keeping(place.config()) as first:
+                    await until(lambda: first.registration.state is State.REGISTERED)
+                    before = place.socket.stat().st_ino
+                    successor = await second.enter_async_context(keeping(place.config()))
+                    await until(lambda: place.socket.stat().st_ino != before)
+                assert place.socket.exists()
+                await until(lambda: successor.registration.driver == NAME)
+                async with rpc.dial(str(place.socket)) as channel:
+                    stub = pluginregistration_pb2_grpc.RegistrationStub(channel)
+                    assert (await stub.GetInfo(pluginregistration_pb2.InfoRequest())).name == NAME
+                assert kubelet.csi_node["spec"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
+    """What is no socket stays untouched and is told; once it is moved away the socket is served."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        if kind == "file":
+            place.socket.write_text("kept")
+        else:
+            place.socket.mkdir()
+        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as keeper:
+            await until(lambda: "is no socket" in keeper.registration.error)
+            assert place.socket.exists() and not place.socket.is_socket()
+            place.socket.unlink() if kind == "file" else place.socket.rmdir()
+            await kubelet.registered(NAME)
+
+    asyncio.run(run())
+
+
+def test_trouble_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A driver that does not come is one line, not one a second."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with keeping(place.config()):
+            await asyncio.sleep(2.0)
+
+    asyncio.run(run())
+    assert len([record for record in caplog.records if record.getMessage() == "Waiting for the driver"]) == 1

@@ -1,0 +1,76 @@
+"""A driver that does as it is told: answers Identity and NodeGetInfo, wrongly or late if asked to. A module to run as a process too.
+
+    python -m tests.support.toy_driver /path/csi.sock name
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc.aio
+
+from protos import csi_pb2, csi_pb2_grpc
+from runtime import rpc
+from runtime.endpoints import UnixEndpoint
+from runtime.signals import stop_event
+
+NAME = "toy.csi.example"
+
+
+class ToyDriver(csi_pb2_grpc.IdentityServicer, csi_pb2_grpc.NodeServicer):
+    """``ready`` None leaves the value out of the Probe reply; ``hang`` answers nothing until it is set."""
+
+    def __init__(self, name: str = NAME) -> None:
+        self.name = name
+        self.ready: bool | None = True
+        self.error: Exception | None = None
+        self.probes = 0
+        self.hang: asyncio.Event | None = None
+
+    async def GetPluginInfo(self, request: csi_pb2.GetPluginInfoRequest, context: Any) -> csi_pb2.GetPluginInfoResponse:
+        """The name."""
+        if self.hang is not None:
+            await self.hang.wait()
+        return csi_pb2.GetPluginInfoResponse(name=self.name, vendor_version="v0")
+
+    async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:
+        """As told."""
+        self.probes += 1
+        if self.hang is not None:
+            await self.hang.wait()
+        if self.error is not None:
+            raise self.error
+        reply = csi_pb2.ProbeResponse()
+        if self.ready is not None:
+            reply.ready.value = self.ready
+        return reply
+
+    async def NodeGetInfo(self, request: csi_pb2.NodeGetInfoRequest, context: Any) -> csi_pb2.NodeGetInfoResponse:
+        """What kubelet asks before it registers."""
+        return csi_pb2.NodeGetInfoResponse(node_id="node-1")
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Offer both services."""
+        csi_pb2_grpc.add_IdentityServicer_to_server(self, server)
+        csi_pb2_grpc.add_NodeServicer_to_server(self, server)
+
+
+@asynccontextmanager
+async def toy_driver(path: str, driver: ToyDriver | None = None) -> AsyncIterator[ToyDriver]:
+    """Serve a toy driver on ``path``."""
+    driver = driver or ToyDriver()
+    async with rpc.served(UnixEndpoint(path), driver.register):
+        yield driver
+
+
+async def main(path: str, name: str) -> None:
+    """As a process, until SIGTERM."""
+    with stop_event() as stop:
+        async with toy_driver(path, ToyDriver(name)):
+            await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
