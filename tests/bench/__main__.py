@@ -38,6 +38,8 @@ MEASURES = (
     "republish",
     "endpoints",
     "container",
+    "limits",
+    "soak",
     "outage",
     "crowd",
 )
@@ -124,6 +126,11 @@ class Bench:
         elif name == "container":
             self._stopped()
             container.measure(stage, figures, effort)
+        elif name == "limits":
+            self._stopped()
+            container.measure_limited(stage, figures, effort)
+        elif name == "soak":
+            endpoints.soak(stage, self._running()[0], figures, effort)
         elif name == "outage" and effort.outage:
             measures.outage(stage, self._running(), figures)
         elif name == "crowd":

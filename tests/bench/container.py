@@ -13,6 +13,7 @@ from typing import Any
 from tests.bench import usage
 from tests.bench.children import PYTHON, Child
 from tests.bench.figures import Figures
+from tests.bench.limits import limited
 from tests.bench.measures import Effort
 from tests.bench.stage import Pod, Stage, settle, unmount_below, volume
 from tests.cluster.processes import free_ports
@@ -77,14 +78,14 @@ class Container:
 
 
 @contextmanager
-def running(stage: Stage) -> Iterator[Container]:
+def running(stage: Stage, prefix: tuple[str, ...] = ()) -> Iterator[Container]:
     """A container of its own, without a kubelet: it is not registered, everything else is as on a node."""
     directory = stage.directory / "container"
     for name in ("pods", "registry"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     port, metrics = free_ports(2)
     command = [
-        *COMMAND, f"--endpoint=unix://{directory}/csi.sock", "--nodeid=node-container", f"--provider-volume={stage.providers}",
+        *prefix, *COMMAND, f"--endpoint=unix://{directory}/csi.sock", "--nodeid=node-container", f"--provider-volume={stage.providers}",
         "--additional-provider-volume-paths=", f"--metrics-addr=127.0.0.1:{metrics}", f"--kubelet-pods-dir={directory}/pods",
         f"--status-directory={directory}/status", f"--kubelet-registration-path={directory}/csi.sock",
         f"--plugin-registration-path={directory}/registry", f"--probe-http-endpoint=127.0.0.1:{port}"]  # fmt: skip
@@ -129,6 +130,24 @@ def measure_in_crowd(stage: Stage, figures: Figures) -> None:
         container.publish(stage.pods(1, "small"))
         settle(8.0)
         _add(figures, "large", container)
+
+
+def measure_limited(stage: Stage, figures: Figures, effort: Effort) -> None:
+    """Start, burst and memory under the chart's limits."""
+    with limited() as prefix:
+        if not available() or prefix is None:
+            return
+        for _ in range(max(2, effort.rounds - 2)):
+            with running(stage, prefix) as container:
+                figures["limited_healthz"].add("ours", container.healthy(60.0))
+                figures["limited_start"].add("ours", container.probed())
+                settle(6.0)
+                for size in (30, 110):
+                    pods = stage.pods(size, "small")
+                    settle(1.0)
+                    figures[f"limited_burst{size}"].add("ours", container.publish(pods)["total"])
+                settle(3.0)
+                figures["limited_pss"].add("ours", sum(container.pss().values()))
 
 
 def _add(figures: Figures, key: str, container: Container) -> None:

@@ -1,14 +1,15 @@
 """The two small roles: /healthz of a probe, GetInfo of a registrar; ours and others side by side."""
 
+import os
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from tests.bench import usage
 from tests.bench.children import PYTHON, Child
 from tests.bench.figures import Figures
 from tests.bench.measures import Effort
-from tests.bench.stage import Stage
+from tests.bench.stage import Stage, settle
 from tests.bench.subjects import Driver, command_of
 from tests.cluster.processes import free_ports
 from tests.support.waiting import wait_for
@@ -23,13 +24,60 @@ def measure(stage: Stage, driver: Driver, figures: Figures, effort: Effort, regi
     registrars = {"ours": REGISTRAR, **({"theirs": command_of(registrar)} if registrar else {})}
     for number in range(effort.rounds):
         for name, command in probes.items():
-            with _probe(stage, driver, name, command) as port:
+            with _probe(stage, driver, name, command) as (port, _):
                 _healthz(stage, port, figures, name, effort)
+        _floors(stage, driver, figures, effort)
     for number in range(effort.rounds):
         for name, command in registrars.items():
-            with _registrar(stage, driver, name, command) as socket:
+            with _registrar(stage, driver, name, command) as (socket, _):
                 result = stage.generator.do("getinfo", socket=socket, count=effort.singles * 2)
                 figures["getinfo"].add(name, *(each * 1e3 for each in result["seconds"]))
+
+
+def soak(stage: Stage, driver: Driver, figures: Figures, effort: Effort) -> None:
+    """Many calls, nothing gained: kubelet asks both for ever."""
+    fifth = effort.soak // 5
+    with _probe(stage, driver, "ours", PROBE) as (port, pid):
+
+        def ask(count: int) -> None:
+            job = {"host": "127.0.0.1", "port": port, "connections": 8}
+            for keep in (True, False):
+                stage.generator.do("http", count=count // 2, keep=keep, **job)
+
+        _soak(pid, ask, fifth, figures, "healthz")
+    with _registrar(stage, driver, "ours", REGISTRAR) as (socket, pid):
+        _soak(pid, lambda count: stage.generator.do("getinfo", socket=socket, count=count), fifth, figures, "getinfo")
+
+
+def _soak(pid: int, ask: Callable[[int], object], fifth: int, figures: Figures, key: str) -> None:
+    ask(fifth)
+    before, open_before = usage.anonymous(pid), _descriptors(pid)
+    ask(fifth * 4)
+    settle(1.0)
+    figures[f"soak_{key}_mb"].add("ours", usage.anonymous(pid) - before)
+    figures[f"soak_{key}_fds"].add("ours", _descriptors(pid) - open_before)
+
+
+def _descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def _floors(stage: Stage, driver: Driver, figures: Figures, effort: Effort) -> None:
+    for kind, keys in (("healthz", ("healthz_floor_new", "healthz_floor_kept")), ("http", (None, "healthz_http"))):
+        (port,) = free_ports(1)
+        child = Child(
+            [PYTHON, "-m", "tests.bench.floors", kind, driver.socket, str(port)], stage.directory / "floor.log"
+        )
+        try:
+            wait_for(lambda: _answers(port), f"the floor {kind}")
+            for key, keep in zip(keys, (False, True)):
+                result = stage.generator.do(
+                    "http", host="127.0.0.1", port=port, count=effort.singles * 5, keep=keep, connections=1
+                )
+                if key is not None:
+                    figures[key].add("floor", *(each * 1e3 for each in result["seconds"]))
+        finally:
+            child.stop()
 
 
 def _healthz(stage: Stage, port: int, figures: Figures, name: str, effort: Effort) -> None:
@@ -52,7 +100,7 @@ def _healthz(stage: Stage, port: int, figures: Figures, name: str, effort: Effor
 
 
 @contextmanager
-def _probe(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[int]:
+def _probe(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     (port,) = free_ports(1)
     flags = [f"--csi-address={driver.socket}", f"--http-endpoint=127.0.0.1:{port}"]
     if command == PROBE:
@@ -60,13 +108,13 @@ def _probe(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) ->
     child = Child([*command, *flags], stage.directory / f"probe-{name}.log")
     try:
         wait_for(lambda: _answers(port), f"{name}: /healthz 200")
-        yield port
+        yield port, child.pid
     finally:
         child.stop()
 
 
 @contextmanager
-def _registrar(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[str]:
+def _registrar(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[tuple[str, int]]:
     directory = stage.directory / f"registry-{name}"
     directory.mkdir(exist_ok=True)
     flags = [
@@ -79,7 +127,7 @@ def _registrar(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]
     child = Child([*command, *flags], stage.directory / f"registrar-{name}.log")
     try:
         wait_for(lambda: list(directory.glob("*-reg.sock")), f"{name}: the registration socket")
-        yield str(next(directory.glob("*-reg.sock")))
+        yield str(next(directory.glob("*-reg.sock"))), child.pid
     finally:
         child.stop()
 

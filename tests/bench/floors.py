@@ -1,13 +1,13 @@
 """Minimal servers: what nobody can be faster than with the same means.
 
-    python -m tests.bench.floors grpc SOCKET         an empty grpc.aio server for the CSI methods: every reply is empty
-    python -m tests.bench.floors healthz SOCKET PORT    aiohttp, and one kept grpc.aio channel: a Probe for each request
-    python -m tests.bench.floors http SOCKET PORT    aiohttp alone
+python -m tests.bench.floors grpc SOCKET         an empty grpc.aio server for the CSI methods: every reply is empty
+python -m tests.bench.floors healthz SOCKET PORT    aiohttp, and one kept grpc.aio channel: a Probe for each request
+python -m tests.bench.floors http SOCKET PORT    aiohttp alone
 """
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import grpc
@@ -41,7 +41,7 @@ async def serve_grpc(path: str) -> None:
 async def serve_healthz(path: str, port: str) -> None:
     """A Probe for each request."""
     async with grpc.aio.insecure_channel(f"unix:{path}", options=[("grpc.default_authority", "localhost")]) as channel:
-        probe = channel.unary_unary("/csi.v1.Identity/Probe")
+        probe: Callable[..., Awaitable[Any]] = channel.unary_unary("/csi.v1.Identity/Probe")
         await _serve_http(port, lambda: probe(b"", timeout=3))
 
 
@@ -62,5 +62,8 @@ async def _serve_http(port: str, ask: Callable[[], Awaitable[Any]]) -> None:
     await runner.cleanup()
 
 
+_KINDS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+    "grpc": serve_grpc, "healthz": serve_healthz, "http": serve_http}
+
 if __name__ == "__main__":
-    asyncio.run({"grpc": serve_grpc, "healthz": serve_healthz, "http": serve_http}[sys.argv[1]](*sys.argv[2:]))
+    asyncio.run(_KINDS[sys.argv[1]](*sys.argv[2:]))

@@ -24,11 +24,12 @@ class Effort:
     singles: int = 100
     objects: int = 10_000
     outage: bool = True
+    soak: int = 100_000
 
     @staticmethod
     def quick() -> "Effort":
         """A first look in a minute or two."""
-        return Effort(rounds=2, singles=30, objects=500, outage=False)
+        return Effort(rounds=2, singles=30, objects=500, outage=False, soak=5_000)
 
 
 def floor(stage: Stage, figures: Figures) -> None:
