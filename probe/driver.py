@@ -14,6 +14,7 @@ METHOD = "/csi.v1.Identity/Probe"
 UNKNOWN_DRIVER = "unknown-driver"
 BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 NOT_CONNECTED = "context deadline exceeded"
+_LOST = grpc.StatusCode.UNAVAILABLE
 # A driver that restarts is seen again at once.
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -60,13 +61,19 @@ class DriverProbe:
         self._asking = None
 
     async def _ask(self) -> Verdict:
-        started = time.monotonic()
+        """Ask once; once more if the kept connection turns out to be that of a driver that is gone."""
+        deadline = time.monotonic() + self._timeout
+        verdict, lost = await self._try(deadline)
+        return (await self._try(deadline))[0] if lost else verdict
+
+    async def _try(self, deadline: float) -> tuple[Verdict, bool]:
+        """The verdict, and whether the connection was lost on the way."""
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 await self._channel.channel_ready()
         except TimeoutError:
-            return Verdict(False, NOT_CONNECTED)
-        left = self._timeout - (time.monotonic() - started)
+            return Verdict(False, NOT_CONNECTED), False
+        started, left = time.monotonic(), deadline - time.monotonic()
         code = grpc.StatusCode.OK
         try:
             if self.name == UNKNOWN_DRIVER:
@@ -75,14 +82,14 @@ class DriverProbe:
             reply = await self._identity.Probe(csi_pb2.ProbeRequest(), timeout=left)
         except grpc.aio.AioRpcError as error:
             code = error.code()
-            return Verdict(False, f"rpc error: code = {go_name(code)} desc = {_text(error)}")
+            return Verdict(False, f"rpc error: code = {go_name(code)} desc = {_text(error)}"), code is _LOST
         finally:
             self._seconds.labels(self.name, METHOD, go_name(code)).observe(time.monotonic() - started)
         self.answered = True
         # An absent value is as good as true, as the CSI specification has it.
         if reply.HasField("ready") and not reply.ready.value:
-            return Verdict(False, "driver responded but is not ready")
-        return Verdict(True, "ok")
+            return Verdict(False, "driver responded but is not ready"), False
+        return Verdict(True, "ok"), False
 
     async def close(self) -> None:
         """Close the channel."""

@@ -1,6 +1,6 @@
 """A driver that does as it is told: answers Identity and NodeGetInfo, wrongly or late if asked to. A module to run as a process too.
 
-    python -m tests.support.toy_driver /path/csi.sock name
+    python -m tests.support.toy_driver /path/csi.sock name [ready|absent|unready|error]
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import grpc.aio
 from protos import csi_pb2, csi_pb2_grpc
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
+from runtime.errors import PreconditionFailed
 from runtime.signals import stop_event
 
 NAME = "toy.csi.example"
@@ -65,10 +66,13 @@ async def toy_driver(path: str, driver: ToyDriver | None = None) -> AsyncIterato
         yield driver
 
 
-async def main(path: str, name: str) -> None:
+async def main(path: str, name: str, behaviour: str = "ready") -> None:
     """As a process, until SIGTERM."""
+    driver = ToyDriver(name)
+    driver.ready = {"ready": True, "absent": None, "unready": False, "error": True}[behaviour]
+    driver.error = PreconditionFailed("broken") if behaviour == "error" else None
     with stop_event() as stop:
-        async with toy_driver(path, ToyDriver(name)):
+        async with toy_driver(path, driver):
             await stop.wait()
 
 

@@ -1,0 +1,240 @@
+"""The probe as a command, row by row of spec D, and better where the original's row is a trap."""
+
+import concurrent.futures
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from demo.stage import free_port
+from probe.config import GO_ONLY, ProbeConfig
+from runtime.flags import flags_of, show
+from tests.support.toy_driver import NAME
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(30)
+
+OF_THE_ORIGINAL = {
+    "csi-address": "/run/csi/socket", "probe-timeout": "3s", "http-endpoint": '""', "health-port": "9808",
+    "metrics-address": '""', "metrics-path": "/metrics", "v": "0", "logging-format": "text",
+}  # fmt: skip
+NOT_CONNECTED = (500, "context deadline exceeded")
+
+
+def test_flags_and_defaults() -> None:
+    """Every flag of the original under its name with its default; ours beside them."""
+    flags = {item.name: show(item.default) for item in flags_of(ProbeConfig)}
+    assert {name: flags[name] for name in OF_THE_ORIGINAL} == OF_THE_ORIGINAL
+    assert set(flags) - set(OF_THE_ORIGINAL) == {"refuse-before-first-answer", "status-directory", "version"}
+    assert "automaxprocs" in {item.name for item in GO_ONLY}
+
+
+def command(*argv: str) -> list[str]:
+    return [sys.executable, "-m", "probe.main", "--status-directory=", *argv]
+
+
+@pytest.mark.parametrize("argv, code, text", [
+    (("--http-endpoint=:1", "--health-port=2"), 1, "only one of --http-endpoint and --health-port"),
+    (("--http-endpoint=:1", "--metrics-address=:2"), 1, "only one of --http-endpoint and --metrics-address"),
+    (("--probe-timeout=0",), 1, "--probe-timeout"),
+    (("--http-endpoint=9808",), 1, "invalid address: 9808"),
+    (("--unknown",), 2, "flag provided but not defined"),
+])  # fmt: skip
+def test_ends_at_once(argv: tuple[str, ...], code: int, text: str) -> None:
+    """Conflicts and wrong values: one sentence and an exit code."""
+    done = subprocess.run(command(*argv), capture_output=True, text=True, timeout=20)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert text in done.stderr
+
+
+def test_port_taken() -> None:
+    """The original logs and exits 0, which a restart policy takes for success; ours says why and exits 1."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = subprocess.run(
+            command(f"--http-endpoint=127.0.0.1:{taken.getsockname()[1]}"), capture_output=True, text=True, timeout=20
+        )
+    assert done.returncode == 1 and "cannot listen on 127.0.0.1" in done.stderr
+
+
+class Running:
+    """A probe process; a driver can be started beside it."""
+
+    def __init__(self, directory: Path, *argv: str) -> None:
+        self.csi = directory / "csi.sock"
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            command(f"--csi-address={self.csi}", f"--http-endpoint=127.0.0.1:{self.port}", "--probe-timeout=500ms", *argv),
+            stderr=(directory / "log").open("wb"),
+        )
+
+    def ask(self, path: str = "/healthz", method: str = "GET") -> tuple[int, str]:
+        """Code and body; 0 while nobody listens."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
+
+    @contextmanager
+    def driver(self, *behaviour: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A driver process."""
+        process = subprocess.Popen([sys.executable, "-m", "tests.support.toy_driver", str(self.csi), NAME, *behaviour])
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def probing(directory: Path, *argv: str) -> Iterator[Running]:
+    running = Running(directory, *argv)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """A probe without a driver yet."""
+    with probing(tmp_path) as made:
+        wait_for(lambda: made.ask("/livez") == (200, "ok"), "the probe")
+        yield made
+
+
+def test_before_the_driver_has_answered(running: Running) -> None:
+    """500 with the reason, not a refused connection; then 200 as soon as the driver is there; 500 again when it is gone."""
+    assert running.ask() == NOT_CONNECTED
+    with running.driver():
+        wait_for(lambda: running.ask() == (200, "ok"), "ok")
+    assert running.ask() == NOT_CONNECTED
+    with running.driver():
+        wait_for(lambda: running.ask() == (200, "ok"), "ok again")
+
+
+def test_refuse_before_the_first_answer(tmp_path: Path) -> None:
+    """With the flag for the original's behaviour nobody listens until the driver has answered once."""
+    with probing(tmp_path, "--refuse-before-first-answer") as it:
+        time.sleep(1.0)  # what must not happen has no condition to wait for
+        assert it.ask() == (0, "")
+        with it.driver():
+            wait_for(lambda: it.ask() == (200, "ok"), "ok")
+        assert it.ask() == NOT_CONNECTED
+
+
+@pytest.mark.parametrize("behaviour, answer", [
+    ("ready", (200, "ok")), ("absent", (200, "ok")), ("unready", (500, "driver responded but is not ready")),
+    ("error", (500, "rpc error: code = FailedPrecondition desc = broken")),
+])  # fmt: skip
+def test_answers_of_the_driver(running: Running, behaviour: str, answer: tuple[int, str]) -> None:
+    """Ready true and ready absent are ok; not ready and an error have the original's bodies."""
+    with running.driver(behaviour):
+        wait_for(lambda: running.ask() == answer, f"{answer}, not {running.ask()}")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
+def test_any_method_one_path(running: Running, method: str) -> None:
+    """Any method is answered; any other path is 404."""
+    with running.driver():
+        wait_for(lambda: running.ask() == (200, "ok"), "ok")
+        assert running.ask(method=method) == (200, "" if method == "HEAD" else "ok")
+        assert running.ask("/other", method)[0] == 404
+        assert running.ask("/healthz/", method)[0] == 404
+
+
+def test_frozen_driver(running: Running) -> None:
+    """SIGSTOP: 500 within the deadline, in the original's words; SIGCONT: 200 right after."""
+    with running.driver() as driver:
+        wait_for(lambda: running.ask() == (200, "ok"), "ok")
+        driver.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        assert running.ask() == (500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded")
+        assert 0.4 < time.monotonic() - started < 1.5
+        driver.send_signal(signal.SIGCONT)
+        wait_for(lambda: running.ask() == (200, "ok"), "ok again", 2)
+
+
+def test_concurrent_askers_share_one_call(running: Running) -> None:
+    """Thirty askers while one Probe hangs: one call, one deadline for all."""
+    with running.driver() as driver:
+        wait_for(lambda: running.ask() == (200, "ok"), "ok")
+        driver.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(30) as pool:
+            answers = list(pool.map(lambda _: running.ask()[0], range(30)))
+        assert answers == [500] * 30
+        assert time.monotonic() - started < 2.0
+
+
+def test_metrics(running: Running) -> None:
+    """The original's histogram under its name and labels, with Go's names of codes; the process' own figures."""
+    with running.driver():
+        wait_for(lambda: running.ask() == (200, "ok"), "ok")
+    running.ask()
+    text = running.ask("/metrics")[1]
+    labels = f'driver_name="{NAME}",grpc_status_code="OK",method_name="/csi.v1.Identity/Probe"'
+    for bound in ("0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "15.0", "25.0", "50.0", "120.0", "300.0", "600.0", "+Inf"):
+        assert f'csi_sidecar_operations_seconds_bucket{{{labels},le="{bound}"}}' in sort_labels(text)
+    assert "# HELP csi_sidecar_operations_seconds [ALPHA]" in text
+    assert 'process_start_time_seconds{role="probe"}' in text
+
+
+def sort_labels(text: str) -> str:
+    """Labels in alphabetical order, the bound last."""
+    import re
+
+    def ordered(match: "re.Match[str]") -> str:
+        pairs = re.findall(r'\w+="[^"]*"', match[1])
+        return "{" + ",".join(sorted(pairs, key=lambda pair: (pair.startswith("le="), pair))) + "}"
+
+    return re.sub(r"\{([^}]*)\}", ordered, text)
+
+
+def test_hostile_clients(running: Running) -> None:
+    """Slow headers, a megabyte of header, garbage, an unknown method, pipelining: each is answered or cut, and the next asker is served."""
+    slow = socket.create_connection(("127.0.0.1", running.port))
+    slow.sendall(b"GET /healthz HT")
+    for data in (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1024 * 1024 + b"\r\n\r\n", b"\x16\x03\x01\x02\x00nonsense\r\n\r\n",
+                 b"BREW /livez HTTP/1.1\r\nHost: x\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", running.port), timeout=5) as hostile:
+            try:
+                hostile.sendall(data)
+                answer = hostile.recv(4096)
+            except ConnectionError:
+                answer = b""
+            assert answer == b"" or answer.split(b" ")[1] in (b"400", b"431", b"404"), answer
+    with socket.create_connection(("127.0.0.1", running.port), timeout=5) as pipelining:
+        pipelining.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 3 + b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answers = b""
+        while data := pipelining.recv(65536):
+            answers += data
+        assert answers.count(b"HTTP/1.1 200 OK") == 4
+    assert running.ask("/livez") == (200, "ok")
+    slow.close()
+
+
+def test_json_logs(tmp_path: Path) -> None:
+    """--logging-format=json writes JSON lines with the process's name."""
+    with probing(tmp_path, "--logging-format=json") as it:
+        wait_for(lambda: it.ask("/livez") == (200, "ok"), "the probe")
+        it.process.terminate()
+        assert it.process.wait(10) == 0
+    line = json.loads((tmp_path / "log").read_text().splitlines()[0])
+    assert line["process"] == "probe"
