@@ -64,8 +64,8 @@ def test_keys(key: Any, form: PrivateFormat, label: str) -> None:
 def test_the_last_key_counts() -> None:
     """Two keys, an EC PARAMETERS block and text between: the last key is taken."""
     parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
-    content = pem(RSA, PrivateFormat.PKCS8) + b"text\n" + parameters + pem(EC, PrivateFormat.TraditionalOpenSSL) + CA_PEM
-    assert tls.private_key(content) == pem(EC, PrivateFormat.TraditionalOpenSSL)
+    last = pem(EC, PrivateFormat.TraditionalOpenSSL)
+    assert tls.private_key(pem(RSA, PrivateFormat.PKCS8) + b"text\n" + parameters + last + CA_PEM) == last
 
 
 def test_certificates_keep_their_order() -> None:

@@ -219,7 +219,9 @@ def test_hostile_clients(running: Running) -> None:
                 answer = hostile.recv(4096)
             except ConnectionError:
                 answer = b""
-            assert answer == b"" or answer.split(b" ")[1] in (b"400", b"431", b"404"), answer
+            # Go's server takes any word for a method, and so may ours
+            expected = (b"200", b"400") if data.startswith(b"BREW") else (b"400", b"431")
+            assert answer == b"" or answer.split(b" ")[1] in expected, answer
     with socket.create_connection(("127.0.0.1", running.port), timeout=5) as pipelining:
         pipelining.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 3 + b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answers = b""

@@ -1,0 +1,179 @@
+"""The three under supervisord as one process tree: what kubelet, Prometheus and people see of it."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from demo.stage import free_port
+from kubelet_stub.config import Config as KubeletConfig
+from kubelet_stub.kubelet import KubeletStub
+from provider_stub.running import running
+from runtime.flags import Duration
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(60)
+
+DRIVER = "secrets-store.csi.k8s.io"
+SECRET = "s3cret-content-that-nobody-shows"
+
+
+class Container:
+    """A running container with its directories."""
+
+    def __init__(self, directory: Path, *argv: str) -> None:
+        self.directory = directory
+        self.port, self.metrics_port = free_port(), free_port()
+        for name in ("kubelet/pods", "kubelet/plugins_registry", "providers", "store", "manifests"):
+            (directory / name).mkdir(parents=True)
+        (directory / "store" / "password").write_text(SECRET)
+        self.process = subprocess.Popen([
+            sys.executable, "-m", "container.main", f"--endpoint=unix://{directory}/csi.sock", "--nodeid=node-1",
+            f"--manifests={directory}/manifests", f"--provider-volume={directory}/providers",
+            "--additional-provider-volume-paths=", f"--kubelet-pods-dir={directory}/kubelet/pods",
+            f"--metrics-addr=127.0.0.1:{self.metrics_port}", f"--status-directory={directory}/status",
+            f"--kubelet-registration-path={directory}/csi.sock",
+            f"--plugin-registration-path={directory}/kubelet/plugins_registry",
+            f"--probe-http-endpoint=127.0.0.1:{self.port}", *argv], stderr=(directory / "log").open("wb"))  # fmt: skip
+
+    def ask(self, path: str, port: int = 0) -> tuple[int, str]:
+        """Code and body; 0 while nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port or self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def roles(self) -> dict[str, psutil.Process]:
+        """The three, by name."""
+        return {child.name(): child for child in psutil.Process(self.process.pid).children()}
+
+    def write_class(self, name: str, parameters: dict[str, str]) -> None:
+        """A class of the stub provider."""
+        (self.directory / "manifests" / f"{name}.yaml").write_text(yaml.safe_dump({
+            "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
+            "metadata": {"name": name, "namespace": "default"}, "spec": {"provider": "stub", "parameters": parameters}}))
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Iterator[Container]:
+    """A started container; ended if the test has not done it."""
+    made = Container(tmp_path)
+    try:
+        wait_for(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
+        yield made
+    finally:
+        if made.process.poll() is None:
+            made.process.kill()
+            made.process.wait()
+
+
+def pod(name: str, provider_class: str) -> dict[str, Any]:
+    """A pod with one volume."""
+    csi = {"driver": DRIVER, "readOnly": True, "volumeAttributes": {"secretProviderClass": provider_class}}
+    return {
+        "metadata": {"name": name, "namespace": "default", "uid": f"uid-{name}"},
+        "spec": {"volumes": [{"name": "secrets", "csi": csi}]},
+    }
+
+
+def test_readyz_and_status(container: Container) -> None:
+    """Not ready until kubelet has registered the driver and a provider is there, each reason told; then ok. The pages show the
+    volumes, the registration and the processes, and no content."""
+
+    async def run() -> None:
+        code, text = container.ask("/readyz")
+        assert code == 503 and "registrar: waiting for kubelet" in text and "no provider is installed" in text
+        assert container.ask("/livez") == (200, "ok")
+        config = KubeletConfig(root=f"{container.directory}/kubelet", republish_interval=Duration(0))
+        async with running(container.directory / "providers" / "stub.sock", container.directory / "store"):
+            async with KubeletStub(config) as kubelet:
+                await kubelet.registered(DRIVER)
+                await asyncio.to_thread(wait_for, lambda: container.ask("/readyz") == (200, "ok"), "readyz")
+                container.write_class("app", {"objects": "- objectName: password", "roleName": "r0le-name"})
+                started = await kubelet.add_pod(pod("one", "app"))
+                await kubelet.wait_mounted(started)
+                status = json.loads((await asyncio.to_thread(container.ask, "/status"))[1])
+                assert status["not_ready"] == [] and status["registrar"]["state"] == "registered"
+                assert [(v["pod"], v["class"]) for v in status["driver"]["volumes"]] == [("default/one", "default/app")]
+                assert {item["role"] for item in status["processes"]} == {"driver", "registrar", "probe", "supervisor"}
+                pages = [(await asyncio.to_thread(container.ask, path))[1] for path in ("/", "/status", "/metrics", "/readyz")]
+                assert "default/one" in pages[0] and "registered" in pages[0]
+                assert 'process_resident_memory_bytes{role="driver"}' in pages[2] and "secrets_store_registered 1.0" in pages[2]
+                for page in pages:
+                    assert SECRET not in page and "r0le-name" not in page
+                await kubelet.delete_pod(started)
+
+    asyncio.run(run())
+
+
+def test_a_killed_role_is_counted(container: Container) -> None:
+    """kill -9 of the driver: back by itself, and its restart is told by /metrics and /status."""
+    container.roles()["driver"].kill()
+    wait_for(lambda: 'secrets_store_role_restarts_total{role="driver"} 1.0' in container.ask("/metrics")[1], "the restart")
+    wait_for(lambda: container.ask("/healthz") == (200, "ok"), "healthz")
+    (driver,) = (item for item in json.loads(container.ask("/status")[1])["processes"] if item["role"] == "driver")
+    assert (driver["restarts"], driver["last_exit"]) == (1, -9)
+
+
+def test_frozen_driver(container: Container) -> None:
+    """A driver that hangs: healthz tells, so that kubelet restarts the container; the other pages still answer."""
+    driver = container.roles()["driver"]
+    driver.suspend()
+    try:
+        assert container.ask("/healthz")[0] == 500
+        assert container.ask("/livez") == (200, "ok")
+        assert json.loads(container.ask("/status")[1])["driver"] is None
+    finally:
+        driver.resume()
+    wait_for(lambda: container.ask("/healthz") == (200, "ok"), "healthz")
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_end(container: Container, ending: signal.Signals) -> None:
+    """A signal ends all three in order, exit code 0, and leaves no socket."""
+    wait_for(lambda: os.listdir(container.directory / "kubelet" / "plugins_registry"), "the registration socket")
+    container.process.send_signal(ending)
+    assert container.process.wait(20) == 0
+    assert os.listdir(container.directory / "kubelet" / "plugins_registry") == []
+    assert not (container.directory / "csi.sock").exists()
+    assert os.listdir(container.directory / "status") == []
+
+
+def test_a_role_that_cannot_start(tmp_path: Path) -> None:
+    """A metrics port in use keeps the driver from starting: tried a few times, then the container ends with a code and the reason."""
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        made = Container(tmp_path, f"--metrics-addr=127.0.0.1:{taken.getsockname()[1]}")
+        assert made.process.wait(40) == 1
+    log = (tmp_path / "log").read_text()
+    assert "[driver] " in log and "cannot listen on 127.0.0.1" in log
+    assert "driver could not be kept running (exit code 1)" in log
+
+
+def test_json_logs(tmp_path: Path) -> None:
+    """With --log-format-json every line of every process is JSON and names its process."""
+    made = Container(tmp_path, "--log-format-json")
+    wait_for(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
+    made.roles()["driver"].kill()
+    wait_for(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
+    made.process.terminate()
+    assert made.process.wait(20) == 0
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert {line["process"] for line in lines} == {"driver", "registrar", "probe", "supervisor"}
