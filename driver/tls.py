@@ -1,7 +1,9 @@
-"""A certificate and its key out of one file, for Secrets of type ``kubernetes.io/tls`` (as spec A.9, where the Go driver errs: better).
+"""A certificate and its key out of one file, for Secrets of type ``kubernetes.io/tls`` (the Go driver's rules, spec
+A.9, without its silent failures).
 
-``tls.crt`` gets all certificates in their order; ``tls.key`` the last private key, RSA as PKCS#1, EC as SEC1, others as PKCS#8. A file without
-PEM is read as PKCS#12 with an empty password. What cannot be done is a PreconditionFailed whose sentence holds nothing of the file.
+``tls.crt`` gets all certificates in their order; ``tls.key`` the last private key, RSA as PKCS#1, EC as SEC1, others as
+PKCS#8. A file without PEM is read as PKCS#12 with an empty password. What cannot be done is a PreconditionFailed whose
+sentence holds nothing of the file.
 """
 
 import binascii
@@ -89,7 +91,8 @@ def _loaded(block: Block) -> Any:
     try:
         return load_pem_private_key(block.encoded(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise PreconditionFailed("its private key cannot be read: it is damaged, or of a kind that is not supported") from None
+        raise PreconditionFailed(
+            "its private key cannot be read: it is damaged, or of a kind that is not supported") from None
 
 
 def _serialized(key: Any) -> bytes:

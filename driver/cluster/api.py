@@ -1,9 +1,9 @@
 """Calls to the API server: retried while it is away, told apart by what their caller can do.
 
 A call runs until it has an answer or its caller's timeout cancels it. Connection losses, 5xx and 429 are retried with
-jitter, a Retry-After is obeyed, there is no rate limit of our own below the server's fairness. A 401 makes the credentials
-be read anew. No exception of the ``kubernetes`` package and no body of the server's leaves this module: bodies may quote
-what was sent.
+jitter, a Retry-After is obeyed, there is no rate limit of our own below the server's fairness. A 401 makes the
+credentials be read anew. No exception of the ``kubernetes`` package and no body of the server's leaves this module:
+bodies may quote what was sent.
 """
 
 import asyncio
@@ -59,8 +59,8 @@ class Api:
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None,
         content_type: str = JSON, accept: str = JSON,
     ) -> dict[str, Any]:  # fmt: skip
-        """The server's answer as an object. Raises NotFound, Conflict, Expired, PermissionDenied or InvalidRequest at once;
-        anything that may pass is retried until the caller's timeout cancels the call."""
+        """The server's answer as an object. Raises NotFound, Conflict, Expired, PermissionDenied or InvalidRequest at
+        once; anything that may pass is retried until the caller's timeout cancels the call."""
         url = path + ("?" + urlencode(query) if query else "")
         pause = FIRST_PAUSE
         while True:

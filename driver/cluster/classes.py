@@ -3,8 +3,8 @@
  1. A class is read by name when a volume first asks for it, once for all that ask at the same time, and remembered.
  2. The watch starts from the resourceVersion of a list of one; then whatever was remembered before is read again.
  3. An event that names a remembered class makes it be read again; all others cost nothing but the line.
- 4. A watch that ends is continued where it was; one that breaks, falls silent or is too old (410) starts again at 2, after
-    a pause with jitter: a thousand nodes come back to an API server that was away.
+ 4. A watch that ends is continued where it was; one that breaks, falls silent or is too old (410) starts again at 2,
+    after a pause with jitter: a thousand nodes come back to an API server that was away.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
 """The ``kubernetes`` package without the sub-packages that nobody here uses.
 
-Its ``__init__`` files import the synchronous client, the dynamic one, the informer, every configuration loader and pydantic: 21 MiB and
-0.4 s, where the asyncio REST client and the in-cluster configuration take 1 MiB and 0.02 s (docs/performance.md). So the package objects
-are made without running those files, before anything is imported from them.
+Its ``__init__`` files import the synchronous client, the dynamic one, the informer, every configuration loader and
+pydantic: 21 MiB and 0.4 s, where the asyncio REST client and the in-cluster configuration take 1 MiB and 0.02 s
+(docs/performance.md). So the package objects are made without running those files, before anything is imported from
+them.
 """
 
 import importlib.machinery

@@ -72,7 +72,10 @@ def new_secret(wanted: Wanted, owners: Iterable[Owner]) -> Object:
 
 
 def merge(found: Object, wanted: Wanted, owners: Iterable[Owner]) -> Change:
-    """The difference as a JSON merge patch, good for the version of the Secret that was found. Raises PreconditionFailed."""
+    """The difference as a JSON merge patch, good for the version of the Secret that was found.
+
+    Raises PreconditionFailed.
+    """
     metadata = found["metadata"]
     kind = found.get("type") or "Opaque"
     if kind != wanted.type:

@@ -35,8 +35,8 @@ def is_label_value(text: str) -> bool:
 def status_name(record: VolumeRecord, *, of_its_own: bool = False) -> str:
     """``<pod>-<namespace>-<class>``, as the Go driver names it.
 
-    ``of_its_own``: for a second volume of one pod with one class. That, and a name over 253 characters, ends in a digest
-    of what makes it unique, always the same one.
+    ``of_its_own``: for a second volume of one pod with one class. That, and a name over 253 characters, ends in a
+    digest of what makes it unique, always the same one.
     """
     name = f"{record.pod.name}-{record.pod.namespace}-{record.provider_class.name}"
     if of_its_own:
@@ -64,7 +64,7 @@ def parse_timestamp(text: object) -> float | None:
 
 
 def status_object(record: VolumeRecord, node: str) -> dict[str, Any]:
-    """The whole SecretProviderClassPodStatus but for its name. Fields that the trio's CRDs lack are pruned by the server."""
+    """The whole pod status but for its name; the server prunes the fields that the trio's CRDs lack."""
     return {
         "apiVersion": GROUP_VERSION,
         "kind": "SecretProviderClassPodStatus",
@@ -126,4 +126,5 @@ def _failure_of(found: Mapping[str, Any] | None) -> RefreshFailure | None:
     if not found:
         return None
     return RefreshFailure(
-        found.get("reason", ""), found.get("message", ""), int(found.get("count", 1)), parse_timestamp(found.get("time")) or 0.0)
+        found.get("reason", ""), found.get("message", ""), int(found.get("count", 1)),
+        parse_timestamp(found.get("time")) or 0.0)

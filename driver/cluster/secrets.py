@@ -1,9 +1,10 @@
 """Kubernetes Secrets by name: read, made, changed. Never listed, never watched, never applied.
 
- 1. The Secret is read, beside whatever its owners still need; a new pod's Secret costs at most these two reads and one write.
+ 1. The Secret is read, beside whatever its owners still need; a new pod's Secret costs at most these two reads and
+    one write.
  2. None there: POST. Not as it should be: PATCH with the resourceVersion that was read, owners in the same write.
- 3. Somebody was faster (409, or 404 on the PATCH): again from 1, after a moment with jitter. So two nodes that write one Secret both end with both
-    owners in it.
+ 3. Somebody was faster (409, or 404 on the PATCH): again from 1, after a moment with jitter. So two nodes that write
+    one Secret both end with both owners in it.
 """
 
 import asyncio
@@ -54,11 +55,13 @@ class SecretWriter:
             raise PermissionDenied(_forbidden(wanted, failure)) from None
         except InvalidRequest as failure:
             raise PreconditionFailed(
-                f"the Secret {wanted} is refused: {failure}; correct spec.secretObjects of class {wanted.class_name}") from None
+                f"the Secret {wanted} is refused: {failure}; correct spec.secretObjects of class {wanted.class_name}"
+            ) from None
         raise Aborted(f"Secret {wanted} is changed by others all the time; it will be tried again")
 
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
-        """None for a pod that is gone or going. Else the pod's owners, or for a bare pod its status object: what collects the Secret must outlive a restart of the pod."""
+        """None for a pod that is gone or going. Else the pod's owners; for a bare pod its status object, as with the
+        Go driver: it goes with the pod."""
         try:
             found = await self._api.call("GET", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}")
         except NotFound:
@@ -99,7 +102,10 @@ def _path(namespace: str, name: str = "") -> str:
 
 def _forbidden(wanted: Wanted, failure: Failure) -> str:
     if "quota" in str(failure):
-        return f"Secret {wanted} cannot be written: the namespace's quota for Secrets is used up; raise the quota or remove Secrets"
+        return (
+            f"Secret {wanted} cannot be written: the namespace's quota for Secrets is used up; "
+            "raise the quota or remove Secrets")
     return (
-        f"the driver may not write Secrets in namespace {wanted.namespace}: install the chart with syncSecret.enabled=true "
-        f"(and the namespace among syncSecret.namespaces, if that is set), or remove secretObjects from the class ({failure})")
+        f"the driver may not write Secrets in namespace {wanted.namespace}: install the chart with "
+        "syncSecret.enabled=true (and this namespace among syncSecret.namespaces, if that is set), "
+        f"or remove secretObjects from the class ({failure})")

@@ -1,7 +1,7 @@
 """SecretProviderClassPodStatus objects: one write when something new is to be told, none otherwise.
 
-POST for a new one, JSON merge PATCH after that (409 → PATCH, 404 → POST). Works with the trio's CRDs too, whose schema lacks
-our fields: the API server prunes them, and that is said once.
+POST for a new one, JSON merge PATCH after that (409 → PATCH, 404 → POST). Works with the trio's CRDs too, whose schema
+lacks our fields: the API server prunes them, and that is said once.
 """
 
 import asyncio
@@ -111,7 +111,9 @@ class StatusStore:
         """One LIST by node label, in pages."""
         records, token = [], ""
         while True:
-            query = {"labelSelector": f"{NODE_LABEL}={self._node}", "limit": PAGE, **({"continue": token} if token else {})}
+            query = {"labelSelector": f"{NODE_LABEL}={self._node}", "limit": PAGE}
+            if token:
+                query["continue"] = token
             page = await self._api.call("GET", statuses_path(), query=query)
             for item in page.get("items") or ():
                 record = record_of(item)
@@ -155,8 +157,9 @@ class StatusStore:
     def _check_schema(self, answer: dict[str, Any]) -> None:
         if not self._warned_of_schema and "conditions" not in (answer.get("status") or {}):
             self._warned_of_schema = True
-            log.warning("The cluster's SecretProviderClassPodStatus CRD is older than this driver: last refresh, failures and "
-                        "conditions are not shown in pod status; apply the chart's crds/ to see them")
+            log.warning(
+                "The cluster's SecretProviderClassPodStatus CRD is older than this driver: last refresh, failures and "
+                "conditions are not shown in pod status; apply the chart's crds/ to see them")
 
 
 def _news(record: VolumeRecord) -> object:

@@ -30,8 +30,8 @@ async def remove_startup_taint(api: Api, node: str, driver: str, key: str) -> No
                 return
         except PermissionDenied as failure:
             log.warning(
-                "The startup taint cannot be removed: the driver's account needs get on csinodes, get and patch on nodes; "
-                "the chart grants them with startupTaint.enabled", taint=key, err=failure)
+                "The startup taint cannot be removed: the driver's account needs get csinodes, get and patch nodes",
+                taint=key, err=failure)
             pause = FORBIDDEN_PAUSE
         except Failure as failure:
             log.warning("The startup taint cannot be removed yet", taint=key, err=failure)

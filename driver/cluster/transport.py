@@ -1,4 +1,5 @@
-"""The ``kubernetes`` package, reduced to what is asked of it: configuration, credentials that renew themselves, TLS, connections."""
+"""The ``kubernetes`` package, reduced to what is asked of it: configuration, credentials that renew themselves, TLS,
+connections."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,1 +1,4 @@
-"""Mounted files as Kubernetes Secrets: what a class asks for, and the queue that sees to it. The API calls are in ``driver.cluster``."""
+"""Mounted files as Kubernetes Secrets: what a class asks for, and the queue that sees to it.
+
+The API calls are in ``driver.cluster``.
+"""

@@ -1,7 +1,9 @@
 """The queue that keeps Secrets as their classes want them; independent of republish, which is off by default.
 
- 1. A volume's first publish, and one that changed files, run the jobs of its class at once; the publish waits for them, for FIRST_SECONDS at most.
- 2. After success a job runs again in 5 minutes ± 10 %: one GET, and a write only on drift. So a Secret that was deleted by hand comes back.
+ 1. A volume's first publish, and one that changed files, run the jobs of its class at once; the publish waits for
+    them, for FIRST_SECONDS at most.
+ 2. After success a job runs again in 5 minutes ± 10 %: one GET, and a write only on drift. So a Secret that was deleted
+    by hand comes back.
  3. After a failure it runs again after 2 s, 4 s … 5 minutes ± 10 %, and the pod gets a Warning event; other jobs go on.
  4. A changed class is read again, and its jobs run at once.
  5. After a restart of the driver the volumes that are known again get a job each, within a few seconds with jitter.
@@ -151,7 +153,7 @@ class SyncEngine:
         except NotFound:
             fresh = ProviderClass(ref, "", {})
         except Failure as failure:
-            log.warning("A SecretProviderClass cannot be read for its secretObjects", secretProviderClass=ref, err=failure)
+            log.warning("A class cannot be read for its secretObjects", secretProviderClass=ref, err=failure)
             return
         if not any(member.provider_class == ref for member in self._table.members.values()):
             return
@@ -206,7 +208,8 @@ class SyncEngine:
                 if not job.again:
                     break
         finally:
-            job.due = asyncio.get_running_loop().time() + wait * random.uniform(1 - jobs.CHECK_JITTER, 1 + jobs.CHECK_JITTER)
+            jitter = random.uniform(1 - jobs.CHECK_JITTER, 1 + jobs.CHECK_JITTER)
+            job.due = asyncio.get_running_loop().time() + wait * jitter
             self._wake.set()
 
     async def _attempt(self, job: Job) -> float:
@@ -265,7 +268,7 @@ class SyncEngine:
         job.failures += 1
         message = redact.text(failure)
         if isinstance(failure, Unavailable):  # an event could not be sent either
-            log.warning("A Secret could not be synced; trying again", secret=job.secret_name, pod=member.pod, err=message)
+            log.warning("A Secret is not synced yet; trying again", secret=job.secret_name, pod=member.pod, err=message)
         else:
             await self._tell(member, True, FAILED, message, job.secret_name)
 

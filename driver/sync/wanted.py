@@ -25,7 +25,7 @@ READ_TRIES = 3
 
 @dataclass(frozen=True)
 class Wanted:
-    """A Secret as one class wants it. ``fetched`` is when the content was last confirmed by its provider (Unix time)."""
+    """A Secret as one class wants it; ``fetched`` is when its provider last confirmed the content (Unix time)."""
 
     namespace: str
     name: str
@@ -55,7 +55,9 @@ def build(ref: ClassRef, item: SecretObject, target_path: str, limit: int, fetch
 def _check(item: SecretObject) -> None:
     name, kind = item.secret_name.strip(), item.type.strip()
     _require(name, "secret name is empty: set secretName in spec.secretObjects")
-    _require(len(name) <= 253 and _NAME.fullmatch(name), "secretName must be a DNS name: lower case letters, digits, '-' and '.'")
+    _require(
+        len(name) <= 253 and _NAME.fullmatch(name),
+        "secretName must be a DNS name: lower case letters, digits, '-' and '.'")
     _require(item.type, "secret type is empty: set type in spec.secretObjects, for example Opaque")
     _require(kind not in REFUSED_TYPES, f"type {kind} is refused: such a Secret is a credential of the cluster itself")
     _require(item.data, "data is empty: list objectName and key in spec.secretObjects[].data")
@@ -68,7 +70,9 @@ def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
         _require(key, f"the key of objectName {object_name} is empty")
         _require(_KEY.fullmatch(key), f"key {key} must be 1 to 253 letters, digits, '-', '_' or '.'")
         _require(key not in data, f"key {key} appears twice")
-        _require(object_name in files, f"file matching objectName {object_name} not found in the pod's volume, which has: {_names(files)}")
+        _require(
+            object_name in files,
+            f"file matching objectName {object_name} not found in the pod's volume, which has: {_names(files)}")
         data[key] = _value(item.type.strip(), object_name, key, files[object_name])
     size = sum(len(value) for value in data.values())
     _require(size <= LARGEST_SECRET, f"its data are {size} bytes, and a Secret holds at most {LARGEST_SECRET}")

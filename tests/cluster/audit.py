@@ -106,6 +106,6 @@ def _call(event: dict[str, object]) -> Call:
     if target.get("subresource"):
         resource += f"/{target['subresource']}"
     return Call(
-        str(user.get("username", "")), str(event["verb"]), resource, target.get("namespace", ""), target.get("name", ""),
-        int(status.get("code", 0)), str(event.get("userAgent", "")), str(event["requestURI"]),
+        str(user.get("username", "")), str(event["verb"]), resource, target.get("namespace", ""),
+        target.get("name", ""), int(status.get("code", 0)), str(event.get("userAgent", "")), str(event["requestURI"]),
     )

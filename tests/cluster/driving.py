@@ -1,4 +1,5 @@
-"""A driver before a real API server: its service account with exactly the chart's rights, classes, pods, and a whole driver in process."""
+"""A driver before a real API server: its service account with exactly the chart's rights, classes, pods, and a whole
+driver in process."""
 
 import asyncio
 import uuid
@@ -107,7 +108,7 @@ class Site:
         return Volume(rig, pod.name, namespace=self.namespace, uid=pod.uid, **options)
 
     def make_owner(self, name: str = "owner") -> Object:
-        """An owner reference to an object that no controller touches; ReplicaSets and Jobs would make pods of their own."""
+        """An owner reference to an object that no controller touches."""
         made = self.api.create({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": self.namespace, "name": name}})
         return {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": made["metadata"]["uid"]}

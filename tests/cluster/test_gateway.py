@@ -1,4 +1,4 @@
-"""The API server as the driver's world: classes, the watch, pod status, events, with the chart's rights and no others."""
+"""The API server as the driver's world: classes, the watch, pod status, events, with the chart's rights only."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -224,7 +224,7 @@ def test_a_node_name_that_is_no_label(node: str) -> None:
 
 
 def test_events_are_series(site: Site) -> None:
-    """One failure told three times, also by a restarted driver, is one event with a count; another subject is another."""
+    """One failure told three times, also by a restarted driver, is one event with a count; another subject another."""
     pod = site.make_pod()
 
     def event(message: str, subject: str = "secrets") -> PodEvent:

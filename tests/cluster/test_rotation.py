@@ -1,4 +1,4 @@
-"""Rotation as users of a cluster see it: intervals, changed classes, failures and recoveries in status, events, metrics."""
+"""Rotation as users of a cluster see it: intervals, changed classes, failures in status, events and metrics."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

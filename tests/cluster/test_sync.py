@@ -325,7 +325,8 @@ BAD: dict[str, tuple[Object, str]] = {
     "the cluster's own": ({"type": "kubernetes.io/service-account-token"}, "is refused"),
     "the cluster's token": ({"type": "bootstrap.kubernetes.io/token"}, "is refused"),
     "not what its type needs": ({"type": "kubernetes.io/dockerconfigjson"}, "422 Invalid (data[.dockerconfigjson])"),
-    "no certificate": ({"type": "kubernetes.io/tls", "data": [{"objectName": "password", "key": "tls.crt"}]}, "no cert"),
+    "no certificate": (
+        {"type": "kubernetes.io/tls", "data": [{"objectName": "password", "key": "tls.crt"}]}, "no certificate"),
 }
 
 
@@ -375,7 +376,7 @@ def test_a_secret_that_cannot_be_changed(site: Site, secret: Object, sentence: s
 
 
 def test_without_the_right(site: Site) -> None:
-    """The chart without syncSecret.enabled: the publish succeeds, the event names the value; the right given, it works."""
+    """The chart without syncSecret.enabled: the publish succeeds, the event names the value; granted, it works."""
     site.make_class(secretObjects=[ENTRY])
     pod = site.make_pod()
     grant(site.cluster, site.namespace, BASE_RULES)
