@@ -208,7 +208,8 @@ def sort_labels(text: str) -> str:
 
 
 def test_hostile_clients(running: Running) -> None:
-    """Slow headers, a megabyte of header, garbage, an unknown method, pipelining: each is answered or cut, and the next asker is served."""
+    """Slow headers, a megabyte of header, garbage, an unknown method, pipelining: each is answered as by
+    Go's server, or refused, and the next asker is served."""
     slow = socket.create_connection(("127.0.0.1", running.port))
     slow.sendall(b"GET /healthz HT")
     for data in (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1024 * 1024 + b"\r\n\r\n", b"\x16\x03\x01\x02\x00nonsense\r\n\r\n",

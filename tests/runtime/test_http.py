@@ -1,0 +1,291 @@
+"""The HTTP server over real connections: what it answers, and what it does not let a client do."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from runtime import http
+from runtime.endpoints import TcpEndpoint
+from runtime.errors import ConfigurationError
+
+LOCAL = TcpEndpoint("127.0.0.1", 0)
+LARGE = b"x" * 16 * 1024 * 1024
+
+
+class Site:
+    """A few pages; ``release`` lets /slow answer."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+        self.asked: list[http.Request] = []
+        self.port = 0
+
+    async def ok(self, request: http.Request) -> http.Response:
+        self.asked.append(request)
+        return http.plain("ok")
+
+    async def slow(self, request: http.Request) -> http.Response:
+        self.asked.append(request)
+        await self.release.wait()
+        return http.plain("late")
+
+    async def large(self, _: http.Request) -> http.Response:
+        return http.plain(LARGE)
+
+    async def bug(self, _: http.Request) -> http.Response:
+        raise ValueError("a bug")
+
+    async def exchange(self, sent: bytes) -> bytes:
+        """All that comes until the server closes."""
+        async with self.connected() as (reader, writer):
+            writer.write(sent)
+            return await asyncio.wait_for(reader.read(-1), 5)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2 * len(LARGE))
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def site(address: TcpEndpoint = LOCAL) -> AsyncIterator[Site]:
+    """A running site."""
+    made = Site()
+    routes = {"/ok": made.ok, "/slow": made.slow, "/large": made.large, "/bug": made.bug}
+    async with http.served(address, routes) as made.port:
+        yield made
+
+
+def request(path: str = "/ok", method: str = "GET", *headers: str, version: str = "1.1") -> bytes:
+    """The head of a request."""
+    return "\r\n".join([f"{method} {path} HTTP/{version}", "Host: x", *headers, "", ""]).encode()
+
+
+CLOSE = "Connection: close"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW", "HEAD"])
+def test_any_method(method: str) -> None:
+    """Every method is answered as Go's server does it; HEAD without the body, but with its length."""
+
+    async def run() -> None:
+        async with site() as it:
+            answer = await it.exchange(request("/ok", method, CLOSE))
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n")
+            assert b"\r\nContent-Length: 2\r\n" in head
+            assert body == (b"" if method == "HEAD" else b"ok")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("target, status", [
+    ("/ok?verbose=1", b"200"), ("http://node:9808/ok", b"200"), ("/", b"404"), ("/ok/", b"404"), ("*", b"404"),
+])  # fmt: skip
+def test_paths(target: str, status: bytes) -> None:
+    """A query or a host before the path changes nothing; any other path is 404 in Go's words."""
+
+    async def run() -> None:
+        async with site() as it:
+            answer = await it.exchange(request(target, "GET", CLOSE))
+            assert answer.split(b" ")[1] == status
+            assert status == b"200" or answer.endswith(b"404 page not found\n")
+
+    asyncio.run(run())
+
+
+def test_kept_and_pipelined() -> None:
+    """Three requests at once, the first of them slow: three answers in order on one connection, which stays."""
+
+    async def run() -> None:
+        async with site() as it, it.connected() as (reader, writer):
+            writer.write(request("/slow") + request("/none") + request("/ok"))
+            while not it.asked:
+                await asyncio.sleep(0.001)
+            it.release.set()
+            assert (await reader.readuntil(b"late")).startswith(b"HTTP/1.1 200")
+            assert (await reader.readuntil(b"not found\n")).startswith(b"HTTP/1.1 404")
+            assert (await reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200")
+            writer.write(b"\r\n" + request("/ok"))
+            await reader.readuntil(b"\r\n\r\nok")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("sent", [
+    request(version="1.0"), request("/ok", "GET", CLOSE),
+    request("/ok", "POST", "Content-Length: 29") + request("/none"),
+    request("/ok", "POST", "Transfer-Encoding: chunked", "Expect: 100-continue"),
+])  # fmt: skip
+def test_closed_after_the_answer(sent: bytes) -> None:
+    """HTTP/1.0, ``Connection: close``, and any request with a body, of which nothing is taken for a request."""
+
+    async def run() -> None:
+        async with site() as it:
+            answer = await it.exchange(sent)
+            assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"ok") and answer.count(b"HTTP/1.1") == 1
+            assert b"Connection: close\r\n" in answer
+
+    asyncio.run(run())
+
+
+def test_half_closed_client() -> None:
+    """A client that closes its side after asking gets every answer it asked for."""
+
+    async def run() -> None:
+        async with site() as it, it.connected() as (reader, writer):
+            it.release.set()
+            writer.write(request("/slow") + request("/ok"))
+            writer.write_eof()
+            answer = await asyncio.wait_for(reader.read(-1), 5)
+            assert answer.count(b"HTTP/1.1 200") == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("sent, status", [
+    (b"\x16\x03\x01\x02\x00nonsense\r\n\r\n", b"400"), (b"GET  /ok HTTP/1.1\r\n\r\n", b"400"),
+    (b"GET /ok\r\n\r\n", b"400"),
+    (b"GET /ok HTTP/1.1\r\n folded: x\r\n\r\n", b"400"), (b"GET /ok HTTP/1.1\r\nno colon\r\n\r\n", b"400"),
+    (b"GET /ok HTTP/1.1\r\nSpace : x\r\n\r\n", b"400"), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505"),
+    (request("/ok", "GET", "X: " + "a" * 1024 * 1024), b"431"), (b"a" * 1024 * 1024, b"431"),
+])  # fmt: skip
+def test_what_is_no_request(sent: bytes, status: bytes) -> None:
+    """Refused with a status that arrives also at a client that is still sending, and no handler is asked."""
+
+    async def run() -> None:
+        async with site() as it:
+            answer = await it.exchange(sent)
+            assert answer.startswith(b"HTTP/1.1 " + status + b" ")
+            assert not it.asked
+
+    asyncio.run(run())
+
+
+def test_slow_and_silent_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that does not come to its end is 408 after its time; a connection without a word is closed."""
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(http, "KEPT_SECONDS", 0.2)
+
+    async def run() -> None:
+        async with site() as it:
+            assert (await it.exchange(b"GET /ok HT")).startswith(b"HTTP/1.1 408 ")
+            assert await it.exchange(b"") == b""
+            kept = await it.exchange(request())
+            assert kept.startswith(b"HTTP/1.1 200") and kept.count(b"HTTP/1.1") == 1
+
+    asyncio.run(run())
+
+
+def test_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its next requests wait, and after its time it is cut; nothing of it is kept."""
+    monkeypatch.setattr(http, "KEPT_SECONDS", 0.3)
+
+    async def run() -> None:
+        async with site() as it:
+            for last in ((), (CLOSE,)):
+                async with it.connected() as (reader, writer):
+                    reader._transport.pause_reading()  # type: ignore[attr-defined]  # a client that does not read
+                    writer.write(request("/large", "GET", *last) + request("/ok"))
+                    await asyncio.sleep(1.0)
+                    reader._transport.resume_reading()  # type: ignore[attr-defined]
+                    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                        await reader.readexactly(len(LARGE))
+            assert it.asked == []
+
+    asyncio.run(run())
+
+
+def test_large_answer() -> None:
+    """Megabytes arrive whole, on a connection that is closed after them too."""
+
+    async def run() -> None:
+        async with site() as it:
+            answer = await it.exchange(request("/large", "GET", CLOSE))
+            assert answer.endswith(b"\r\n\r\n" + LARGE)
+
+    asyncio.run(run())
+
+
+def test_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the limit the connection that has been silent longest makes room; one that is being answered stays."""
+    monkeypatch.setattr(http, "MOST_CONNECTIONS", 3)
+
+    async def run() -> None:
+        async with site() as it, it.connected() as (answered, first), it.connected() as (silent, _):
+            first.write(request("/slow", "GET", CLOSE))
+            while not it.asked:
+                await asyncio.sleep(0.001)
+            async with it.connected() as (later, _):
+                assert (await it.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
+                assert await asyncio.wait_for(silent.read(-1), 5) == b""
+                it.release.set()
+                assert (await asyncio.wait_for(answered.read(-1), 5)).endswith(b"late")
+                assert not later.at_eof()
+
+    asyncio.run(run())
+
+
+def test_bug_in_a_page(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug is a 500 without its text, a log line with it, and the next request is answered."""
+
+    async def run() -> None:
+        async with site() as it:
+            answer = await it.exchange(request("/bug"))
+            assert answer.startswith(b"HTTP/1.1 500 ") and b"a bug" not in answer
+            assert (await it.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(run())
+    assert len(caplog.records) == 1
+
+
+def test_all_addresses_and_port_zero() -> None:
+    """No host means both families on one port; the port that the kernel chose is told."""
+
+    async def run() -> None:
+        async with site(TcpEndpoint("", 0)) as it:
+            assert (await it.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
+            if socket.has_dualstack_ipv6():
+                _, writer = await asyncio.open_connection("::1", it.port)
+                writer.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "", "203.0.113.1", "no.such.host.invalid"])
+def test_address_that_cannot_be_had(host: str) -> None:
+    """A port that is taken, an address that is not ours, a name that leads nowhere: one sentence."""
+
+    async def run() -> None:
+        with socket.create_server(("", 0)) as taken:
+            with pytest.raises(ConfigurationError, match="cannot listen on"):
+                async with http.served(TcpEndpoint(host, taken.getsockname()[1]), {}):
+                    pass
+
+    asyncio.run(run())
+
+
+def test_end() -> None:
+    """At the end what is being answered is answered, and silent connections are closed at once."""
+
+    async def run() -> None:
+        async with site() as it:
+            connection, silence = it.connected(), it.connected()
+            reader, writer = await connection.__aenter__()
+            silent, _ = await silence.__aenter__()
+            writer.write(request("/slow"))
+            while not it.asked:
+                await asyncio.sleep(0.001)
+            asyncio.get_running_loop().call_later(0.1, it.release.set)
+        assert (await asyncio.wait_for(reader.read(-1), 5)).endswith(b"late")
+        assert await asyncio.wait_for(silent.read(-1), 5) == b""
+
+    asyncio.run(run())
