@@ -6,7 +6,7 @@ lacks our fields: the API server prunes them, and that is said once.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from driver.cluster.api import MERGE_PATCH, Api, Conflict
@@ -24,12 +24,13 @@ PATIENCE = 3.0
 
 @dataclass
 class _Written:
-    """One object of ours: where it is, what it told last (None where that is not known), its UID once it is there."""
+    """One object of ours: where it is, what it told last (None where that is not known), its UID and condition."""
 
     namespace: str
     name: str
     news: object = None
     uid: str = ""
+    condition: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StatusStore:
@@ -83,6 +84,8 @@ class StatusStore:
         if known is not None and known.news == _news(record):
             return
         body = status_object(record, self._node)
+        if known is not None:
+            _keep_transition(known.condition, body["status"]["conditions"][0])
         if known is None:
             known = _Written(record.pod.namespace, self._free_name(record))
             answer = await self._create(known, body)
@@ -127,6 +130,7 @@ class StatusStore:
 
     def _remember(self, target_path: str, known: _Written, found: Mapping[str, Any]) -> None:
         known.uid = found["metadata"]["uid"]
+        known.condition = next(iter((found.get("status") or {}).get("conditions") or ()), {})
         self._holders[known.namespace, known.name] = target_path
         self._written[target_path] = known
         self._told.set()
@@ -160,6 +164,12 @@ class StatusStore:
             log.warning(
                 "The cluster's SecretProviderClassPodStatus CRD is older than this driver: last refresh, failures and "
                 "conditions are not shown in pod status; apply the chart's crds/ to see them")
+
+
+def _keep_transition(former: Mapping[str, Any], condition: dict[str, Any]) -> None:
+    """A condition that says the same as before did not change its mind now."""
+    if former.get("status") == condition["status"] and "lastTransitionTime" in former:
+        condition["lastTransitionTime"] = former["lastTransitionTime"]
 
 
 def _news(record: VolumeRecord) -> object:

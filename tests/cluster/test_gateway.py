@@ -133,11 +133,15 @@ def test_pod_status(site: Site) -> None:
             assert status["objects"] == [{"id": "other", "version": "2"}]
             assert status["lastFailure"] == {
                 "reason": "GRPCProviderError", "message": "no", "count": 2, "time": "1970-01-01T00:50:00Z"}
-            assert status["conditions"][0]["status"] == "False"
+            (condition,) = status["conditions"]
+            assert (condition["status"], condition["lastTransitionTime"]) == ("False", "1970-01-01T00:50:00Z")
+            again = RefreshFailure("GRPCProviderError", "no", 3, 3600.0)
+            await it.record(site.record(pod, objects={"other": "2"}, last_refresh=2000.0, failure=again))
+            assert site.api.get(site.status_path())["status"]["conditions"] == [condition]
             await it.record(site.record(pod, objects={"other": "2"}, last_refresh=4000.0))
             status = site.api.get(site.status_path())["status"]
             assert "lastFailure" not in status and status["conditions"][0]["status"] == "True"
-            assert site.count(mark) == {("create", resource): 1, ("patch", resource): 2}
+            assert site.count(mark) == {("create", resource): 1, ("patch", resource): 3}
             site.api.delete(site.status_path())
             await it.record(site.record(pod))
             assert site.api.get(site.status_path())["status"]["objects"] == [{"id": "password", "version": "v1"}]

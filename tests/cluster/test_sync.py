@@ -1,88 +1,24 @@
 """Secrets from mounted files: a whole driver, real Secrets, real owners, the real garbage collector."""
 
 import asyncio
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Coroutine
+from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from driver.ports import Pod
-from driver.sync import engine
-from tests.cluster.api import Object, wait
-from tests.cluster.driving import BASE_RULES, Site, grant, until
+from tests.cluster.api import Object
+from tests.cluster.driving import Site, until
 from tests.cluster.faults import Silence
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
-from tests.support.rig import Rig
-
-ENTRY: Object = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
+from tests.cluster.syncing import ENTRY, check_now, engine_of, owners, run, values, workload
 
 
 @pytest.fixture
 def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
     """A namespace, and a driver's account with the rights that it has with sync."""
     return Site(cluster, namespace, tmp_path)
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """The test, in at most 90 seconds."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(90):
-            await test()
-
-    asyncio.run(bounded())
-
-
-def values(secret: Object | None) -> dict[str, bytes] | None:
-    """The data of a Secret."""
-    return None if secret is None else {key: b64decode(value) for key, value in (secret.get("data") or {}).items()}
-
-
-def owners(secret: Object | None) -> list[tuple[str, str]]:
-    """Kind and name of the owners, none of them with flags."""
-    assert secret is not None
-    references = secret["metadata"].get("ownerReferences") or []
-    assert all(reference.keys() == {"apiVersion", "kind", "name", "uid"} for reference in references)
-    return sorted((reference["kind"], reference["name"]) for reference in references)
-
-
-def engine_of(rig: Rig) -> engine.SyncEngine:
-    """The driver's engine."""
-    found = rig.driver.world.sync
-    assert isinstance(found, engine.SyncEngine)
-    return found
-
-
-def check_now(rig: Rig) -> None:
-    """Let all jobs be due, as after five minutes."""
-    for job in engine_of(rig)._table.jobs.values():
-        job.due = 0.0
-    engine_of(rig)._wake.set()
-
-
-def workload(site: Site, kind: str, replicas: int = 1, name: str = "web") -> list[Pod]:
-    """Let a controller make pods; wait for them."""
-    template: Object = {
-        "metadata": {"labels": {"app": name}},
-        "spec": {"containers": [{"name": "main", "image": "nothing"}]},
-    }
-    spec: Object = {"template": template}
-    if kind == "Job":
-        template["spec"]["restartPolicy"] = "Never"
-    else:
-        spec |= {"replicas": replicas, "selector": {"matchLabels": {"app": name}}}
-    group = "batch/v1" if kind == "Job" else "apps/v1"
-    site.api.create({
-        "apiVersion": group, "kind": kind, "metadata": {"namespace": site.namespace, "name": name}, "spec": spec})
-
-    def pods() -> list[Object]:
-        return [item for item in site.listed("pods") if item["metadata"]["labels"]["app"] == name]
-
-    wait(lambda: len(pods()) == replicas, f"{replicas} pods of {kind}")
-    return [Pod(site.namespace, item["metadata"]["name"], item["metadata"]["uid"]) for item in pods()]
 
 
 def test_a_bare_pod(site: Site) -> None:
@@ -315,83 +251,6 @@ def test_the_go_drivers_secret_is_ours(site: Site) -> None:
     run(test)
 
 
-BAD: dict[str, tuple[Object, str]] = {
-    "no such file": ({"data": [{"objectName": "nothing", "key": "k"}]}, "file matching objectName nothing not found"),
-    "no type": ({"type": ""}, "secret type is empty"),
-    "no data": ({"data": []}, "data is empty"),
-    "a bad key": ({"data": [{"objectName": "password", "key": "a b"}]}, "key a b must be"),
-    "a bad name": ({"secretName": "Not_DNS"}, "secretName must be a DNS name"),
-    "a bad label": ({"labels": {"a": "not a label"}}, "422 Invalid (metadata.labels)"),
-    "the cluster's own": ({"type": "kubernetes.io/service-account-token"}, "is refused"),
-    "the cluster's token": ({"type": "bootstrap.kubernetes.io/token"}, "is refused"),
-    "not what its type needs": ({"type": "kubernetes.io/dockerconfigjson"}, "422 Invalid (data[.dockerconfigjson])"),
-    "no certificate": (
-        {"type": "kubernetes.io/tls", "data": [{"objectName": "password", "key": "tls.crt"}]}, "no certificate"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_bad_entry_does_not_stop_the_others(site: Site, case: str) -> None:
-    """One entry of two is bad: a Warning event says what, the publish succeeds and the other Secret is there."""
-    change, sentence = BAD[case]
-    site.make_class(secretObjects=[{**ENTRY, "secretName": "bad", **change}, ENTRY])
-    pod = site.make_pod()
-
-    async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            assert values(site.secret("synced")) == {"pw": b"s3cret"}
-            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
-            assert sentence in event["message"] and "s3cret" not in event["message"], event["message"]
-            assert event["involvedObject"]["name"] == pod.name and event["type"] == "Warning"
-            assert site.secret("bad") is None
-
-    run(test)
-
-
-@pytest.mark.parametrize("secret, sentence", [
-    ({"type": "kubernetes.io/basic-auth", "stringData": {"username": "u"}}, "cannot be changed"),
-    ({"immutable": True, "stringData": {"pw": "old"}}, "is immutable"),
-])
-def test_a_secret_that_cannot_be_changed(site: Site, secret: Object, sentence: str) -> None:
-    """Another type, or immutable: an event that says what to do, and the Secret stays as it is; deleted, it is made
-    anew and a Normal event says so."""
-    site.make_class(secretObjects=[ENTRY])
-    site.api.create({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": site.namespace, "name": "synced"}, **secret})
-    before = site.secret("synced")
-    pod = site.make_pod()
-
-    async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
-            assert sentence in event["message"] and "delete the Secret" in event["message"]
-            assert site.secret("synced") == before
-            site.api.delete(site.path("secrets", "synced"))
-            await until(lambda: values(site.secret("synced")) == {"pw": b"s3cret"}, "the Secret")
-            await until(lambda: site.events("SyncedSecret"), "the good news")
-
-    run(test)
-
-
-def test_without_the_right(site: Site) -> None:
-    """The chart without syncSecret.enabled: the publish succeeds, the event names the value; granted, it works."""
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
-    grant(site.cluster, site.namespace, BASE_RULES)
-
-    async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
-            assert "syncSecret.enabled=true" in event["message"]
-            grant(site.cluster, site.namespace, site.rules)
-            await until(lambda: site.secret("synced"), "the Secret")
-
-    run(test)
-
-
 def test_sync_switched_off(site: Site) -> None:
     """--sync-secrets=false: no read of the pod, no call for the Secret."""
     site.make_class(secretObjects=[ENTRY])
@@ -440,5 +299,55 @@ def test_two_classes_share_a_secret(site: Site) -> None:
             await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
             site.make_class("one", secretObjects=[entry("uno")])
             await until(lambda: values(site.secret("synced")) == {"uno": b"s3cret", "two": b"s3cret"}, "the new key")
+
+    run(test)
+
+
+def test_older_content_is_not_written_back(site: Site) -> None:
+    """Two nodes, rotation is due on one first: the other's check leaves the newer value, until it refreshes itself."""
+    site.make_class(secretObjects=[ENTRY])
+    pods = [site.make_pod(name, owners=[site.make_owner(name)]) for name in ("pod-1", "pod-2")]
+
+    async def test() -> None:
+        async with (
+            site.driver(name="a", enable_secret_rotation=True) as one,
+            site.driver(name="b", nodeid="node-2", enable_secret_rotation=True) as two,
+        ):
+            first, second = site.volume(one, pods[0]), site.volume(two, pods[1])
+            await first.publish()
+            await second.publish()
+            for rig, volume in ((one, first), (two, second)):
+                state = rig.driver.volumes.get(str(volume.target))
+                assert state is not None
+                state.last_success = 1.0
+            engine_of(two)._table.members[str(second.target)].fetched -= 60
+            one.provider.put("password", "new")
+            await first.publish()
+            assert values(site.secret("synced")) == {"pw": b"new"}
+            mark = site.cluster.audit.mark()
+            check_now(two)
+            await until(lambda: site.count(mark)["get", "secrets"], "the other node's check")
+            assert values(site.secret("synced")) == {"pw": b"new"} and not site.count(mark)["patch", "secrets"]
+            two.provider.put("password", "newest")
+            await second.publish()
+            assert values(site.secret("synced")) == {"pw": b"newest"}
+
+    run(test)
+
+
+def test_a_certificate(site: Site) -> None:
+    """One file with key and chain becomes a Secret that the API server takes as kubernetes.io/tls."""
+    pair = site.cluster.authority.client("someone")
+    data = [{"objectName": "password", "key": key} for key in ("tls.crt", "tls.key")]
+    site.make_class(secretObjects=[{"secretName": "synced", "type": "kubernetes.io/tls", "data": data}])
+    pod = site.make_pod()
+
+    async def test() -> None:
+        async with site.driver() as rig:
+            rig.provider.put("password", pair.key + pair.certificate)
+            await site.volume(rig, pod).publish()
+            found = values(site.secret("synced"))
+            assert found is not None and found["tls.crt"] == pair.certificate
+            assert found["tls.key"].startswith(b"-----BEGIN EC PRIVATE KEY-----")
 
     run(test)

@@ -1,0 +1,88 @@
+"""The chart's hook: ``secrets-store-csi-crds apply`` installs or upgrades the CRDs, ``keep`` marks them to outlive the release.
+
+It takes the place of a kubectl image. The CRDs are those of the chart, carried in the image.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from driver.cluster.api import MERGE_PATCH, Api, Conflict
+from runtime import logs, process
+from runtime.errors import ConfigurationError, Failure, Unavailable
+from runtime.flags import Duration, FlagSet, flag
+
+log = logs.get(__name__)
+
+PROGRAM = "secrets-store-csi-crds"
+PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+KEEP = {"helm.sh/resource-policy": "keep"}
+
+
+@dataclass(frozen=True)
+class CrdsConfig:
+    """How the hook runs."""
+
+    mode: str = flag("apply", "apply installs or upgrades the CRDs, keep marks them to be kept when the release is uninstalled")
+    crds: str = flag("/app/crds", "directory of the CRDs")
+    kubeconfig: str = flag("", "kubeconfig file; without it the pod's service account")
+    timeout: Duration = flag(Duration(120.0), "how long the API server may take")
+    version: bool = flag(False, "print the version as JSON and exit")
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("apply", "keep"):
+            raise ConfigurationError("--mode must be apply or keep")
+        if not list(Path(self.crds).glob("*.yaml")):
+            raise ConfigurationError(f"--crds: there is no YAML file in {self.crds}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script; returns the exit code."""
+    return process.start(FlagSet(PROGRAM).add(CrdsConfig), CrdsConfig, sys.argv[1:] if argv is None else argv, run)
+
+
+def run(config: CrdsConfig) -> int:
+    """Do it, or say why not."""
+    logs.configure("crds")
+    try:
+        asyncio.run(_run(config))
+    except Failure as failure:
+        log.error("The CRDs could not be written", exc=failure)
+        return process.FAILURE_EXIT_CODE
+    return 0
+
+
+async def _run(config: CrdsConfig) -> None:
+    api = Api(config.kubeconfig)
+    try:
+        async with asyncio.timeout(config.timeout):
+            for path in sorted(Path(config.crds).glob("*.yaml")):
+                document = yaml.safe_load(path.read_text())
+                await (_apply if config.mode == "apply" else _keep)(api, document)
+                log.info("CRD written", mode=config.mode, name=document["metadata"]["name"])
+    except TimeoutError:
+        raise Unavailable(f"the API server did not answer within {config.timeout:g} s: {api.last_error}") from None
+    finally:
+        await api.close()
+
+
+async def _apply(api: Api, document: dict[str, Any]) -> None:
+    """POST, or PATCH where it exists: what others have put into its metadata stays."""
+    try:
+        await api.call("POST", PATH, body=document)
+    except Conflict:
+        await api.call("PATCH", f"{PATH}/{document['metadata']['name']}", body=document, content_type=MERGE_PATCH)
+
+
+async def _keep(api: Api, document: dict[str, Any]) -> None:
+    await api.call(
+        "PATCH", f"{PATH}/{document['metadata']['name']}", body={"metadata": {"annotations": KEEP}}, content_type=MERGE_PATCH)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,73 @@
+"""What the suites of synced Secrets share: reading Secrets, letting checks be due, pods made by controllers."""
+
+import asyncio
+from base64 import b64decode
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from driver.ports import Pod
+from driver.sync import engine
+from tests.cluster.api import Object, wait
+from tests.cluster.driving import Site
+from tests.support.rig import Rig
+
+ENTRY: Object = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """The test, in at most 90 seconds."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(90):
+            await test()
+
+    asyncio.run(bounded())
+
+
+def values(secret: Object | None) -> dict[str, bytes] | None:
+    """The data of a Secret."""
+    return None if secret is None else {key: b64decode(value) for key, value in (secret.get("data") or {}).items()}
+
+
+def owners(secret: Object | None) -> list[tuple[str, str]]:
+    """Kind and name of the owners, none of them with flags."""
+    assert secret is not None
+    references = secret["metadata"].get("ownerReferences") or []
+    assert all(reference.keys() == {"apiVersion", "kind", "name", "uid"} for reference in references)
+    return sorted((reference["kind"], reference["name"]) for reference in references)
+
+
+def engine_of(rig: Rig) -> engine.SyncEngine:
+    """The driver's engine."""
+    found = rig.driver.world.sync
+    assert isinstance(found, engine.SyncEngine)
+    return found
+
+
+def check_now(rig: Rig) -> None:
+    """Let all jobs be due, as after five minutes."""
+    for job in engine_of(rig)._table.jobs.values():
+        job.due = 0.0
+    engine_of(rig)._wake.set()
+
+
+def workload(site: Site, kind: str, replicas: int = 1, name: str = "web") -> list[Pod]:
+    """Let a controller make pods; wait for them."""
+    template: Object = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [{"name": "main", "image": "nothing"}]},
+    }
+    spec: Object = {"template": template}
+    if kind == "Job":
+        template["spec"]["restartPolicy"] = "Never"
+    else:
+        spec |= {"replicas": replicas, "selector": {"matchLabels": {"app": name}}}
+    group = "batch/v1" if kind == "Job" else "apps/v1"
+    site.api.create({
+        "apiVersion": group, "kind": kind, "metadata": {"namespace": site.namespace, "name": name}, "spec": spec})
+
+    def pods() -> list[Object]:
+        return [item for item in site.listed("pods") if item["metadata"]["labels"]["app"] == name]
+
+    wait(lambda: len(pods()) == replicas, f"{replicas} pods of {kind}")
+    return [Pod(site.namespace, item["metadata"]["name"], item["metadata"]["uid"]) for item in pods()]

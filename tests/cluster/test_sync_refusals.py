@@ -1,0 +1,121 @@
+"""Secrets that cannot be synced: an event that says what to do, nothing broken, and the others go on."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.api import Object
+from tests.cluster.driving import BASE_RULES, SYNC_RULES, Site, grant, until
+from tests.cluster.servers import ControlPlane
+from tests.cluster.syncing import ENTRY, run, values
+
+
+@pytest.fixture
+def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+    """A namespace, and a driver's account with the rights that it has with sync."""
+    return Site(cluster, namespace, tmp_path)
+
+
+BAD: dict[str, tuple[Object, str]] = {
+    "no such file": ({"data": [{"objectName": "nothing", "key": "k"}]}, "file matching objectName nothing not found"),
+    "no type": ({"type": ""}, "secret type is empty"),
+    "no data": ({"data": []}, "data is empty"),
+    "a bad key": ({"data": [{"objectName": "password", "key": "a b"}]}, "key a b must be"),
+    "a bad name": ({"secretName": "Not_DNS"}, "secretName must be a DNS name"),
+    "a bad label": ({"labels": {"a": "not a label"}}, "422 Invalid (metadata.labels)"),
+    "the cluster's own": ({"type": "kubernetes.io/service-account-token"}, "is refused"),
+    "the cluster's token": ({"type": "bootstrap.kubernetes.io/token"}, "is refused"),
+    "not what its type needs": ({"type": "kubernetes.io/dockerconfigjson"}, "422 Invalid (data[.dockerconfigjson])"),
+    "no certificate": (
+        {"type": "kubernetes.io/tls", "data": [{"objectName": "password", "key": "tls.crt"}]}, "no certificate"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_entry_does_not_stop_the_others(site: Site, case: str) -> None:
+    """One entry of two is bad: a Warning event says what, the publish succeeds and the other Secret is there."""
+    change, sentence = BAD[case]
+    site.make_class(secretObjects=[{**ENTRY, "secretName": "bad", **change}, ENTRY])
+    pod = site.make_pod()
+
+    async def test() -> None:
+        async with site.driver() as rig:
+            await site.volume(rig, pod).publish()
+            assert values(site.secret("synced")) == {"pw": b"s3cret"}
+            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+            assert sentence in event["message"] and "s3cret" not in event["message"], event["message"]
+            assert event["involvedObject"]["name"] == pod.name and event["type"] == "Warning"
+            assert site.secret("bad") is None
+
+    run(test)
+
+
+@pytest.mark.parametrize("secret, sentence", [
+    ({"type": "kubernetes.io/basic-auth", "stringData": {"username": "u"}}, "cannot be changed"),
+    ({"immutable": True, "stringData": {"pw": "old"}}, "is immutable"),
+])
+def test_a_secret_that_cannot_be_changed(site: Site, secret: Object, sentence: str) -> None:
+    """Another type, or immutable: an event that says what to do, and the Secret stays as it is; deleted, it is made
+    anew and a Normal event says so."""
+    site.make_class(secretObjects=[ENTRY])
+    site.api.create({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": site.namespace, "name": "synced"}, **secret})
+    before = site.secret("synced")
+    pod = site.make_pod()
+
+    async def test() -> None:
+        async with site.driver() as rig:
+            await site.volume(rig, pod).publish()
+            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+            assert sentence in event["message"] and "delete the Secret" in event["message"]
+            assert site.secret("synced") == before
+            site.api.delete(site.path("secrets", "synced"))
+            await until(lambda: values(site.secret("synced")) == {"pw": b"s3cret"}, "the Secret")
+            await until(lambda: site.events("SyncedSecret"), "the good news")
+
+    run(test)
+
+
+def test_without_the_right(site: Site) -> None:
+    """The chart without syncSecret.enabled: the publish succeeds, the event names the value; granted, it works."""
+    site.make_class(secretObjects=[ENTRY])
+    pod = site.make_pod()
+    grant(site.cluster, site.namespace, BASE_RULES)
+
+    async def test() -> None:
+        async with site.driver() as rig:
+            await site.volume(rig, pod).publish()
+            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+            assert "syncSecret.enabled=true" in event["message"]
+            grant(site.cluster, site.namespace, site.rules)
+            await until(lambda: site.secret("synced"), "the Secret")
+
+    run(test)
+
+
+def test_rights_in_named_namespaces_only(site: Site) -> None:
+    """A Role in one namespace in place of the ClusterRole: it works there, and elsewhere the event says what to do."""
+    grant(site.cluster, site.namespace, BASE_RULES)
+    group = "rbac.authorization.k8s.io"
+    metadata = {"namespace": site.namespace, "name": "sync"}
+    site.api.apply({"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": SYNC_RULES})
+    site.api.apply({
+        "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": "sync"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": site.namespace, "name": "driver"}]})
+    site.make_class(secretObjects=[ENTRY])
+    pod = site.make_pod()
+    other = Site(site.cluster, site.cluster.namespace(f"{site.namespace}-2"), site.directory, BASE_RULES)
+    other.make_class(secretObjects=[ENTRY])
+    stranger = other.make_pod()
+
+    async def test() -> None:
+        async with site.driver() as rig:
+            await site.volume(rig, pod).publish()
+            await other.volume(rig, stranger).publish()
+            assert values(site.secret("synced")) == {"pw": b"s3cret"} and other.secret("synced") is None
+            (event,) = await until(lambda: other.events("FailedToCreateSecret"), "the event")
+            assert "syncSecret.namespaces" in event["message"] and other.namespace in event["message"]
+
+    run(test)
+    site.api.delete(f"/api/v1/namespaces/{other.namespace}")
