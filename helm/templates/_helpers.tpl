@@ -95,3 +95,8 @@ rules:
     resources: [pods]
     verbs: [get]
 {{- end -}}
+
+{{/* An image of the Go trio, for Windows. */}}
+{{- define "sscd.otherImage" -}}
+{{- .repository -}}{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end -}}
+{{- end -}}
