@@ -45,6 +45,8 @@ class ProbeConfig:
             raise ConfigurationError("only one of --http-endpoint and --health-port can be given")
         if self.http_endpoint and self.metrics_address:
             raise ConfigurationError("only one of --http-endpoint and --metrics-address can be given")
+        if not 1 <= self.health_port <= 65535:
+            raise ConfigurationError("--health-port must be a port, 1 to 65535")
         if self.logging_format not in ("text", "json"):
             raise ConfigurationError("--logging-format must be text or json")
         if self.probe_timeout <= 0:

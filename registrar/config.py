@@ -52,6 +52,10 @@ class RegistrarConfig:
                 "/var/lib/kubelet/plugins/csi-secrets-store/csi.sock")
         if self.http_endpoint and self.health_port:
             raise ConfigurationError("only one of --http-endpoint and --health-port can be given")
+        if not 0 <= self.health_port <= 65535:
+            raise ConfigurationError("--health-port must be a port, 1 to 65535; 0 turns the health server off")
+        if not self.plugin_registration_path.startswith("/"):
+            raise ConfigurationError("--plugin-registration-path must be an absolute path, for example /registration")
         if self.logging_format not in ("text", "json"):
             raise ConfigurationError("--logging-format must be text or json")
         if self.timeout <= 0 or self.driver_gone_after <= 0:

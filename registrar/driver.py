@@ -11,9 +11,11 @@ from runtime.errors import Failure, Unavailable
 
 # CSI specification, GetPluginInfoResponse: at most 63 characters, beginning and ending with a letter or digit.
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?")
+# A driver that restarts is seen at once. The second is the shortest time for a connection to be made, not a pause: a
+# slow node needs it, and a frozen driver answers on the connection that waits for it.
 _RECONNECT = (
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
 

@@ -1,7 +1,6 @@
 """The registrar's /healthz: whether its own socket answers, and what kubelet said."""
 
 import stat
-from typing import Any
 
 import grpc.aio
 
@@ -15,7 +14,7 @@ from runtime import http, redact, rpc
 def page(config: RegistrarConfig, keeper: Keeper) -> http.Handler:
     """200 while kubelet can register, or has registered, the driver; 404 without a socket; 500 for all else."""
 
-    async def healthz(_: Any) -> Any:
+    async def healthz(_: http.Request) -> http.Response:
         registration = keeper.registration
         if registration.state is State.REFUSED:
             return http.plain(f"kubelet refused the registration: {registration.error}", 500)
@@ -23,7 +22,7 @@ def page(config: RegistrarConfig, keeper: Keeper) -> http.Handler:
         if problem is not None:
             return http.plain(*problem)
         if registration.state is State.WAITING:
-            return http.plain("ok (waiting for kubelet)")
+            return http.plain(f"ok ({registration.error or registration.state.value})")
         return http.plain("ok")
 
     return healthz

@@ -3,8 +3,9 @@
  1. Wait for the driver to tell its name; nothing is served before.
  2. Serve Registration on ``<name>-reg.sock``; kubelet's watcher finds it, asks GetInfo, and tells its verdict.
  3. Refused: make the socket anew after a pause that doubles, so that kubelet tries again.
- 4. The socket is gone (deleted by hand, kubelet's directory wiped): make it anew. Another's socket at its path (the
-    second pod of a surge roll-out): leave it, and make ours anew only when it is gone.
+ 4. The socket is gone (deleted by hand, kubelet's directory wiped): make it anew. Another's live socket at its path
+    (the second pod of a surge roll-out): the one that started last wins. The other leaves it there, and makes its own
+    anew only when that is gone or nobody answers on it.
  5. The driver has a new socket: ask for its name; a new name begins at 1.
  6. The driver is gone for longer than ``driver_gone_after``: remove the socket, so that kubelet does not believe in
     a dead driver, and begin at 1. A quick restart is not noticed by kubelet.
@@ -16,6 +17,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator
+from enum import Enum
 from pathlib import Path
 
 from protos import pluginregistration_pb2_grpc
@@ -32,7 +34,17 @@ log = logs.get(__name__)
 
 # Behind inotify, for what it misses.
 POLL_SECONDS = 5.0
+# How long a burst of events is gathered, and how often a directory that is not there is looked for.
+SETTLE_SECONDS, RETRY_WATCH_SECONDS = 0.05, 1.0
 FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0
+
+
+class Trouble(Enum):
+    """Why a socket that was served is no longer."""
+
+    REFUSED = "kubelet refused the registration"
+    SOCKET = "the socket is not ours any more"
+    DRIVER = "the driver is gone, or another one"
 
 
 class Keeper:
@@ -44,7 +56,7 @@ class Keeper:
         self._driver = Driver(config.driver.path, config.timeout)
         self._wake = asyncio.Event()
         self._refusals = 0
-        self._refused = False
+        self._refused = self._has_served = False
 
     @property
     def socket(self) -> Path | None:
@@ -79,13 +91,14 @@ class Keeper:
     async def _serve(self, name: str) -> None:
         """Steps 2 to 4; returns when step 1 is next."""
         self.registration.become(State.WAITING, driver=name)
-        while True:
+        while await self._may_serve(name):
             self._refused = False
             try:
                 async with self._served(name) as bound:
-                    if self.registration.state is not State.REGISTERED:
+                    if self._is_new() or not self._has_served:
                         log.info("Registration socket is served; waiting for kubelet", socket=bound.path, driver=name)
-                    outcome = await self._until_something_is_wrong(name, bound)
+                    self._has_served = True
+                    trouble = await self._until_something_is_wrong(name, bound)
             except (ConfigurationError, OSError) as error:
                 if self.registration.become(State.WAITING, error=f"cannot serve {self.socket}: {redact.text(error)}"):
                     log.error("Cannot serve the registration socket; trying again", exc=error)
@@ -93,21 +106,33 @@ class Keeper:
                 if not await self._is_still(name):
                     return
                 continue
-            if outcome == "driver":
+            if trouble is Trouble.DRIVER:
                 return
-            if outcome == "refused":
+            if trouble is Trouble.REFUSED:
                 self._refusals += 1
-                await asyncio.sleep(min(FIRST_PAUSE * 2.0 ** self._refusals, LAST_PAUSE))
-            while self._is_taken_over():
-                await self._sleep(POLL_SECONDS)
-                if not await self._is_still(name):
-                    return
-            if outcome == "socket":
+                await asyncio.sleep(min(FIRST_PAUSE * 2.0**self._refusals, LAST_PAUSE))
+            elif not await self._is_taken_over():
                 log.info("The registration socket was removed; making it anew", socket=self.socket)
-                self.registration.become(State.WAITING)
+
+    def _is_new(self) -> bool:
+        """Kubelet is waited for from here on, unless it is known that it refused the last socket."""
+        return self.registration.state is not State.REFUSED and self.registration.become(State.WAITING)
+
+    async def _may_serve(self, name: str) -> bool:
+        """Wait while another one serves, unless it was there before us; False when the driver is not as before."""
+        while self._has_served and await self._is_taken_over():
+            if self.registration.become(State.WAITING, error=f"another registrar serves {self.socket}"):
+                log.warning("Another registrar has taken over; standing by", socket=self.socket)
+            await self._sleep(POLL_SECONDS)
+            if not await self._is_still(name):
+                return False
+        return True
 
     @contextlib.asynccontextmanager
     async def _served(self, name: str) -> AsyncIterator[BoundSocket]:
+        directory = self._config.plugin_registration_path
+        if os.path.isdir(directory) and not os.access(directory, os.W_OK | os.X_OK):
+            raise ConfigurationError(f"{directory} is not writable: mount it read-write, for the user of this process")
         service = RegistrationService(name, self._config.kubelet_registration_path, self._on_status)
         endpoint = UnixEndpoint(str(self.socket))
         async with rpc.served(
@@ -116,25 +141,24 @@ class Keeper:
             assert bound is not None  # a Unix endpoint has one
             yield bound
 
-    async def _until_something_is_wrong(self, name: str, bound: BoundSocket) -> str:
-        """What is wrong: ``refused``, ``socket`` or ``driver``."""
+    async def _until_something_is_wrong(self, name: str, bound: BoundSocket) -> Trouble:
         gone_since: float | None = None
         while True:
             if self._refused:
-                return "refused"
+                return Trouble.REFUSED
             if not bound.is_ours():
-                return "socket"
+                return Trouble.SOCKET
             try:
                 if await self._driver.name() != name:
                     log.warning("The driver has changed its name; registering it anew", before=name)
-                    return "driver"
+                    return Trouble.DRIVER
                 gone_since = None
             except Failure as failure:
                 gone_since = gone_since or time.monotonic()
                 if time.monotonic() - gone_since > self._config.driver_gone_after:
                     self.registration.become(State.NO_DRIVER, driver="", error=str(failure))
                     log.warning("The driver is gone; telling kubelet by removing the socket", reason=failure)
-                    return "driver"
+                    return Trouble.DRIVER
             await self._sleep(POLL_SECONDS if gone_since is None else 0.5)
 
     async def _is_still(self, name: str) -> bool:
@@ -143,8 +167,17 @@ class Keeper:
         except Failure:
             return False
 
-    def _is_taken_over(self) -> bool:
-        return self.socket is not None and os.path.lexists(self.socket) and self.socket.is_socket()
+    async def _is_taken_over(self) -> bool:
+        """Whether somebody answers on a socket at our path; a dead one's is only a file."""
+        try:
+            async with asyncio.timeout(1.0):
+                _, writer = await asyncio.open_unix_connection(str(self.socket))
+        except TimeoutError:
+            return True  # frozen, or busy
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     def _on_status(self, registered: bool, error: str) -> None:
         if registered:
@@ -163,10 +196,11 @@ class Keeper:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
+                await asyncio.sleep(SETTLE_SECONDS)
         self._wake.clear()
 
     async def _watch(self, directory: str) -> None:
-        """Wake the keeper for each change in the directory; one that is not there yet is found by the slow poll."""
+        """Wake the keeper for each change in the directory."""
         while True:
             try:
                 with inotify.Watch(Path(directory)) as events:
@@ -175,6 +209,6 @@ class Keeper:
                         self._wake.set()
                         if event.kind is inotify.Kind.GONE:
                             break
-            except OSError:
-                pass  # not there, or no watches left: the slow poll does it
-            await asyncio.sleep(POLL_SECONDS)
+            except OSError as error:  # not there, or no watches left: the slow poll does it
+                log.verbose(5, "Cannot watch", directory=directory, reason=error)
+            await asyncio.sleep(RETRY_WATCH_SECONDS)

@@ -11,6 +11,7 @@ from registrar.keeper import Keeper
 from runtime import http, logs, process, status
 from runtime.flags import FlagSet
 from runtime.signals import stop_event
+from runtime.version import build
 
 PROGRAM = "secrets-store-csi-registrar"
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         RegistrarConfig,
         sys.argv[1:] if argv is None else argv,
         run,
+        version=lambda: f"{sys.argv[0]} {build().version}",  # as the original has it
     )
 
 

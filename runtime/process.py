@@ -16,13 +16,20 @@ T = TypeVar("T")
 USAGE_EXIT_CODE, FAILURE_EXIT_CODE = 2, 1
 
 
-def start(flags: FlagSet, spec: type[T], argv: Sequence[str], run: Callable[[T], int]) -> int:
-    """Parse ``argv`` into one dataclass and run it; a bad command line is one sentence and an exit code."""
+def start(
+    flags: FlagSet,
+    spec: type[T],
+    argv: Sequence[str],
+    run: Callable[[T], int],
+    version: Callable[[], str] | None = None,
+) -> int:
+    """Parse ``argv`` into one dataclass and run it; a bad command line is one sentence and an exit code. ``version``
+    makes the line of ``--version`` where it is not the Go driver's."""
     try:
         parsed = flags.parse(argv)
         values = parsed.values[spec]
         if values.get("version"):
-            print(build().to_json())
+            print(version() if version is not None else build().to_json())
             return 0
         config = spec(**values)
     except HelpRequested as usage:

@@ -124,7 +124,7 @@ async def served(
     try:
         try:
             with sockets.private_umask():
-                _bind(server, f"unix:{hidden}" if hidden is not None else endpoint.target)
+                _bind(server, f"unix:{hidden}" if hidden is not None else endpoint.target, endpoint.target)
         finally:
             # Also where the bind failed: grpc crashes when a server that was never started is collected.
             await server.start()
@@ -137,14 +137,17 @@ async def served(
         await server.stop(GRACE_SECONDS)
 
 
-def _bind(server: grpc.aio.Server, target: str) -> None:
+def _bind(server: grpc.aio.Server, target: str, told: str) -> None:
+    # What is told has no random name in it: who tries again can see that it is the same trouble.
     try:
         bound = server.add_insecure_port(target)
     except RuntimeError as error:  # grpc's own way to say that it cannot bind
-        raise errors.ConfigurationError(f"cannot listen on {target}: {redact.text(error)}") from None
+        raise errors.ConfigurationError(
+            f"cannot listen on {told}: {redact.text(error).replace(target, told)}"
+        ) from None
     if not bound:
         raise errors.ConfigurationError(
-            f"cannot listen on {target}: is the address in use, or its directory read-only?"
+            f"cannot listen on {told}: is the address in use, or its directory read-only?"
         )
 
 

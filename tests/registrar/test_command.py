@@ -18,6 +18,7 @@ import pytest
 
 from demo.stage import free_port
 from kubelet_stub.config import Config as KubeletConfig
+from kubelet_stub.events import Reason
 from kubelet_stub.kubelet import KubeletStub
 from registrar.config import GO_ONLY, RegistrarConfig
 from runtime.flags import flags_of, show
@@ -29,13 +30,13 @@ pytestmark = pytest.mark.timeout(30)
 # spec C.1
 OF_THE_ORIGINAL = {
     "csi-address": "/run/csi/socket", "kubelet-registration-path": '""', "plugin-registration-path": "/registration",
-    "timeout": "1s", "http-endpoint": '""', "health-port": "0", "mode": '""', "connection-timeout": "0s", "version": "false",
-    "v": "0", "logging-format": "text",
-}
+    "timeout": "1s", "http-endpoint": '""', "health-port": "0", "mode": '""', "connection-timeout": "0s",
+    "version": "false", "v": "0", "logging-format": "text",
+}  # fmt: skip
 WITHOUT_EFFECT = {
-    "enable-pprof", "automaxprocs", "vmodule", "log-flush-frequency", "log-text-split-stream", "log-text-info-buffer-size",
-    "log-json-split-stream", "log-json-info-buffer-size",
-}
+    "enable-pprof", "automaxprocs", "vmodule", "log-flush-frequency", "log-text-split-stream",
+    "log-text-info-buffer-size", "log-json-split-stream", "log-json-info-buffer-size",
+}  # fmt: skip
 REQUIRED = "--kubelet-registration-path=/host/csi.sock"
 
 
@@ -59,7 +60,8 @@ def command(*argv: str) -> list[str]:
     ((REQUIRED, "--csi-address=tcp://x:1"), 1, "invalid CSI address"),
     ((REQUIRED, "--timeout=0"), 1, "--timeout"),
     ((REQUIRED, "--unknown"), 2, "flag provided but not defined: -unknown"),
-    (("--version",), 0, ""),
+    (("--version",), 0, ""), ((REQUIRED, "--health-port=70000"), 1, "--health-port"),
+    ((REQUIRED, "--plugin-registration-path=here"), 1, "--plugin-registration-path"),
 ])  # fmt: skip
 def test_ends_at_once(argv: tuple[str, ...], code: int, text: str) -> None:
     """Exit codes as the original's, one sentence, no traceback."""
@@ -132,11 +134,12 @@ def running(tmp_path: Path) -> Iterator[Running]:
 async def register(running: Running) -> None:
     """A kubelet that comes, registers, and goes."""
     async with KubeletStub(KubeletConfig(root=str(running.directory / "kubelet"))) as kubelet:
-        await kubelet.registered(NAME)
+        await kubelet.events.wait(Reason.REGISTERED)  # after its notification
 
 
 def test_health(running: Running) -> None:
-    """No socket: 404 in the original's words; served but not confirmed: 200 and told; registered: 200 ok; other paths 404."""
+    """No socket: 404 in the original's words; served but not confirmed: 200 and told; registered: 200 ok; other paths
+    404."""
     wait_for(lambda: running.healthz() == (404, "registration socket does not exist"), "404")
     with running.driver():
         wait_for(lambda: running.healthz() == (200, "ok (waiting for kubelet)"), "waiting")
@@ -204,10 +207,18 @@ def test_frozen_driver(running: Running) -> None:
 def test_json_logs(tmp_path: Path) -> None:
     """--logging-format=json writes JSON lines with the process's name."""
     process = subprocess.Popen(
-        command(REQUIRED, f"--csi-address={tmp_path}/csi.sock", f"--plugin-registration-path={tmp_path}", "--logging-format=json"),
+        command(
+            REQUIRED, f"--csi-address={tmp_path}/csi.sock", f"--plugin-registration-path={tmp_path}",
+            "--logging-format=json"),
         stderr=subprocess.PIPE, text=True)  # fmt: skip
     assert process.stderr is not None
     line = json.loads(process.stderr.readline())
     process.terminate()
     assert process.wait(10) == 0
     assert line["process"] == "registrar"
+
+
+def test_version() -> None:
+    """``<argv0> <version>``, as the original prints it."""
+    done = subprocess.run(command("--version"), capture_output=True, text=True, timeout=20)
+    assert re.fullmatch(r"\S*registrar/main\.py \S+\n", done.stdout), done.stdout

@@ -45,7 +45,7 @@ class Place:
         self.registry.mkdir(parents=True)
 
     def config(self, **changes: Any) -> RegistrarConfig:
-        """A registrar of this place; the path that kubelet is told is the same socket, as there is no container between."""
+        """A registrar of this place; the path that kubelet is told is the same socket: no container lies between."""
         return RegistrarConfig(**{
             "csi_address": self.csi, "kubelet_registration_path": self.csi,
             "plugin_registration_path": str(self.registry), "driver_gone_after": Duration(0.5), **changes})
@@ -98,10 +98,10 @@ def test_wire_bytes(tmp_path: Path) -> None:
         async with toy_driver(place.csi), keeping(place.config(kubelet_registration_path="/x/csi.sock")) as keeper:
             await until(place.socket.exists)
             async with rpc.dial(str(place.socket)) as channel:
-                get_info = channel.unary_unary("/pluginregistration.Registration/GetInfo")
+                get_info: Any = channel.unary_unary("/pluginregistration.Registration/GetInfo")
                 expected = b"\x0a\x09CSIPlugin" + b"\x12\x0ftoy.csi.example" + b"\x1a\x0b/x/csi.sock" + b"\x22\x051.0.0"
                 assert await get_info(b"") == expected
-                notify = channel.unary_unary("/pluginregistration.Registration/NotifyRegistrationStatus")
+                notify: Any = channel.unary_unary("/pluginregistration.Registration/NotifyRegistrationStatus")
                 assert await notify(b"\x08\x01") == b""
                 assert keeper.registration.state is State.REGISTERED
                 assert await notify(b"\x12\x04text") == b""
@@ -172,7 +172,8 @@ def test_name_that_changes(tmp_path: Path) -> None:
 
 
 def test_refusal_is_retried(tmp_path: Path) -> None:
-    """A refused registration is kept as state with kubelet's text, and offered again by a new socket until it is taken."""
+    """A refused registration is kept as state with kubelet's text, and offered again by a new socket until it is
+    taken."""
 
     async def run() -> None:
         place = Place(tmp_path)
@@ -236,7 +237,8 @@ def test_directory_missing_and_wiped(tmp_path: Path) -> None:
 
 
 def test_driver_gone_and_back(tmp_path: Path) -> None:
-    """Gone for longer than the set time: the socket is removed, so that kubelet does not believe in it; back: registered again."""
+    """Gone for longer than the set time: the socket is removed, so that kubelet does not believe in it; back:
+    registered again."""
 
     async def run() -> None:
         place = Place(tmp_path)
