@@ -3,24 +3,31 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
+import grpc
 import grpc.aio
 from prometheus_client import CollectorRegistry, Histogram
 
 from protos import csi_pb2, csi_pb2_grpc
-from runtime import redact, rpc
+from runtime import logs, redact, rpc
 
-METHOD = "/csi.v1.Identity/Probe"
+PROBE, GET_PLUGIN_INFO = "/csi.v1.Identity/Probe", "/csi.v1.Identity/GetPluginInfo"
 UNKNOWN_DRIVER = "unknown-driver"
 BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 NOT_CONNECTED = "context deadline exceeded"
-_LOST = grpc.StatusCode.UNAVAILABLE
-# A driver that restarts is seen again at once.
+# A driver that restarts is seen again at once. The second is the shortest time for a connection to be made, not a pause:
+# a slow node needs it, and a frozen driver answers on the connection that waits for it.
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 250),
 )
+
+# What grpc itself says when our deadline has passed; a driver may answer that code with a text of its own.
+_OWN_DEADLINE = "Deadline Exceeded"
+
+log = logs.get(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,17 +44,14 @@ class DriverProbe:
     def __init__(self, path: str, timeout: float, registry: CollectorRegistry) -> None:
         self.answered = False
         self.name = UNKNOWN_DRIVER
-        self._path = path
         self._timeout = timeout
         self._asking: asyncio.Task[Verdict] | None = None
         self._seconds = Histogram(
             "csi_sidecar_operations_seconds",
             "[ALPHA] Container Storage Interface operation duration with gRPC error code status total",
             ("driver_name", "method_name", "grpc_status_code"), buckets=BUCKETS, registry=registry)
-        self._connect()
-
-    def _connect(self) -> None:
-        self._channel = rpc.dial(self._path, _OPTIONS)
+        self._told: bool | None = None
+        self._channel = rpc.dial(path, _OPTIONS)
         self._identity = csi_pb2_grpc.IdentityStub(self._channel)
 
     async def ask(self) -> Verdict:
@@ -64,7 +68,10 @@ class DriverProbe:
         """Ask once; once more if the kept connection turns out to be that of a driver that is gone."""
         deadline = time.monotonic() + self._timeout
         verdict, lost = await self._try(deadline)
-        return (await self._try(deadline))[0] if lost else verdict
+        if lost:
+            verdict, _ = await self._try(deadline)
+        self._tell(verdict)
+        return verdict
 
     async def _try(self, deadline: float) -> tuple[Verdict, bool]:
         """The verdict, and whether the connection was lost on the way."""
@@ -73,23 +80,47 @@ class DriverProbe:
                 await self._channel.channel_ready()
         except TimeoutError:
             return Verdict(False, NOT_CONNECTED), False
-        started, left = time.monotonic(), deadline - time.monotonic()
-        code = grpc.StatusCode.OK
         try:
-            if self.name == UNKNOWN_DRIVER:
-                info = await self._identity.GetPluginInfo(csi_pb2.GetPluginInfoRequest(), timeout=left)
-                self.name = info.name or UNKNOWN_DRIVER
-            reply = await self._identity.Probe(csi_pb2.ProbeRequest(), timeout=left)
+            if self.name == UNKNOWN_DRIVER and not await self._learn_name(deadline):
+                return Verdict(False, "driver name is empty"), False
+            reply = await self._call(PROBE, self._identity.Probe, csi_pb2.ProbeRequest(), deadline)
         except grpc.aio.AioRpcError as error:
-            code = error.code()
-            return Verdict(False, f"rpc error: code = {go_name(code)} desc = {_text(error)}"), code is _LOST
-        finally:
-            self._seconds.labels(self.name, METHOD, go_name(code)).observe(time.monotonic() - started)
+            verdict = Verdict(False, f"rpc error: code = {go_name(error.code())} desc = {_text(error)}")
+            return verdict, self._channel.get_state() is not grpc.ChannelConnectivity.READY
         self.answered = True
         # An absent value is as good as true, as the CSI specification has it.
         if reply.HasField("ready") and not reply.ready.value:
             return Verdict(False, "driver responded but is not ready"), False
         return Verdict(True, "ok"), False
+
+    async def _learn_name(self, deadline: float) -> bool:
+        """Once, for the metrics' label; a driver without a name is of no use to kubelet, and the original ends there."""
+        request = csi_pb2.GetPluginInfoRequest()
+        self.name = (await self._call(GET_PLUGIN_INFO, self._identity.GetPluginInfo, request, deadline)).name
+        if self.name:
+            return True
+        self.name = UNKNOWN_DRIVER
+        return False
+
+    async def _call(self, method: str, call: Any, request: Any, deadline: float) -> Any:
+        """One timed call; the original's labels tell it under the name that was known when it began."""
+        started, name, code = time.monotonic(), self.name, grpc.StatusCode.OK
+        try:
+            return await call(request, timeout=deadline - started)
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+            raise
+        finally:
+            self._seconds.labels(name, method, go_name(code)).observe(time.monotonic() - started)
+
+    def _tell(self, verdict: Verdict) -> None:
+        """One line when it changes, not one an asker."""
+        if verdict.healthy is not self._told:
+            self._told = verdict.healthy
+            if verdict.healthy:
+                log.info("The driver is well", driver=self.name)
+            else:
+                log.warning("The driver is not well", reason=verdict.text)
 
     async def close(self) -> None:
         """Close the channel."""
@@ -97,9 +128,8 @@ class DriverProbe:
 
 
 def _text(error: grpc.aio.AioRpcError) -> str:
-    if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return NOT_CONNECTED
-    return redact.text(error.details() or "")
+    details = error.details() or ""
+    return NOT_CONNECTED if details == _OWN_DEADLINE else redact.text(details)
 
 
 def go_name(code: grpc.StatusCode) -> str:

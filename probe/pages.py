@@ -51,33 +51,38 @@ class Pages:
             own[self._config.metrics_path] = self.metrics
         return own
 
-    async def healthz(self, _: Any) -> Any:
+    async def healthz(self, _: http.Request) -> http.Response:
         """livenessprobe's contract: 200 ``ok``, or 500 and the reason."""
         verdict = await self._driver.ask()
         return http.plain(verdict.text, 200 if verdict.healthy else 500)
 
-    async def livez(self, _: Any) -> Any:
-        """This process answers, and its supervisor lives: with it gone we would be gone."""
+    async def livez(self, _: http.Request) -> http.Response:
+        """This process answers, and supervisord, if it began under one, still is its parent."""
+        if self._processes.orphaned:
+            return http.plain("supervisord is gone", 500)
         return http.plain("ok")
 
-    async def readyz(self, _: Any) -> Any:
+    async def readyz(self, _: http.Request) -> http.Response:
         """503 with every reason why a new pod would not get its volume."""
         reasons = self._reasons(await self._state())
         return http.plain("ok" if not reasons else "\n".join(reasons), 503 if reasons else 200)
 
-    async def status(self, _: Any) -> Any:
+    async def status(self, _: http.Request) -> http.Response:
         """All that is known, as JSON."""
         return http.plain(json.dumps(await self._state(), indent=1), content_type=_JSON)
 
-    async def metrics(self, _: Any) -> Any:
+    async def metrics(self, _: http.Request) -> http.Response:
         """livenessprobe's histogram, the processes, the registration."""
         self._registration.state = (await self._role("registrar") or {}).get("state")
         body = await asyncio.to_thread(metrics.render, self._registry)
         return http.plain(body, content_type=metrics.CONTENT_TYPE)
 
-    async def page(self, _: Any) -> Any:
+    async def page(self, _: http.Request) -> http.Response:
         """For people."""
-        return http.plain(render(await self._state()), content_type=_HTML)
+        return http.plain(
+            render(await self._state()), content_type=_HTML,
+            Content_Security_Policy="default-src 'none'; style-src 'unsafe-inline'",
+        )  # fmt: skip
 
     async def _role(self, name: str) -> dict[str, Any] | None:
         if not self._config.status_directory:
@@ -99,31 +104,36 @@ class Pages:
         return state
 
     def _reasons(self, state: Mapping[str, Any]) -> list[str]:
-        """An absent role (a Go original in its place) is unknown, and no reason."""
+        """A role that is not ours (a Go original in its place) is unknown, and no reason; one of the supervised three
+        that does not answer is."""
         reasons = [] if state["healthz"]["healthy"] else [f"driver: {state['healthz']['text']}"]
         registrar, driver = state["registrar"], state["driver"]
-        if registrar is not None and registrar["state"] != REGISTERED:
-            reasons.append(
-                f"registrar: {registrar['state']}" + (f": {registrar['error']}" if registrar["error"] else "")
-            )
+        if self._processes.supervised and self._config.status_directory:
+            reasons += [f"{role}: does not answer" for role in ("registrar", "driver") if state[role] is None]
+        if registrar is not None and registrar.get("state") != REGISTERED:
+            reasons.append("registrar: " + ": ".join(filter(None, (registrar.get("state"), registrar.get("error")))))
         if driver is not None:
-            if not driver["ready"]:
-                reasons.append(f"driver: {driver['reason']}")
-            reasons.extend(f"driver: {reason}" for reason in driver["not_ready_reasons"])
-        return reasons
+            if not driver.get("ready"):
+                reasons.append(f"driver: {driver.get('reason') or 'not ready'}")
+            reasons.extend(f"driver: {reason}" for reason in driver.get("not_ready_reasons", ()))
+        return list(dict.fromkeys(reasons))
 
 
 class _RegistrationMetric(Collector):
-    """Whether kubelet has registered the driver; no series where the registrar is unknown."""
+    """Whether kubelet has registered the driver, and the state; no series where the registrar is unknown."""
 
     state: str | None = None
 
     def collect(self) -> Any:
-        """One gauge."""
+        """A gauge of the one state that matters, and one of all."""
         family = GaugeMetricFamily("secrets_store_registered", "Whether kubelet has registered the driver.")
+        states = GaugeMetricFamily(
+            "secrets_store_registration_state", "1 for the state that the registrar is in.", labels=["state"]
+        )
         if self.state is not None:
             family.add_metric([], float(self.state == REGISTERED))
-        yield family
+            states.add_metric([self.state], 1.0)
+        yield from (family, states)
 
 
 def render(state: Mapping[str, Any]) -> str:

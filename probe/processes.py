@@ -31,6 +31,17 @@ class Processes(Collector):
 
     def __init__(self, board: Board | None) -> None:
         self._board = board
+        self._parent = os.getppid()
+
+    @property
+    def supervised(self) -> bool:
+        """Whether this process is one of our three."""
+        return self._board is not None
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the supervisor that it began under is gone."""
+        return self.supervised and os.getppid() != self._parent
 
     def usages(self) -> list[Usage]:
         """Those that live; one that dies while it is looked at is left out."""

@@ -15,7 +15,8 @@ namespaces.enter_private()
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """A short one in place of pytest's: a Unix socket's path has at most 107 bytes, and pytest puts the test's name in."""
+    """A short one in place of pytest's: a Unix socket's path has at most 107 bytes, and pytest puts the test's name
+    in."""
     path = Path(tempfile.mkdtemp(prefix="t-"))
     try:
         yield path

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from driver.ports import ClassRef, Pod, VolumeRecord
-from tests.cluster.api import Api, Object
+from tests.cluster.api import Api, Object, wait
 from tests.cluster.audit import service_account
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
@@ -46,7 +46,20 @@ def grant(cluster: ControlPlane, namespace: str, rules: list[Object], account: s
         "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
         "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
     })
-    return service_account(namespace, account)
+    user = service_account(namespace, account)
+    for rule in (*BASE_RULES, *SYNC_RULES, *TAINT_RULES):
+        wait(lambda: may(cluster, user, rule) == (rule in rules), f"the authorizer to know the rights of {user}")
+    return user
+
+
+def may(cluster: ControlPlane, user: str, rule: Object, namespace: str = "") -> bool:
+    """Whether a user has the first of a rule's rights; the authorizer learns of roles by a watch of its own."""
+    attributes = {"group": rule["apiGroups"][0], "resource": rule["resources"][0], "verb": rule["verbs"][0]}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {},
+        "spec": {"user": user, "resourceAttributes": {**attributes, "namespace": namespace}},
+    }
+    return bool(cluster.api.create(review)["status"]["allowed"])
 
 
 @dataclass

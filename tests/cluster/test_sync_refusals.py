@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.api import Object
-from tests.cluster.driving import BASE_RULES, SYNC_RULES, Site, grant, until
+from tests.cluster.api import Object, wait
+from tests.cluster.driving import BASE_RULES, SYNC_RULES, Site, grant, may, until
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import ENTRY, run, values
 
@@ -103,6 +103,7 @@ def test_rights_in_named_namespaces_only(site: Site) -> None:
         "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": metadata,
         "roleRef": {"apiGroup": group, "kind": "Role", "name": "sync"},
         "subjects": [{"kind": "ServiceAccount", "namespace": site.namespace, "name": "driver"}]})
+    wait(lambda: may(site.cluster, site.user, SYNC_RULES[1], site.namespace), "the Role to count")
     site.make_class(secretObjects=[ENTRY])
     pod = site.make_pod()
     other = Site(site.cluster, site.cluster.namespace(f"{site.namespace}-2"), site.directory, BASE_RULES)

@@ -1,9 +1,10 @@
-"""What each role imports, seen from outside: the real process under ``-X importtime``, at its start and after its first work.
+"""What each role imports, seen from outside: the real process under ``-X importtime``, at its start and after its
+first work.
 
     python -m tests.container.imports      writes imports.json anew; the review of its diff is the point of it
 
-Packages by their first name (of ``kubernetes`` its modules), and how many modules there are in all. Names of packages that are not
-installed, which some libraries try to import, are left out.
+Packages by their first name (of ``kubernetes`` its modules), and how many modules there are in all. Names of packages
+that are not installed, which some libraries try to import, are left out.
 """
 
 import json

@@ -25,7 +25,10 @@ def test_derived() -> None:
 def test_own_names() -> None:
     """What is the registrar's or the probe's alone has its own name."""
     found = configs(
-        "--plugin-registration-path=/r", "--registrar-http-endpoint=:1", "--probe-http-endpoint=127.0.0.1:2", "--probe-timeout=1s"
+        "--plugin-registration-path=/r",
+        "--registrar-http-endpoint=:1",
+        "--probe-http-endpoint=127.0.0.1:2",
+        "--probe-timeout=1s",
     )
     assert found.registrar.plugin_registration_path == "/r"
     assert (found.registrar.http_endpoint, found.probe.http_endpoint) == (":1", "127.0.0.1:2")

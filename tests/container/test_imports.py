@@ -26,7 +26,8 @@ def listed() -> Any:
 
 @pytest.mark.parametrize("role", ["driver", "driver, --manifests", "registrar", "probe"])
 def test_a_role_imports_what_its_list_says(role: str, found: imports.Found, listed: Any) -> None:
-    """A real process at its start and after its first work: no package that is not in its list, no crowd of modules of one that is."""
+    """A real process at its start and after its first work: no package that is not in its list, no crowd of modules
+    of one that is."""
     same_python = listed["python"] == imports.python()
     for when in ("at start", "after its first work"):
         added = set(found[role][when]) - set(listed[role][when])

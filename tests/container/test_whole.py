@@ -63,9 +63,16 @@ class Container:
 
     def write_class(self, name: str, parameters: dict[str, str]) -> None:
         """A class of the stub provider."""
-        (self.directory / "manifests" / f"{name}.yaml").write_text(yaml.safe_dump({
-            "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
-            "metadata": {"name": name, "namespace": "default"}, "spec": {"provider": "stub", "parameters": parameters}}))
+        (self.directory / "manifests" / f"{name}.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+                    "kind": "SecretProviderClass",
+                    "metadata": {"name": name, "namespace": "default"},
+                    "spec": {"provider": "stub", "parameters": parameters},
+                }
+            )
+        )
 
 
 @pytest.fixture
@@ -91,8 +98,8 @@ def pod(name: str, provider_class: str) -> dict[str, Any]:
 
 
 def test_readyz_and_status(container: Container) -> None:
-    """Not ready until kubelet has registered the driver and a provider is there, each reason told; then ok. The pages show the
-    volumes, the registration and the processes, and no content."""
+    """Not ready until kubelet has registered the driver and a provider is there, each reason told; then ok. The pages
+    show the volumes, the registration and the processes, and no content."""
 
     async def run() -> None:
         code, text = container.ask("/readyz")
@@ -110,9 +117,15 @@ def test_readyz_and_status(container: Container) -> None:
                 assert status["not_ready"] == [] and status["registrar"]["state"] == "registered"
                 assert [(v["pod"], v["class"]) for v in status["driver"]["volumes"]] == [("default/one", "default/app")]
                 assert {item["role"] for item in status["processes"]} == {"driver", "registrar", "probe", "supervisor"}
-                pages = [(await asyncio.to_thread(container.ask, path))[1] for path in ("/", "/status", "/metrics", "/readyz")]
+                pages = [
+                    (await asyncio.to_thread(container.ask, path))[1]
+                    for path in ("/", "/status", "/metrics", "/readyz")
+                ]
                 assert "default/one" in pages[0] and "registered" in pages[0]
-                assert 'process_resident_memory_bytes{role="driver"}' in pages[2] and "secrets_store_registered 1.0" in pages[2]
+                assert (
+                    'process_resident_memory_bytes{role="driver"}' in pages[2]
+                    and "secrets_store_registered 1.0" in pages[2]
+                )
                 for page in pages:
                     assert SECRET not in page and "r0le-name" not in page
                 await kubelet.delete_pod(started)
@@ -123,7 +136,9 @@ def test_readyz_and_status(container: Container) -> None:
 def test_a_killed_role_is_counted(container: Container) -> None:
     """kill -9 of the driver: back by itself, and its restart is told by /metrics and /status."""
     container.roles()["driver"].kill()
-    wait_for(lambda: 'secrets_store_role_restarts_total{role="driver"} 1.0' in container.ask("/metrics")[1], "the restart")
+    wait_for(
+        lambda: 'secrets_store_role_restarts_total{role="driver"} 1.0' in container.ask("/metrics")[1], "the restart"
+    )
     wait_for(lambda: container.ask("/healthz") == (200, "ok"), "healthz")
     (driver,) = (item for item in json.loads(container.ask("/status")[1])["processes"] if item["role"] == "driver")
     assert (driver["restarts"], driver["last_exit"]) == (1, -9)
@@ -154,7 +169,8 @@ def test_end(container: Container, ending: signal.Signals) -> None:
 
 
 def test_a_role_that_cannot_start(tmp_path: Path) -> None:
-    """A metrics port in use keeps the driver from starting: tried a few times, then the container ends with a code and the reason."""
+    """A metrics port in use keeps the driver from starting: tried a few times, then the container ends with a code
+    and the reason."""
     import socket
 
     with socket.socket() as taken:

@@ -68,7 +68,8 @@ def test_lost_propagation(tmp_path: Path) -> None:
 
 
 def test_probe_tells_it(tmp_path: Path) -> None:
-    """Probe answers ready false, and true again if it is mended; a missing provider is no matter for Probe, but for /readyz."""
+    """Probe answers ready false, and true again if it is mended; a missing provider is no matter for Probe, but for
+    /readyz."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:

@@ -73,7 +73,9 @@ class Running:
         self.csi = directory / "csi.sock"
         self.port = free_port()
         self.process = subprocess.Popen(
-            command(f"--csi-address={self.csi}", f"--http-endpoint=127.0.0.1:{self.port}", "--probe-timeout=500ms", *argv),
+            command(
+                f"--csi-address={self.csi}", f"--http-endpoint=127.0.0.1:{self.port}", "--probe-timeout=500ms", *argv
+            ),
             stderr=(directory / "log").open("wb"),
         )
 
@@ -120,7 +122,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 def test_before_the_driver_has_answered(running: Running) -> None:
-    """500 with the reason, not a refused connection; then 200 as soon as the driver is there; 500 again when it is gone."""
+    """500 with the reason, not a refused connection; then 200 as soon as the driver is there; 500 again when it is
+    gone."""
     assert running.ask() == NOT_CONNECTED
     with running.driver():
         wait_for(lambda: running.ask() == (200, "ok"), "ok")
@@ -190,7 +193,22 @@ def test_metrics(running: Running) -> None:
     running.ask()
     text = running.ask("/metrics")[1]
     labels = f'driver_name="{NAME}",grpc_status_code="OK",method_name="/csi.v1.Identity/Probe"'
-    for bound in ("0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "15.0", "25.0", "50.0", "120.0", "300.0", "600.0", "+Inf"):
+    for bound in (
+        "0.1",
+        "0.25",
+        "0.5",
+        "1.0",
+        "2.5",
+        "5.0",
+        "10.0",
+        "15.0",
+        "25.0",
+        "50.0",
+        "120.0",
+        "300.0",
+        "600.0",
+        "+Inf",
+    ):
         assert f'csi_sidecar_operations_seconds_bucket{{{labels},le="{bound}"}}' in sort_labels(text)
     assert "# HELP csi_sidecar_operations_seconds [ALPHA]" in text
     assert 'process_start_time_seconds{role="probe"}' in text
@@ -212,8 +230,11 @@ def test_hostile_clients(running: Running) -> None:
     Go's server, or refused, and the next asker is served."""
     slow = socket.create_connection(("127.0.0.1", running.port))
     slow.sendall(b"GET /healthz HT")
-    for data in (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1024 * 1024 + b"\r\n\r\n", b"\x16\x03\x01\x02\x00nonsense\r\n\r\n",
-                 b"BREW /livez HTTP/1.1\r\nHost: x\r\n\r\n"):
+    for data in (
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1024 * 1024 + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00nonsense\r\n\r\n",
+        b"BREW /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+    ):
         with socket.create_connection(("127.0.0.1", running.port), timeout=5) as hostile:
             try:
                 hostile.sendall(data)
@@ -224,7 +245,10 @@ def test_hostile_clients(running: Running) -> None:
             expected = (b"200", b"400") if data.startswith(b"BREW") else (b"400", b"431")
             assert answer == b"" or answer.split(b" ")[1] in expected, answer
     with socket.create_connection(("127.0.0.1", running.port), timeout=5) as pipelining:
-        pipelining.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 3 + b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        pipelining.sendall(
+            b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 3
+            + b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
         answers = b""
         while data := pipelining.recv(65536):
             answers += data

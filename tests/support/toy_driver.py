@@ -1,4 +1,5 @@
-"""A driver that does as it is told: answers Identity and NodeGetInfo, wrongly or late if asked to. A module to run as a process too.
+"""A driver that does as it is told: answers Identity and NodeGetInfo, wrongly or late if asked to. A module to run as
+a process too.
 
     python -m tests.support.toy_driver /path/csi.sock name [ready|absent|unready|error]
 """
