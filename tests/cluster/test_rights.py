@@ -15,7 +15,7 @@ CHART = Path(__file__).resolve().parent.parent.parent / "helm"
 
 def rules(role: str, *values: str) -> list[Object]:
     """The rules of a role in the rendered chart, in a canonical order; none if it is not there."""
-    command = [str(build.path("helm")), "template", "release", str(CHART), "--kube-version", "1.34.2", "--namespace", "ns"]
+    command = [str(build.path("helm")), "template", "release", str(CHART), "--kube-version", "1.34.2"]
     done = subprocess.run(
         [*command, *(word for value in values for word in ("--set", value))],
         check=True, capture_output=True, text=True)
