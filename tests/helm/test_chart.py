@@ -168,21 +168,3 @@ def test_no_secret_access_unless_asked() -> None:
     assert of_secrets() == []
     assert of_secrets("--set=syncSecret.enabled=true") == [("ClusterRole", "")]
     assert of_secrets("--set=syncSecret.enabled=true,syncSecret.namespaces={a,b}") == [("Role", "a"), ("Role", "b")]
-
-
-def test_notes_tell_what_became_of_old_values() -> None:
-    """NOTES.txt names each value that has no effect, and says where secrets lie on Windows."""
-    done = chart.run(
-        "install", "csi", str(chart.CHART), "--dry-run=client", f"--values={chart.VALUES}/trio.yaml", "--set=windows.enabled=true",
-        "--namespace=kube-system", "--disable-openapi-validation")  # fmt: skip
-    if done.returncode != 0:  # this Helm was built without a version of Kubernetes to assume
-        assert "kubeVersion" in done.stderr or "unreachable" in done.stderr, done.stderr
-        pytest.skip("helm install --dry-run wants a cluster here; tests/cluster renders the notes")
-    for text in (
-        "linux.registrarImage",
-        "linux.livenessProbeImage",
-        "linux.crds.image",
-        "rbac.pspEnabled",
-        "node's disk",
-    ):
-        assert text in done.stdout

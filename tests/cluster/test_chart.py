@@ -1,0 +1,108 @@
+"""The chart against the real API server: what it makes is accepted, its rights are those that the suites run with, its hook works."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.api import Object
+from tests.cluster.driving import BASE_RULES, SYNC_RULES, TAINT_RULES
+from tests.cluster.servers import ControlPlane
+from tests.helm import chart
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+HOOK = "csi-secrets-store-secrets-store-csi-driver"
+
+
+@pytest.fixture(autouse=True)
+def helm(cluster: ControlPlane) -> Iterator[None]:
+    """The real Helm is there."""
+    if not chart.program().is_file():
+        pytest.fail("Helm is not built: python -m tests.cluster.build helm", pytrace=False)
+    yield
+
+
+def rules_of(objects: list[Object], kind: str, name: str) -> list[Object]:
+    """The rules of one role, one group, resource list and sorted verb list each."""
+    (found,) = (item for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, name))
+    return normal(found["rules"])
+
+
+def normal(rules: list[Object]) -> list[Object]:
+    """Rules that can be compared."""
+    return sorted(({**rule, "verbs": sorted(rule["verbs"])} for rule in rules), key=str)
+
+
+def test_rights_are_the_minimum() -> None:
+    """The chart grants exactly what the suites' service account has: not a verb more."""
+    objects = chart.render("--set=syncSecret.enabled=true,startupTaint.enabled=true")
+    assert rules_of(objects, "ClusterRole", "secretproviderclasses-role") == normal([*BASE_RULES, *TAINT_RULES])
+    assert rules_of(objects, "ClusterRole", "secretprovidersyncing-role") == normal([*SYNC_RULES])
+    assert rules_of(chart.render(), "ClusterRole", "secretproviderclasses-role") == normal([*BASE_RULES])
+
+
+@pytest.mark.parametrize("name", ["default", "rotation-and-sync", "trio", "windows"])
+def test_server_accepts_every_object(cluster: ControlPlane, name: str) -> None:
+    """Server-side dry run of all that a value set renders."""
+    for namespace in ("team-a", "team-b"):
+        cluster.kubectl("create", "namespace", namespace, "--dry-run=client", "-o", "yaml")
+    rendered = chart.golden(name)
+    for namespace in ("team-a", "team-b"):
+        if f"namespace: {namespace}" in rendered:
+            manifest = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"
+            cluster.kubectl("apply", "-f", "-", stdin=manifest)
+    cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=rendered)
+
+
+def test_notes(cluster: ControlPlane) -> None:
+    """What became of the trio's values is told at install, and where secrets lie on Windows."""
+    done = chart.run(
+        "install", "csi", str(chart.CHART), "--dry-run=server", f"--values={chart.VALUES}/trio.yaml",
+        "--set=windows.enabled=true", "--namespace=kube-system", f"--kubeconfig={cluster.admin_kubeconfig}")
+    assert done.returncode == 0, done.stderr
+    for text in (
+        "linux.registrarImage", "linux.livenessProbeImage", "linux.crds.image", "rbac.pspEnabled", "node's disk",
+    ):
+        assert text in done.stdout
+
+
+def test_upgrade_of_a_trio_release(cluster: ControlPlane) -> None:
+    """A release that holds the trio's defaults: --reuse-values is refused by the image's key, --reset-then-reuse-values with the
+    key taken out works, and so does the user's own file."""
+    common = ["--namespace=kube-system", f"--kubeconfig={cluster.admin_kubeconfig}", "--no-hooks"]
+    installed = chart.run("install", "old", str(chart.CHART), *common, "--skip-crds", "--set=syncSecret.enabled=true")
+    assert installed.returncode == 0, installed.stderr
+    try:
+        image = "linux.image.repository=registry.k8s.io/csi-secrets-store/driver"
+        reused = chart.run("upgrade", "old", str(chart.CHART), *common, "--reuse-values", f"--set={image}")
+        assert reused.returncode != 0 and "linux.image.repository=" in reused.stderr
+        for arguments in (
+            ["--reuse-values"], ["--reset-then-reuse-values"], [f"--values={chart.VALUES}/trio.yaml"],
+        ):
+            upgraded = chart.run("upgrade", "old", str(chart.CHART), *common, *arguments)
+            assert upgraded.returncode == 0, upgraded.stderr
+    finally:
+        chart.run("uninstall", "old", *common)
+
+
+def test_hook_installs_upgrades_and_keeps_the_crds(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """The hook's own program with the hook's own rights: upgrades what is there, keeps a stranger's annotation, marks to keep."""
+    objects = chart.render("--show-only=templates/crds-hooks.yaml")
+    for mode, hook in (("apply", "upgrade-crds"), ("keep", "keep-crds")):
+        account = f"{HOOK}-{hook}"
+        cluster.service_account(namespace, account)
+        for item in objects:
+            if item["metadata"]["name"] == account and item["kind"] in ("ClusterRole", "ClusterRoleBinding"):
+                if item["kind"] == "ClusterRoleBinding":
+                    item["subjects"][0]["namespace"] = namespace
+                cluster.api.apply(item)
+        kubeconfig = cluster.token_kubeconfig(tmp_path / mode, namespace, account)
+        done = subprocess.run(
+            [sys.executable, "-m", "driver.cluster.crds", f"--mode={mode}", f"--crds={chart.CHART}/crds",
+             f"--kubeconfig={kubeconfig or tmp_path / mode}", "--timeout=60s"], capture_output=True, text=True, timeout=90)
+        assert done.returncode == 0, done.stderr
+    crd = cluster.api.get(f"{CRDS}/secretproviderclasses.secrets-store.csi.x-k8s.io")
+    assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert crd["spec"]["names"]["shortNames"] == ["spc"]
