@@ -16,8 +16,8 @@ PROBE, GET_PLUGIN_INFO = "/csi.v1.Identity/Probe", "/csi.v1.Identity/GetPluginIn
 UNKNOWN_DRIVER = "unknown-driver"
 BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 NOT_CONNECTED = "context deadline exceeded"
-# A driver that restarts is seen again at once. The second is the shortest time for a connection to be made, not a pause:
-# a slow node needs it, and a frozen driver answers on the connection that waits for it.
+# A driver that restarts is seen again at once. The second is the shortest time for a connection to be made, not a
+# pause: a slow node needs it, and a frozen driver answers on the connection that waits for it.
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 5000),
@@ -94,7 +94,7 @@ class DriverProbe:
         return Verdict(True, "ok"), False
 
     async def _learn_name(self, deadline: float) -> bool:
-        """Once, for the metrics' label; a driver without a name is of no use to kubelet, and the original ends there."""
+        """Once, for the metrics' label. A driver without a name is of no use to kubelet; the original ends there."""
         request = csi_pb2.GetPluginInfoRequest()
         self.name = (await self._call(GET_PLUGIN_INFO, self._identity.GetPluginInfo, request, deadline)).name
         if self.name:

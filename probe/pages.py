@@ -150,7 +150,7 @@ def render(state: Mapping[str, Any]) -> str:
     processes = [
         (
             item["role"],
-            item["pid"],
+            item["pid"] or "down",
             f"{item['resident_bytes'] / 2**20:.1f} MiB",
             f"{item['cpu_seconds']:.1f} s",
             item["restarts"],

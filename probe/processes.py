@@ -14,7 +14,8 @@ from runtime.supervisor.board import Board
 
 @dataclass(frozen=True)
 class Usage:
-    """One process: bytes of resident memory, seconds of CPU, open descriptors, Unix time of its start."""
+    """One process: bytes of resident memory, seconds of CPU, open descriptors, Unix time of its start; ``pid`` 0 is a
+    role that is down."""
 
     role: str
     pid: int
@@ -44,16 +45,11 @@ class Processes(Collector):
         return self.supervised and os.getppid() != self._parent
 
     def usages(self) -> list[Usage]:
-        """Those that live; one that dies while it is looked at is left out."""
-        found = []
+        """All of them as they are now."""
         if self._board is None:
-            return [usage for usage in [_usage("probe", os.getpid())] if usage]
-        for state in self._board.states():
-            usage = _usage(state.name, state.pid, state.restarts, state.last_exit)
-            if usage is not None:
-                found.append(usage)
-        supervisor = _usage("supervisor", os.getppid())
-        return [*found, supervisor] if supervisor is not None else found
+            return [_usage("probe", os.getpid())]
+        roles = [_usage(each.name, each.pid, each.restarts, each.last_exit) for each in self._board.states()]
+        return [*roles, _usage("supervisor", os.getppid())]
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus' usual process metrics, a series a role."""
@@ -75,13 +71,13 @@ class Processes(Collector):
         for usage in self.usages():
             for name, family in families.items():
                 value = asdict(usage)[name]
-                if value is not None:
+                if value is not None and (usage.pid or name == "restarts"):
                     family.add_metric([usage.role], value)  # type: ignore[attr-defined]  # all families have it
         yield from families.values()
 
 
-def _usage(role: str, pid: int, restarts: int | None = None, last_exit: int | None = None) -> Usage | None:
-    with suppress(psutil.Error):
+def _usage(role: str, pid: int, restarts: int | None = None, last_exit: int | None = None) -> Usage:
+    with suppress(psutil.Error):  # it died while it was looked at
         process = psutil.Process(pid)
         with process.oneshot():
             times = process.cpu_times()
@@ -95,4 +91,4 @@ def _usage(role: str, pid: int, restarts: int | None = None, last_exit: int | No
                 restarts,
                 last_exit,
             )
-    return None
+    return Usage(role, 0, 0, 0.0, 0, 0.0, restarts, last_exit)

@@ -1,0 +1,167 @@
+"""The kept channel to a driver: one call for all who ask, healed by itself, timed and told as the original does."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from probe.driver import GET_PLUGIN_INFO, NOT_CONNECTED, PROBE, DriverProbe, Verdict, go_name
+from protos import csi_pb2
+from runtime import metrics
+from runtime.errors import DeadlinePassed, Unavailable
+from tests.support.toy_driver import NAME, ToyDriver, toy_driver
+
+OK = Verdict(True, "ok")
+
+
+@asynccontextmanager
+async def probing(directory: Path, timeout: float = 2.0) -> AsyncIterator[tuple[DriverProbe, CollectorRegistry]]:
+    """A probe of the driver's socket there."""
+    registry = metrics.registry()
+    probe = DriverProbe(f"{directory}/csi.sock", timeout, registry)
+    try:
+        yield probe, registry
+    finally:
+        await probe.close()
+
+
+def count(registry: CollectorRegistry, code: str, method: str = PROBE, name: str = NAME) -> float:
+    """How often such a call was timed."""
+    labels = {"driver_name": name, "method_name": method, "grpc_status_code": code}
+    return registry.get_sample_value("csi_sidecar_operations_seconds_count", labels) or 0.0
+
+
+def test_one_call_for_all(tmp_path: Path) -> None:
+    """Fifty askers while one Probe is on its way: one call and one answer; the next asker has a new one."""
+
+    async def run() -> None:
+        async with toy_driver(f"{tmp_path}/csi.sock") as driver, probing(tmp_path) as (probe, registry):
+            assert await probe.ask() == OK
+            driver.hang = asyncio.Event()
+            asking = [asyncio.create_task(probe.ask()) for _ in range(50)]
+            while driver.probes < 2:
+                await asyncio.sleep(0.001)
+            asking.append(asyncio.create_task(probe.ask()))
+            await asyncio.sleep(0)
+            asking.pop(0).cancel()  # one who goes away takes nobody's answer with it
+            driver.hang.set()
+            assert await asyncio.gather(*asking) == [OK] * 50
+            assert driver.probes == 2
+            assert await probe.ask() == OK
+            assert (driver.probes, count(registry, "OK")) == (3, 3.0)
+
+    asyncio.run(run())
+
+
+def test_restarts(tmp_path: Path) -> None:
+    """Each of ten restarts of the driver, its socket removed or replaced, is seen at the next question."""
+
+    async def run() -> None:
+        async with probing(tmp_path, 3.0) as (probe, _):
+            for _ in range(10):
+                async with toy_driver(f"{tmp_path}/csi.sock"):
+                    assert await probe.ask() == OK
+                    assert await probe.ask() == OK
+
+    asyncio.run(run())
+
+
+def test_budget(tmp_path: Path) -> None:
+    """Name and Probe share one deadline; what is not connected takes it whole and is timed in no series."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        async with probing(tmp_path, 0.3) as (probe, registry):
+            started = loop.time()
+            assert await probe.ask() == Verdict(False, NOT_CONNECTED)
+            assert 0.3 <= loop.time() - started < 0.8
+            assert registry.get_sample_value("csi_sidecar_operations_seconds_count") is None
+            async with toy_driver(f"{tmp_path}/csi.sock") as driver:
+                driver.hang = asyncio.Event()
+                started = loop.time()
+                text = "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
+                assert await probe.ask() == Verdict(False, text)
+                assert loop.time() - started < 0.8
+                assert count(registry, "DeadlineExceeded", GET_PLUGIN_INFO, "unknown-driver") == 1
+                driver.hang.set()
+                assert await probe.ask() == OK
+                assert count(registry, "OK", GET_PLUGIN_INFO, "unknown-driver") == 1
+                assert (count(registry, "OK"), count(registry, "OK", GET_PLUGIN_INFO)) == (1, 0)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("failure, text", [
+    (Unavailable("come back later"), "rpc error: code = Unavailable desc = come back later"),
+    (DeadlinePassed("the vault took too long"), "rpc error: code = DeadlineExceeded desc = the vault took too long"),
+])  # fmt: skip
+def test_errors_of_the_driver_itself(tmp_path: Path, failure: Exception, text: str) -> None:
+    """They keep their own text, and are not taken for a connection that was lost: one call."""
+
+    async def run() -> None:
+        async with toy_driver(f"{tmp_path}/csi.sock") as driver, probing(tmp_path) as (probe, _):
+            assert await probe.ask() == OK
+            driver.error, driver.probes = failure, 0
+            assert await probe.ask() == Verdict(False, text)
+            assert driver.probes == 1
+
+    asyncio.run(run())
+
+
+def test_driver_without_a_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """500 with the reason and one line, however often it is asked; well as soon as it has a name."""
+
+    async def run() -> None:
+        async with toy_driver(f"{tmp_path}/csi.sock", ToyDriver("")) as driver, probing(tmp_path) as (probe, registry):
+            for _ in range(20):
+                assert await probe.ask() == Verdict(False, "driver name is empty")
+            driver.name = NAME
+            assert await probe.ask() == OK
+            assert count(registry, "OK") == 1
+
+    with caplog.at_level(logging.INFO, "probe.driver"):
+        asyncio.run(run())
+    assert [record.getMessage() for record in caplog.records if record.name == "probe.driver"] == [
+        "The driver is not well", "The driver is well"]  # fmt: skip
+
+
+class Fake(ToyDriver):
+    """Answers everything as if it were a driver of another age: no such method."""
+
+    async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:
+        raise NotImplementedError
+
+
+def test_wrong_socket(tmp_path: Path) -> None:
+    """A server that knows no Probe, and one that speaks no HTTP/2: the reason, within the deadline, and no end."""
+
+    async def run() -> None:
+        async with toy_driver(f"{tmp_path}/csi.sock", Fake()), probing(tmp_path) as (probe, _):
+            assert (await probe.ask()).text.startswith("rpc error: code = Unimplemented desc =")
+
+        async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"220 mail.example ESMTP\r\n")
+            writer.close()
+
+        server = await asyncio.start_unix_server(other, f"{tmp_path}/csi.sock")
+        async with probing(tmp_path, 0.3) as (probe, _):
+            assert await probe.ask() == Verdict(False, NOT_CONNECTED)
+        server.close()
+
+    asyncio.run(run())
+
+
+def test_names_of_codes() -> None:
+    """Every code as Go writes it."""
+    names = (
+        "OK Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied "
+        "ResourceExhausted FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable DataLoss "
+        "Unauthenticated"
+    ).split()
+    assert [go_name(code) for code in sorted(grpc.StatusCode, key=lambda code: int(code.value[0]))] == names

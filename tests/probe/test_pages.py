@@ -1,0 +1,159 @@
+"""The pages, from statuses that the roles tell: what makes a node ready, and what is shown."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from probe.config import ProbeConfig
+from probe.driver import DriverProbe
+from probe.pages import Pages
+from probe.processes import Processes
+from runtime import http, metrics, status
+from runtime.flags import Duration
+from runtime.supervisor.board import Board
+from tests.support.toy_driver import NAME, toy_driver
+
+REQUEST = http.Request("GET", "/", "")
+REGISTRAR = {"role": "registrar", "state": "registered", "driver": NAME, "since": 1.0, "error": ""}
+DRIVER = {
+    "role": "driver", "version": "v1", "node": "node-1", "started": 1.0, "ready": True, "reason": "",
+    "not_ready_reasons": [], "warnings": [], "volumes": [], "providers": [],
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def pages(directory: Path, *roles: Mapping[str, Any], board: Board | None = None) -> AsyncIterator[Pages]:
+    """The pages beside a driver that is well and these roles' statuses."""
+    config = ProbeConfig(
+        csi_address=f"{directory}/csi.sock", probe_timeout=Duration(0.5), status_directory=f"{directory}/status",
+        http_endpoint="127.0.0.1:0",
+    )  # fmt: skip
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(toy_driver(f"{directory}/csi.sock"))
+        for role in roles:
+            served = status.served(config.status_directory, role["role"], lambda role=role: role)  # type: ignore[misc]
+            await stack.enter_async_context(served)
+        registry = metrics.registry()
+        driver = DriverProbe(config.driver.path, config.probe_timeout, registry)
+        stack.push_async_callback(driver.close)
+        yield Pages(config, driver, Processes(board), registry)
+
+
+async def samples(page: Pages) -> dict[tuple[str, str], float]:
+    """Metrics by name and the values of their labels."""
+    text = (await page.metrics(REQUEST)).body.decode()
+    return {
+        (sample.name, ",".join(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text) for sample in family.samples
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("roles, reasons", [
+    ((), ""),
+    ((REGISTRAR,), ""),
+    ((REGISTRAR, DRIVER), ""),
+    (({**REGISTRAR, "state": "waiting for kubelet"}, DRIVER), "registrar: waiting for kubelet"),
+    (({**REGISTRAR, "state": "refused by kubelet", "error": "no"},), "registrar: refused by kubelet: no"),
+    (({**REGISTRAR, "state": "no driver", "error": "gone"},), "registrar: no driver: gone"),
+    ((REGISTRAR, {**DRIVER, "ready": False, "reason": "it starts"}), "driver: it starts"),
+    ((REGISTRAR, {**DRIVER, "not_ready_reasons": ["no provider", "no API"]}), "driver: no provider\ndriver: no API"),
+    ((REGISTRAR, {**DRIVER, "warnings": ["a warning is no reason"]}), ""),
+    (({"role": "registrar"}, {"role": "driver"}), "registrar: \ndriver: not ready"),
+])  # fmt: skip
+def test_readyz(tmp_path: Path, roles: tuple[Mapping[str, Any], ...], reasons: str) -> None:
+    """Each reason on its line with 503; 200 ok without one; a role that is not ours is unknown, and no reason."""
+
+    async def run() -> None:
+        async with pages(tmp_path, *roles) as page:
+            answer = await page.readyz(REQUEST)
+            assert (answer.status, answer.body.decode()) == ((503, reasons) if reasons else (200, "ok"))
+            assert (await page.healthz(REQUEST)).status == 200  # nothing of this makes kubelet kill the container
+
+    asyncio.run(run())
+
+
+def board() -> Board:
+    """As the supervisor shares it: the registrar is down after its second life, the driver is this process."""
+    made = Board(["registrar", "driver"])
+    for pid in (1, 1):
+        made.note_start("registrar", pid, time.time())
+        made.note_end("registrar", -9)
+    made.note_start("driver", os.getpid(), time.time())
+    return made
+
+
+def test_supervised_role_that_is_away(tmp_path: Path) -> None:
+    """One of the supervised three that does not answer is a reason; the page and the metrics tell that it is down."""
+
+    async def run() -> None:
+        async with pages(tmp_path, DRIVER, board=board()) as page:
+            answer = await page.readyz(REQUEST)
+            assert (answer.status, answer.body) == (503, b"registrar: does not answer")
+            found = await samples(page)
+            assert found["secrets_store_role_restarts_total", "registrar"] == 1
+            assert ("process_resident_memory_bytes", "registrar") not in found
+            assert found["process_resident_memory_bytes", "driver"] > 1024 * 1024
+            assert "<td>registrar<td>down<td>" in (await page.page(REQUEST)).body.decode()
+
+    asyncio.run(run())
+
+
+def test_livez(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ok without looking at the driver; 500 once supervisord, under which it began, is gone."""
+
+    async def run() -> None:
+        async with pages(tmp_path, board=board()) as page:
+            assert await page.livez(REQUEST) == http.plain("ok")
+            monkeypatch.setattr(os, "getppid", lambda: 1)
+            assert await page.livez(REQUEST) == http.plain("supervisord is gone", 500)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("role, state", [(REGISTRAR, "registered"), ({**REGISTRAR, "state": "no driver"}, "no driver")])
+def test_registration_metrics(tmp_path: Path, role: Mapping[str, Any], state: str) -> None:
+    """1 or 0, and the state by its name; no series where the registrar is unknown."""
+
+    async def run() -> None:
+        async with pages(tmp_path, role) as page:
+            found = await samples(page)
+            assert found["secrets_store_registered", ""] == float(state == "registered")
+            assert found["secrets_store_registration_state", state] == 1.0
+        async with pages(tmp_path) as page:
+            assert not [name for name, _ in await samples(page) if name.startswith("secrets_store_regist")]
+
+    asyncio.run(run())
+
+
+def test_page_for_people(tmp_path: Path) -> None:
+    """Volumes with their age, providers, processes, warnings; what others named is escaped, nothing may be loaded."""
+    hostile = "<script>alert(1)</script>"
+    role = {
+        **DRIVER, "node": hostile, "warnings": [hostile],
+        "volumes": [{
+            "pod": f"default/{hostile}", "class": "default/app", "provider": hostile, "target": "/x", "failures": 2,
+            "reason": hostile, "last_success": time.time() - 61}],
+        "providers": [{"name": hostile, "socket": "/p/x.sock", "version": hostile, "last_error": hostile}],
+    }  # fmt: skip
+
+    async def run() -> None:
+        async with pages(tmp_path, {**REGISTRAR, "error": hostile, "state": hostile}, role) as page:
+            answer = await page.page(REQUEST)
+            text = answer.body.decode()
+            assert answer.content_type == "text/html; charset=utf-8"
+            assert answer.headers["Content-Security-Policy"] == "default-src 'none'; style-src 'unsafe-inline'"
+            assert "<script" not in text and "&lt;script&gt;" in text
+            assert "61 s ago" in text or "62 s ago" in text
+            assert "default/app" in text and "/p/x.sock" in text and "probe" in text
+            shown = json.loads((await page.status(REQUEST)).body)
+            assert shown["driver"] == role and shown["healthz"] == {"healthy": True, "text": "ok"}
+
+    asyncio.run(run())
