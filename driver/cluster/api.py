@@ -44,6 +44,8 @@ class Expired(Failure):
 _FAILURES: Mapping[int, type[Failure]] = {
     400: InvalidRequest, 403: PermissionDenied, 404: NotFound, 409: Conflict, 410: Expired, 422: InvalidRequest,
 }  # fmt: skip
+# What a 403 may mean beside a missing right, by words of its message that hold nothing of the object.
+_FORBIDDEN_HINTS = ("exceeded quota", "cannot set an ownerRef on a resource you can't delete")
 
 
 class Api:
@@ -170,8 +172,8 @@ def _sentence(method: str, path: str, status: int, content: bytes) -> str:
         reason = str(found.get("reason", ""))
         causes = (found.get("details") or {}).get("causes") or ()
         fields = ", ".join(sorted({str(cause["field"]) for cause in causes if cause.get("field")}))
-        if status == 403 and "exceeded quota" in str(found.get("message", "")):
-            fields = "exceeded quota"
+        if status == 403:
+            fields = next((hint for hint in _FORBIDDEN_HINTS if hint in str(found.get("message", ""))), "")
     except (ValueError, AttributeError, TypeError):
         reason = fields = ""
     told = " ".join(filter(None, (str(status), reason, f"({fields})" if fields else "")))

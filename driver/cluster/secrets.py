@@ -105,6 +105,10 @@ def _forbidden(wanted: Wanted, failure: Failure) -> str:
         return (
             f"Secret {wanted} cannot be written: the namespace's quota for Secrets is used up; "
             "raise the quota or remove Secrets")
+    if "can't delete" in str(failure):
+        return (
+            f"Secret {wanted} cannot get another owner: this cluster's admission (OwnerReferencesPermissionEnforcement)"
+            " wants the right to delete for that; add delete on secrets to the driver's role")
     return (
         f"the driver may not write Secrets in namespace {wanted.namespace}: install the chart with "
         "syncSecret.enabled=true (and this namespace among syncSecret.namespaces, if that is set), "

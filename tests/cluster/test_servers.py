@@ -58,7 +58,7 @@ def test_rbac_is_enforced(cluster: ControlPlane, namespace: str) -> None:
 
     def is_allowed() -> bool:
         try:
-            return driver.get(secrets)["items"] == []
+            return bool(driver.get(secrets)["items"] == [])
         except ApiError:  # the authorizer learns of a new role by its own watch
             return False
 

@@ -1,0 +1,41 @@
+"""A cluster that lets only those set owners who may delete (OpenShift does): what works, and what is said."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.commands import Settings
+from tests.cluster.crds import write_trio_crds
+from tests.cluster.driving import Site, until
+from tests.cluster.servers import ControlPlane
+from tests.cluster.syncing import ENTRY, owners
+
+PLUGIN = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
+
+
+@pytest.fixture
+def strict_cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane with the admission plugin."""
+    directory = tmp_path_factory.mktemp("strict")
+    settings = Settings(manifests=write_trio_crds(directory / "crds"), api_flags=(PLUGIN,))
+    with ControlPlane(directory, settings) as running:
+        yield running
+
+
+def test_owners_under_strict_admission(strict_cluster: ControlPlane, tmp_path: Path) -> None:
+    """A pod's status and new Secret are made; a second owner is refused and the event names the right that it takes."""
+    site = Site(strict_cluster, strict_cluster.namespace("strict"), tmp_path)
+    site.make_class(secretObjects=[ENTRY])
+    pods = [site.make_pod(name) for name in ("pod-1", "pod-2")]
+
+    async def test() -> None:
+        async with site.driver() as rig:
+            for pod in pods:
+                await site.volume(rig, pod).publish()
+            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+            assert "add delete on secrets" in event["message"]
+            assert len(owners(site.secret("synced"))) == 1
+
+    asyncio.run(test())

@@ -1,0 +1,196 @@
+"""The queue's timing: back-off, checks, one run at a time, the bound of the first attempt; no API server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver.disk import Disk
+from driver.manifests import Manifests
+from driver.metrics import DriverMetrics
+from driver.ports import ClassRef, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
+from driver.sync import engine, jobs
+from driver.sync.wanted import Wanted
+from driver.volumes import VolumeTable
+from runtime.errors import PreconditionFailed
+
+REF = ClassRef("ns", "app")
+APP = ProviderClass(REF, "stub", {"a": "b"}, (SecretObject("s", "Opaque", (("password", "k"),)),))
+
+
+@dataclass
+class Outcome:
+    """Nothing special."""
+
+    written: bool = True
+    adopted: bool = False
+    taken: Sequence[tuple[str, str]] = ()
+
+
+@dataclass
+class Writer:
+    """Records what it is asked; ``open`` lets calls pass, ``failing`` makes them fail, ``pods`` are there."""
+
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    failing: bool = False
+    gone: bool = False
+    asked: list[Wanted] = field(default_factory=list)
+    running: int = 0
+
+    async def ensure(self, wanted: Wanted, owners: Awaitable[Sequence[Any]]) -> Outcome:
+        """As the real one, without an API."""
+        self.asked.append(wanted)
+        self.running += 1
+        assert self.running == 1, "two runs of one job at a time"
+        try:
+            await owners
+            await self.open.wait()
+            if self.failing:
+                raise PreconditionFailed("no")
+            return Outcome()
+        finally:
+            self.running -= 1
+
+    async def owners(self, pod: Pod, target_path: str) -> Sequence[Any] | None:
+        """One owner, or none for a pod that is gone."""
+        return None if self.gone else ["owner"]
+
+
+class Told(Manifests):
+    """Events are kept."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(str(directory))
+        self.events: list[PodEvent] = []
+
+    async def event(self, event: PodEvent) -> None:
+        """Keep it."""
+        self.events.append(event)
+
+
+@dataclass
+class Stage:
+    """An engine and what surrounds it."""
+
+    engine: engine.SyncEngine
+    writer: Writer
+    cluster: Told
+    record: VolumeRecord
+
+    @property
+    def job(self) -> jobs.Job:
+        """The one job."""
+        (job,) = self.engine._table.jobs.values()
+        return job
+
+    @property
+    def wait(self) -> float:
+        """Seconds until it is due."""
+        return self.job.due - asyncio.get_running_loop().time()
+
+
+@pytest.fixture
+def on_stage(tmp_path: Path) -> Callable[[Callable[[Stage], Coroutine[Any, Any, None]]], None]:
+    """Runs a test with an engine over one volume."""
+    target = tmp_path / "mount"
+    (target / "..2026").mkdir(parents=True)
+    (target / "..2026" / "password").write_bytes(b"v")
+    (target / "..data").symlink_to("..2026")
+    (target / "password").symlink_to("..data/password")
+    record = VolumeRecord(Pod("ns", "pod", "uid"), REF, "v", str(target), {"password": "1"}, 1000.0)
+
+    def run(test: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
+        async def staged() -> None:
+            writer, cluster, disk = Writer(), Told(tmp_path), Disk()
+            writer.open.set()
+            made = engine.SyncEngine(
+                cluster, writer, disk, DriverMetrics(VolumeTable()), engine.Limits(1 << 20, first=0.2))
+            task = asyncio.create_task(made.run())
+            try:
+                await test(Stage(made, writer, cluster, record))
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                disk.close()
+
+        asyncio.run(staged())
+
+    return run
+
+
+Run = Callable[[Callable[[Stage], Coroutine[Any, Any, None]]], None]
+
+
+def test_a_check_is_due_in_five_minutes(on_stage: Run) -> None:
+    """After a publish the Secret was asked for once and is due in 300 s ± 10 %; an unchanged refresh asks nothing,
+    a changed one at once."""
+
+    async def test(it: Stage) -> None:
+        await it.engine.published(it.record, APP, True)
+        assert len(it.writer.asked) == 1 and 269 < it.wait < 331
+        await it.engine.published(it.record, APP, False)
+        assert len(it.writer.asked) == 1
+        await it.engine.published(it.record, APP, True)
+        assert len(it.writer.asked) == 2
+
+    on_stage(test)
+
+
+def test_back_off(on_stage: Run) -> None:
+    """2 s, 4 s … 5 minutes ± 10 %, an event each time; success ends it and is told."""
+
+    async def test(it: Stage) -> None:
+        it.writer.failing = True
+        for expected in (2, 4, 8, 16, 32, 64, 128, 256, 300, 300):
+            await it.engine.published(it.record, APP, True)
+            assert expected * 0.85 < it.wait < expected * 1.15
+        assert [event.reason for event in it.cluster.events] == [engine.FAILED] * 10
+        it.writer.failing = False
+        await it.engine.published(it.record, APP, True)
+        assert it.cluster.events[-1].reason == engine.SYNCED and it.wait > 269
+
+    on_stage(test)
+
+
+def test_a_slow_writer(on_stage: Run) -> None:
+    """The publish does not wait longer than its bound; news that come meanwhile lead to one more run, never to two at a
+    time."""
+
+    async def test(it: Stage) -> None:
+        it.writer.open.clear()
+        async with asyncio.timeout(2):
+            for _ in range(3):
+                await it.engine.published(it.record, APP, True)
+        assert len(it.writer.asked) == 1 and it.job.task is not None
+        it.writer.open.set()
+        await it.job.task
+        assert len(it.writer.asked) == 2
+
+    on_stage(test)
+
+
+def test_a_pod_that_is_gone(on_stage: Run) -> None:
+    """No Secret without owner, no event, no further try."""
+
+    async def test(it: Stage) -> None:
+        it.writer.gone = True
+        await it.engine.published(it.record, APP, True)
+        assert it.job.due == float("inf") and not it.cluster.events
+
+    on_stage(test)
+
+
+def test_the_last_volume_ends_the_jobs(on_stage: Run) -> None:
+    """Forgotten volumes leave nothing behind, unknown ones do no harm."""
+
+    async def test(it: Stage) -> None:
+        await it.engine.published(it.record, APP, True)
+        it.engine.forget("/unknown")
+        assert it.job
+        it.engine.forget(it.record.target_path)
+        assert not it.engine._table.jobs and not it.engine._classes and not it.engine._table.members
+
+    on_stage(test)
