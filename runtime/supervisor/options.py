@@ -6,7 +6,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from supervisor.options import ProcessConfig, ServerOptions
@@ -15,6 +15,7 @@ from supervisor.states import ProcessStates
 
 from runtime import logs
 from runtime.supervisor.child import become
+from runtime.supervisor.guard import why_not_fork
 from runtime.supervisor.poller import WakingPoller
 from runtime.supervisor.roles import Limits, Role
 
@@ -42,10 +43,22 @@ stderr_events_enabled = true
 
 
 class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
-    """A supervised role; one that has ended waits until ``not_before`` (Unix time)."""
+    """A supervised role. ``ended_with`` is how its last try ended, None if it could not even be forked; ``not_before``
+    is when it may start again. Moments are of the monotonic clock: a node's time may be set while we wait."""
 
+    started = 0.0
     not_before = 0.0
-    ended_with = 0
+    ended_with: int | None = None
+
+    def rest(self) -> float:
+        """Seconds until it may start again."""
+        return self.not_before - time.monotonic()
+
+    def spawn(self) -> int | None:
+        """As the base class."""
+        self.ended_with, self.started = None, time.monotonic()
+        pid: int | None = super().spawn()
+        return pid
 
     def finish(self, pid: int, sts: int) -> None:
         """As the base class, which forgets which signal it was."""
@@ -54,7 +67,7 @@ class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
 
     def transition(self) -> None:
         """As the base class, but patient."""
-        if self.state != ProcessStates.EXITED or time.time() >= self.not_before:
+        if self.state != ProcessStates.EXITED or self.rest() <= 0:
             super().transition()
 
 
@@ -71,9 +84,11 @@ class RoleConfig(ProcessConfig):  # type: ignore[misc]
 class ForkingOptions(ServerOptions):  # type: ignore[misc]
     """``roles`` stand where supervisord has command lines; its configuration belongs to this package, not to a file."""
 
-    def __init__(self, roles: Sequence[Role], limits: Limits) -> None:
+    def __init__(self, roles: Sequence[Role], limits: Limits, configure_logs: Callable[[str], None]) -> None:
         self._roles = {role.name: role for role in roles}
         self._limits = limits
+        self._configure_logs = configure_logs
+        self.fork_refused = ""
         self._pid = os.getpid()
         tempfile.tempdir = tempfile.tempdir or _any_directory()
         super().__init__()
@@ -118,21 +133,24 @@ class ForkingOptions(ServerOptions):  # type: ignore[misc]
         """Any of our roles can be run."""
 
     def fork(self) -> int:
-        """Only from a process in which nothing runs: a thread's locks, or gRPC's polling engine, would be broken in
-        the child."""
-        threads = len(os.listdir("/proc/self/task"))
-        if threads != 1:
-            log.error(
-                "Cannot fork: something has started threads in the supervisor; create gRPC channels, servers and event "
-                "loops in the roles only",
-                threads=threads,
-            )
-            raise OSError(errno.EDEADLK, "threads in the supervisor")
-        return os.fork()
+        """Only where ``guard`` allows it. Signals wait meanwhile: one that came to the child before it has left
+        supervisord's handlers behind would be lost, and with it the order to stop."""
+        self.fork_refused = why_not_fork()
+        if self.fork_refused:
+            log.error("Cannot start a role", reason=self.fork_refused)
+            raise OSError(errno.EDEADLK, "fork refused")
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid != 0:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return pid
 
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
         """In the child: be the role."""
-        become(self._roles[argv[0]], self._pid, env)
+        become(self._roles[argv[0]], self._pid, env, self._configure_logs)
 
 
 class _SupervisorLog:

@@ -4,9 +4,11 @@ A line is held until it is complete, or its role has ended, or it has grown to L
 """
 
 import os
+import select
 from typing import Any
 
 LONGEST_LINE = 64 * 1024
+_PATIENCE_MS = 1000
 _TARGETS = {"stdout": 1, "stderr": 2}
 
 
@@ -22,9 +24,9 @@ class PassThrough:
         key = (event.process.config.name, event.channel)
         data: bytes = self._parts.pop(key, b"") + event.data
         *lines, rest = data.split(b"\n")
-        if len(rest) > LONGEST_LINE:
-            lines.append(rest)
-            rest = b""
+        while len(rest) > LONGEST_LINE:
+            lines.append(rest[:LONGEST_LINE])
+            rest = rest[LONGEST_LINE:]
         if rest:
             self._parts[key] = rest
         self._write(key, lines)
@@ -43,9 +45,15 @@ class PassThrough:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """All of ``data``, however many writes it takes; a reader that is gone is no reason to stop supervising."""
-    try:
-        while data:
+    """All of ``data``, however many writes it takes; a reader that is gone is no reason to stop supervising, nor is
+    one that takes nothing for a second from a pipe that somebody made non-blocking."""
+    while data:
+        try:
             data = data[os.write(fd, data):]
-    except OSError:
-        pass
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            if not poll.poll(_PATIENCE_MS):
+                return
+        except OSError:
+            return

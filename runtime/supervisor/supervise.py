@@ -9,6 +9,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def supervise(
     Whatever the roles share must have been imported before; nothing of gRPC may exist and no thread may run.
     """
     logs.configure("supervisor", as_json=as_json, verbosity=verbosity, stream=_Prefixed(as_json))
-    options = ForkingOptions(roles, limits)
+    options = ForkingOptions(roles, limits, partial(logs.configure, as_json=as_json, verbosity=verbosity))
     options.realize(args=[], progname="supervisord")
     options.first, options.test = True, False
     # Collected and frozen, the imported objects stay out of the children's collections, and so on shared pages.
@@ -67,6 +68,7 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
         self._limits = limits
         self._output = output
         self._deaths: dict[str, deque[float]] = defaultdict(deque)
+        self._told_to_stop = False
         options.poller.processes = self._processes
 
     def runforever(self) -> None:
@@ -85,17 +87,27 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
             self._note_starts(process)
         return added
 
+    def ordered_stop_groups_phase_1(self) -> None:
+        """As the base class, which lets a poll pass for each program that had ended before."""
+        super().ordered_stop_groups_phase_1()
+        while self.stop_groups and not self.stop_groups[-1].get_unstopped_processes():
+            self.stop_groups.pop()
+            super().ordered_stop_groups_phase_1()
+
     def handle_signal(self) -> None:
-        """The first signal stops in order; a second one kills."""
-        if self.stopping:
-            received = self.options.get_signal()
-            if received in _STOPPING:
-                log.warning("A second signal: killing what still runs")
-                for process in self._processes():
-                    if process.pid:
-                        process.kill(signal.SIGKILL)
-        else:
-            super().handle_signal()
+        """The first order to stop stops in order; a second one kills."""
+        received = self.options.get_signal()
+        if received not in _STOPPING:
+            return
+        if not self._told_to_stop:
+            self._told_to_stop = True
+            log.info("Stopping", signal=signal.Signals(received).name)
+            self.options.mood = SupervisorStates.SHUTDOWN
+            return
+        log.warning("A second signal: killing what still runs")
+        for process in self._processes():
+            if process.pid:
+                process.kill(signal.SIGKILL)
 
     def _processes(self) -> list[Any]:
         return [process for group in self.process_groups.values() for process in group.processes.values()]
@@ -111,7 +123,8 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
 
     def _note_end(self, process: Any) -> None:
         self._output.flush(process.config.name)
-        self._board.note_end(process.config.name, process.ended_with)
+        if process.ended_with is not None:
+            self._board.note_end(process.config.name, process.ended_with)
 
     def _on_early_death(self, event: Any) -> None:
         """supervisord has just set a pause of whole seconds; ours begins with none."""
@@ -122,31 +135,33 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
             "A role ended right after its start",
             role=process.config.name,
             times=process.backoff,
-            how=describe(process.ended_with),
+            how=self._how(process),
         )
 
     def _on_death(self, event: Any) -> None:
         process = event.process
-        name, now = process.config.name, time.time()
+        name, now = process.config.name, time.monotonic()
         self._note_end(process)
         deaths = self._deaths[name]
         deaths.append(now)
         while deaths[0] < now - self._limits.window_seconds:
             deaths.popleft()
-        process.not_before = now + self._limits.pause(len(deaths))
-        log.warning("A role ended; starting it again", role=name, deaths=len(deaths), how=describe(process.ended_with))
-        if len(deaths) > self._limits.restarts:
+        log.warning("A role ended", role=name, deaths=len(deaths), how=self._how(process))
+        if len(deaths) > self._limits.restarts and self.options.mood == SupervisorStates.RUNNING:
             self._give_up(
                 f"{name} died {len(deaths)} times within {self._limits.window_seconds:g} s; see its log lines"
             )
+        process.not_before = now + self._limits.rest(len(deaths), now - process.started)
 
     def _on_fatal(self, event: Any) -> None:
         # Stopping makes a program that was in back-off FATAL too; that is no reason to fail.
         if self.options.mood == SupervisorStates.RUNNING:
-            self._give_up(
-                f"{event.process.config.name} could not be kept running "
-                f"({describe(event.process.ended_with)}); see its log lines"
-            )
+            self._give_up(f"{event.process.config.name} could not be kept running ({self._how(event.process)})")
+
+    def _how(self, process: Any) -> str:
+        if process.ended_with is None:
+            return self.options.fork_refused or "it could not be forked"
+        return describe(process.ended_with)
 
     def _give_up(self, why: str) -> None:
         self.gave_up = why

@@ -4,76 +4,14 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
+from tests.runtime.supervisor.running import THREE, supervised
 from tests.support.waiting import wait_for
-
-THREE = {"driver": "serve", "registrar": "serve", "probe": "serve"}
-
-
-class Supervised:
-    """A running supervisor and what it has written."""
-
-    def __init__(self, roles: dict[str, str], directory: Path, prefix: tuple[str, ...] = (), **options: Any) -> None:
-        self.output = directory / "output"
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [
-                    *prefix,
-                    sys.executable,
-                    "-m",
-                    "tests.runtime.supervisor.toys",
-                    json.dumps(roles),
-                    json.dumps(options),
-                ],
-                stdout=output,
-                stderr=output,
-            )
-
-    @property
-    def lines(self) -> list[str]:
-        """All lines so far."""
-        return self.output.read_text().splitlines()
-
-    def said(self, text: str, times: int = 1) -> bool:
-        """Whether a line was written as often."""
-        return sum(text in line for line in self.lines) >= times
-
-    def wait_said(self, text: str, times: int = 1) -> None:
-        """Wait for it."""
-        wait_for(lambda: self.said(text, times), f"{text!r} {times} times in {self.lines}")
-
-    def pid_of(self, name: str) -> int:
-        """The role's process, by the name that top shows."""
-        for child in psutil.Process(self.process.pid).children():
-            with suppress(psutil.NoSuchProcess):  # it died while we looked
-                if child.name() == name and child.status() != psutil.STATUS_ZOMBIE:
-                    return child.pid
-        return 0
-
-    def end(self, seconds: float = 10.0) -> int:
-        """The exit code."""
-        return self.process.wait(seconds)
-
-
-@contextmanager
-def supervised(roles: dict[str, str], directory: Path, **options: Any) -> Iterator[Supervised]:
-    running = Supervised(roles, directory, **options)
-    try:
-        yield running
-    finally:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.wait()
 
 
 def test_ordered_end(tmp_path: Path) -> None:
@@ -216,15 +154,9 @@ def test_bug_in_a_role(tmp_path: Path) -> None:
     """An exception that leaves a role is logged with its stack and without its secrets; the exit code says bug."""
     with supervised({**THREE, "driver": "bug"}, tmp_path) as it:
         assert it.end() == 1
-        assert it.said("A role ended with a bug") and it.said("exit code 70")
+        assert it.said("[driver] E") and it.said("A role ended with a bug") and it.said("exit code 70")
+        assert not it.said("[driver] [supervisor]")
         assert "hunter2" not in it.output.read_text()
-
-
-def test_threads_in_the_supervisor(tmp_path: Path) -> None:
-    """Forking while a thread runs is refused, with a sentence that names the remedy."""
-    with supervised(THREE, tmp_path, thread=True) as it:
-        assert it.end() == 1
-        assert it.said("create gRPC channels, servers and event loops in the roles only")
 
 
 def test_the_roles_end_with_the_supervisor(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """A supervisor with roles that do as they are told: ``python -m tests.runtime.supervisor.toys '{"driver":
 "serve"}'``."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+
+import grpc
 
 from runtime.supervisor.board import Board
 from runtime.supervisor.roles import Limits, Role
@@ -78,7 +83,8 @@ def env(name: str) -> int:
     with open("/proc/self/comm") as comm:
         threads = threading.active_count()
         say(json.dumps({"comm": comm.read().strip(), "handlers": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
-                        "fds": sorted(os.listdir("/proc/self/fd")), "threads": threads}))
+                        "fds": sorted(os.listdir("/proc/self/fd")), "threads": threads,
+                        "tempdir": tempfile.tempdir}))
     return serve(name)
 
 
@@ -88,23 +94,100 @@ def board_reader(name: str) -> int:
     return serve(name)
 
 
+def die_once_up(name: str) -> int:
+    """End just after the supervisor believes in it, and not well."""
+    say(f"{name} up")
+    time.sleep(START_SECONDS + 0.05)
+    return 4
+
+
+def tidy(name: str) -> int:
+    """Take a while to stop."""
+    signal.signal(signal.SIGTERM, partial(tidying, name))
+    say(f"{name} up")
+    while True:
+        signal.pause()
+
+
+def tidying(name: str, *_: object) -> None:
+    say(f"{name} stopping")
+    time.sleep(0.6)
+    say(f"{name} tidy")
+    sys.exit(0)
+
+
+def flood(name: str) -> int:
+    """Write a line that never ends."""
+    os.write(1, b"x" * 200_000)
+    return serve(name)
+
+
+def leave_with_text(name: str) -> int:
+    """Exit as scripts do."""
+    sys.exit("no such thing")
+
+
+def leave_with_nothing(name: str) -> int:
+    """Exit well, long after the start."""
+    time.sleep(START_SECONDS + 0.05)
+    sys.exit()
+
+
+def whoami(name: str) -> int:
+    """Tell the user."""
+    say(f"{name} is user {os.getuid()}")
+    return serve(name)
+
+
 START_SECONDS = 0.3
 ORDER = {"registrar": 0, "driver": 1, "probe": 2}
 BOARD = Board(list(ORDER))
+BEHAVIOURS: dict[str, Callable[[str], int]] = {
+    function.__name__: function
+    for function in (
+        serve, stubborn, die, die_late, bug, mumble, orphan, env, board_reader, die_once_up, tidy, flood,
+        leave_with_text, leave_with_nothing, whoami,
+    )
+}  # fmt: skip
+LIMITS = Limits(start_seconds=START_SECONDS, start_retries=4, restarts=5, window_seconds=30.0, first_pause=0.05)
+
+
+def wrong_thread() -> object:
+    thread = threading.Thread(target=time.sleep, args=(60,), daemon=True)
+    thread.start()
+    return thread
+
+
+def wrong_channel() -> object:
+    return grpc.insecure_channel("unix:///nowhere")
+
+
+def wrong_loop() -> object:
+    return asyncio.new_event_loop()
+
+
+WRONG = {"thread": wrong_thread, "channel": wrong_channel, "loop": wrong_loop}
 
 
 def main() -> int:
     wanted = json.loads(sys.argv[1])
     options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
-    if options.pop("thread", False):
-        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-    behaviours: dict[str, Callable[[str], int]] = {
-        function.__name__: function
-        for function in (serve, stubborn, die, die_late, bug, mumble, orphan, env, board_reader)}
+    limits = replace(LIMITS, **options.pop("limits", {}))
+    kept = [WRONG[what]() for what in options.pop("wrong", [])]
+    if options.pop("slow_fork", False):
+        os.register_at_fork(after_in_child=partial(time.sleep, 0.5))
+    if user := options.pop("user", 0):
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+    stop_seconds = options.pop("stop_seconds", 1.0)
     roles = [
-        Role(name, partial(behaviours[how], name), ORDER[name], stop_seconds=1.0) for name, how in wanted.items()]
-    limits = Limits(start_seconds=START_SECONDS, start_retries=4, restarts=5, window_seconds=30.0, first_pause=0.05)
-    return supervise(roles, BOARD, limits=limits, **options)
+        Role(name, partial(BEHAVIOURS[how], name), ORDER[name], stop_seconds) for name, how in wanted.items()]
+    code = supervise(roles, BOARD, limits=limits, **options)
+    del kept
+    times = os.times()
+    say(f"supervisor used {times.user + times.system:.2f} s")
+    return code
 
 
 if __name__ == "__main__":

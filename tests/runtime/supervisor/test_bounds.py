@@ -1,0 +1,182 @@
+"""How often and how fast roles are started again, and how the whole ends when something else goes on as well."""
+
+import json
+import os
+import signal
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runtime.supervisor.roles import Limits
+from tests.runtime.supervisor.running import THREE, supervised
+from tests.support.waiting import wait_for
+
+
+@pytest.mark.parametrize("lived", [1.05, 1.2, 2.0, 3.0])
+def test_the_default_bound_can_be_reached(lived: float) -> None:
+    """With the limits that ship, a role that always dies soon after it counts as up ends the container, within two
+    minutes: pauses that grow must not keep the window from filling."""
+    limits = Limits()
+    now, deaths = 0.0, list[float]()
+    while len(deaths) <= limits.restarts:
+        now += lived
+        deaths = [death for death in deaths if death >= now - limits.window_seconds] + [now]
+        now += limits.rest(len(deaths), lived)
+        assert now < 120, f"{len(deaths)} deaths in the window, {limits.restarts} allowed"
+    print(f"living {lived} s: ends after {now:.0f} s")
+
+
+def test_pauses() -> None:
+    """None after the first death, doubling to a longest one; for a role that was up its life is taken off."""
+    limits = replace(Limits(), first_pause=0.05, longest_pause=2.0)
+    assert [limits.pause(deaths) for deaths in (1, 2, 3, 4, 50)] == [0.0, 0.05, 0.1, 0.2, 2.0]
+    assert limits.rest(50, lived=10.0) == 0.0
+    assert limits.rest(50, lived=0.5) == 1.5
+
+
+def test_twenty_kills_in_a_row(tmp_path: Path) -> None:
+    """kill -9 of the driver as soon as it is up, twenty times: a new one each time, at once; nobody else dies."""
+    limits = {"start_seconds": 0.05, "restarts": 25, "longest_pause": 0.2}
+    with supervised(THREE, tmp_path, limits=limits, verbosity=2) as it:
+        for name in THREE:
+            it.wait_said(f"{name} entered RUNNING")
+        others = (it.pid_of("registrar"), it.pid_of("probe"))
+        took = []
+        for round_ in range(2, 22):
+            old = it.pid_of("driver")
+            lived = time.monotonic()
+            wait_for(lambda: time.monotonic() > lived + 0.1, "a life")
+            killed = time.monotonic()
+            os.kill(old, signal.SIGKILL)
+            wait_for(lambda: it.pid_of("driver") not in (0, old), "a new driver")
+            took.append(time.monotonic() - killed)
+            it.wait_said("driver entered RUNNING", times=round_)
+        print(f"forked again after {statistics.median(took[:2]) * 1000:.0f} ms (first two), worst {max(took):.2f} s")
+        assert max(took[:2]) < 1.0
+        assert max(took) < 0.2 + 1.0
+        assert (it.pid_of("registrar"), it.pid_of("probe")) == others
+        it.process.terminate()
+        assert it.end() == 0
+
+
+def test_sigterm_while_one_waits_and_one_is_slow(tmp_path: Path) -> None:
+    """The driver waits for its next start, the probe takes longer than that to stop: exit code 0, no new start, and no
+    processor time burnt meanwhile."""
+    limits = {"start_seconds": 0.1, "first_pause": 1.2, "longest_pause": 1.2}
+    roles = {"driver": "die_once_up", "probe": "stubborn"}
+    with supervised(roles, tmp_path, limits=limits, stop_seconds=3.0) as it:
+        it.wait_said("A role ended", times=2)
+        it.process.terminate()
+        assert it.end() == 0
+        assert it.said("driver up", times=2) and not it.said("driver up", times=3)
+        used = float(next(line for line in it.lines if line.startswith("supervisor used")).split()[2])
+        print(f"processor time: {used} s, most of it imports")
+        assert used < 1.0
+
+
+def test_first_sigterm_while_giving_up_does_not_force(tmp_path: Path) -> None:
+    """The container ends by itself and kubelet's SIGTERM comes meanwhile: it is the first, the roles stop in peace."""
+    with supervised({"driver": "die", "probe": "tidy"}, tmp_path) as it:
+        it.wait_said("probe stopping")
+        it.process.terminate()
+        assert it.end() == 1
+        assert it.said("probe tidy")
+
+
+def test_sigterm_at_the_moment_of_a_fork(tmp_path: Path) -> None:
+    """SIGTERM reaches a child that is not yet its role: it ends at once, and is not waited for and killed."""
+    with supervised({"driver": "serve"}, tmp_path, slow_fork=True) as it:
+        wait_for(lambda: bool(psutil.Process(it.process.pid).children()), "the fork")
+        it.process.terminate()
+        assert it.end() == 0
+        assert not it.said("SIGKILL") and not it.said("driver up")
+
+
+def test_end_with_a_role_that_had_ended_before(tmp_path: Path) -> None:
+    """Roles that are stopped already cost no time when the others are stopped."""
+    limits = {"start_seconds": 0.1, "first_pause": 8.0, "longest_pause": 8.0}
+    with supervised({**THREE, "driver": "die_once_up"}, tmp_path, limits=limits) as it:
+        it.wait_said("A role ended", times=2)
+        started = time.monotonic()
+        it.process.terminate()
+        assert it.end() == 0
+        assert time.monotonic() - started < 0.8
+
+
+def test_nothing_wakes_it_while_nothing_happens(tmp_path: Path) -> None:
+    """No polls while all are up."""
+    with supervised(THREE, tmp_path, verbosity=2) as it:
+        for name in THREE:
+            it.wait_said(f"{name} entered RUNNING")
+        supervisor = psutil.Process(it.process.pid)
+        wait_for(lambda: supervisor.status() == psutil.STATUS_SLEEPING, "rest")
+        before, since = supervisor.num_ctx_switches().voluntary, time.monotonic()
+        wait_for(lambda: time.monotonic() > since + 2.5, "a while")
+        assert supervisor.num_ctx_switches().voluntary - before <= 1
+
+
+@pytest.mark.parametrize(("wrong", "found"), [("thread", "2 threads"), ("channel", "threads"), ("loop", "event loop")])
+def test_what_must_not_be_forked(tmp_path: Path, wrong: str, found: str) -> None:
+    """A thread, a gRPC channel or an event loop in the supervisor: no fork, and the sentence that names the remedy in
+    the log and in the termination message."""
+    note = tmp_path / "termination-log"
+    note.touch()
+    with supervised(THREE, tmp_path, wrong=[wrong], termination_log=str(note)) as it:
+        assert it.end() == 1
+        assert not it.said("driver up")
+        assert it.said("create gRPC channels, servers and event loops in the roles only")
+        assert "cannot fork" in note.read_text() and found in note.read_text()
+
+
+def test_a_line_without_end(tmp_path: Path) -> None:
+    """It is written in pieces, so that no role can fill the supervisor's memory."""
+    with supervised({"driver": "flood"}, tmp_path) as it:
+        wait_for(lambda: it.said("[driver] " + "x" * 60_000, times=3), "three pieces")
+
+
+def test_roles_that_leave_by_sys_exit(tmp_path: Path) -> None:
+    """A text goes to stderr with exit code 1; nothing at all is exit code 0; both are restarted."""
+    with supervised({"driver": "leave_with_text", "probe": "leave_with_nothing"}, tmp_path) as it:
+        it.wait_said("[driver] no such thing", times=2)
+        it.wait_said('role="driver" times=1 how="exit code 1"')
+        it.wait_said('role="probe" deaths=1 how="exit code 0"')
+
+
+def test_bug_in_json(tmp_path: Path) -> None:
+    """What a role's last breath says is a JSON line of that role, not of the supervisor."""
+    with supervised({"driver": "bug"}, tmp_path, as_json=True) as it:
+        assert it.end() == 1
+        told = [json.loads(line) for line in it.lines if "ended with a bug" in line]
+        assert {line["process"] for line in told} == {"driver"}
+
+
+def test_read_only_root(tmp_path: Path) -> None:
+    """Nowhere to write, not even for temporary files, which supervisord insists on."""
+    script = """
+        for directory in /tmp /var/tmp; do
+            mount --bind "$directory" "$directory"
+            mount -o remount,bind,ro,nosuid,nodev "$directory"
+        done
+        unset TMPDIR TEMP TMP
+        export PYTHONPATH="$PWD"
+        cd /proc
+        exec "$@"
+    """
+    with supervised({"driver": "env"}, tmp_path, prefix=("unshare", "--mount", "sh", "-ec", script, "sh")) as it:
+        it.wait_said('"tempdir": "/"')
+        it.process.terminate()
+        assert it.end() == 0
+
+
+def test_not_root(tmp_path: Path) -> None:
+    """Without privileges everything is the same (inside a user namespace this process has none outside anyway)."""
+    mapped = Path("/proc/self/uid_map").read_text().split()[2]
+    user = 65534 if int(mapped) > 65534 else 0
+    with supervised({"driver": "whoami"}, tmp_path, user=user) as it:
+        it.wait_said(f"[driver] driver is user {user}")
+        it.process.terminate()
+        assert it.end() == 0
