@@ -257,6 +257,22 @@ def test_hostile_clients(running: Running) -> None:
     slow.close()
 
 
+def test_deprecated_addresses(tmp_path: Path) -> None:
+    """--health-port: /healthz on all addresses, no metrics; --metrics-address serves those, under their path."""
+    health, metrics = free_port(), free_port()
+    argv = (
+        "--http-endpoint=", f"--health-port={health}", f"--metrics-address=127.0.0.1:{metrics}", "--metrics-path=/m",
+    )  # fmt: skip
+    with probing(tmp_path, *argv) as it:
+        it.port = health
+        wait_for(lambda: it.ask("/livez") == (200, "ok"), "the probe")
+        assert it.ask("/m")[0] == it.ask("/metrics")[0] == 404
+        it.port = metrics
+        assert it.ask("/m")[0] == 200 and it.ask("/healthz")[0] == 404
+    told = (tmp_path / "log").read_text()
+    assert "--health-port is deprecated" in told and "--metrics-address is deprecated" in told
+
+
 def test_json_logs(tmp_path: Path) -> None:
     """--logging-format=json writes JSON lines with the process's name."""
     with probing(tmp_path, "--logging-format=json") as it:

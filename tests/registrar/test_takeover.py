@@ -18,6 +18,7 @@ from protos import csi_pb2
 from registrar import keeper as keeper_module
 from registrar.state import State
 from runtime import rpc
+from runtime.errors import PreconditionFailed
 from tests.registrar.test_keeper import Place, keeping, until
 from tests.support.toy_driver import NAME, ToyDriver, toy_driver
 
@@ -190,3 +191,35 @@ def test_get_info_is_cheap(tmp_path: Path) -> None:
             assert keeper.registration.snapshot() == before
 
     asyncio.run(run())
+
+
+class Failing(ToyDriver):
+    """Answers with an error until it is told otherwise."""
+
+    failing = True
+
+    async def GetPluginInfo(self, request: csi_pb2.GetPluginInfoRequest, context: Any) -> csi_pb2.GetPluginInfoResponse:
+        if self.failing:
+            raise PreconditionFailed("no name yet")
+        return await super().GetPluginInfo(request, context)
+
+
+def test_driver_that_answers_with_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Told once with its code and text, waited out in process, and registered as soon as it answers; umask restored."""
+    before = os.umask(0o022)
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        driver = Failing()
+        async with toy_driver(place.csi, driver), keeping(place.config()) as keeper:
+            await until(lambda: "FAILED_PRECONDITION no name yet" in keeper.registration.error)
+            await asyncio.sleep(0.5)
+            driver.failing = False
+            await until(place.socket.exists)
+
+    try:
+        asyncio.run(run())
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    assert len([record for record in caplog.records if record.name == "registrar.keeper"]) == 1

@@ -1,0 +1,120 @@
+"""The rows of spec C.4 one by one: what the registrar's own health says of the socket at its path."""
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from protos import pluginregistration_pb2_grpc
+from registrar import health
+from registrar.keeper import Keeper
+from registrar.service import RegistrationService
+from registrar.state import State
+from runtime import http, rpc
+from runtime.endpoints import UnixEndpoint
+from runtime.flags import Duration
+from tests.registrar.test_keeper import Place, keeping, until
+from tests.support.toy_driver import NAME, toy_driver
+
+pytestmark = pytest.mark.timeout(20)
+REQUEST = http.Request("GET", "/healthz", "")
+
+
+async def ask(place: Place, keeper: Keeper) -> tuple[int, str]:
+    """Status and body."""
+    answer = await health.page(place.config(timeout=Duration(0.3)), keeper)(REQUEST)
+    return answer.status, answer.body.decode()
+
+
+def known(place: Place, state: State, error: str = "") -> Keeper:
+    """A registrar that is in this state and serves nothing itself."""
+    keeper = Keeper(place.config())
+    keeper.registration.become(state, driver="" if state is State.NO_DRIVER else NAME, error=error)
+    return keeper
+
+
+def test_no_socket(tmp_path: Path) -> None:
+    """No driver yet, or its socket deleted: 404 in the original's words."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        for state in (State.NO_DRIVER, State.WAITING, State.REGISTERED):
+            assert await ask(place, known(place, state)) == (404, "registration socket does not exist")
+
+    asyncio.run(run())
+
+
+def test_something_else_at_the_path(tmp_path: Path) -> None:
+    """A file, and a socket on which nobody answers: 500 and what it is."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        keeper = known(place, State.REGISTERED)
+        place.socket.write_text("x")
+        assert await ask(place, keeper) == (500, f"{place.socket} is not a socket")
+        place.socket.unlink()
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(place.socket))
+            code, text = await ask(place, keeper)
+            assert code == 500 and text.startswith("GetInfo failed: UNAVAILABLE")
+            dead.listen()  # accepts, and is frozen
+            code, text = await ask(place, keeper)
+            assert code == 500 and text.startswith("GetInfo failed: DEADLINE_EXCEEDED")
+
+    asyncio.run(run())
+
+
+def test_another_name(tmp_path: Path) -> None:
+    """A registrar of another driver at our path: 500."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+
+        def register(server: grpc.aio.Server) -> None:
+            service = RegistrationService("other.example", "/x", lambda *_: None)
+            pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(service, server)
+
+        async with rpc.served(UnixEndpoint(str(place.socket)), register):
+            assert await ask(place, known(place, State.REGISTERED)) == (
+                500, f"{place.socket} answers for another driver")  # fmt: skip
+
+    asyncio.run(run())
+
+
+def test_states(tmp_path: Path) -> None:
+    """Not yet confirmed must not make kubelet kill us: 200; registered: 200 ok; refused: 500 with kubelet's words. The
+    driver's own health is no matter of this page."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with keeping(place.config(driver_gone_after=Duration(20.0))) as keeper:
+            async with toy_driver(place.csi):
+                await until(place.socket.exists)
+                assert await ask(place, keeper) == (200, "ok (waiting for kubelet)")
+                keeper.registration.become(State.REGISTERED)
+                assert await ask(place, keeper) == (200, "ok")
+            assert await ask(place, keeper) == (200, "ok")
+            keeper.registration.become(State.REFUSED, error="not today")
+            assert await ask(place, keeper) == (500, "kubelet refused the registration: not today")
+
+    asyncio.run(run())
+
+
+def test_descriptors(tmp_path: Path) -> None:
+    """Each check dials anew, as the original; two hundred of them gain no descriptor."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with toy_driver(place.csi), keeping(place.config()) as keeper:
+            await until(place.socket.exists)
+            for _ in range(20):
+                await ask(place, keeper)
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(200):
+                assert (await ask(place, keeper))[0] == 200
+            assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+    asyncio.run(run())
