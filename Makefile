@@ -22,14 +22,14 @@ demo: venv  ## the main job, told as it happens, without a cluster
 	@$(BIN)/python -m demo
 
 test: venv  ## lint, types, and every test that needs no cluster
-	$(BIN)/tox run -q -e lint,types,imports,unit,conformance
+	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports,unit,conformance
 
 lint: venv  ## flake8, mypy --strict, import-linter
-	$(BIN)/tox run -q -e lint,types,imports
+	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports
 
 conformance: venv  ## csi-sanity against the driver
 	$(BIN)/python -m tests.cluster.build sanity
-	$(BIN)/tox run -q -e conformance
+	$(BIN)/tox run -q --no-list-dependencies -e conformance
 
 test-cluster: venv  ## against a real API server; builds it with Go on the first run
 	$(BIN)/python -m tests.cluster.build apiserver helm

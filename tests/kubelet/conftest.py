@@ -1,0 +1,66 @@
+"""One node for the whole run; skipped with one line where something that it needs is missing, an error where it is required."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import build
+from tests.kubelet.node import Node
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+TOOLS = ("containerd", "ctr", "runc", "iptables", "ip", "busybox", "gcc")
+IMAGE = ROOT / "build" / "secrets-store-csi.tar"
+KUBELET_DIR = Path("/var/lib/kubelet")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pods take their time."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(240))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A table of the scenarios with their times."""
+    reports = [item for key in ("passed", "failed") for item in terminalreporter.stats.get(key, []) if "kubelet" in item.nodeid]
+    rows = [item for item in reports if item.when == "call"]
+    if rows:
+        terminalreporter.section("scenarios on a real node")
+        for item in rows:
+            terminalreporter.write_line(f"{item.outcome:8} {item.duration:6.1f} s  {item.nodeid.split('::')[-1]}")
+
+
+def missing() -> str:
+    """What is not there; empty if all is."""
+    if os.getuid() != 0:
+        return "a real kubelet needs root"
+    tools = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if tools:
+        return f"not installed: {', '.join(tools)} (containerd runc containernetworking-plugins iptables busybox-static gcc)"
+    programs = [*build.GROUPS["apiserver"].missing, *build.GROUPS["node"].missing, *build.GROUPS["helm"].missing]
+    if programs:
+        return f"not built: {', '.join(programs)} (python -m tests.cluster.build)"
+    return "" if IMAGE.exists() else "no image: make image"
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    """A ready node that knows our image."""
+    what = missing()
+    if what and os.environ.get("SECRETS_STORE_REQUIRE_CLUSTER") == "1":
+        pytest.fail(what, pytrace=False)
+    if what:
+        pytest.skip(what)
+    directory = Path(tempfile.mkdtemp(prefix="node-"))
+    started = time.monotonic()
+    with Node(directory, KUBELET_DIR) as running:
+        running.import_image(IMAGE)
+        print(f"node ready after {time.monotonic() - started:.1f} s")
+        yield running
+    shutil.rmtree(directory, ignore_errors=True)
