@@ -1,8 +1,9 @@
 """The probe as a process: ``secrets-store-csi-probe``, or one role of the supervised three."""
 
+import asyncio
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from probe.config import GO_ONLY, ProbeConfig
 from probe.driver import DriverProbe
@@ -14,6 +15,7 @@ from runtime.signals import stop_event
 from runtime.supervisor.board import Board
 
 PROGRAM = "secrets-store-csi-probe"
+RETRY_SECONDS = 0.2
 
 log = logs.get(__name__)
 
@@ -37,14 +39,26 @@ async def _serve(config: ProbeConfig, board: Board | None) -> None:
     with stop_event() as stop:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(driver.close)
-            while config.refuse_before_first_answer and not driver.answered and not stop.is_set():
-                await driver.ask()
+            if config.refuse_before_first_answer and not await _answered(driver, stop):
+                return
             port = await stack.enter_async_context(http.served(config.http, pages.routes()))
             if config.metrics is not None:
                 await stack.enter_async_context(http.served(config.metrics, {config.metrics_path: pages.metrics}))
             await stack.enter_async_context(status.served(config.status_directory, "probe", lambda: {"role": "probe"}))
             log.info("Serving health", port=port)
             await stop.wait()
+
+
+async def _answered(driver: DriverProbe, stop: asyncio.Event) -> bool:
+    """Wait until the driver has answered once; False if a signal came first."""
+    while not stop.is_set():
+        await driver.ask()
+        if driver.answered:
+            return True
+        # An error may come at once, and so would the next one.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+    return False
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def render(state: Mapping[str, Any]) -> str:
             f"<h1>Secrets Store CSI driver {_text(state['version'])}</h1>",
             f"<p{'' if not reasons else ' class=bad'}>{_text(verdict)}</p>",
             f"<p>Node {_text(driver.get('node', 'unknown'))}, "
-            f"registration: {_text(registrar.get('state', 'unknown'))}</p>",
+            f"registration: {_text(_registration(registrar))}</p>",
             *(f"<p class=bad>{_text(item)}</p>" for item in driver.get("warnings", ())),
             "<h2>Volumes</h2>",
             _table(("pod", "class", "provider", "refreshed", "failures", "reason"), volumes),
@@ -178,6 +178,13 @@ def render(state: Mapping[str, Any]) -> str:
     )
 
 
+def _registration(registrar: Mapping[str, Any]) -> str:
+    if not registrar:
+        return "unknown"
+    told = f"{registrar.get('state')} ({_age(registrar.get('since'))})"
+    return f"{told}: {registrar['error']}" if registrar.get("error") else told
+
+
 def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     if not rows:
         return "<p>none</p>"
@@ -186,8 +193,14 @@ def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     return f"<table><tr>{head}{body}</table>"
 
 
-def _age(last_success: float | None) -> str:
-    return "never" if last_success is None else f"{max(0.0, time.time() - last_success):.0f} s ago"
+def _age(moment: float | None) -> str:
+    if moment is None:
+        return "never"
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
 
 
 def _text(value: Any) -> str:
