@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import build
+from tests.kubelet.lab import Lab
 from tests.kubelet.node import Node
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,3 +65,12 @@ def node() -> Iterator[Node]:
         print(f"node ready after {time.monotonic() - started:.1f} s")
         yield running
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def lab(node: Node) -> Lab:
+    """Our chart installed on the node, with a provider."""
+    made = Lab(node, IMAGE)
+    made.put("password", "first")
+    made.install()
+    return made

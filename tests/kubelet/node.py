@@ -56,7 +56,12 @@ class Node:
         self.cluster = ControlPlane(directory / "control", Settings(
             address=host.ADDRESS, names=("localhost", "kubernetes.default.svc", host.SERVICE, "127.0.0.1"),
             authorization="Node,RBAC", controllers=("*",),
-            api_flags=("--kubelet-preferred-address-types=InternalIP",)))
+            api_flags=(
+                "--kubelet-preferred-address-types=InternalIP", f"--kubelet-client-certificate={directory}/api.crt",
+                f"--kubelet-client-key={directory}/api.key")))
+        identity = self.cluster.authority.client("kube-apiserver", ["system:masters"])
+        (directory / "api.crt").write_bytes(identity.certificate)
+        (directory / "api.key").write_bytes(identity.key)
         home = directory / "containerd"
         self._ctr = ["ctr", "--address", f"{home}/containerd.sock", "--namespace", "k8s.io"]
         self.containerd = Process("containerd", ["containerd", "--config", f"{home}/config.toml"], directory / "containerd.log")

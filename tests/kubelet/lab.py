@@ -1,0 +1,170 @@
+"""What the scenarios share: our chart installed, the stub as provider, pods that mount its secrets."""
+
+import json
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.api import Object
+from tests.helm import chart
+from tests.kubelet import images
+from tests.kubelet.node import Node
+
+NAMESPACE = "kube-system"
+RELEASE = "csi-secrets-store"
+DRIVER = "secrets-store.csi.k8s.io"
+PROVIDERS = Path("/var/run/secrets-store-csi-providers")
+GROUP = "secrets-store.csi.x-k8s.io"
+
+
+class Lab:
+    """The installed driver, and a store to put secrets into."""
+
+    def __init__(self, node: Node, archive: Path) -> None:
+        self.node = node
+        self.store = node.directory / "store"
+        self.store.mkdir()
+        with tarfile.open(archive) as tar:
+            manifest = tar.extractfile("manifest.json")
+            assert manifest is not None
+            self.repository, _, self.tag = json.load(manifest)[0]["RepoTags"][0].rpartition(":")
+
+    def install(self) -> None:
+        """The chart, as a person would, hooks and all; and the provider beside it."""
+        self.helm("install", RELEASE, str(chart.CHART), "--wait", "--timeout=90s", *self.values())
+        self.node.apply(self._provider())
+        self.node.until(lambda: (PROVIDERS / "stub.sock").exists(), "the provider's socket")
+
+    def values(self) -> list[str]:
+        """The chart's values for this node."""
+        values = {
+            "linux": {"image": {"repository": self.repository, "tag": self.tag}}, "syncSecret": {"enabled": True},
+            "enableSecretRotation": True, "rotationPollInterval": "2s", "startupTaint": {"enabled": True},
+            "tokenRequests": [{"audience": "vault"}],
+        }
+        path = self.node.directory / "values.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return [f"--values={path}", f"--namespace={NAMESPACE}"]
+
+    def helm(self, *arguments: str) -> str:
+        """Call Helm; its output."""
+        done = subprocess.run(
+            [str(chart.program()), *arguments, f"--kubeconfig={self.node.cluster.admin_kubeconfig}"],
+            capture_output=True, text=True, timeout=150)
+        if done.returncode != 0:
+            told = self.node.cluster.kubectl("get", "pods,events", "--all-namespaces", "-o", "wide")
+            raise AssertionError(f"{done.stderr}\n{told}\n{self.logs()}")
+        return done.stdout
+
+    def put(self, name: str, content: str) -> None:
+        """A secret in the store."""
+        draft = self.store / f".{name}"
+        draft.write_text(content)
+        draft.rename(self.store / name)
+
+    def driver_pod(self) -> Object:
+        """The DaemonSet's pod on the node."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3Dsecrets-store-csi-driver"
+        found: list[Object] = [
+            item for item in self.node.cluster.api.get(path)["items"] if "deletionTimestamp" not in item["metadata"]]
+        assert len(found) == 1, [item["metadata"]["name"] for item in found]
+        return found[0]
+
+    def logs(self) -> str:
+        """What the driver's container said."""
+        try:
+            return self.node.cluster.kubectl(
+                "logs", "--namespace", NAMESPACE, "-l", "app=secrets-store-csi-driver", "-c", "secrets-store", "--tail=60")
+        except Exception as error:  # a picture for a failure that is being reported already
+            return f"(no logs: {error})"
+
+    def provider_class(
+        self, name: str, namespace: str = "default", objects: str = "- objectName: password\n",
+        secret_objects: list[Object] | None = None, **parameters: str,
+    ) -> None:
+        """A SecretProviderClass of the stub."""
+        spec: dict[str, Any] = {"provider": "stub", "parameters": {"objects": objects, **parameters}}
+        if secret_objects:
+            spec["secretObjects"] = secret_objects
+        self.node.apply({
+            "apiVersion": f"{GROUP}/v1", "kind": "SecretProviderClass", "metadata": {"name": name, "namespace": namespace},
+            "spec": spec})
+
+    def pod(
+        self, name: str, classes: Mapping[str, str], namespace: str = "default", env: Mapping[str, str] | None = None,
+        security: Object | None = None,
+    ) -> Object:
+        """A pod that sleeps, with one volume a class; ``env`` maps a variable to ``secret/key``."""
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+                "spec": self.pod_spec(classes, env, security)}
+
+    def pod_spec(
+        self, classes: Mapping[str, str], env: Mapping[str, str] | None = None, security: Object | None = None
+    ) -> Object:
+        """The same as a template for a Deployment."""
+        variables = [
+            {"name": key, "valueFrom": {"secretKeyRef": dict(zip(("name", "key"), value.split("/"), strict=True))}}
+            for key, value in (env or {}).items()]
+        return {
+            "terminationGracePeriodSeconds": 0, "securityContext": security or {},
+            "containers": [{
+                "name": "main", "image": images.BUSYBOX, "imagePullPolicy": "Never", "env": variables,
+                "command": ["/bin/sleep", "3600"],
+                "volumeMounts": [{"name": key, "mountPath": f"/mnt/{key}", "readOnly": True} for key in classes]}],
+            "volumes": [{"name": key, "csi": {
+                "driver": DRIVER, "readOnly": True, "volumeAttributes": {"secretProviderClass": value}}}
+                for key, value in classes.items()],
+        }
+
+    def running(self, name: str, namespace: str = "default", seconds: float = 60) -> None:
+        """Until a pod's container runs."""
+        def ready() -> bool:
+            found = self.node.cluster.api.find(f"/api/v1/namespaces/{namespace}/pods/{name}") or {}
+            states = found.get("status", {}).get("containerStatuses") or [{}]
+            return all("running" in item.get("state", {}) for item in states)
+
+        self.node.until(ready, f"pod {namespace}/{name} to run", seconds)
+
+    def run(self, *command: str, pod: str, namespace: str = "default") -> str:
+        """A command inside a pod."""
+        return self.node.cluster.kubectl("exec", "--namespace", namespace, pod, "--", *command)
+
+    def read(self, pod: str, path: str, namespace: str = "default") -> str:
+        """A file as the pod sees it."""
+        return self.run("cat", f"/mnt/{path}", pod=pod, namespace=namespace)
+
+    def delete(self, *names: str, namespace: str = "default", kind: str = "pod") -> None:
+        """Delete and wait until gone."""
+        self.node.cluster.kubectl("delete", kind, "--namespace", namespace, *names, "--wait=true", "--timeout=60s")
+
+    def secret(self, name: str, namespace: str = "default") -> Object | None:
+        """A Kubernetes Secret, if it is there."""
+        return self.node.cluster.api.find(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+
+    def events(self, pod: str, namespace: str = "default") -> list[str]:
+        """A pod's events as ``reason: message``."""
+        found = self.node.cluster.api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
+        return [f"{item['reason']}: {item['message']}" for item in found if item["involvedObject"].get("name") == pod]
+
+    def _provider(self) -> Object:
+        return {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "provider", "namespace": NAMESPACE},
+            "spec": {
+                "tolerations": [{"operator": "Exists"}], "hostNetwork": True, "terminationGracePeriodSeconds": 1,
+                "containers": [{
+                    "name": "provider", "image": f"{self.repository}:{self.tag}", "imagePullPolicy": "IfNotPresent",
+                    "command": ["/app/bin/secrets-store-provider-stub"],
+                    "args": ["--endpoint=unix:///providers/stub.sock", "--secrets-dir=/store", "--allow-error-orders"],
+                    "securityContext": {"privileged": True},
+                    "volumeMounts": [
+                        {"name": "providers", "mountPath": "/providers"}, {"name": "store", "mountPath": "/store"},
+                        {"name": "pods", "mountPath": f"{self.node.kubelet_dir}/pods", "mountPropagation": "HostToContainer"}]}],
+                "volumes": [
+                    {"name": "providers", "hostPath": {"path": str(PROVIDERS), "type": "DirectoryOrCreate"}},
+                    {"name": "store", "hostPath": {"path": str(self.store), "type": "Directory"}},
+                    {"name": "pods", "hostPath": {"path": f"{self.node.kubelet_dir}/pods", "type": "DirectoryOrCreate"}}]},
+        }
