@@ -14,6 +14,7 @@ from typing import Any
 import driver.main
 import probe.main
 import registrar.main
+from driver import preflight
 from driver.config import GO_ONLY, DriverConfig
 from probe.config import ProbeConfig
 from registrar.config import RegistrarConfig
@@ -23,7 +24,7 @@ from runtime.errors import ConfigurationError
 from runtime.flags import FlagSet, HelpRequested
 from runtime.supervisor.board import Board
 from runtime.supervisor.roles import Role
-from runtime.supervisor.supervise import supervise
+from runtime.supervisor.supervise import note_termination, supervise
 from runtime.version import build
 
 PROGRAM = "secrets-store-csi"
@@ -89,10 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(build().to_json())
             return 0
         configs = configure(parsed.values)
+        preflight.check(configs.driver, configs.registrar.plugin_registration_path)
     except HelpRequested as usage:
         print(usage)
         return 0
     except ConfigurationError as error:
+        note_termination(str(error))
         return process.refuse(PROGRAM, error)
     for warning in parsed.warnings:
         print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)

@@ -16,12 +16,13 @@ PACKAGES = ("protos", "runtime", "driver", "registrar", "probe", "provider_stub"
 CONTRACTS = ("csi", "pluginregistration", "provider")
 STUBS = [f"protos/{name}_pb2{suffix}" for name in CONTRACTS for suffix in (".py", ".pyi", "_grpc.py", "_grpc.pyi")]
 COMMANDS = {
-    "secrets-store-csi": "container",
-    "secrets-store-csi-driver": "driver",
-    "secrets-store-csi-registrar": "registrar",
-    "secrets-store-csi-probe": "probe",
-    "secrets-store-provider-stub": "provider_stub",
-    "secrets-store-kubelet-stub": "kubelet_stub",
+    "secrets-store-csi": "container.main",
+    "secrets-store-csi-driver": "driver.main",
+    "secrets-store-csi-registrar": "registrar.main",
+    "secrets-store-csi-probe": "probe.main",
+    "secrets-store-csi-crds": "driver.cluster.crds",
+    "secrets-store-provider-stub": "provider_stub.main",
+    "secrets-store-kubelet-stub": "kubelet_stub.main",
 }
 
 # One line a message: its fields in the order of their numbers, which start at 1 and have no gap.
@@ -186,7 +187,7 @@ def test_wheel(dist: Path) -> None:
     wanted = {*STUBS, *(f"protos/{name}.proto" for name in CONTRACTS), *(f"{name}/py.typed" for name in PACKAGES)}
     assert wanted <= names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
-    assert "".join(scripts) == "".join(f"{name}={package}.main:main" for name, package in sorted(COMMANDS.items()))
+    assert "".join(scripts) == "".join(f"{name}={module}:main" for name, module in sorted(COMMANDS.items()))
     assert [name for name in names if name.endswith("/LICENSE")]
 
 

@@ -1,4 +1,5 @@
-"""The chart's hook: ``secrets-store-csi-crds apply`` installs or upgrades the CRDs, ``keep`` marks them to outlive the release.
+"""The chart's hook: ``secrets-store-csi-crds apply`` installs or upgrades the CRDs, ``keep`` marks them to outlive
+the release.
 
 It takes the place of a kubectl image. The CRDs are those of the chart, carried in the image.
 """
@@ -28,7 +29,9 @@ KEEP = {"helm.sh/resource-policy": "keep"}
 class CrdsConfig:
     """How the hook runs."""
 
-    mode: str = flag("apply", "apply installs or upgrades the CRDs, keep marks them to be kept when the release is uninstalled")
+    mode: str = flag(
+        "apply", "apply installs or upgrades the CRDs, keep marks them to be kept when the release is uninstalled"
+    )
     crds: str = flag("/app/crds", "directory of the CRDs")
     kubeconfig: str = flag("", "kubeconfig file; without it the pod's service account")
     timeout: Duration = flag(Duration(120.0), "how long the API server may take")
@@ -81,7 +84,11 @@ async def _apply(api: Api, document: dict[str, Any]) -> None:
 
 async def _keep(api: Api, document: dict[str, Any]) -> None:
     await api.call(
-        "PATCH", f"{PATH}/{document['metadata']['name']}", body={"metadata": {"annotations": KEEP}}, content_type=MERGE_PATCH)
+        "PATCH",
+        f"{PATH}/{document['metadata']['name']}",
+        body={"metadata": {"annotations": KEEP}},
+        content_type=MERGE_PATCH,
+    )
 
 
 if __name__ == "__main__":

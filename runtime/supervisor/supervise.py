@@ -50,12 +50,16 @@ def supervise(
     with suppress(asyncore.ExitNow):
         keeper.main()
     if keeper.gave_up:
-        # Where the file is missing or not ours to write, the log line has said it.
-        with suppress(OSError):
-            if os.path.exists(termination_log):
-                Path(termination_log).write_text(keeper.gave_up + "\n")
+        note_termination(keeper.gave_up, termination_log)
         return GAVE_UP_EXIT_CODE
     return 0
+
+
+def note_termination(sentence: str, path: str = TERMINATION_LOG) -> None:
+    """Leave the reason where kubelet looks for it; outside a container there is no such file, and none is made."""
+    with suppress(OSError):
+        if os.path.exists(path):
+            Path(path).write_text(sentence + "\n")
 
 
 class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped

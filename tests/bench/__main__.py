@@ -1,12 +1,14 @@
-"""``python -m tests.bench``: figures of our driver and, if given by path, of another, on one API server, provider and machine.
+"""``python -m tests.bench``: figures of our driver and, if given by path, of another, on one API server, provider and
+machine.
 
     make bench                                   all of it, some 15 minutes
     make bench DRIVER=/path/to/driver            side by side with another driver; REGISTRAR= and PROBE= likewise
     python -m tests.bench --quick                two minutes
     python -m tests.bench --only bursts,memory   some measures
 
-Writes build/bench/report.md and build/bench/ratios.svg. Needs root (or a user namespace) for mounts and, for all that is about a cluster,
-the programs of ``python -m tests.cluster.build apiserver``; without them it measures with manifests and says so.
+Writes build/bench/report.md and build/bench/ratios.svg. Needs root (or a user namespace) for mounts and, for all that
+is about a cluster, the programs of ``python -m tests.cluster.build apiserver``; without them it measures with
+manifests and says so.
 """
 
 import argparse

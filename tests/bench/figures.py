@@ -1,4 +1,5 @@
-"""What was measured, as figures: one row a measure, a column a subject, the Go trio's numbers of another hour beside them."""
+"""What was measured, as figures: one row a measure, a column a subject, the Go trio's numbers of another hour beside
+them."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,8 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Figure:
-    """One measure. ``reference`` is the Go trio's figure on such a machine, in another hour; ``goal`` the ratio to reach, or with
-    ``absolute`` the value; ``more`` says that more is better."""
+    """One measure. ``reference`` is the Go trio's figure on such a machine, in another hour; ``goal`` the ratio to
+    reach, or with ``absolute`` the value; ``more`` says that more is better."""
 
     key: str
     what: str
@@ -47,7 +48,8 @@ class Figure:
         return value >= self.goal if self.more else value <= self.goal
 
 
-# key: (what, unit, Go trio, goal, absolute, more). The references are those of issue 7 and of shared/feasibility.md: middles of ranges.
+# key: (what, unit, Go trio, goal, absolute, more). The references are those of issue 7 and of shared/feasibility.md:
+# middles of ranges.
 _TABLE: dict[str, tuple[str, str, float | None, float | None, bool, bool]] = {
     "start": ("driver alone: start to first Probe", "s", 0.067, None, False, False),
     "container_start": ("container: start to first successful Probe", "s", None, 0.7, True, False),

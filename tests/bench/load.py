@@ -1,7 +1,8 @@
 """The load generator: a process of its own that reads one job a line and answers with one line.
 
-A publish is what kubelet does for a volume: its directory, NodeGetCapabilities twice, NodePublishVolume, each on a new connection. A
-failed one is tried again after kubelet's pauses (0.5 s, doubled), if the job says so. ``python -m tests.bench.load``.
+A publish is what kubelet does for a volume: its directory, NodeGetCapabilities twice, NodePublishVolume, each on a
+new connection. A failed one is tried again after kubelet's pauses (0.5 s, doubled), if the job says so. ``python -m
+tests.bench.load``.
 """
 
 import asyncio

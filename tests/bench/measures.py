@@ -1,4 +1,5 @@
-"""The measures of the driver, each on the drivers of a run one after the other, so that a slow minute meets all of them."""
+"""The measures of the driver, each on the drivers of a run one after the other, so that a slow minute meets all of
+them."""
 
 import time
 from collections import Counter
@@ -135,7 +136,8 @@ def _await_secrets(
 
 
 def republish(stage: Stage, drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
-    """110 volumes that are due, nothing changed; the drivers of this measure run with rotation on and a short interval."""
+    """110 volumes that are due, nothing changed; the drivers of this measure run with rotation on and a short
+    interval."""
     assert stage.cluster is not None
     for driver in drivers:
         driver.start()

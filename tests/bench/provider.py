@@ -2,7 +2,8 @@
 
     python -m tests.bench.provider SOCKET
 
-A class asks for a payload by its parameter ``payload``: ``small`` is one file of 64 B, ``large`` ten of 4 KiB. Nothing else is read.
+A class asks for a payload by its parameter ``payload``: ``small`` is one file of 64 B, ``large`` ten of 4 KiB.
+Nothing else is read.
 """
 
 import asyncio

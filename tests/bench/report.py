@@ -100,7 +100,8 @@ def _calls(counter: Counter[tuple[str, str]]) -> str:
 
 
 def chart(figures: Figures, ours: str, other: str | None, path: Path) -> bool:
-    """A bar a measure: its ratio to the other, and where the goal is. False without matplotlib (the ``bench`` extra)."""
+    """A bar a measure: its ratio to the other, and where the goal is. False without matplotlib (the ``bench``
+    extra)."""
     try:
         import matplotlib
     except ImportError:

@@ -169,9 +169,9 @@ def _prepare(cluster: ControlPlane) -> None:
 
 @contextmanager
 def _pod_credentials(cluster: ControlPlane, directory: Path) -> Iterator[dict[str, str]]:
-    """The drivers find the API server as in a pod: by the environment and the service account's files, which are mounted
-    where a pod has them, in this run's mount namespace. The account may do everything: what is measured is the driver,
-    not RBAC."""
+    """The drivers find the API server as in a pod: by the environment and the service account's files, which are
+    mounted where a pod has them, in this run's mount namespace. The account may do everything: what is measured is
+    the driver, not RBAC."""
     cluster.service_account(NAMESPACE, ACCOUNT)
     cluster.api.apply(
         {

@@ -1,8 +1,9 @@
 """The smallest gRPC client that is one: unary calls, each on a connection of its own, as kubelet makes them.
 
-grpc.aio takes more than a millisecond of CPU for a new channel, on the same two cores that the driver is measured on; this takes a tenth
-of it. It knows of HTTP/2 what such a call needs: RFC 9113's frames, RFC 7541's literals without Huffman coding, no flow control (a reply
-fits the first window). A reply with a message is a success; what else comes is shown as it is.
+grpc.aio takes more than a millisecond of CPU for a new channel, on the same two cores that the driver is measured on;
+this takes a tenth of it. It knows of HTTP/2 what such a call needs: RFC 9113's frames, RFC 7541's literals without
+Huffman coding, no flow control (a reply fits the first window). A reply with a message is a success; what else comes
+is shown as it is.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""The chart against the real API server: what it makes is accepted, its rights are those that the suites run with, its hook works."""
+"""The chart against the real API server: what it makes is accepted, its rights are those that the suites run with,
+its hook works."""
 
 import subprocess
 import sys
@@ -69,8 +70,8 @@ def test_notes(cluster: ControlPlane) -> None:
 
 
 def test_upgrade_of_a_trio_release(cluster: ControlPlane) -> None:
-    """A release that holds the trio's defaults: --reuse-values is refused by the image's key, --reset-then-reuse-values with the
-    key taken out works, and so does the user's own file."""
+    """A release that holds the trio's defaults: --reuse-values is refused by the image's key,
+    --reset-then-reuse-values with the key taken out works, and so does the user's own file."""
     common = ["--namespace=kube-system", f"--kubeconfig={cluster.admin_kubeconfig}", "--no-hooks"]
     installed = chart.run("install", "old", str(chart.CHART), *common, "--skip-crds", "--set=syncSecret.enabled=true")
     assert installed.returncode == 0, installed.stderr
@@ -88,7 +89,8 @@ def test_upgrade_of_a_trio_release(cluster: ControlPlane) -> None:
 
 
 def test_hook_installs_upgrades_and_keeps_the_crds(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """The hook's own program with the hook's own rights: upgrades what is there, keeps a stranger's annotation, marks to keep."""
+    """The hook's own program with the hook's own rights: upgrades what is there, keeps a stranger's annotation, marks
+    to keep."""
     objects = chart.render("--show-only=templates/crds-hooks.yaml")
     for mode, hook in (("apply", "upgrade-crds"), ("keep", "keep-crds")):
         account = f"{HOOK}-{hook}"
@@ -100,8 +102,19 @@ def test_hook_installs_upgrades_and_keeps_the_crds(cluster: ControlPlane, namesp
                 cluster.api.apply(item)
         kubeconfig = cluster.token_kubeconfig(tmp_path / mode, namespace, account)
         done = subprocess.run(
-            [sys.executable, "-m", "driver.cluster.crds", f"--mode={mode}", f"--crds={chart.CHART}/crds",
-             f"--kubeconfig={kubeconfig or tmp_path / mode}", "--timeout=60s"], capture_output=True, text=True, timeout=90)
+            [
+                sys.executable,
+                "-m",
+                "driver.cluster.crds",
+                f"--mode={mode}",
+                f"--crds={chart.CHART}/crds",
+                f"--kubeconfig={kubeconfig or tmp_path / mode}",
+                "--timeout=60s",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
         assert done.returncode == 0, done.stderr
     crd = cluster.api.get(f"{CRDS}/secretproviderclasses.secrets-store.csi.x-k8s.io")
     assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"

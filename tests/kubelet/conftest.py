@@ -1,4 +1,5 @@
-"""One node for the whole run; skipped with one line where something that it needs is missing, an error where it is required."""
+"""One node for the whole run; skipped with one line where something that it needs is missing, an error where it is
+required."""
 
 import os
 import shutil
@@ -29,7 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """A table of the scenarios with their times."""
-    reports = [item for key in ("passed", "failed") for item in terminalreporter.stats.get(key, []) if "kubelet" in item.nodeid]
+    reports = [
+        item for key in ("passed", "failed") for item in terminalreporter.stats.get(key, []) if "kubelet" in item.nodeid
+    ]
     rows = [item for item in reports if item.when == "call"]
     if rows:
         terminalreporter.section("scenarios on a real node")

@@ -1,4 +1,5 @@
-"""The node's network: a namespace of its own with a bridge that carries the node's address, and the API's service address."""
+"""The node's network: a namespace of its own with a bridge that carries the node's address, and the API's service
+address."""
 
 import ctypes
 import os

@@ -21,7 +21,23 @@ int main(void) {
   for (;;) pause();
 }
 """
-_APPLETS = ("sh", "cat", "ls", "sleep", "grep", "test", "id", "env", "mount", "sync", "stat", "head", "wc", "true", "touch")
+_APPLETS = (
+    "sh",
+    "cat",
+    "ls",
+    "sleep",
+    "grep",
+    "test",
+    "id",
+    "env",
+    "mount",
+    "sync",
+    "stat",
+    "head",
+    "wc",
+    "true",
+    "touch",
+)
 
 
 def pause(directory: Path) -> Path:

@@ -78,7 +78,15 @@ class Lab:
         """What the driver's container said."""
         try:
             return self.node.cluster.kubectl(
-                "logs", "--namespace", NAMESPACE, "-l", "app=secrets-store-csi-driver", "-c", "secrets-store", "--tail=60")
+                "logs",
+                "--namespace",
+                NAMESPACE,
+                "-l",
+                "app=secrets-store-csi-driver",
+                "-c",
+                "secrets-store",
+                "--tail=60",
+            )
         except Exception as error:  # a picture for a failure that is being reported already
             return f"(no logs: {error})"
 
@@ -90,9 +98,14 @@ class Lab:
         spec: dict[str, Any] = {"provider": "stub", "parameters": {"objects": objects, **parameters}}
         if secret_objects:
             spec["secretObjects"] = secret_objects
-        self.node.apply({
-            "apiVersion": f"{GROUP}/v1", "kind": "SecretProviderClass", "metadata": {"name": name, "namespace": namespace},
-            "spec": spec})
+        self.node.apply(
+            {
+                "apiVersion": f"{GROUP}/v1",
+                "kind": "SecretProviderClass",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": spec,
+            }
+        )
 
     def pod(
         self, name: str, classes: Mapping[str, str], namespace: str = "default", env: Mapping[str, str] | None = None,
@@ -152,19 +165,43 @@ class Lab:
 
     def _provider(self) -> Object:
         return {
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "provider", "namespace": NAMESPACE},
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "provider", "namespace": NAMESPACE},
             "spec": {
-                "tolerations": [{"operator": "Exists"}], "hostNetwork": True, "terminationGracePeriodSeconds": 1,
-                "containers": [{
-                    "name": "provider", "image": f"{self.repository}:{self.tag}", "imagePullPolicy": "IfNotPresent",
-                    "command": ["/app/bin/secrets-store-provider-stub"],
-                    "args": ["--endpoint=unix:///providers/stub.sock", "--secrets-dir=/store", "--allow-error-orders"],
-                    "securityContext": {"privileged": True},
-                    "volumeMounts": [
-                        {"name": "providers", "mountPath": "/providers"}, {"name": "store", "mountPath": "/store"},
-                        {"name": "pods", "mountPath": f"{self.node.kubelet_dir}/pods", "mountPropagation": "HostToContainer"}]}],
+                "tolerations": [{"operator": "Exists"}],
+                "hostNetwork": True,
+                "terminationGracePeriodSeconds": 1,
+                "containers": [
+                    {
+                        "name": "provider",
+                        "image": f"{self.repository}:{self.tag}",
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["/app/bin/secrets-store-provider-stub"],
+                        "args": [
+                            "--endpoint=unix:///providers/stub.sock",
+                            "--secrets-dir=/store",
+                            "--allow-error-orders",
+                        ],
+                        "securityContext": {"privileged": True},
+                        "volumeMounts": [
+                            {"name": "providers", "mountPath": "/providers"},
+                            {"name": "store", "mountPath": "/store"},
+                            {
+                                "name": "pods",
+                                "mountPath": f"{self.node.kubelet_dir}/pods",
+                                "mountPropagation": "HostToContainer",
+                            },
+                        ],
+                    }
+                ],
                 "volumes": [
                     {"name": "providers", "hostPath": {"path": str(PROVIDERS), "type": "DirectoryOrCreate"}},
                     {"name": "store", "hostPath": {"path": str(self.store), "type": "Directory"}},
-                    {"name": "pods", "hostPath": {"path": f"{self.node.kubelet_dir}/pods", "type": "DirectoryOrCreate"}}]},
+                    {
+                        "name": "pods",
+                        "hostPath": {"path": f"{self.node.kubelet_dir}/pods", "type": "DirectoryOrCreate"},
+                    },
+                ],
+            },
         }

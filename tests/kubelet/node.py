@@ -1,4 +1,5 @@
-"""One real node: containerd, kube-scheduler and kubelet beside a control plane, in the test run's own mount and network namespaces."""
+"""One real node: containerd, kube-scheduler and kubelet beside a control plane, in the test run's own mount and
+network namespaces."""
 
 import ctypes
 import json
@@ -64,7 +65,9 @@ class Node:
         (directory / "api.key").write_bytes(identity.key)
         home = directory / "containerd"
         self._ctr = ["ctr", "--address", f"{home}/containerd.sock", "--namespace", "k8s.io"]
-        self.containerd = Process("containerd", ["containerd", "--config", f"{home}/config.toml"], directory / "containerd.log")
+        self.containerd = Process(
+            "containerd", ["containerd", "--config", f"{home}/config.toml"], directory / "containerd.log"
+        )
         self.scheduler = Process("kube-scheduler", self._scheduler(), directory / "scheduler.log")
         self.kubelet = Process("kubelet", self._kubelet(home), directory / "kubelet.log")
 
@@ -109,7 +112,9 @@ class Node:
 
     def import_image(self, archive: Path) -> None:
         """Make an image known to the node."""
-        done = subprocess.run([*self._ctr, "images", "import", str(archive)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [*self._ctr, "images", "import", str(archive)], capture_output=True, text=True, timeout=120
+        )
         assert done.returncode == 0, done.stderr
 
     def wait_ready(self) -> None:
@@ -126,7 +131,9 @@ class Node:
         """Where kubelet's volumes are mounted now, in the node's own table."""
         table = Path("/proc/self/mountinfo").read_text().splitlines()
         points = [line.split(" ")[4] for line in table]
-        return [point for point in points if point.startswith(f"{self.kubelet_dir}/pods/") and "kubernetes.io~csi" in point]
+        return [
+            point for point in points if point.startswith(f"{self.kubelet_dir}/pods/") and "kubernetes.io~csi" in point
+        ]
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
         """Wait for something in the cluster; the names of what runs help to find out why it did not come."""
@@ -172,21 +179,46 @@ class Node:
         identity = self.cluster.authority.client(f"system:node:{NAME}", ["system:nodes"])
         kubeconfig.write(self.directory / "kubelet.kubeconfig", self.cluster.url, self.cluster.ca, identity)
         (self.directory / "ca.crt").write_bytes(self.cluster.ca)
-        (self.directory / "kubelet.yaml").write_text(yaml.safe_dump({
-            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-            "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True},
-                               "x509": {"clientCAFile": f"{self.directory}/ca.crt"}},
-            "authorization": {"mode": "Webhook"}, "cgroupDriver": "cgroupfs", "failCgroupV1": False, "failSwapOn": False,
-            "enforceNodeAllocatable": [], "syncFrequency": "2s", "containerRuntimeEndpoint": f"unix://{home}/containerd.sock",
-            "resolvConf": "", "evictionHard": {"memory.available": "1Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
-            "imageGCHighThresholdPercent": 100, "address": host.ADDRESS, "readOnlyPort": 0, "nodeStatusUpdateFrequency": "5s",
-            "volumePluginDir": f"{self.directory}/volume-plugins", "podLogsDir": f"{self.directory}/pod-logs",
-            "maxPods": 60, "cgroupsPerQOS": True, "logging": {"verbosity": 2},
-        }))
+        (self.directory / "kubelet.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                    "kind": "KubeletConfiguration",
+                    "authentication": {
+                        "anonymous": {"enabled": False},
+                        "webhook": {"enabled": True},
+                        "x509": {"clientCAFile": f"{self.directory}/ca.crt"},
+                    },
+                    "authorization": {"mode": "Webhook"},
+                    "cgroupDriver": "cgroupfs",
+                    "failCgroupV1": False,
+                    "failSwapOn": False,
+                    "enforceNodeAllocatable": [],
+                    "syncFrequency": "2s",
+                    "containerRuntimeEndpoint": f"unix://{home}/containerd.sock",
+                    "resolvConf": "",
+                    "evictionHard": {"memory.available": "1Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
+                    "imageGCHighThresholdPercent": 100,
+                    "address": host.ADDRESS,
+                    "readOnlyPort": 0,
+                    "nodeStatusUpdateFrequency": "5s",
+                    "volumePluginDir": f"{self.directory}/volume-plugins",
+                    "podLogsDir": f"{self.directory}/pod-logs",
+                    "maxPods": 60,
+                    "cgroupsPerQOS": True,
+                    "logging": {"verbosity": 2},
+                }
+            )
+        )
         return [
-            str(build.path("kubelet")), f"--config={self.directory}/kubelet.yaml", f"--root-dir={self.kubelet_dir}",
-            f"--kubeconfig={self.directory}/kubelet.kubeconfig", f"--hostname-override={NAME}", f"--node-ip={host.ADDRESS}",
-            f"--cert-dir={self.directory}/kubelet-pki"]
+            str(build.path("kubelet")),
+            f"--config={self.directory}/kubelet.yaml",
+            f"--root-dir={self.kubelet_dir}",
+            f"--kubeconfig={self.directory}/kubelet.kubeconfig",
+            f"--hostname-override={NAME}",
+            f"--node-ip={host.ADDRESS}",
+            f"--cert-dir={self.directory}/kubelet-pki",
+        ]
 
     def _mount_shared(self, path: Path) -> None:
         """Bidirectional mounts need a shared mount to travel on."""

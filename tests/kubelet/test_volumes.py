@@ -121,8 +121,11 @@ def test_missing_class(lab: Lab) -> None:
     lab.node.apply(lab.pod("waiting", {"secrets": "late"}))
     phrase = "failed to get secretproviderclass default/late"
     lab.node.until(
-        lambda: any(item.startswith("FailedMount") and phrase in item and "not found" in item for item in lab.events("waiting")),
-        "the FailedMount event")
+        lambda: any(
+            item.startswith("FailedMount") and phrase in item and "not found" in item for item in lab.events("waiting")
+        ),
+        "the FailedMount event",
+    )
     lab.provider_class("late")
     lab.running("waiting", seconds=90)
     lab.delete("waiting")
@@ -145,7 +148,9 @@ def test_rotation_in_pod_and_secret(lab: Lab) -> None:
 def test_fs_group(lab: Lab) -> None:
     """A container that is not root reads a 0400 file by its pod's fsGroup."""
     lab.provider_class("strict", objects="- objectName: password\n  filePermission: '0400'\n")
-    lab.node.apply(lab.pod("not-root", {"secrets": "strict"}, security={"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 4242}))
+    lab.node.apply(
+        lab.pod("not-root", {"secrets": "strict"}, security={"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 4242})
+    )
     lab.running("not-root")
     assert lab.read("not-root", "secrets/password") == "first"
     assert "4242" in lab.run("id", pod="not-root")
@@ -191,7 +196,9 @@ def test_driver_pod_killed(lab: Lab, survivor: str) -> None:
                 if b"/app/bin/secrets-store-csi\0" in file.read() and parent_is_shim(int(entry)):
                     os.kill(int(entry), signal.SIGKILL)
     lab.node.until(
-        lambda: lab.driver_pod()["status"]["containerStatuses"][0]["restartCount"] > before["restartCount"], "the restart")
+        lambda: lab.driver_pod()["status"]["containerStatuses"][0]["restartCount"] > before["restartCount"],
+        "the restart",
+    )
     check_survived(lab, survivor, mounts)
 
 
@@ -204,10 +211,19 @@ def parent_is_shim(pid: int) -> bool:
 
 
 def test_driver_pod_replaced(lab: Lab, survivor: str) -> None:
-    """An upgrade of the DaemonSet (another pod template): old pod out, new pod in, the volume stays, rotation goes on."""
+    """An upgrade of the DaemonSet (another pod template): old pod out, new pod in, the volume stays, rotation goes
+    on."""
     mounts = [point for point in lab.node.mounts() if survivor in point]
     before = lab.driver_pod()["metadata"]["uid"]
-    lab.helm("upgrade", "csi-secrets-store", str(chart_path()), "--wait", "--timeout=90s", *lab.values(), "--set=logVerbosity=2")
+    lab.helm(
+        "upgrade",
+        "csi-secrets-store",
+        str(chart_path()),
+        "--wait",
+        "--timeout=90s",
+        *lab.values(),
+        "--set=logVerbosity=2",
+    )
     assert lab.driver_pod()["metadata"]["uid"] != before
     check_survived(lab, survivor, mounts)
 

@@ -222,4 +222,5 @@ def test_driver_that_answers_with_an_error(tmp_path: Path, caplog: pytest.LogCap
         assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
-    assert len([record for record in caplog.records if record.name == "registrar.keeper"]) == 1
+    told = [str(vars(record).get("fields")) for record in caplog.records if record.name == "registrar.keeper"]
+    assert len([text for text in told if "no name yet" in text]) == 1

@@ -1,0 +1,53 @@
+"""What the container must have been given before it can work, checked once at its start: one sentence for each thing
+that is missing.
+
+A person must mend these, so there is no use in starting, being restarted, and failing at the first pod.
+"""
+
+import os
+import tempfile
+
+from driver.config import DriverConfig
+from driver.health import propagates
+from driver.volume import mounts
+from runtime.endpoints import UnixEndpoint
+from runtime.errors import ConfigurationError, Failure
+
+
+def check(config: DriverConfig, registration_directory: str) -> None:
+    """Raise ConfigurationError with the first thing that is missing."""
+    endpoint = config.listen
+    if isinstance(endpoint, UnixEndpoint):
+        _check_directory(os.path.dirname(endpoint.path), "the directory of --endpoint", "plugins/csi-secrets-store")
+    _check_directory(registration_directory, "--plugin-registration-path", "plugins_registry")
+    if config.kubelet_pods_dir:
+        _check_pods(config.kubelet_pods_dir)
+    _check_mounting()
+
+
+def _check_directory(path: str, flag: str, host_path: str) -> None:
+    if not os.path.isdir(path):
+        raise ConfigurationError(
+            f"{flag}: {path} does not exist: mount kubelet's {host_path} there as a hostPath volume"
+        )
+    if not os.access(path, os.W_OK):
+        raise ConfigurationError(f"{flag}: {path} is read-only: mount kubelet's {host_path} there without readOnly")
+
+
+def _check_pods(path: str) -> None:
+    _check_directory(path, "--kubelet-pods-dir", "pods directory")
+    # In a container a hostPath volume is a mount point; on a laptop the directory is none, and need not propagate.
+    if mounts.is_mounted(path) and not propagates(path):
+        raise ConfigurationError(
+            f"mounts below {path} do not reach the node: give its volumeMount mountPropagation: Bidirectional")
+
+
+def _check_mounting() -> None:
+    with tempfile.TemporaryDirectory(prefix="preflight-") as directory:
+        try:
+            mounts.mount_tmpfs(directory, size=4096, noswap=False)
+        except Failure as failure:
+            raise ConfigurationError(
+                f"this container may not mount a tmpfs: run it with securityContext.privileged: true ({failure})"
+            ) from None
+        mounts.unmount_all(directory)
