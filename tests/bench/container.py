@@ -85,8 +85,10 @@ def running(stage: Stage, prefix: tuple[str, ...] = ()) -> Iterator[Container]:
         (directory / name).mkdir(parents=True, exist_ok=True)
     port, metrics = free_ports(2)
     command = [
-        *prefix, *COMMAND, f"--endpoint=unix://{directory}/csi.sock", "--nodeid=node-container", f"--provider-volume={stage.providers}",
-        "--additional-provider-volume-paths=", f"--metrics-addr=127.0.0.1:{metrics}", f"--kubelet-pods-dir={directory}/pods",
+        *prefix, *COMMAND, f"--endpoint=unix://{directory}/csi.sock", "--nodeid=node-container",
+        f"--provider-volume={stage.providers}",
+        "--additional-provider-volume-paths=", f"--metrics-addr=127.0.0.1:{metrics}",
+        f"--kubelet-pods-dir={directory}/pods",
         f"--status-directory={directory}/status", f"--kubelet-registration-path={directory}/csi.sock",
         f"--plugin-registration-path={directory}/registry", f"--probe-http-endpoint=127.0.0.1:{port}"]  # fmt: skip
     if stage.cluster is None:

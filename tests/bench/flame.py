@@ -77,8 +77,10 @@ def draw(root: Frame, title: str) -> str:
     least = root.samples * _NARROWEST
     height = root.depth(least) * ROW + 2 * MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="monospace" font-size="10">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/><text x="4" y="15" font-size="12">{html.escape(title)}</text>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
+        ' font-family="monospace" font-size="10">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>'
+        f'<text x="4" y="15" font-size="12">{html.escape(title)}</text>',
     ]
 
     def put(frame: Frame, left: float, level: int) -> None:
@@ -124,7 +126,8 @@ def record(publishes: int = 700) -> str:
                 settle(2.0)
                 batches = [stage.pods(100, "small") for _ in range(publishes // 100)]
                 spy = subprocess.Popen(
-                    [program, "record", "-p", str(driver.pid), "-d", "600", "-r", "500", "-g", "-f", "raw", "-o", place / "raw"],
+                    [program, "record", "-p", str(driver.pid), "-d", "600", "-r", "500", "-g", "-f", "raw", "-o",
+                     place / "raw"],
                     stdout=subprocess.DEVNULL)  # fmt: skip
                 settle(1.5)
                 for pods in batches:

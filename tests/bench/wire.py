@@ -44,7 +44,7 @@ class Method:
 def request(method: Method, message: bytes) -> bytes:
     """Every byte that the client sends, but for acknowledgements."""
     body = b"\x00" + struct.pack(">I", len(message)) + message
-    pieces = [body[at : at + _LARGEST_FRAME] for at in range(0, len(body), _LARGEST_FRAME)]
+    pieces = [body[at:at + _LARGEST_FRAME] for at in range(0, len(body), _LARGEST_FRAME)]
     frames = [
         _frame(_DATA, _END_STREAM if number == len(pieces) - 1 else 0, 1, piece) for number, piece in enumerate(pieces)
     ]

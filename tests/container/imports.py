@@ -176,7 +176,7 @@ def _observe(
             said = [line for line in log.read_text().splitlines() if not line.startswith("import time:")]
             raise AssertionError(f"{error}\n" + "\n".join(said[-20:])) from None
         wait_for(lambda: _settled(log), "no more imports")
-        later = _names(log.read_text())[len(start) :]
+        later = _names(log.read_text())[len(start):]
         return {
             "modules": len(start) + len(later),
             "at start": _packages(start),

@@ -45,7 +45,8 @@ def test_all_is_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name, sentence", [
-    ("csi", "mount kubelet's plugins/csi-secrets-store there"), ("registration", "mount kubelet's plugins_registry there"),
+    ("csi", "mount kubelet's plugins/csi-secrets-store there"),
+    ("registration", "mount kubelet's plugins_registry there"),
     ("pods", "mount kubelet's pods directory there")])  # fmt: skip
 def test_missing_directories(tmp_path: Path, name: str, sentence: str) -> None:
     """Each hostPath that is missing is named."""

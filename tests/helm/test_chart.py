@@ -17,7 +17,8 @@ OF_THE_TRIO = {
     ("ClusterRole", "secretproviderclasses-admin-role"), ("ClusterRole", "secretproviderclasses-viewer-role"),
     ("ClusterRole", "secretproviderclasspodstatuses-viewer-role"), ("ClusterRole", "secretprovidersyncing-role"),
     ("ClusterRoleBinding", "secretprovidersyncing-rolebinding"),
-    ("DaemonSet", "csi-secrets-store-secrets-store-csi-driver"), ("DaemonSet", "csi-secrets-store-secrets-store-csi-driver-windows"),
+    ("DaemonSet", "csi-secrets-store-secrets-store-csi-driver"),
+    ("DaemonSet", "csi-secrets-store-secrets-store-csi-driver-windows"),
     ("Job", "secrets-store-csi-driver-upgrade-crds"), ("Job", "secrets-store-csi-driver-keep-crds"),
     *((kind, f"csi-secrets-store-secrets-store-csi-driver-{hook}")
       for kind in ("ServiceAccount", "ClusterRole", "ClusterRoleBinding") for hook in ("upgrade-crds", "keep-crds")),
@@ -110,11 +111,15 @@ def test_the_trios_image_is_refused(arguments: list[str]) -> None:
 
 
 WRONG = [
-    "linux.enabled=maybe", "linux.image.pullPolicy=Sometimes", "linux.crds.enabled=1", "linux.kubeletRootDir=var/lib/kubelet",
-    "linux.providersDir=providers", "linux.metricsAddr=8095", "linux.updateStrategy.type=Recreate", "linux.registrar.logVerbosity=much",
-    "windows.enabled=perhaps", "logVerbosity=-1", "logFormatJSON=json", "livenessProbe.port=0", "livenessProbe.port=99999",
+    "linux.enabled=maybe", "linux.image.pullPolicy=Sometimes", "linux.crds.enabled=1",
+    "linux.kubeletRootDir=var/lib/kubelet",
+    "linux.providersDir=providers", "linux.metricsAddr=8095", "linux.updateStrategy.type=Recreate",
+    "linux.registrar.logVerbosity=much",
+    "windows.enabled=perhaps", "logVerbosity=-1", "logFormatJSON=json", "livenessProbe.port=0",
+    "livenessProbe.port=99999",
     "maxCallRecvMsgSize=big", "rbac.install=sure", "syncSecret.enabled=on", "enableSecretRotation=yes-please",
-    "rotationPollInterval=120", "providerHealthCheck=hm", "providerHealthCheckInterval=often", "automountServiceAccountToken=x",
+    "rotationPollInterval=120", "providerHealthCheck=hm", "providerHealthCheckInterval=often",
+    "automountServiceAccountToken=x",
     "tmpfsSize=large", "startupTaint.enabled=x", "syncSecrets.enabled=true", "linux.imgae.tag=x",
 ]  # fmt: skip
 

@@ -46,7 +46,8 @@ def missing() -> str:
         return "a real kubelet needs root"
     tools = [tool for tool in TOOLS if shutil.which(tool) is None]
     if tools:
-        return f"not installed: {', '.join(tools)} (containerd runc containernetworking-plugins iptables busybox-static gcc)"
+        packages = "containerd runc containernetworking-plugins iptables busybox-static gcc"
+        return f"not installed: {', '.join(tools)} ({packages})"
     programs = [*build.GROUPS["apiserver"].missing, *build.GROUPS["node"].missing, *build.GROUPS["helm"].missing]
     if programs:
         return f"not built: {', '.join(programs)} (python -m tests.cluster.build)"
