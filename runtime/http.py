@@ -240,8 +240,11 @@ class _Connection(asyncio.Protocol):
         """Closing at once would reset the connection under a client that is still sending, and with it our answer."""
         self._lingers, self._buffer = True, b""
         self._transport.resume_reading()
-        if self._transport.can_write_eof():
+        try:
             self._transport.write_eof()
+        except OSError:  # it has reset the connection, and the loop has not told us yet
+            self._transport.abort()
+            return
         self._set_timer(KEPT_SECONDS if self._transport.get_write_buffer_size() else LINGER_SECONDS)
 
     def _set_timer(self, seconds: float) -> None:

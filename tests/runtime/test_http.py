@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -287,5 +289,29 @@ def test_end() -> None:
             asyncio.get_running_loop().call_later(0.1, it.release.set)
         assert (await asyncio.wait_for(reader.read(-1), 5)).endswith(b"late")
         assert await asyncio.wait_for(silent.read(-1), 5) == b""
+
+    asyncio.run(run())
+
+
+def test_client_that_resets() -> None:
+    """Hundreds of connections that are reset while they are answered: no error reaches the loop, no descriptor stays."""
+
+    async def run() -> None:
+        broken: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
+        async with site() as it:
+            it.release.set()
+            before = len(os.listdir("/proc/self/fd"))
+            for number in range(300):
+                with socket.create_connection(("127.0.0.1", it.port)) as client:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.setblocking(False)
+                    client.send(request("/slow", "GET", CLOSE))
+                    for _ in range(number % 7):
+                        await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                while len(os.listdir("/proc/self/fd")) > before:
+                    await asyncio.sleep(0.01)
+        assert broken == []
 
     asyncio.run(run())
