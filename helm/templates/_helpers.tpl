@@ -27,6 +27,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end -}}
 
+{{/*
+A new key, with its default here: with --reuse-values Helm brings the old release's values, which do not have it.
+  include "sscd.new" (list . "podMonitor" "interval")
+*/}}
+{{- define "sscd.new" -}}
+{{- $defaults := dict
+  "startupTaint" (dict "enabled" false "key" "secrets-store.csi.k8s.io/agent-not-ready")
+  "podMonitor" (dict "enabled" false "interval" "60s")
+  "prometheusRule" (dict "enabled" false "staleAfterSeconds" 3600)
+  "networkPolicy" (dict "enabled" false) -}}
+{{- $values := default dict (get (index . 0).Values (index . 1)) -}}
+{{- $value := get $values (index . 2) -}}
+{{- if or (not (hasKey $values (index . 2))) (kindIs "invalid" $value) -}}
+{{- $value = get (get $defaults (index . 1)) (index . 2) -}}
+{{- end -}}
+{{- if kindIs "bool" $value -}}{{- if $value -}}true{{- end -}}{{- else -}}{{- $value -}}{{- end -}}
+{{- end -}}
+
 {{/* The image; one that still names the Go trio's would crash on our flags on every node. */}}
 {{- define "sscd.image" -}}
 {{- $image := .Values.linux.image -}}
@@ -35,7 +53,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- fail (printf "linux.image.repository=%s linux.image.tag=%s names the Go driver's image, which does not know this chart's flags: remove linux.image from your values, or name the secrets-store-csi image (see docs/migration.md)" $repository (toString $image.tag)) -}}
 {{- end -}}
 {{- if $image.digest -}}
-{{- if not $image.repository -}}{{- fail "linux.image.digest needs linux.image.repository" -}}{{- end -}}
+{{- if or (not $image.repository) (eq $repository "secrets-store-csi") -}}
+{{- fail (printf "linux.image.digest=%s stands without a linux.image.repository of yours: a digest left from the Go driver's values names its image, which does not know this chart's flags; remove it, or give the repository too (see docs/migration.md)" $image.digest) -}}
+{{- end -}}
 {{- $repository }}@{{ $image.digest -}}
 {{- else -}}
 {{- $repository }}:{{ $image.tag | default .Chart.AppVersion -}}
@@ -56,26 +76,45 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- else if hasSuffix "M" $text -}}{{- divf (mulf (trimSuffix "M" $text | float64) 1000000.0) 1048576.0 | ceil | int -}}
 {{- else -}}{{- divf (float64 $text) 1048576.0 | ceil | int -}}{{- end -}}
 {{- end -}}
+{{/* A limit that one of the three does not have is none: a sum without it would be what the others had. */}}
 {{- define "sscd.resources" -}}
-{{- $parts := list .Values.linux.driver.resources .Values.linux.registrar.resources .Values.linux.livenessProbe.resources -}}
+{{- $parts := list -}}
+{{- range $part := list .Values.linux.driver .Values.linux.registrar .Values.linux.livenessProbe -}}
+{{- $parts = append $parts (default dict (default dict $part).resources) -}}
+{{- end -}}
 {{- range $kind := list "limits" "requests" }}
-{{- $cpu := 0 }}{{- $memory := 0 }}
+{{- $sums := dict }}
+{{- range $name := list "cpu" "memory" "ephemeral-storage" }}
+{{- $sum := 0 }}{{- $having := 0 }}
 {{- range $part := $parts }}
-{{- $found := dig $kind dict (default dict $part) }}
-{{- with $found }}
-{{- with .cpu }}{{- $cpu = add $cpu (include "sscd.cpu" . | int) }}{{- end }}
-{{- with .memory }}{{- $memory = add $memory (include "sscd.memory" . | int) }}{{- end }}
+{{- $found := get (default dict (get $part $kind)) $name }}
+{{- if not (kindIs "invalid" $found) }}{{- if ne (toString $found) "" }}
+{{- $having = add1 $having }}
+{{- $sum = add $sum (include (ternary "sscd.cpu" "sscd.memory" (eq $name "cpu")) $found | int64) }}
+{{- end }}{{- end }}
+{{- end }}
+{{- if and $sum (or (eq $kind "requests") (eq (int $having) 3)) }}
+{{- $_ := set $sums $name (printf "%d%s" $sum (ternary "m" "Mi" (eq $name "cpu"))) }}
 {{- end }}
 {{- end }}
-{{- if or $cpu $memory }}
+{{- with $sums }}
 {{ $kind }}:
-{{- if $cpu }}
-  cpu: {{ $cpu }}m
-{{- end }}
-{{- if $memory }}
-  memory: {{ $memory }}Mi
+{{ toYaml . | indent 2 }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* The driver's own pod must not be kept away by the taint that it removes. */}}
+{{- define "sscd.tolerations" -}}
+{{- $tolerations := default list .Values.linux.tolerations -}}
+{{- $any := false -}}
+{{- range $tolerations }}{{- if and (not .key) (not .effect) (eq (toString .operator) "Exists") }}{{- $any = true }}{{- end }}{{- end -}}
+{{- if and (include "sscd.new" (list . "startupTaint" "enabled")) (not $any) -}}
+{{- $tolerations = append $tolerations (dict "key" (include "sscd.new" (list . "startupTaint" "key")) "operator" "Exists") -}}
+{{- end -}}
+{{- with $tolerations }}
+tolerations:
+{{ toYaml . | indent 2 }}
 {{- end }}
 {{- end -}}
 

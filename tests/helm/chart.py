@@ -1,7 +1,7 @@
 """Renders the chart with the real Helm.
 
     python -m tests.helm.chart --update     writes the golden renders anew
-    python -m tests.helm.chart              prints every object of the chart with its condition's values, as a table
+    python -m tests.helm.chart              prints every object beside the trio's list (spec B.2), as a table
 """
 
 import subprocess
@@ -19,6 +19,7 @@ CHART = ROOT / "helm"
 GOLDEN = Path(__file__).parent / "golden"
 VALUES = Path(__file__).parent / "values"
 KUBE_VERSION = "1.34.2"
+RELEASE = "csi-secrets-store"
 SETS = ("default", "everything", "trio", "rotation-and-sync", "windows")
 
 Object = dict[str, Any]
@@ -34,12 +35,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(program()), *arguments], capture_output=True, text=True, timeout=60)
 
 
-def template(*arguments: str, kube_version: str = KUBE_VERSION) -> subprocess.CompletedProcess[str]:
+def template(*arguments: str, kube_version: str = KUBE_VERSION, path: Path = CHART) -> subprocess.CompletedProcess[str]:
     """Render, hooks and all."""
     return run(
         "template",
-        "csi-secrets-store",
-        str(CHART),
+        RELEASE,
+        str(path),
         "--namespace=kube-system",
         f"--kube-version={kube_version}",
         *arguments,
@@ -60,10 +61,22 @@ def golden(name: str) -> str:
     return done.stdout
 
 
+def names(*arguments: str) -> list[tuple[str, str]]:
+    """Kind and name of each rendered object."""
+    return [(item["kind"], item["metadata"]["name"]) for item in render(*arguments)]
+
+
 def table() -> str:
-    """Every object of the fullest render, for a person to compare with the trio's list."""
-    rows = [(item["kind"], item["metadata"]["name"]) for item in render(f"--values={VALUES}/everything.yaml")]
-    return "\n".join(["| kind | name |", "| --- | --- |", *(f"| {kind} | {name} |" for kind, name in rows)])
+    """Every object of either chart: when the trio makes it, and whether ours does by default or when asked."""
+    from tests.helm import trio  # it reads this module's constants
+
+    by_default, asked = names(), names(f"--values={VALUES}/everything.yaml")
+    rows = [
+        (*key, trio.OBJECTS.get(key, "-"), "by default" if key in by_default else "when asked" if key in asked else "-")
+        for key in dict.fromkeys([*trio.OBJECTS, *asked])
+    ]
+    return "\n".join(["| kind | name | the trio | here |", "| --- | --- | --- | --- |",
+                      *(f"| {' | '.join(row)} |" for row in rows)])  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:

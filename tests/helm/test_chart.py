@@ -4,25 +4,13 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 
 from container.main import flags
 from runtime.flags import UsageError
-from tests.helm import chart
+from tests.helm import chart, trio
 
-# spec B.2: what the trio's chart makes, by kind and name
-OF_THE_TRIO = {
-    ("CSIDriver", "secrets-store.csi.k8s.io"), ("ServiceAccount", "secrets-store-csi-driver"),
-    ("ClusterRole", "secretproviderclasses-role"), ("ClusterRoleBinding", "secretproviderclasses-rolebinding"),
-    ("ClusterRole", "secretproviderclasses-admin-role"), ("ClusterRole", "secretproviderclasses-viewer-role"),
-    ("ClusterRole", "secretproviderclasspodstatuses-viewer-role"), ("ClusterRole", "secretprovidersyncing-role"),
-    ("ClusterRoleBinding", "secretprovidersyncing-rolebinding"),
-    ("DaemonSet", "csi-secrets-store-secrets-store-csi-driver"),
-    ("DaemonSet", "csi-secrets-store-secrets-store-csi-driver-windows"),
-    ("Job", "secrets-store-csi-driver-upgrade-crds"), ("Job", "secrets-store-csi-driver-keep-crds"),
-    *((kind, f"csi-secrets-store-secrets-store-csi-driver-{hook}")
-      for kind in ("ServiceAccount", "ClusterRole", "ClusterRoleBinding") for hook in ("upgrade-crds", "keep-crds")),
-}  # fmt: skip
+# PodSecurityPolicy is gone since Kubernetes 1.25.
+OF_THE_TRIO = {key for key in trio.OBJECTS if key[0] != "PodSecurityPolicy"}
 OURS = {("PodMonitor", 0), ("PrometheusRule", 0), ("NetworkPolicy", 0)}
 
 
@@ -52,13 +40,10 @@ def test_golden(name: str) -> None:
 def test_objects_of_the_trio() -> None:
     """Nothing else in a cluster notices: every object of the trio's chart under its name, and beside them only what
     is off by default."""
-    everything = {
-        (item["kind"], item["metadata"]["name"]) for item in chart.render(f"--values={chart.VALUES}/everything.yaml")
-    }
+    everything = set(chart.names(f"--values={chart.VALUES}/everything.yaml"))
     assert OF_THE_TRIO <= everything
     assert {kind for kind, _ in everything - OF_THE_TRIO} == {kind for kind, _ in OURS}
-    default = {(item["kind"], item["metadata"]["name"]) for item in chart.render()}
-    assert default <= OF_THE_TRIO
+    assert set(chart.names()) <= OF_THE_TRIO
 
 
 @pytest.mark.parametrize("name", chart.SETS)
@@ -102,6 +87,7 @@ def test_the_users_old_file() -> None:
     ["--set=linux.image.repository=registry.k8s.io/csi-secrets-store/driver"],
     ["--set=linux.image.repository=mirror.example/csi-secrets-store/driver,linux.image.digest=sha256:00"],
     ["--set=linux.image.tag=v1.6.0"],
+    ["--set=linux.image.repository=mirror.example/sscd,linux.image.tag=v1.4.8"],
 ])  # fmt: skip
 def test_the_trios_image_is_refused(arguments: list[str]) -> None:
     """The old image would crash on our flags on every node: the render fails and names the key."""
@@ -120,7 +106,8 @@ WRONG = [
     "maxCallRecvMsgSize=big", "rbac.install=sure", "syncSecret.enabled=on", "enableSecretRotation=yes-please",
     "rotationPollInterval=120", "providerHealthCheck=hm", "providerHealthCheckInterval=often",
     "automountServiceAccountToken=x",
-    "tmpfsSize=large", "startupTaint.enabled=x", "syncSecrets.enabled=true", "linux.imgae.tag=x",
+    "tmpfsSize=large", "linux.driver.resources.limits.memory=lots", "linux.driver.resources.limits.cpu=200Mi",
+    "windows.crds.enabled=true", "startupTaint.enabled=x", "syncSecrets.enabled=true", "linux.imgae.tag=x",
 ]  # fmt: skip
 
 
@@ -132,29 +119,6 @@ def test_wrong_values(setting: str) -> None:
     *parents, key = setting.partition("=")[0].split(".")
     # the wrong key itself, or the nearest parent that does not exist
     assert re.search(rf"[/'](?:{'|'.join([key, *parents[::-1]])})['/]", done.stderr), done.stderr
-
-
-def test_reused_values_of_the_trio() -> None:
-    """--reuse-values brings the trio's whole defaults: its image is refused by name, and without that key everything
-    renders."""
-    old = {
-        "linux": {
-            "image": {
-                "repository": "registry.k8s.io/csi-secrets-store/driver",
-                "tag": "v1.6.0",
-                "pullPolicy": "IfNotPresent",
-            }
-        },
-        "logVerbosity": 0,
-        "syncSecret": {"enabled": True},
-    }
-    (values := chart.GOLDEN.parent / "reused.tmp.yaml").write_text(yaml.safe_dump(old))
-    try:
-        assert "linux.image.repository=" in chart.template(f"--values={values}").stderr
-        values.write_text(yaml.safe_dump({**old, "linux": {}}))
-        assert chart.template(f"--values={values}").returncode == 0
-    finally:
-        values.unlink()
 
 
 @pytest.mark.parametrize("version, in_secrets", [("1.34.2", False), ("1.35.1-gke.1", True), ("1.36.0", True)])
@@ -173,3 +137,38 @@ def test_no_secret_access_unless_asked() -> None:
     assert of_secrets() == []
     assert of_secrets("--set=syncSecret.enabled=true") == [("ClusterRole", "")]
     assert of_secrets("--set=syncSecret.enabled=true,syncSecret.namespaces={a,b}") == [("Role", "a"), ("Role", "b")]
+
+
+@pytest.mark.parametrize("settings, expected", [
+    ("linux.driver.resources.limits=null", {"requests": {"cpu": "70m", "memory": "140Mi"}}),
+    ("linux.registrar.resources.limits.cpu=null",
+     {"limits": {"memory": "400Mi"}, "requests": {"cpu": "70m", "memory": "140Mi"}}),
+    ("linux.driver.resources.limits.cpu=1.5,linux.driver.resources.requests.memory=1G",
+     {"limits": {"cpu": "1700m", "memory": "400Mi"}, "requests": {"cpu": "70m", "memory": "994Mi"}}),
+    ("linux.driver.resources.requests.ephemeral-storage=1Gi",
+     {"limits": {"cpu": "400m", "memory": "400Mi"},
+      "requests": {"cpu": "70m", "memory": "140Mi", "ephemeral-storage": "1024Mi"}}),
+    ("linux.driver.resources=null,linux.registrar.resources=null,linux.livenessProbe.resources=null", None),
+])  # fmt: skip
+def test_resources(settings: str, expected: dict[str, Any] | None) -> None:
+    """The sum of the three's; where one of them has no limit there is none, never the others' alone."""
+    assert container(f"--set={settings}").get("resources") == expected
+
+
+def test_the_startup_taint_is_tolerated() -> None:
+    """The driver's pod tolerates the taint that it removes, however narrow the user's tolerations are, and is not told
+    twice what it tolerates anyhow."""
+    key = "secrets-store.csi.k8s.io/agent-not-ready"
+    narrow = '--set-json=linux.tolerations=[{"key": "gpu", "operator": "Exists"}]'
+    assert daemon_set("--set=startupTaint.enabled=true", narrow)["spec"]["template"]["spec"]["tolerations"] == [
+        {"key": "gpu", "operator": "Exists"}, {"key": key, "operator": "Exists"}]
+    assert daemon_set("--set=startupTaint.enabled=true")["spec"]["template"]["spec"]["tolerations"] == [
+        {"operator": "Exists"}]
+
+
+def test_alerts_name_metrics_that_exist() -> None:
+    """Every metric of the PrometheusRule is one that a role serves."""
+    (rule,) = (item for item in chart.render("--set=prometheusRule.enabled=true") if item["kind"] == "PrometheusRule")
+    named = set(re.findall(r"secrets_store_\w+", str([r["expr"] for g in rule["spec"]["groups"] for r in g["rules"]])))
+    served = "".join((chart.ROOT / path).read_text() for path in ("driver/metrics.py", "probe/pages.py"))
+    assert named and all(f'"{name}"' in served for name in named)
