@@ -1,8 +1,11 @@
 """One command line for three: the driver's flags as they are, the others' under names of their own."""
 
+from pathlib import Path
+
 import pytest
 
 from container.main import configure, flags, main
+from container.reference import table
 from driver.config import DriverConfig
 from runtime.errors import ConfigurationError
 
@@ -63,3 +66,9 @@ def test_exit_codes(argv: list[str], code: int, sentence: str, capsys: pytest.Ca
     """A bad command line never reaches the supervisor: no restart loop, one sentence."""
     assert main(argv) == code
     assert sentence in capsys.readouterr().err
+
+
+def test_the_docs_table_is_the_flags() -> None:
+    """docs/flags.md is what the dataclasses say; python -m container.reference writes it anew."""
+    page = Path(__file__).parents[2] / "docs" / "flags.md"
+    assert page.read_text() == table() + "\n"
