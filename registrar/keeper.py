@@ -9,7 +9,8 @@
  5. The driver has a new socket: ask for its name; a new name begins at 1.
  6. The driver is gone for longer than ``driver_gone_after``: remove the socket, so that kubelet does not believe in
     a dead driver, and begin at 1. A quick restart is not noticed by kubelet.
-A kubelet that restarts needs nothing: it walks the directory.
+A kubelet that restarts needs nothing: it walks the directory. A hostPath directory that was deleted on the node is a
+dead inode in here; only a restart of the container mends that, so then this process ends.
 """
 
 import asyncio
@@ -22,10 +23,11 @@ from pathlib import Path
 
 from protos import pluginregistration_pb2_grpc
 from registrar.config import RegistrarConfig
+from registrar.directories import Directories
 from registrar.driver import Driver
 from registrar.service import RegistrationService
 from registrar.state import Registration, State
-from runtime import inotify, logs, redact, rpc
+from runtime import logs, redact, rpc
 from runtime.endpoints import UnixEndpoint
 from runtime.errors import ConfigurationError, Failure
 from runtime.sockets import BoundSocket
@@ -34,8 +36,6 @@ log = logs.get(__name__)
 
 # Behind inotify, for what it misses.
 POLL_SECONDS = 5.0
-# How long a burst of events is gathered, and how often a directory that is not there is looked for.
-SETTLE_SECONDS, RETRY_WATCH_SECONDS = 0.05, 1.0
 FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0
 
 
@@ -54,7 +54,7 @@ class Keeper:
         self.registration = Registration()
         self._config = config
         self._driver = Driver(config.driver.path, config.timeout)
-        self._wake = asyncio.Event()
+        self._directories = Directories(os.path.dirname(config.driver.path), config.plugin_registration_path)
         self._refusals = 0
         self._refused = self._has_served = False
 
@@ -66,15 +66,13 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep the driver registered until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(os.path.dirname(self._config.driver.path)))
-            group.create_task(self._watch(self._config.plugin_registration_path))
-            try:
+        try:
+            async with self._directories.watched():
                 while True:
                     name = await self._wait_for_driver()
                     await self._serve(name)
-            finally:
-                await self._driver.close()
+        finally:
+            await self._driver.close()
 
     async def _wait_for_driver(self) -> str:
         """Step 1."""
@@ -85,7 +83,8 @@ class Keeper:
             except Failure as failure:
                 if self.registration.become(State.NO_DRIVER, driver="", error=str(failure)):
                     log.warning("Waiting for the driver", reason=failure)
-            await self._sleep(pause)
+            self._directories.refuse_dead()
+            await self._directories.changed(pause)
             pause = min(pause * 2, POLL_SECONDS)
 
     async def _serve(self, name: str) -> None:
@@ -100,9 +99,10 @@ class Keeper:
                     self._has_served = True
                     trouble = await self._until_something_is_wrong(name, bound)
             except (ConfigurationError, OSError) as error:
+                self._directories.refuse_dead()
                 if self.registration.become(State.WAITING, error=f"cannot serve {self.socket}: {redact.text(error)}"):
                     log.error("Cannot serve the registration socket; trying again", exc=error)
-                await self._sleep(POLL_SECONDS)
+                await self._directories.changed(POLL_SECONDS)
                 if not await self._is_still(name):
                     return
                 continue
@@ -123,7 +123,7 @@ class Keeper:
         while self._has_served and await self._is_taken_over():
             if self.registration.become(State.WAITING, error=f"another registrar serves {self.socket}"):
                 log.warning("Another registrar has taken over; standing by", socket=self.socket)
-            await self._sleep(POLL_SECONDS)
+            await self._directories.changed(POLL_SECONDS)
             if not await self._is_still(name):
                 return False
         return True
@@ -144,6 +144,7 @@ class Keeper:
     async def _until_something_is_wrong(self, name: str, bound: BoundSocket) -> Trouble:
         gone_since: float | None = None
         while True:
+            self._directories.refuse_dead()
             if self._refused:
                 return Trouble.REFUSED
             if not bound.is_ours():
@@ -159,7 +160,7 @@ class Keeper:
                     self.registration.become(State.NO_DRIVER, driver="", error=str(failure))
                     log.warning("The driver is gone; telling kubelet by removing the socket", reason=failure)
                     return Trouble.DRIVER
-            await self._sleep(POLL_SECONDS if gone_since is None else 0.5)
+            await self._directories.changed(POLL_SECONDS if gone_since is None else 0.5)
 
     async def _is_still(self, name: str) -> bool:
         try:
@@ -189,26 +190,4 @@ class Keeper:
             text = redact.text(error) or "kubelet gave no reason"
             if self.registration.become(State.REFUSED, error=text):
                 log.error("Kubelet refused the registration; it is offered again", reason=text)
-        self._wake.set()
-
-    async def _sleep(self, seconds: float) -> None:
-        """Until something happens in a watched directory, but at most so long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-                await asyncio.sleep(SETTLE_SECONDS)
-        self._wake.clear()
-
-    async def _watch(self, directory: str) -> None:
-        """Wake the keeper for each change in the directory."""
-        while True:
-            try:
-                with inotify.Watch(Path(directory)) as events:
-                    self._wake.set()
-                    async for event in events:
-                        self._wake.set()
-                        if event.kind is inotify.Kind.GONE:
-                            break
-            except OSError as error:  # not there, or no watches left: the slow poll does it
-                log.verbose(5, "Cannot watch", directory=directory, reason=error)
-            await asyncio.sleep(RETRY_WATCH_SECONDS)
+        self._directories.note_change()

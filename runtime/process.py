@@ -49,10 +49,10 @@ def refuse(program: str, error: ConfigurationError) -> int:
 
 
 def run(work: Coroutine[Any, Any, None]) -> int:
-    """Run one coroutine to its end; what keeps it from starting is one log line and exit code 1."""
+    """Run one coroutine to its end; what keeps it from running is one log line and exit code 1."""
     try:
         asyncio.run(work)
     except ConfigurationError as error:
-        log.error("Cannot start", exc=error)
+        log.error("Cannot run", exc=error)
         return FAILURE_EXIT_CODE
     return 0

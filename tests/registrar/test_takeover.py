@@ -16,14 +16,15 @@ import pytest
 from kubelet_stub.events import Reason
 from protos import csi_pb2
 from registrar import keeper as keeper_module
+from registrar.keeper import Keeper
 from registrar.state import State
 from runtime import rpc
-from runtime.errors import PreconditionFailed
+from runtime.errors import ConfigurationError, PreconditionFailed
 from tests.registrar.test_keeper import Place, keeping, until
 from tests.support.toy_driver import NAME, ToyDriver, toy_driver
 
 pytestmark = pytest.mark.timeout(20)
-_MS_RDONLY, _MS_REMOUNT = 1, 32
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -99,6 +100,34 @@ def mount(target: Path, flags: int) -> None:
     """A tmpfs, or the same one with other flags."""
     result = _libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", flags, None)
     assert result == 0, os.strerror(ctypes.get_errno())
+
+
+@pytest.mark.parametrize("which", ["registry", "driver"])
+def test_directory_that_was_deleted_on_the_node(tmp_path: Path, which: str) -> None:
+    """A mounted directory whose original is removed is a dead inode: the registrar ends, for its container to restart."""
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        original, ours = tmp_path / "original", tmp_path / "ours"
+        original.mkdir()
+        ours.mkdir()
+        assert _libc.mount(os.fsencode(original), os.fsencode(ours), None, _MS_BIND, None) == 0
+        try:
+            registry = ours if which == "registry" else place.registry
+            csi = ours / "csi.sock" if which == "driver" else tmp_path / "csi.sock"
+            keeper = Keeper(place.config(csi_address=str(csi), plugin_registration_path=str(registry)))
+            async with toy_driver(str(csi)):
+                running = asyncio.create_task(keeper.run())
+                await until((registry / f"{NAME}-reg.sock").exists)
+                for path in original.iterdir():
+                    path.unlink()
+                original.rmdir()
+                with pytest.raises(ConfigurationError, match="was deleted on the node"):
+                    await asyncio.wait_for(running, 5)
+        finally:
+            _libc.umount2(os.fsencode(ours), 2)
+
+    asyncio.run(run())
 
 
 def test_directory_that_is_read_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
