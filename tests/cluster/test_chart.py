@@ -11,10 +11,11 @@ import pytest
 from tests.cluster.api import Object
 from tests.cluster.driving import BASE_RULES, SYNC_RULES, TAINT_RULES
 from tests.cluster.servers import ControlPlane
-from tests.helm import chart
+from tests.helm import chart, trio
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 HOOK = "csi-secrets-store-secrets-store-csi-driver"
+OUR_IMAGE = ["--set=linux.image.repository=mirror.example/secrets-store-csi,linux.image.tag=0.1.0"]
 
 
 @pytest.fixture(autouse=True)
@@ -69,23 +70,41 @@ def test_notes(cluster: ControlPlane) -> None:
         assert text in done.stdout
 
 
-def test_upgrade_of_a_trio_release(cluster: ControlPlane) -> None:
-    """A release that holds the trio's defaults: --reuse-values is refused by the image's key,
-    --reset-then-reuse-values with the key taken out works, and so does the user's own file."""
+@pytest.mark.parametrize("how, works", [
+    (["--reuse-values"], False),
+    (["--reuse-values", *OUR_IMAGE], True),
+    (["--reset-then-reuse-values"], True),
+    ([f"--values={chart.VALUES}/trio.yaml"], True),
+], ids=["reused", "reused with our image", "reset then reused", "the user's file"])  # fmt: skip
+def test_upgrade_of_a_trio_release(cluster: ControlPlane, tmp_path: Path, how: list[str], works: bool) -> None:
+    """A release of a chart with the trio's values and DaemonSet becomes ours in place, or is refused by the image's
+    key and left as it was; the way back works too."""
     common = ["--namespace=kube-system", f"--kubeconfig={cluster.admin_kubeconfig}", "--no-hooks"]
-    installed = chart.run("install", "old", str(chart.CHART), *common, "--skip-crds", "--set=syncSecret.enabled=true")
+    release = "csi-secrets-store"
+    path = f"/apis/apps/v1/namespaces/kube-system/daemonsets/{release}-secrets-store-csi-driver"
+    old = str(trio.write(tmp_path / "trio"))
+
+    def containers() -> list[str]:
+        spec = cluster.api.get(path)["spec"]["template"]["spec"]
+        return [item["name"] for item in spec["containers"]]
+
+    installed = chart.run("install", release, old, *common, "--set=syncSecret.enabled=true")
     assert installed.returncode == 0, installed.stderr
     try:
-        image = "linux.image.repository=registry.k8s.io/csi-secrets-store/driver"
-        reused = chart.run("upgrade", "old", str(chart.CHART), *common, "--reuse-values", f"--set={image}")
-        assert reused.returncode != 0 and "linux.image.repository=" in reused.stderr
-        for arguments in (
-            ["--reuse-values"], ["--reset-then-reuse-values"], [f"--values={chart.VALUES}/trio.yaml"],
-        ):
-            upgraded = chart.run("upgrade", "old", str(chart.CHART), *common, *arguments)
-            assert upgraded.returncode == 0, upgraded.stderr
+        uid, before = cluster.api.get(path)["metadata"]["uid"], containers()
+        upgraded = chart.run("upgrade", release, str(chart.CHART), *common, *how)
+        if not works:
+            assert upgraded.returncode != 0 and "linux.image.repository=" in upgraded.stderr
+            assert containers() == before
+            return
+        assert upgraded.returncode == 0, upgraded.stderr
+        assert containers() == ["secrets-store"] and cluster.api.get(path)["metadata"]["uid"] == uid
+        assert cluster.api.find("/apis/rbac.authorization.k8s.io/v1/clusterroles/secretprovidersyncing-role")
+        back = chart.run("rollback", release, "1", *common)
+        assert back.returncode == 0, back.stderr
+        assert containers() == before and cluster.api.get(path)["metadata"]["uid"] == uid
     finally:
-        chart.run("uninstall", "old", *common)
+        chart.run("uninstall", release, *common)
 
 
 def test_hook_installs_upgrades_and_keeps_the_crds(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
