@@ -104,7 +104,7 @@ def mount(target: Path, flags: int) -> None:
 
 @pytest.mark.parametrize("which", ["registry", "driver"])
 def test_directory_that_was_deleted_on_the_node(tmp_path: Path, which: str) -> None:
-    """A mounted directory whose original is removed is a dead inode: the registrar ends, for its container to restart."""
+    """A mounted directory whose original is removed is a dead inode: the registrar ends, its container restarts."""
 
     async def run() -> None:
         place = Place(tmp_path)
