@@ -3,13 +3,16 @@
 #
 #   BASE    the base image; without it a Debian with Python is made by debootstrap, once, into the cache
 #   TAG     name of the image in the archive (default secrets-store-csi:VERSION)
+#   OUTPUT  the archive (default build/secrets-store-csi.tar)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}" BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/secrets-store-csi"
 SUITE=bookworm
-LOCAL_BASE="localhost/secrets-store-base:$SUITE"
+RECIPE=2  # of the base; a new number makes it anew
+LOCAL_BASE="localhost/secrets-store-base:$SUITE-$RECIPE"
+OUTPUT="${OUTPUT:-build/secrets-store-csi.tar}"
 VERSION=$(sed -n 's/^version = //p' setup.cfg)
 TAG="${TAG:-secrets-store-csi:$VERSION}"
 COMMIT=$(git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -22,7 +25,7 @@ for tool in buildah tar; do
 done
 
 make_base() {
-  local root="$CACHE/base-$SUITE.tar"
+  local root="$CACHE/base-$SUITE-$RECIPE.tar"
   if [ ! -f "$root" ]; then
     command -v debootstrap >/dev/null || { echo "build.sh: debootstrap is missing: apt-get install debootstrap" >&2; exit 1; }
     local work
@@ -35,6 +38,8 @@ make_base() {
     debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$SUITE" "$work" "$mirror" >"$CACHE/debootstrap.log"
     rm -rf "$work"/var/cache/apt/* "$work"/var/lib/apt/lists/* "$work"/usr/share/doc/* "$work"/usr/share/man/* \
       "$work"/usr/share/locale/* "$work"/var/log/* "$work"/etc/apt/sources.list "$work"/dev/*
+    # debootstrap copies these from this machine.
+    rm -f "$work"/etc/hostname "$work"/etc/resolv.conf "$work"/var/cache/ldconfig/aux-cache
     tar --sort=name --numeric-owner -C "$work" -cf "$root.draft" .
     mv "$root.draft" "$root"
     rm -rf "$work"
@@ -51,16 +56,25 @@ if [ -z "${BASE:-}" ]; then
   BASE="$LOCAL_BASE"
 fi
 
-# The build stage reaches the package index as this machine does: its certificates, nothing of it in the image.
-mounts=()
-[ -f /etc/ssl/certs/ca-certificates.crt ] && mounts+=(--volume /etc/ssl/certs:/etc/ssl/certs:ro)
+# The build stage reaches the package index as this machine's pip does: its settings as a secret, its certificates
+# mounted; nothing of either in the image. Settings that name files of this machine mean nothing in there.
+SECRETS=$(mktemp -d)
+trap 'rm -rf "$SECRETS"' EXIT
+{
+  echo "[global]"
+  "${PYTHON:-python3}" -m pip config list 2>/dev/null |
+    sed -n "s/^.*\.\(index-url\|extra-index-url\|trusted-host\|proxy\|timeout\|default-timeout\)='\(.*\)'$/\1 = \2/p" |
+    sort -u -k 1,1
+  [ ! -f /etc/ssl/certs/ca-certificates.crt ] || echo "cert = /etc/ssl/certs/ca-certificates.crt"
+} >"$SECRETS/pip.conf" || true
+mounts=(--secret "id=pip.conf,src=$SECRETS/pip.conf")
+[ ! -f /etc/ssl/certs/ca-certificates.crt ] || mounts+=(--volume /etc/ssl/certs:/etc/ssl/certs:ro)
 
 buildah bud --quiet --layers=false --timestamp "$SOURCE_DATE_EPOCH" "${mounts[@]}" \
   --build-arg BASE="$BASE" --build-arg VERSION="$VERSION" --build-arg COMMIT="$COMMIT" --build-arg BUILD_DATE="$DATE" \
-  --build-arg PIP_CERT="${PIP_CERT:-}" \
   --tag "$TAG" --file docker/Dockerfile . >/dev/null
 
-mkdir -p build
-rm -f build/secrets-store-csi.tar
-buildah push --quiet "$TAG" "docker-archive:build/secrets-store-csi.tar:$TAG" >/dev/null
-echo "build/secrets-store-csi.tar: $TAG, $(du -m build/secrets-store-csi.tar | cut -f1) MiB"
+mkdir -p "$(dirname "$OUTPUT")"
+rm -f "$OUTPUT"
+buildah push --quiet "$TAG" "docker-archive:$OUTPUT:$TAG" >/dev/null
+echo "$OUTPUT: $TAG, $(du -m "$OUTPUT" | cut -f1) MiB with its base"
