@@ -11,14 +11,24 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import build
-from tests.kubelet.lab import Lab
-from tests.kubelet.node import Node
+from tests.kubelet import private
+from tests.kubelet.lab import PROVIDERS, Lab
+from tests.kubelet.node import KUBELET_DIR, NETWORK_NAMESPACES, Node
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 TOOLS = ("containerd", "ctr", "runc", "iptables", "ip", "busybox", "gcc")
 IMAGE = ROOT / "build" / "secrets-store-csi.tar"
-KUBELET_DIR = Path("/var/lib/kubelet")
+# What kubelet, containerd, the CNI plugins and the chart write to at paths that nobody can choose.
+OWN = (
+    KUBELET_DIR,
+    PROVIDERS,
+    NETWORK_NAMESPACES,
+    Path("/etc/kubernetes/secrets-store-csi-providers"),
+    Path("/var/lib/cni"),
+    Path("/var/log/containers"),
+    Path("/run/containerd"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,7 +66,7 @@ def missing() -> str:
 
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
-    """A ready node that knows our image."""
+    """A ready node that knows our image; nothing of it stays on the machine."""
     what = missing()
     if what and os.environ.get("SECRETS_STORE_REQUIRE_CLUSTER") == "1":
         pytest.fail(what, pytrace=False)
@@ -64,11 +74,13 @@ def node() -> Iterator[Node]:
         pytest.skip(what)
     directory = Path(tempfile.mkdtemp(prefix="node-"))
     started = time.monotonic()
-    with Node(directory, KUBELET_DIR) as running:
-        running.import_image(IMAGE)
-        print(f"node ready after {time.monotonic() - started:.1f} s")
-        yield running
-    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        with private.alone(), private.directories(directory / "private", OWN), Node(directory) as running:
+            running.import_image(IMAGE)
+            print(f"node ready after {time.monotonic() - started:.1f} s")
+            yield running
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ class Lab:
         self.node = node
         self.store = node.directory / "store"
         self.store.mkdir()
+        self.providers = PROVIDERS
         with tarfile.open(archive) as tar:
             manifest = tar.extractfile("manifest.json")
             assert manifest is not None
@@ -37,12 +38,13 @@ class Lab:
         """The chart, as a person would, hooks and all; and the provider beside it."""
         self.helm("install", RELEASE, str(chart.CHART), "--wait", "--timeout=90s", *self.values())
         self.node.apply(self._provider())
-        self.node.until(lambda: (PROVIDERS / "stub.sock").exists(), "the provider's socket")
+        self.node.until(lambda: (self.providers / "stub.sock").exists(), "the provider's socket")
 
     def values(self) -> list[str]:
         """The chart's values for this node."""
         values = {
-            "linux": {"image": {"repository": self.repository, "tag": self.tag}}, "syncSecret": {"enabled": True},
+            "linux": {"image": {"repository": self.repository, "tag": self.tag}},
+            "syncSecret": {"enabled": True},
             "enableSecretRotation": True, "rotationPollInterval": "2s", "startupTaint": {"enabled": True},
             "tokenRequests": [{"audience": "vault"}],
         }
@@ -196,7 +198,7 @@ class Lab:
                     }
                 ],
                 "volumes": [
-                    {"name": "providers", "hostPath": {"path": str(PROVIDERS), "type": "DirectoryOrCreate"}},
+                    {"name": "providers", "hostPath": {"path": str(self.providers), "type": "DirectoryOrCreate"}},
                     {"name": "store", "hostPath": {"path": str(self.store), "type": "Directory"}},
                     {
                         "name": "pods",

@@ -1,15 +1,15 @@
 """One real node: containerd, kube-scheduler and kubelet beside a control plane, in the test run's own mount and
 network namespaces."""
 
-import ctypes
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import yaml
 
 from tests.cluster import build, kubeconfig
@@ -17,18 +17,19 @@ from tests.cluster.api import Object, wait
 from tests.cluster.commands import Settings
 from tests.cluster.processes import Process
 from tests.cluster.servers import ControlPlane
-from tests.kubelet import host, images
+from tests.kubelet import host, images, private
 
 NAME = "node-1"
-_MS_BIND, _MS_REC, _MS_SHARED = 4096, 0x4000, 1 << 20
-_MNT_DETACH = 2
-_libc = ctypes.CDLL(None, use_errno=True)
+KUBELET_DIR = Path("/var/lib/kubelet")
+NETWORK_NAMESPACES = Path("/run/netns")
 
 _CONTAINERD = """version = 2
 root = "{home}/root"
 state = "{home}/state"
 [grpc]
   address = "{home}/containerd.sock"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{home}/opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
   restrict_oom_score_adj = true
@@ -49,9 +50,9 @@ _CNI = {
 class Node:
     """The servers of one node. Start and stop it as a context manager."""
 
-    def __init__(self, directory: Path, kubelet_dir: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.kubelet_dir = kubelet_dir
+        self.kubelet_dir = KUBELET_DIR
         (directory / "control").mkdir()
         host.enter_network()  # addresses are chosen below
         self.cluster = ControlPlane(directory / "control", Settings(
@@ -87,7 +88,7 @@ class Node:
         self._prepare_containerd()
         self.cluster.start()
         host.route_service(urlsplit(self.cluster.url).port or 443)
-        self._mount_shared(self.kubelet_dir)
+        private.share(self.kubelet_dir)
         self.containerd.start()
         wait(lambda: self._answers([*self._ctr, "version"]), "containerd", 30)
         for archive in (images.pause(self.directory), images.busybox(self.directory)):
@@ -98,17 +99,32 @@ class Node:
 
     def stop(self) -> None:
         """Everything down, by recorded pids; what kubelet and containerd left mounted is detached."""
-        for process in (self.kubelet, self.scheduler):
-            process.kill()
-        for shim in self._shims():
-            os.kill(shim, 9)
-        self.containerd.kill()
+        self.power_off()
+        self.scheduler.kill()
         self.cluster.stop()
-        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-            point = line.split(" ")[4]
-            if point.startswith((str(self.directory), str(self.kubelet_dir), "/run/netns", "/var/run/netns")):
-                _libc.umount2(os.fsencode(point), _MNT_DETACH)
-        shutil.rmtree(self.kubelet_dir, ignore_errors=True)
+        for point in private.mount_points(self.directory, self.kubelet_dir, NETWORK_NAMESPACES):
+            private.unmount(point)
+        private.remove_cgroups()
+
+    def power_off(self) -> None:
+        """As if the plug were pulled: every process of the node and of its pods, and all that was mounted; sockets stay
+        as files."""
+        self.kubelet.kill()
+        self.containerd.kill()
+        processes = [process for shim in self._shims() for process in (*_children(shim), psutil.Process(shim))]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=10)
+        for point in private.mount_points(self.kubelet_dir / "pods", self.directory / "containerd"):
+            private.unmount(point)
+
+    def power_on(self) -> None:
+        """containerd and kubelet start on what is on disk."""
+        self.containerd.start()
+        wait(lambda: self._answers([*self._ctr, "version"]), "containerd", 30)
+        self.kubelet.start()
+        self.wait_ready()
 
     def import_image(self, archive: Path) -> None:
         """Make an image known to the node."""
@@ -220,14 +236,13 @@ class Node:
             f"--cert-dir={self.directory}/kubelet-pki",
         ]
 
-    def _mount_shared(self, path: Path) -> None:
-        """Bidirectional mounts need a shared mount to travel on."""
-        path.mkdir(parents=True, exist_ok=True)
-        name = os.fsencode(path)
-        for source, flags in ((name, _MS_BIND), (None, _MS_REC | _MS_SHARED)):
-            if _libc.mount(source, name, None, flags, None) != 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
-
     def _answers(self, command: list[str]) -> bool:
         self.containerd.check()
         return subprocess.run(command, capture_output=True, timeout=20).returncode == 0
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    """All that a process has started, as far as it still lives below it."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []

@@ -37,10 +37,18 @@ def uid_of(lab: Lab, name: str, namespace: str = "default") -> str:
 
 def test_registered_and_startup_taint(lab: Lab) -> None:
     """CSINode lists the driver, by kubelet's own hand, and a node that was tainted for the start is free again."""
-    csi_node = lab.node.cluster.api.get(f"/apis/storage.k8s.io/v1/csinodes/{NAME}")
-    assert DRIVER in [item["name"] for item in csi_node["spec"]["drivers"]]
-    taints = lab.node.cluster.api.get(f"/api/v1/nodes/{NAME}")["spec"].get("taints", [])
-    assert "secrets-store.csi.k8s.io/agent-not-ready" not in [item["key"] for item in taints]
+    api = lab.node.cluster.api
+
+    def registered() -> bool:
+        drivers = api.get(f"/apis/storage.k8s.io/v1/csinodes/{NAME}")["spec"]["drivers"] or []
+        return DRIVER in [item["name"] for item in drivers]
+
+    def free() -> bool:
+        taints = api.get(f"/api/v1/nodes/{NAME}")["spec"].get("taints", [])
+        return "secrets-store.csi.k8s.io/agent-not-ready" not in [item["key"] for item in taints]
+
+    lab.node.until(registered, "the driver in CSINode")
+    lab.node.until(free, "the startup taint to be removed")
 
 
 def test_volume_is_mounted_and_read(lab: Lab) -> None:
