@@ -10,8 +10,8 @@ HEAD = """# Flags
 
 The container's command line. The three roles also run alone, as `secrets-store-csi-driver`,
 `secrets-store-csi-registrar` and `secrets-store-csi-probe`, with exactly the flags of their Go originals and ours
-beside them (`--help` lists them). Spelling is Go's: `-x`, `--x`, `--x=v`, `--x v`; a boolean takes its value only after `=`;
-durations are written `2m30s`.
+beside them (`--help` lists them). Spelling is Go's: `-x`, `--x`, `--x=v`, `--x v`; a boolean takes its value only
+after `=`; durations are written `2m30s`.
 
 This page is written by `python -m container.reference > docs/flags.md`; a test compares the two.
 """

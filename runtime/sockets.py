@@ -21,11 +21,15 @@ LONGEST_PATH = 107
 
 @dataclass(frozen=True)
 class BoundSocket:
-    """A socket that this process has put at ``path``, known by its device and inode."""
+    """A socket that this process has put at ``path``, known by its device and inode.
+
+    File systems give the number of an inode that is gone to the next one, so the time of the bind is looked at too.
+    """
 
     path: Path
     device: int
     inode: int
+    bound_at: int
 
     def is_ours(self) -> bool:
         """Whether the name still leads to the socket that we bound."""
@@ -33,7 +37,7 @@ class BoundSocket:
             found = os.lstat(self.path)
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == (self.device, self.inode)
+        return (found.st_dev, found.st_ino, found.st_mtime_ns) == (self.device, self.inode, self.bound_at)
 
     def unlink(self) -> bool:
         """Remove the name if it is still ours; tells whether it was."""
@@ -83,4 +87,4 @@ def move_into_place(hidden: Path, path: Path) -> BoundSocket:
     found = os.lstat(hidden)
     refuse_other_than_socket(path)
     os.rename(hidden, path)
-    return BoundSocket(path, found.st_dev, found.st_ino)
+    return BoundSocket(path, found.st_dev, found.st_ino, found.st_mtime_ns)

@@ -46,8 +46,9 @@ def another(place: Place) -> Iterator[socket.socket]:
 
 
 def inode(path: Path) -> int:
-    """0 where nothing is."""
-    return path.lstat().st_ino if os.path.lexists(path) else 0
+    """Which socket is there: 0 if none. A number alone may be given to the next file, so the time is part of it."""
+    found = path.lstat() if os.path.lexists(path) else None
+    return hash((found.st_ino, found.st_mtime_ns)) if found is not None else 0
 
 
 def test_a_live_successor_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
