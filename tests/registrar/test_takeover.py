@@ -45,10 +45,16 @@ def another(place: Place) -> Iterator[socket.socket]:
         yield made
 
 
-def inode(path: Path) -> int:
-    """Which socket is there: 0 if none. A number alone may be given to the next file, so the time is part of it."""
-    found = path.lstat() if os.path.lexists(path) else None
-    return hash((found.st_ino, found.st_mtime_ns)) if found is not None else 0
+NOTHING = (0, 0)
+
+
+def inode(path: Path) -> tuple[int, int]:
+    """Which file it is: numbers alone are used again at once by some file systems."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return NOTHING
+    return found.st_ino, found.st_ctime_ns
 
 
 def test_a_live_successor_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -65,7 +71,7 @@ def test_a_live_successor_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptur
                 await asyncio.sleep(1.0)  # three looks
                 assert inode(place.socket) == theirs
                 place.socket.unlink()
-            await until(lambda: inode(place.socket) not in (0, theirs))
+            await until(lambda: inode(place.socket) not in (NOTHING, theirs))
             await until(lambda: keeper.registration.state is State.REGISTERED)
 
     asyncio.run(run())
@@ -101,7 +107,7 @@ def test_a_dead_successor_is_replaced(tmp_path: Path) -> None:
             with another(place) as theirs:
                 theirs.close()
                 dead = inode(place.socket)
-            await until(lambda: inode(place.socket) not in (0, dead))
+            await until(lambda: inode(place.socket) not in (NOTHING, dead))
             await kubelet.events.wait(Reason.REGISTERED, count=2)
 
     asyncio.run(run())
@@ -170,9 +176,9 @@ def test_refusals_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture
         place = Place(tmp_path)
         async with toy_driver(place.csi), keeping(place.config()) as keeper:
             async with place.kubelet(refuse_registration="not today") as kubelet:
-                inodes: set[int] = set()
+                inodes: set[tuple[int, int]] = set()
                 async with asyncio.timeout(10):
-                    while len(kubelet.events.of(Reason.REGISTRATION_FAILED)) < 3 or len(inodes - {0}) < 3:
+                    while len(kubelet.events.of(Reason.REGISTRATION_FAILED)) < 3 or len(inodes - {NOTHING}) < 3:
                         inodes.add(inode(place.socket))
                         await asyncio.sleep(0.01)
                 await until(lambda: keeper.registration.state is State.REFUSED)
