@@ -17,7 +17,7 @@ import yaml
 from driver.classes import parse_class
 from driver.ports import ClassListener, ClassRef, Pod, PodEvent, ProviderClass, VolumeRecord
 from runtime import logs
-from runtime.errors import ConfigurationError, NotFound, PreconditionFailed
+from runtime.errors import ConfigurationError, NotFound, PreconditionFailed, Unavailable
 
 log = logs.get(__name__)
 
@@ -53,8 +53,11 @@ class Manifests:
         """Files are read anew at each republish; nobody needs to be told."""
 
     async def record(self, record: VolumeRecord) -> None:
-        """Write the pod status, complete or not at all."""
-        await asyncio.to_thread(self._write, record)
+        """Write the pod status, complete or not at all. Raises Unavailable."""
+        try:
+            await asyncio.to_thread(self._write, record)
+        except OSError as error:
+            raise Unavailable(f"{self._statuses} cannot be written: {error.strerror}") from None
 
     def forget_record(self, target_path: str) -> None:
         """Where a cluster would collect the status with its pod, the file is removed here."""
@@ -92,7 +95,11 @@ class Manifests:
         records = []
         for path in sorted(self._statuses.glob("*.yaml")):
             for document in _documents(path):
-                record = _record_of(document)
+                try:
+                    record = _record_of(document)
+                except (KeyError, IndexError, TypeError):
+                    log.warning("A file is no pod status of ours; left alone", file=path)
+                    continue
                 self._written[record.target_path] = path
                 records.append(record)
         return records

@@ -8,11 +8,12 @@
  6. Call the provider, with the versions of the content that is in the volume now, if any.
  7. Write the reply through the atomic writer; set the volume's clock.
  8. Record the pod status, and let the Secrets be synced beside it.
- 9. A first publish that fails leaves nothing mounted; if that cannot be done the answer is ABORTED, so that kubelet
-    keeps the volume and unpublishes it later. What another driver's provider wrote into a mounted volume is never
-    cleared.
+ 9. A first publish that fails leaves nothing mounted; if that cannot be done, or the content is whole and only its
+    record is missing, the answer is one after which kubelet keeps the volume and unpublishes it later: ABORTED in
+    place of a final code. What another driver's provider wrote into a mounted volume is never cleared.
 10. A republish that fails keeps the old content and answers OK (kubernetes#121271: kubelet would take the volume from a
     running pod), and says so: an event, the pod status, the metrics.
+In 9 and 10 a bug of ours is a failure like any other: it must not take a volume from a pod either.
 """
 
 import asyncio
@@ -33,13 +34,14 @@ from driver.request import PublishRequest
 from driver.volume import state
 from driver.volume.target import Target
 from driver.volumes import Volume, VolumeTable
-from runtime import logs
+from runtime import logs, rpc
 from runtime.errors import Aborted, Failure, NotFound, PreconditionFailed, Unavailable
 
 log = logs.get(__name__)
 
 # A republish of a volume that has content does not wait long for an API server that is away: the content is good.
 REPUBLISH_LOOKUP_SECONDS = 5.0
+METHOD = "NodePublishVolume"
 
 
 @dataclass
@@ -95,9 +97,7 @@ class Publisher:
             return False
         volume = self._volume(attempt, found)
         if volume.recorded is False:
-            # The publish that committed this volume was not told of; it is finished, with its versions, before it
-            # counts.
-            await self._refresh(attempt, volume, await self._find_class(attempt, attempt.deadline))
+            await self._finish(attempt, volume)
             return False
         if self._config.enable_secret_rotation:
             return await self._republish(attempt, volume)
@@ -108,13 +108,19 @@ class Publisher:
             provider_class = await self._find_class(attempt, attempt.deadline)
             await self._mount(attempt, found)
             await self._refresh(attempt, self._volume(attempt, found, committed=False), provider_class)
-        except BaseException as error:
-            # A failure after the commit leaves a whole volume, which this does not touch; the next publish records it.
-            await self._clear_uncommitted(attempt, error)
-            raise
+        except Exception as error:
+            raise await self._clear_uncommitted(attempt, rpc.as_failure(error, METHOD)) from None
         finally:
             if not self.volumes.uses(attempt.request.provider_class):
                 self._cluster.forget_class(attempt.request.provider_class)
+
+    async def _finish(self, attempt: Attempt, volume: Volume) -> None:
+        """The publish that committed this volume could not tell of it; with its versions, it is told before it counts.
+        The content stays whatever happens: its pod may be running."""
+        try:
+            await self._refresh(attempt, volume, await self._find_class(attempt, attempt.deadline))
+        except Exception as error:
+            raise _never_final(attempt, rpc.as_failure(error, METHOD), "the volume keeps its content") from None
 
     async def _republish(self, attempt: Attempt, volume: Volume) -> bool:
         """A volume with content: fetch if due, keep the old content on failure (step 10)."""
@@ -127,7 +133,8 @@ class Publisher:
             if not rotation.is_due(volume, provider_class.fingerprint, interval, now):
                 return False
             await self._refresh(attempt, volume, provider_class)
-        except Failure as failure:
+        except Exception as error:
+            failure = rpc.as_failure(error, METHOD)
             if now < volume.retry_at:
                 return False  # told already; the next telling waits for the back-off
             error_type = getattr(failure, "error_type", attempt.error_type)
@@ -207,13 +214,14 @@ class Publisher:
             # Whatever it was: the content is committed, so the code must be one after which kubelet keeps the volume.
             raise Unavailable(str(failure) if str(failure).startswith(sentence) else sentence + str(failure)) from None
 
-    async def _clear_uncommitted(self, attempt: Attempt, error: BaseException) -> None:
-        """Step 9."""
+    async def _clear_uncommitted(self, attempt: Attempt, failure: Failure) -> Failure:
+        """Step 9; returns what is to be answered."""
         path = attempt.request.target.path
         left = await self._disk.run(state.clear_uncommitted, path)
-        if left:
-            log.warning("A failed publish had to leave something mounted", target=path, reason=left, err=error)
-            raise Aborted(f"{error}; {left}") from None
+        if not left:
+            return failure
+        log.warning("A failed publish had to leave something mounted", target=path, reason=left, err=failure)
+        return _never_final(attempt, failure, left)
 
     async def _warn_of_dropped(self, request: PublishRequest, dropped: Iterable[str]) -> None:
         names = ", ".join(dropped)
@@ -263,6 +271,14 @@ async def _until(deadline: float, sentence: str) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise Unavailable(sentence) from None
+
+
+def _never_final(attempt: Attempt, failure: Failure, left: str) -> Failure:
+    """The failure, with a code after which kubelet keeps the volume because of what is ``left`` mounted."""
+    if rpc.code_of(failure) in rpc.NOT_FINAL:
+        return failure
+    attempt.error_type = getattr(failure, "error_type", attempt.error_type)
+    return Aborted(f"{failure}; {left}")
 
 
 def _prefixed(failure: Failure, prefix: str) -> Failure:

@@ -3,19 +3,7 @@
 import grpc
 
 from runtime.errors import Failure
-from runtime.rpc import RemoteFailure
-
-# kubelet keeps the volume's directory for these, since the driver may still be at work (csi_client.go); any other
-# code is final.
-NOT_FINAL = frozenset(
-    {
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.ABORTED,
-    }
-)
+from runtime.rpc import NOT_FINAL, RemoteFailure
 
 
 class Transient(Failure):

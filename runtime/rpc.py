@@ -32,6 +32,12 @@ STATUS_CODES: dict[type[errors.Failure], grpc.StatusCode] = {
     errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     errors.Internal: grpc.StatusCode.INTERNAL,
 }
+# After these kubelet keeps the volume and asks again, since the driver may still be at work; after any other it takes
+# the volume as never published (kubernetes, pkg/volume/csi/csi_client.go, isFinalError).
+NOT_FINAL = frozenset({
+    grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED,
+})  # fmt: skip
 REQUEST_VERBOSITY = 5
 GRACE_SECONDS = 10.0
 
@@ -52,6 +58,15 @@ def code_of(failure: errors.Failure) -> grpc.StatusCode:
     if isinstance(failure, RemoteFailure):
         return failure.code
     return next(STATUS_CODES[cls] for cls in type(failure).__mro__ if cls in STATUS_CODES)
+
+
+def as_failure(error: Exception, method: str) -> errors.Failure:
+    """An expected failure as it is. Whatever else a method raised is a bug of ours: logged here with its stack, and
+    told to nobody but as Internal."""
+    if isinstance(error, errors.Failure):
+        return error
+    log.error("A call ended with a bug", exc=error, method=method)
+    return errors.Internal("internal error; the driver's log has the details")
 
 
 class FailureInterceptor(grpc.aio.ServerInterceptor):
@@ -81,16 +96,14 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
             code, sentence = grpc.StatusCode.OK, ""
             try:
                 return await handler(request, context)
-            except errors.Failure as failure:
-                code, sentence = code_of(failure), redact.text(failure)
             except NotImplementedError:  # the generated servicer's own answer for a method that is left out
                 code = grpc.StatusCode.UNIMPLEMENTED
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
                 raise
-            except Exception as bug:  # the boundary: whatever else comes here is a bug of ours, told in the log only
-                log.error("A call ended with a bug", exc=bug, method=method)
-                code, sentence = grpc.StatusCode.INTERNAL, "internal error; the driver's log has the details"
+            except Exception as error:  # the boundary: nothing passes it but as a status
+                failure = as_failure(error, method)
+                code, sentence = code_of(failure), redact.text(failure)
             finally:
                 log.verbose(
                     REQUEST_VERBOSITY,

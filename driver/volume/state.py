@@ -75,12 +75,12 @@ def commit(path: str, files: Sequence[File], group: int | None) -> bool:
 def clear_uncommitted(path: str) -> str:
     """After a failed publish: leave nothing mounted, unless there is a payload or a provider's own files.
 
-    Returns why something had to stay mounted that is no whole payload; empty if all is well.
+    Returns why something had to stay mounted; empty if nothing is.
     """
     try:
         found = inspect(path)
         if found.committed:
-            return ""
+            return f"target path {path} keeps its content, which the next publish records"
         if found.foreign_mount:
             return f"target path {path} stays as it is: a file system that is not a tmpfs is mounted there"
         if found.foreign_entries:

@@ -261,6 +261,83 @@ def test_volume_that_was_not_recorded_is_finished(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("trouble, phrase", [
+    ("provider", "PERMISSION_DENIED"), ("class", "failed to get secretproviderclass default/app"),
+])
+def test_unrecorded_content_outlives_a_final_failure(tmp_path: Path, trouble: str, phrase: str) -> None:
+    """The record of a mounted volume is missing and cannot be made, since the provider refuses or the class is gone:
+    the code is one after which kubelet keeps the volume, whose pod may be running; later it is recorded."""
+
+    async def run() -> None:
+        async with rig(tmp_path, enable_secret_rotation=True) as it:
+            volume = it.volume()
+            await volume.publish()
+            status = next((it.manifests / "podstatuses").iterdir())
+            status.unlink()
+            await it.restart()
+            if trouble == "class":
+                next(it.manifests.glob("*.yaml")).unlink()
+            else:
+                it.write_class(parameters={**WITH_ERRORS, "stubError": "PERMISSION_DENIED"})
+            code, text = await volume.failure()
+            assert code == grpc.StatusCode.ABORTED and phrase in text
+            assert volume.read() == b"s3cret" and volume.mounted
+            it.write_class()
+            await volume.publish()
+            assert status.exists()
+
+    asyncio.run(run())
+
+
+def test_status_that_cannot_be_written(tmp_path: Path) -> None:
+    """The directory of pod statuses is a file: UNAVAILABLE says so, the content stays, the next publish records it."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as it:
+            in_the_way = it.manifests / "podstatuses"
+            in_the_way.write_text("")
+            volume = it.volume()
+            code, text = await volume.failure()
+            assert code == grpc.StatusCode.UNAVAILABLE and "podstatuses cannot be written" in text
+            assert volume.read() == b"s3cret"
+            in_the_way.unlink()
+            await volume.publish()
+            assert list(in_the_way.iterdir())
+
+    asyncio.run(run())
+
+
+async def _bug(*_: object) -> None:
+    raise KeyError("private detail")
+
+
+def test_bug_takes_no_volume_from_a_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug of ours in a republish: OK, the old content stays, and the failure is told without the bug's own text. One
+    after the first commit: ABORTED. One before it: INTERNAL, and nothing is mounted."""
+
+    async def run() -> None:
+        async with rig(tmp_path, enable_secret_rotation=True) as it:
+            volume, other = it.volume(), it.volume("pod-2")
+            await volume.publish()
+            make_due(it, volume)
+            with monkeypatch.context() as patch:
+                patch.setattr(it.driver.providers, "mount", _bug)
+                await volume.publish()
+                failure = known(it, volume).failure
+                assert volume.read() == b"s3cret" and failure is not None
+                assert "internal error" in failure.message and "private detail" not in failure.message
+                code, text = await other.failure()
+                assert code == grpc.StatusCode.INTERNAL and "private detail" not in text and not other.mounted
+            with monkeypatch.context() as patch:
+                patch.setattr(it.driver.world.cluster, "record", _bug)
+                code, text = await other.failure()
+                assert code == grpc.StatusCode.ABORTED and "keeps its content" in text and "private" not in text
+                assert other.read() == b"s3cret"
+            await other.publish()
+
+    asyncio.run(run())
+
+
 def test_provider_that_restarts_or_moves(tmp_path: Path) -> None:
     """A provider that dies, comes back, or comes back in another directory is found without a restart of the driver."""
     from provider_stub.running import running
