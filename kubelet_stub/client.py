@@ -11,15 +11,13 @@ from protos import csi_pb2_grpc as csi_grpc
 from runtime import redact, rpc
 from runtime.endpoints import parse_csi_address
 
-# Without it gRPC shares one connection among all channels to an address.
-OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 Capability = csi.NodeServiceCapability.RPC
 
 
 @asynccontextmanager
 async def connected(address: str) -> AsyncIterator[grpc.aio.Channel]:
     """A connection of its own; a gRPC error inside becomes a RemoteFailure with its code."""
-    channel = rpc.dial(parse_csi_address(address).path, OWN_CONNECTION)
+    channel = rpc.dial(parse_csi_address(address).path)
     try:
         yield channel
     except grpc.aio.AioRpcError as error:

@@ -164,7 +164,11 @@ def _bind(server: grpc.aio.Server, target: str, told: str) -> None:
         )
 
 
+# Providers refuse any other authority, and gRPC would send the path. Without a pool of its own a channel shares the
+# connection of the process' others to that path, and with it the pause after somebody's failed attempt.
+_CHANNEL_OPTIONS = (("grpc.default_authority", "localhost"), ("grpc.use_local_subchannel_pool", 1))
+
+
 def dial(path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
-    """A channel to a Unix socket, ``:authority`` localhost: providers refuse anything else, and gRPC would send the
-    path."""
-    return grpc.aio.insecure_channel(f"unix:{path}", options=[("grpc.default_authority", "localhost"), *options])
+    """A channel of its own to a Unix socket."""
+    return grpc.aio.insecure_channel(f"unix:{path}", options=[*_CHANNEL_OPTIONS, *options])

@@ -31,8 +31,7 @@ def mount_message(target: str = "/target", **parameters: str) -> provider_pb2.Mo
 @asynccontextmanager
 async def stub_of(path: Path, largest: int = -1) -> AsyncIterator[Any]:
     """The provider's methods over a channel that waits for nothing."""
-    options = [("grpc.max_receive_message_length", largest), ("grpc.use_local_subchannel_pool", 1)]
-    async with rpc.dial(str(path), options) as channel:
+    async with rpc.dial(str(path), [("grpc.max_receive_message_length", largest)]) as channel:
         yield provider_pb2_grpc.CSIDriverProviderStub(channel)
 
 

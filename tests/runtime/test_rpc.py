@@ -108,6 +108,24 @@ def test_successors_socket_stays(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_each_channel_connects_for_itself(tmp_path: Path) -> None:
+    """A channel's failed attempt to connect is no reason for another one to the same path to wait."""
+
+    async def probe(path: Path) -> None:
+        async with rpc.dial(str(path)) as channel:
+            await csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest())
+
+    async def run() -> None:
+        path = tmp_path / "csi.sock"
+        async with rpc.dial(str(path)) as early:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await csi_pb2_grpc.IdentityStub(early).Probe(csi_pb2.ProbeRequest())
+            async with rpc.served(UnixEndpoint(str(path)), registering(Failing())):
+                await probe(path)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("kind", ["file", "directory", "dangling link"])
 def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
     """What is no socket is refused with its path, and untouched."""
