@@ -32,10 +32,11 @@ from driver.providers.pool import ProviderPool
 from driver.refresh import Reporter
 from driver.request import PublishRequest
 from driver.volume import state
+from driver.volume.failures import told_as
 from driver.volume.target import Target
 from driver.volumes import Volume, VolumeTable
 from runtime import logs, rpc
-from runtime.errors import Aborted, Failure, NotFound, PreconditionFailed, Unavailable
+from runtime.errors import Aborted, Failure, Internal, NotFound, PreconditionFailed, Unavailable
 
 log = logs.get(__name__)
 
@@ -90,8 +91,7 @@ class Publisher:
 
     async def _publish_exclusively(self, attempt: Attempt) -> bool:
         """Steps 3 to 10; tells whether a failure was answered OK because there is old content to keep."""
-        attempt.error_type = "FailedToEnsureMountPoint"
-        found = await self._disk.run(_look, attempt.request.target)
+        found = await self._look(attempt)
         if not found.committed:
             await self._publish_first(attempt, found)
             return False
@@ -102,6 +102,14 @@ class Publisher:
         if self._config.enable_secret_rotation:
             return await self._republish(attempt, volume)
         return False
+
+    async def _look(self, attempt: Attempt) -> state.Found:
+        """Step 3, in one turn of a worker thread."""
+        attempt.error_type = "FailedToEnsureMountPoint"
+        try:
+            return await self._disk.run(_inspect, attempt.request.target)
+        except Internal as failure:
+            raise Aborted(str(failure)) from None  # what cannot be looked at may be mounted
 
     async def _publish_first(self, attempt: Attempt, found: state.Found) -> None:
         try:
@@ -258,9 +266,9 @@ class Publisher:
             return self._config.rotation_poll_interval
 
 
-def _look(target: Target) -> state.Found:
-    """Step 3, in one turn of a worker thread."""
-    target.check_disk()
+def _inspect(target: Target) -> state.Found:
+    with told_as(f"failed to check target path {target.path}"):
+        target.check_disk()
     return state.inspect(target.path)
 
 

@@ -4,6 +4,7 @@ The texts are those that users of the Go driver know. Nothing on disk is touched
 path is.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ RESERVED_PREFIX = "csi.storage.k8s.io/"
 POD_NAME, POD_NAMESPACE, POD_UID = (RESERVED_PREFIX + key for key in ("pod.name", "pod.namespace", "pod.uid"))
 SERVICE_ACCOUNT_TOKENS = RESERVED_PREFIX + "serviceAccount.tokens"
 CLASS_ATTRIBUTE = "secretProviderClass"
+LONGEST_OBJECT_NAME = 253
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,12 @@ class PublishRequest:
             context.get(CLASS_ATTRIBUTE),
             "secretProviderClass is not set: name a SecretProviderClass in the volume's volumeAttributes",
         )
+        # It becomes part of a path of the API's: `../` in it would lead to another namespace's classes.
+        _require(
+            _is_object_name(context[CLASS_ATTRIBUTE]),
+            "secretProviderClass is not the name of a SecretProviderClass: lower case letters, digits, '-' and '.', "
+            "without a namespace (the pod's own is used)",
+        )
         for key in (POD_NAME, POD_NAMESPACE, POD_UID):
             _require(context.get(key), f"{key} is not set: the CSIDriver object needs podInfoOnMount: true")
         return PublishRequest(
@@ -64,6 +73,10 @@ class PublishRequest:
             secrets=dict(wire.secrets),
             group=_group(wire.volume_capability.mount.volume_mount_group) if apply_group else None,
         )
+
+
+def _is_object_name(text: str) -> bool:
+    return len(text) <= LONGEST_OBJECT_NAME and _OBJECT_NAME.fullmatch(text) is not None
 
 
 def _group(text: str) -> int | None:

@@ -59,5 +59,10 @@ class Unpublisher:
 
 def _remove(path: str, pods_dir: str | None) -> None:
     """In one turn of a worker thread; a path that is gone already is not looked at any closer."""
-    if os.path.lexists(path):
-        remove.clear_and_unmount(Target.parse(path, pods_dir))
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return
+    except OSError:
+        pass  # there is something that cannot be looked at, such as a dead mount
+    remove.clear_and_unmount(Target.parse(path, pods_dir))

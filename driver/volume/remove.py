@@ -30,20 +30,21 @@ def clear_and_unmount(target: Target) -> None:
 
 
 def ensure_unmounted(path: str) -> None:
-    """Unmount every layer and make sure of it; the directory goes too if it is empty then. Raises Internal."""
+    """Unmount every layer and make sure of it; the directory goes too if it is empty then, and can go. Raises
+    Internal."""
     mounts.unmount_all(path)
     with told_as(f"failed to remove target path {path}"):
-        _remove_directory(path, keep_full=True)
+        _remove_directory(path, may_stay=(errno.ENOTEMPTY, errno.EROFS))
 
 
-def _remove_directory(path: str, *, keep_full: bool = False) -> None:
+def _remove_directory(path: str, *, may_stay: tuple[int, ...] = ()) -> None:
     try:
         with walk.parent_of(path) as (parent, name):
             os.rmdir(name, dir_fd=parent)
     except FileNotFoundError:
         pass
     except OSError as error:
-        if not keep_full or error.errno != errno.ENOTEMPTY:
+        if error.errno not in may_stay:
             raise
 
 

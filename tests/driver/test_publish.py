@@ -1,24 +1,16 @@
 """The publish path over a real socket, a real provider and real tmpfs."""
 
 import asyncio
+import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import grpc
-import grpc.aio
 import pytest
 
-from driver.volume import mounts
+from driver.volume import mounts, walk
 from protos import csi_pb2
 from tests.support.rig import rig
-
-FINAL = (
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.UNKNOWN,
-)
 
 
 def test_main_job(tmp_path: Path) -> None:
@@ -59,183 +51,6 @@ def test_a_failed_first_publish_is_never_taken_for_content(tmp_path: Path) -> No
             assert not volume.mounted and volume.left_on_disk == []
             await volume.publish()
             assert volume.read() == b"s3cret"
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize(
-    "spec, code, sentence",
-    [
-        ({"provider": ""}, "FAILED_PRECONDITION", "provider not set in default/app"),
-        ({"parameters": {}}, "FAILED_PRECONDITION", "parameters not set in default/app"),
-        ({"provider": "../stub"}, "FAILED_PRECONDITION", "invalid provider"),
-        ({"provider": "a/b"}, "FAILED_PRECONDITION", "invalid provider"),
-        ({"provider": "stub\n"}, "FAILED_PRECONDITION", "invalid provider"),
-        ({"provider": "absent"}, "FAILED_PRECONDITION", 'provider not found: provider "absent"'),
-        (
-            {"parameters": {"objects": "- objectName: absent"}},
-            "NOT_FOUND",
-            "failed to mount secrets store objects for pod default/pod-1",
-        ),
-        *[
-            ({"parameters": {"objects": "- objectName: password", "stubReply": kind}}, "UNKNOWN", text)
-            for kind, text in (
-                ("no-versions", "missing object versions"),
-                ("empty", "missing object versions"),
-                ("absolute", "must be relative"),
-                ("dot-dot", "must not contain '..'"),
-                ("inner-dot-dot", "must not contain '..'"),
-                ("reserved", "must not begin with '..'"),
-                ("dot", "shortest form"),
-                ("empty-path", "must not be empty"),
-                ("unclean", "shortest form"),
-                ("duplicate", "there twice"),
-                ("conflict", "is a file of the same payload"),
-                ("long-name", "longer than 255 bytes"),
-                ("long-path", "longer than 4096 bytes"),
-            )
-        ],
-        (
-            {"parameters": {"objects": "- objectName: password", "stubReply": "oversized"}},
-            "RESOURCE_EXHAUSTED",
-            "--max-call-recv-msg-size",
-        ),
-        (
-            {"parameters": {"objects": "- objectName: password", "stubErrorCode": "Forbidden"}},
-            "UNKNOWN",
-            "provider error code Forbidden",
-        ),
-        (
-            {"parameters": {"objects": "- objectName: password", "stubError": "PERMISSION_DENIED"}},
-            "PERMISSION_DENIED",
-            "orders",
-        ),
-        ({"parameters": {"objects": "- objectName: password", "stubDelay": "10s"}}, "DEADLINE_EXCEEDED", "stub"),
-        ({"parameters": {"objects": "- objectName: password", "stubCrash": "true"}}, "UNAVAILABLE", "stub"),
-    ],
-)
-def test_refusals_leave_nothing(tmp_path: Path, spec: dict[str, Any], code: str, sentence: str) -> None:
-    """Whatever is wrong with the class, the provider or its reply: the code and the sentence, nothing mounted,
-    nothing on disk."""
-
-    async def run() -> None:
-        async with rig(tmp_path) as it:
-            it.write_class(**spec)
-            volume = it.volume()
-            found, text = await volume.failure(timeout=2.0)
-            assert found.name == code, text
-            assert sentence in text
-            assert not volume.mounted and volume.left_on_disk == []
-            assert "s3cret" not in text
-
-    asyncio.run(run())
-
-
-def test_unknown_class(tmp_path: Path) -> None:
-    """A class that does not exist in the pod's namespace is NOT_FOUND, with the phrase that users search for."""
-
-    async def run() -> None:
-        async with rig(tmp_path) as it:
-            volume = it.volume(provider_class="absent")
-            code, text = await volume.failure()
-            assert code == grpc.StatusCode.NOT_FOUND
-            assert "failed to get secretproviderclass default/absent" in text and "not found" in text
-            assert volume.left_on_disk == []
-            assert it.metric("node_publish_error_total", provider="", error_type="SecretProviderClassNotFound") == 1
-
-    asyncio.run(run())
-
-
-def test_malformed_manifest_names_file_and_line(tmp_path: Path) -> None:
-    """Bad YAML is told with its file and line, and another file's class is not served meanwhile."""
-
-    async def run() -> None:
-        async with rig(tmp_path) as it:
-            (it.manifests / "a.yaml").write_text("kind: SecretProviderClass\nmetadata: {name: x\n")
-            code, text = await it.volume().failure()
-            assert code == grpc.StatusCode.FAILED_PRECONDITION
-            assert f"{it.manifests}/a.yaml line" in text
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize("change, sentence", [
-    (lambda r: r.ClearField("volume_capability"), "Volume capability missing"),
-    (lambda r: r.ClearField("volume_id"), "Volume ID missing"),
-    (lambda r: r.ClearField("target_path"), "Target path missing"),
-    (lambda r: r.volume_context.clear(), "Volume attributes missing"),
-    (lambda r: r.ClearField("readonly"), "Readonly is not true"),
-    (lambda r: r.volume_context.pop("secretProviderClass"), "secretProviderClass is not set"),
-    (lambda r: r.volume_context.pop("csi.storage.k8s.io/pod.namespace"), "podInfoOnMount"),
-    (lambda r: r.volume_capability.block.SetInParent(), "block volumes"),
-    (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "staff"), "numeric group id"),
-    (lambda r: setattr(r, "target_path", "/etc"), "not a volume of kubelet's"),
-    (lambda r: setattr(r, "target_path", "/elsewhere/pods/u/volumes/kubernetes.io~csi/v/mount"), "--kubelet-pods-dir"),
-    (lambda r: setattr(r, "target_path", r.target_path.replace("uid-", "../pods/uid-")), "shortest form"),
-])
-def test_bad_requests(tmp_path: Path, change: object, sentence: str) -> None:
-    """Each missing or wrong field is INVALID_ARGUMENT with a sentence, and nothing is made on disk."""
-
-    async def run() -> None:
-        async with rig(tmp_path) as it:
-            request = it.volume().request()
-            change(request)  # type: ignore[operator]
-            with pytest.raises(grpc.aio.AioRpcError) as error:
-                await it.node.NodePublishVolume(request)
-            assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-            assert sentence in (error.value.details() or "")
-            assert list(it.pods_dir.iterdir()) == []
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize(
-    "kind, code", [("symlink", "INVALID_ARGUMENT"), ("file", "INVALID_ARGUMENT"), ("not tmpfs", "ABORTED")]
-)
-def test_hostile_targets(tmp_path: Path, kind: str, code: str) -> None:
-    """A target that is a symlink, a file or another mount is refused and stays as it is; a mount keeps kubelet from
-    forgetting it."""
-
-    async def run() -> None:
-        async with rig(tmp_path) as it:
-            volume = it.volume()
-            elsewhere = tmp_path / "elsewhere"
-            elsewhere.mkdir()
-            (elsewhere / "keep").write_text("kept")
-            volume.target.parent.mkdir(parents=True)
-            if kind == "symlink":
-                volume.target.symlink_to(elsewhere)
-            elif kind == "file":
-                volume.target.write_text("file")
-            else:
-                volume.target.mkdir()
-                bind(elsewhere, volume.target)
-            found, _ = await volume.failure()
-            assert found.name == code
-            assert (elsewhere / "keep").read_text() == "kept"
-
-    asyncio.run(run())
-
-
-def bind(source: Path, target: Path) -> None:
-    """A bind mount, which is no tmpfs."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.mount(os.fsencode(source), os.fsencode(target), None, 4096, None) == 0, os.strerror(ctypes.get_errno())
-
-
-def test_full_tmpfs(tmp_path: Path) -> None:
-    """A reply that does not fit is RESOURCE_EXHAUSTED, names the flag, and leaves nothing."""
-
-    async def run() -> None:
-        async with rig(tmp_path, tmpfs_size=16384) as it:
-            it.provider.put("password", "x" * 100_000)
-            volume = it.volume()
-            code, text = await volume.failure()
-            assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert "--tmpfs-size" in text
-            assert not volume.mounted and volume.left_on_disk == []
 
     asyncio.run(run())
 
@@ -382,5 +197,25 @@ def test_tokens_and_secrets_reach_the_provider_only(tmp_path: Path, capfd: pytes
             )
             for secret in ("eyJhbGci", "hunter2", "s3cret"):
                 assert secret not in shown
+
+    asyncio.run(run())
+
+
+def test_target_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be looked at may hold a mount: ABORTED and the system's reason, never a final code."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as it:
+            volume = it.volume()
+
+            def refuse(*_: object) -> int:
+                raise OSError(errno.EMFILE, "x")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(walk, "descend", refuse)
+                code, text = await volume.failure()
+            assert code == grpc.StatusCode.ABORTED
+            assert "Too many open files" in text
+            await volume.publish()
 
     asyncio.run(run())

@@ -11,6 +11,7 @@ import pytest
 from protos import csi_pb2, csi_pb2_grpc
 from runtime import rpc
 from runtime.version import build
+from tests.driver.volume.support import mount_dead
 from tests.support.rig import NODE, rig
 
 CONTROLLER_METHODS = [
@@ -138,6 +139,21 @@ def test_unpublish_of_what_is_no_target(tmp_path: Path, volume_id: str, path: st
             except grpc.aio.AioRpcError as error:
                 assert error.code().name == code
             assert Path("/etc/passwd").exists()
+
+    asyncio.run(run())
+
+
+def test_unpublish_of_a_dead_mount(tmp_path: Path) -> None:
+    """A target that cannot be looked at, because the file system mounted there has lost its server, is unmounted and
+    removed, and not taken for one that is gone."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as it:
+            volume = it.volume()
+            volume.target.mkdir(parents=True)
+            mount_dead(volume.target)
+            await volume.unpublish()
+            assert not volume.mounted and volume.left_on_disk == []
 
     asyncio.run(run())
 

@@ -4,10 +4,13 @@ import os
 import stat
 from pathlib import Path
 
-from driver.volume import state
+import pytest
+
+from driver.volume import state, syscalls, walk
 from driver.volume.payload import File
 
 SIZE = 1024 * 1024
+MS_BIND = 4096
 
 
 def file(path: str, contents: bytes = b"secret", mode: int = 0o644) -> File:
@@ -55,3 +58,20 @@ def is_tidy(volume: Path, *names: str) -> bool:
 def mode_of(path: Path) -> int:
     """The permission bits, of a link's target."""
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def bind(source: Path, place: Path) -> None:
+    """A bind mount, which is no tmpfs of its own."""
+    with walk.directory(str(place)) as opened:
+        syscalls.mount(str(source), opened.fd, "", MS_BIND, "")
+
+
+def mount_dead(place: Path) -> None:
+    """A file system whose server is gone; skips the test where there is no FUSE."""
+    try:
+        server = os.open("/dev/fuse", os.O_RDWR)
+    except OSError:
+        pytest.skip("no /dev/fuse here")
+    with walk.directory(str(place)) as opened:
+        syscalls.mount("dead", opened.fd, "fuse", 0, f"fd={server},rootmode=40000,user_id=0,group_id=0")
+    os.close(server)

@@ -6,21 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from driver.volume import mounts, state, syscalls, table, walk
+from driver.volume import mounts, state, table
 from driver.volume.mounts import Mounted
 from runtime.errors import Internal, InvalidRequest
-from tests.driver.volume.support import SIZE, commit, files
+from tests.driver.volume.support import SIZE, bind, commit, files, mount_dead
 
 
 def line_of(path: Path) -> str:
     """The mount table's line of a path."""
     text = Path("/proc/self/mountinfo").read_text()
     return next(line for line in text.splitlines() if line.split()[4] == str(path))
-
-
-def bind(source: Path, place: Path) -> None:
-    with walk.directory(str(place)) as opened:
-        syscalls.mount(str(source), opened.fd, "", 4096, "")
 
 
 def test_mount_options(volume: Path) -> None:
@@ -81,13 +76,7 @@ def test_bind_mount_of_the_same_file_system(pods: Path) -> None:
 def test_dead_mount(target: Path) -> None:
     """A file system whose server is gone: mounted and dead, never a tmpfs; it can be unmounted."""
     target.mkdir()
-    try:
-        server = os.open("/dev/fuse", os.O_RDWR)
-    except OSError:
-        pytest.skip("no /dev/fuse here")
-    with walk.directory(str(target)) as opened:
-        syscalls.mount("dead", opened.fd, "fuse", 0, f"fd={server},rootmode=40000,user_id=0,group_id=0")
-    os.close(server)
+    mount_dead(target)
     with pytest.raises(OSError):
         os.listdir(target)
     assert mounts.mounted_at(str(target)) == Mounted(tmpfs=False, dead=True)

@@ -9,8 +9,7 @@ import pytest
 from driver.volume import entries, mounts, remove
 from driver.volume.target import Target
 from runtime.errors import Internal
-from tests.driver.volume.support import SIZE, commit, files
-from tests.driver.volume.test_mounts import bind
+from tests.driver.volume.support import SIZE, bind, commit, files
 from tests.driver.volume.test_writer import make_read_only
 
 

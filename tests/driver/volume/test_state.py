@@ -8,8 +8,7 @@ import pytest
 from driver.volume import mounts, state
 from driver.volume.state import Found
 from runtime.errors import Internal, InvalidRequest, ResourceExhausted
-from tests.driver.volume.support import SIZE, commit, file, files, mode_of, seen
-from tests.driver.volume.test_mounts import bind
+from tests.driver.volume.support import SIZE, bind, commit, file, files, mode_of, seen
 
 
 def inspect(target: Path) -> Found:

@@ -11,8 +11,7 @@ import pytest
 from driver.volume import content, state, syscalls, walk, writer
 from driver.volume.payload import File, plan
 from runtime.errors import Aborted, Internal, InvalidRequest, ResourceExhausted
-from tests.driver.volume.support import SIZE, commit, file, files, is_tidy, mode_of, seen, stamps
-from tests.driver.volume.test_mounts import bind
+from tests.driver.volume.support import SIZE, bind, commit, file, files, is_tidy, mode_of, seen, stamps
 
 STAMP = re.compile(r"\.\.\d{4}(_\d\d){5}\.\d+")
 
