@@ -1,4 +1,5 @@
 """Channels to the providers of this node, one a socket, kept; a provider that moves or restarts is found again.
+The channel to a socket that a provider has left is closed with the last call that uses it.
 
 One call:
  1. Find the socket: first ``<directory>/<name>.sock`` that exists, additional directories first.
@@ -13,7 +14,7 @@ import contextlib
 import os
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -48,6 +49,23 @@ class _Provider:
     stub: "provider_pb2_grpc.CSIDriverProviderAsyncStub"
     version: str = ""
     last_error: str = ""
+    users: int = 0
+    left: bool = False
+
+    @contextlib.asynccontextmanager
+    async def used(self) -> AsyncIterator[None]:
+        """Keeps the channel open; to close it under a call would cancel the call."""
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
+            await self.close_if_left()
+
+    async def close_if_left(self) -> None:
+        """Close the channel if the provider has moved and nobody uses its old socket any more."""
+        if self.left and not self.users:
+            await self.channel.close()
 
 
 class ProviderPool:
@@ -66,7 +84,8 @@ class ProviderPool:
         while True:
             provider = await self._connected(name, deadline)
             try:
-                reply = await provider.stub.Mount(request, timeout=_left(deadline))
+                async with provider.used():
+                    reply = await provider.stub.Mount(request, timeout=_left(deadline))
             except grpc.aio.AioRpcError as error:
                 failure = self._failure(name, error)
             else:
@@ -82,11 +101,13 @@ class ProviderPool:
 
     async def check_health(self) -> None:
         """Ask each provider in use for its version; what it answers is logged and shown in the status."""
-        for name, provider in list(self._providers.items()):
+        for name in list(self._providers):
+            provider = self._providers[name]
             try:
-                reply = await provider.stub.Version(
-                    provider_pb2.VersionRequest(version=API_VERSION), timeout=VERSION_SECONDS
-                )
+                async with provider.used():
+                    reply = await provider.stub.Version(
+                        provider_pb2.VersionRequest(version=API_VERSION), timeout=VERSION_SECONDS
+                    )
             except grpc.aio.AioRpcError as error:
                 provider.last_error = str(self._failure(name, error))
                 log.warning("Provider health check failed", provider=name, err=provider.last_error)
@@ -114,14 +135,15 @@ class ProviderPool:
             await provider.channel.close()
 
     async def _connected(self, name: str, deadline: float) -> _Provider:
-        known = name in self._providers
         while True:
             socket = self.find(name)
             if socket is not None:
                 provider = await self._provider(name, socket)
-                if await _is_ready(provider.channel, min(SEARCH_SECONDS, _left(deadline))):
+                async with provider.used():
+                    ready = await _is_ready(provider.channel, min(SEARCH_SECONDS, _left(deadline)))
+                if ready and not provider.left:
                     return provider
-            elif not known:
+            elif name not in self._providers:
                 raise PreconditionFailed(
                     f'error connecting to provider "{name}": provider not found: provider "{name}" '
                     f"(install it, or check that its socket lies in {', '.join(self._directories)})"
@@ -160,7 +182,8 @@ class ProviderPool:
         self._providers[name] = provider
         if known is not None:
             log.info("Provider has moved", provider=name, socket=socket)
-            await known.channel.close(grace=VERSION_SECONDS)
+            known.left = True
+            await known.close_if_left()
         return provider
 
     def _failure(self, name: str, error: grpc.aio.AioRpcError) -> rpc.RemoteFailure:

@@ -1,0 +1,97 @@
+"""Providers that die, come back, move, and are slow while they do."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import grpc
+
+from provider_stub.running import running
+from tests.support.rig import Rig, rig
+
+SLOW = {"objects": "- objectName: password", "stubDelay": "3s"}
+
+
+def test_provider_that_restarts_or_moves(tmp_path: Path) -> None:
+    """A provider that dies, comes back, or comes back in another directory is found without a restart of the driver."""
+
+    async def run() -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        async with rig(tmp_path, additional_provider_volume_paths=(str(other),)) as it:
+            await it.volume("pod-1").publish()
+            it.provider.crash()
+            waiting = asyncio.create_task(it.volume("pod-2").publish())
+            while not known_error(it):
+                await asyncio.sleep(0.01)
+            async with running(other / "stub.sock", it.secrets_dir) as moved:
+                await waiting
+                assert moved.calls == 1
+            it.provider.path.unlink(missing_ok=True)
+            async with running(it.providers_dir / "stub.sock", it.secrets_dir) as back:
+                await it.volume("pod-3").publish()
+                assert back.calls == 1
+
+    def known_error(it: Rig) -> bool:
+        return len(it.driver.volumes) == 1 and len(it.driver.node._running) == 1
+
+    asyncio.run(run())
+
+
+def test_dead_provider_is_unavailable_only_near_the_deadline(tmp_path: Path) -> None:
+    """A provider that was here and is gone is waited for inside the call; the code then lets kubelet keep the
+    volume."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as it:
+            await it.volume("pod-1").publish()
+            it.provider.crash()
+            started = time.monotonic()
+            code, text = await it.volume("pod-2").failure(timeout=2.0)
+            assert code == grpc.StatusCode.UNAVAILABLE and "is its pod running?" in text
+            assert 1.5 < time.monotonic() - started < 2.0
+
+    asyncio.run(run())
+
+
+def test_many_wait_for_a_provider_that_moves(tmp_path: Path) -> None:
+    """Publishes that wait at a dead socket all succeed once the provider is back at another one."""
+
+    async def run() -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        async with rig(tmp_path, additional_provider_volume_paths=(str(other),)) as it:
+            await it.volume("pod-0").publish()
+            it.provider.crash()
+            waiting = [asyncio.create_task(it.volume(f"pod-{number}").publish()) for number in range(1, 21)]
+            while len(it.driver.node._running) < len(waiting):
+                await asyncio.sleep(0.01)
+            async with running(other / "stub.sock", it.secrets_dir) as moved:
+                await asyncio.gather(*waiting)
+                assert moved.calls == len(waiting)
+
+    asyncio.run(run())
+
+
+def test_a_call_outlives_the_move(tmp_path: Path) -> None:
+    """A provider is replaced by one at another socket while it answers: that call is not broken off, the next one
+    does not wait for it, and the health check goes on."""
+
+    async def run() -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        async with rig(tmp_path, additional_provider_volume_paths=(str(other),)) as it:
+            it.write_class("slow", parameters=SLOW)
+            slow = asyncio.create_task(it.volume("pod-1", provider_class="slow").publish())
+            await it.provider.wait_for_calls(1)
+            async with running(other / "stub.sock", it.secrets_dir) as moved:
+                await it.volume("pod-2").publish()
+                assert not slow.done() and moved.calls == 1
+                await slow
+                assert it.volume("pod-1").read() == b"s3cret"
+                assert it.provider.calls == moved.calls == 1
+                await it.driver.providers.check_health()
+                assert [item["last_error"] for item in it.driver.providers.snapshot()] == [""]
+                assert it.driver.providers.snapshot()[0]["socket"] == str(other / "stub.sock")
+
+    asyncio.run(run())
