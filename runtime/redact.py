@@ -13,6 +13,8 @@ from google.protobuf.message import Message
 
 WITHHELD = "***stripped***"
 LONGEST_TEXT = 1024
+# What is longer is cut before it is searched: some patterns take quadratic time.
+_LONGEST_SEARCHED = 8 * LONGEST_TEXT
 # The published CSI proto marks secret fields with this option (extension 1059 of FieldOptions).
 _SECRET_OPTION = "csi_secret"
 # Maps and messages that carry a person's parameters or a provider's answer: shown by key or size only.
@@ -21,7 +23,7 @@ _CREDENTIALS = (
     re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"),  # a JSON Web Token
     re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"(?i)(?<=bearer )[A-Za-z0-9._~+/=-]{8,}"),
-    re.compile(r"""(?ix)\b(?:[\w-]*(?:token|passw(?:or)?d|secret[_-]?(?:key|id)|api[_-]?key|client[_-]?secret))
+    re.compile(r"""(?ix)(?:token|passw(?:or)?d|secret[_-]?(?:key|id)|api[_-]?key|client[_-]?secret)
                    ["']?\s*[:=]\s*["']?(?P<value>[^\s"',;}]{4,})"""),
     re.compile(r"\b(?:hvs|hvb|hvr)\.[A-Za-z0-9_-]{8,}"),  # Vault's tokens
 )
@@ -30,7 +32,7 @@ _CREDENTIALS = (
 def text(value: object) -> str:
     """``str(value)`` on one line, without anything that looks like a credential, at most ``LONGEST_TEXT``
     characters."""
-    result = " ".join(mask(str(value)).split())
+    result = " ".join(mask(str(value)[:_LONGEST_SEARCHED]).split())
     return result if len(result) <= LONGEST_TEXT else result[:LONGEST_TEXT] + "…"
 
 
