@@ -1,6 +1,7 @@
 """The command: set the stage, play the story, say how it ended."""
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ INTERRUPTED = 130
 
 def main() -> int:
     """0 only if each step was checked."""
+    for ending in stage.ENDINGS:
+        signal.signal(ending, signal.default_int_handler)
     stage.enter_namespace()
     with stage.directory() as directory:
         try:

@@ -18,6 +18,8 @@ _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 _PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 20.0
+# Ctrl-C, a CI job that is cancelled, a terminal that is closed: all end the demo in order.
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -45,15 +47,19 @@ def _check(result: int, what: str) -> None:
 @contextmanager
 def directory() -> Iterator[Path]:
     """A directory in memory: what is written there is gone with the namespace, however the demo ends."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
     path = Path(tempfile.mkdtemp(prefix="secrets-store-demo-"))
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)  # one that came meanwhile arrives here
         _check(_libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, b"mode=0755"), "a tmpfs")
         try:
             yield path
         finally:
             _libc.umount2(os.fsencode(path), 2)  # MNT_DETACH: the namespace ends with this process anyway
     finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
         shutil.rmtree(path, ignore_errors=True)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
 
 
 @asynccontextmanager

@@ -40,15 +40,20 @@ def test_whole(tmp_path: Path) -> None:
         check_nothing_left(Path(short), [])
 
 
-@pytest.mark.parametrize("moment", [0.05, 0.3, 0.5, 0.7, 1.0, 1.5])
-def test_interrupted(moment: float) -> None:
-    """Ctrl-C at any moment: the demo ends by itself, soon, and leaves nothing behind."""
+@pytest.mark.parametrize("moment, ending", [
+    *((moment, signal.SIGINT) for moment in (0.05, 0.3, 0.5, 0.7, 1.0, 1.5)),
+    (1.0, signal.SIGTERM),
+    (1.0, signal.SIGHUP),
+])
+def test_interrupted(moment: float, ending: signal.Signals) -> None:
+    """Ctrl-C at any moment, or the end of its CI job or terminal: the demo ends by itself, soon, and leaves nothing
+    behind."""
     with tempfile.TemporaryDirectory(prefix="d") as short:
         demo = start(Path(short))
         # The moment is the test's subject, not a wait for something.
         time.sleep(moment)
         children = psutil.Process(demo.pid).children(recursive=True)
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(ending)
         output, _ = demo.communicate(timeout=30)
         assert demo.returncode != 0 or "every step was checked" in output
         check_nothing_left(Path(short), children)
