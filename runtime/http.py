@@ -22,8 +22,6 @@ from runtime.errors import ConfigurationError
 log = logs.get(__name__)
 
 PLAIN = "text/plain; charset=utf-8"
-# A client that sends no whole request for so long is cut off, also one that never sends its first.
-IDLE_SECONDS = 15.0
 LONGEST_HEAD = 32 * 1024
 HEAD_SECONDS, KEPT_SECONDS, LINGER_SECONDS = 10.0, 75.0, 2.0
 MOST_CONNECTIONS = 256
@@ -135,9 +133,9 @@ class _Connection(asyncio.Protocol):
         """Wait for the first head; past the limit the longest silent connection makes room."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        if len(self._all) >= MOST_CONNECTIONS:
-            next((each for each in self._all if each._answering is None), self).abort()
         self._all[self] = None
+        if len(self._all) > MOST_CONNECTIONS:
+            next((each for each in self._all if each._answering is None), self).abort()
         self._set_timer(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -152,6 +150,8 @@ class _Connection(asyncio.Protocol):
         """A piece of a head, a whole one, or several (a client that pipelines)."""
         if self._lingers:
             return
+        if self._answering is None and not self._buffer and data.strip(b"\r\n"):
+            self._set_timer(HEAD_SECONDS)  # a head begins, perhaps after a long silence on a kept connection
         self._buffer += data
         if self._answering is None:
             self._next()
@@ -183,7 +183,9 @@ class _Connection(asyncio.Protocol):
         return self._answering
 
     def abort(self) -> None:
-        """Close now."""
+        """Close now. It counts no more at once: the loop tells a lost connection in its next round, and in this one
+        hundreds may come."""
+        self._all.pop(self, None)
         self._transport.abort()
 
     def _next(self) -> None:

@@ -235,6 +235,46 @@ def test_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(run())
 
 
+def test_a_flood_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred that come in one round of the loop: no more than the limit are kept, and the next asker is served."""
+    monkeypatch.setattr(http, "MOST_CONNECTIONS", 10)
+
+    async def run() -> None:
+        async with site() as it:
+            before = len(os.listdir("/proc/self/fd"))
+            flood = [socket.create_connection(("127.0.0.1", it.port)) for _ in range(100)]
+            try:
+                assert (await it.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
+                await asyncio.sleep(0.1)  # lost connections are closed in the loop's next rounds
+                assert len(os.listdir("/proc/self/fd")) - before - len(flood) <= 10
+            finally:
+                for each in flood:
+                    each.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("begun, status", [(b"GET /ok HT", b"408"), (b"\r\n", b"")])
+def test_slow_head_on_a_kept_connection(monkeypatch: pytest.MonkeyPatch, begun: bytes, status: bytes) -> None:
+    """A later head has the time of a head, not that of a silent connection; empty lines, which may stand before one,
+    win no time."""
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.2 if status else 30.0)
+    monkeypatch.setattr(http, "KEPT_SECONDS", 30.0 if status else 0.5)
+
+    async def run() -> None:
+        async with site() as it, it.connected() as (reader, writer):
+            writer.write(request())
+            await reader.readuntil(b"\r\n\r\nok")
+            rest = asyncio.create_task(reader.read(-1))
+            async with asyncio.timeout(5):
+                while not rest.done():
+                    writer.write(begun)
+                    await asyncio.wait([rest], timeout=0.05 if not status else 5)
+            assert rest.result().startswith(b"HTTP/1.1 " + status if status else b"")
+
+    asyncio.run(run())
+
+
 def test_bug_in_a_page(caplog: pytest.LogCaptureFixture) -> None:
     """A bug is a 500 without its text, a log line with it, and the next request is answered."""
 
