@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import logs, sockets
+from runtime.errors import ConfigurationError
 
 Snapshot = Callable[[], Mapping[str, Any]]
 DEFAULT_DIRECTORY = "/tmp/secrets-store-csi"
@@ -29,11 +30,25 @@ def socket_path(directory: str, role: str) -> Path:
 
 @asynccontextmanager
 async def served(directory: str, role: str, snapshot: Snapshot) -> AsyncIterator[None]:
-    """Serve ``snapshot()`` for as long as the context lasts; an empty directory means: not at all."""
+    """Serve ``snapshot()`` for as long as the context lasts; an empty directory means: not at all. Where it cannot be
+    served (a read-only root file system), that is one warning: no role may fail for what only tells about it."""
     if not directory:
         yield
         return
-    path = socket_path(directory, role)
+    try:
+        server, bound = await _listen(socket_path(directory, role), snapshot)
+    except (ConfigurationError, OSError) as error:
+        log.warning("This role's status is not served: see --status-directory", directory=directory, reason=error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        bound.unlink()
+        server.close()
+
+
+async def _listen(path: Path, snapshot: Snapshot) -> tuple[asyncio.Server, sockets.BoundSocket]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,12 +63,7 @@ async def served(directory: str, role: str, snapshot: Snapshot) -> AsyncIterator
     hidden = sockets.hidden_name(path)
     with sockets.private_umask():
         server = await asyncio.start_unix_server(answer, str(hidden))
-    bound = sockets.move_into_place(hidden, path)
-    try:
-        yield
-    finally:
-        bound.unlink()
-        server.close()
+    return server, sockets.move_into_place(hidden, path)
 
 
 async def read(directory: str, role: str, timeout: float = 1.0) -> dict[str, Any] | None:

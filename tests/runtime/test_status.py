@@ -1,9 +1,12 @@
 """Status sockets: one JSON object a connection, to those who may open them."""
 
 import asyncio
+import logging
 import stat
 import time
 from pathlib import Path
+
+import pytest
 
 from runtime import status
 
@@ -50,6 +53,20 @@ def test_absent_frozen_and_broken_roles(tmp_path: Path) -> None:
         server.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("directory", ["/proc/nowhere", "/dev/null/under", "/tmp/" + "x" * 100])
+def test_directory_that_cannot_be_had(directory: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A read-only root file system, a file in the way, a path too long for a socket: one warning, and the role runs."""
+
+    async def run() -> None:
+        async with status.served(directory, "driver", dict):
+            assert await status.read(directory, "driver") is None
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(run())
+    assert [record.getMessage() for record in caplog.records] == [
+        "This role's status is not served: see --status-directory"]  # fmt: skip
 
 
 def test_off(tmp_path: Path) -> None:
