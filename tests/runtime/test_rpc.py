@@ -203,3 +203,20 @@ def test_authority_is_localhost(tmp_path: Path) -> None:
     asyncio.run(run())
     assert b"localhost" in b"".join(seen)
     assert str(tmp_path).encode().replace(b"/", b"%2F") not in b"".join(seen)
+
+
+def test_a_new_channel_dials_for_itself(tmp_path: Path) -> None:
+    """A channel fails on a dead socket and backs off; another one to the same path connects at once all the same."""
+    path = tmp_path / "csi.sock"
+
+    async def run() -> None:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        async with rpc.dial(str(path), [("grpc.initial_reconnect_backoff_ms", 60_000)]) as first:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await csi_pb2_grpc.IdentityStub(first).Probe(csi_pb2.ProbeRequest())
+            async with rpc.served(UnixEndpoint(str(path)), registering(Failing())):
+                async with rpc.dial(str(path), [("grpc.initial_reconnect_backoff_ms", 60_000)]) as second:
+                    await csi_pb2_grpc.IdentityStub(second).Probe(csi_pb2.ProbeRequest())
+
+    asyncio.run(run())
