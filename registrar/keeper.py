@@ -39,6 +39,11 @@ POLL_SECONDS = 5.0
 FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0
 
 
+def pause_after(refusals: int) -> float:
+    """Seconds until the next offer, after so many refusals in a row; they may go on for months."""
+    return min(FIRST_PAUSE * 2.0 ** min(refusals, 10), LAST_PAUSE)
+
+
 class Trouble(Enum):
     """Why a socket that was served is no longer."""
 
@@ -110,7 +115,7 @@ class Keeper:
                 return
             if trouble is Trouble.REFUSED:
                 self._refusals += 1
-                await asyncio.sleep(min(FIRST_PAUSE * 2.0**self._refusals, LAST_PAUSE))
+                await asyncio.sleep(pause_after(self._refusals))
             elif not await self._is_taken_over():
                 log.info("The registration socket was removed; making it anew", socket=self.socket)
 

@@ -16,7 +16,7 @@ import pytest
 from kubelet_stub.events import Reason
 from protos import csi_pb2
 from registrar import keeper as keeper_module
-from registrar.keeper import Keeper
+from registrar.keeper import Keeper, pause_after
 from registrar.state import State
 from runtime import rpc
 from runtime.errors import ConfigurationError, PreconditionFailed
@@ -188,6 +188,12 @@ def test_refusals_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture
     told = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.keeper")
     assert told["Kubelet refused the registration; it is offered again"] == 1
     assert told["Registration socket is served; waiting for kubelet"] == 1
+
+
+def test_pauses_between_offers() -> None:
+    """They double up to half a minute, and stay there for as many refusals as a year has."""
+    assert [pause_after(refusals) for refusals in (1, 2, 3)] == [0.4, 0.8, 1.6]
+    assert pause_after(8) == pause_after(1_000_000) == 30.0
 
 
 class Counting(ToyDriver):
