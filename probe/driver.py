@@ -1,6 +1,7 @@
 """Asks the driver whether it is well: one kept channel, one call in flight for all that ask at the same time."""
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +45,10 @@ class DriverProbe:
     def __init__(self, path: str, timeout: float, registry: CollectorRegistry) -> None:
         self.answered = False
         self.name = UNKNOWN_DRIVER
+        self._path = path
         self._timeout = timeout
         self._asking: asyncio.Task[Verdict] | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self._seconds = Histogram(
             "csi_sidecar_operations_seconds",
             "[ALPHA] Container Storage Interface operation duration with gRPC error code status total",
@@ -75,11 +78,8 @@ class DriverProbe:
 
     async def _try(self, deadline: float) -> tuple[Verdict, bool]:
         """The verdict, and whether the connection was lost on the way."""
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                await self._channel.channel_ready()
-        except TimeoutError:
-            return Verdict(False, NOT_CONNECTED), False
+        if not await self._connected(deadline):
+            return Verdict(False, NOT_CONNECTED if self.answered else self._never_answered()), False
         try:
             if self.name == UNKNOWN_DRIVER and not await self._learn_name(deadline):
                 return Verdict(False, "driver name is empty"), False
@@ -92,6 +92,21 @@ class DriverProbe:
         if reply.HasField("ready") and not reply.ready.value:
             return Verdict(False, "driver responded but is not ready"), False
         return Verdict(True, "ok"), False
+
+    async def _connected(self, deadline: float) -> bool:
+        """Whether the channel is connected by then. One task waits for that however many ask in vain: grpc.aio loses
+        some memory with each wait that is cancelled."""
+        if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return True
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._channel.channel_ready())
+        done, _ = await asyncio.wait([self._connecting], timeout=max(0.0, deadline - time.monotonic()))
+        return bool(done)
+
+    def _never_answered(self) -> str:
+        """livenessprobe has no words for this: it refuses connections until the driver has answered once."""
+        what = "nobody answers there" if os.path.exists(self._path) else "that does not exist"
+        return f"{NOT_CONNECTED}: the driver has not answered yet on {self._path}; {what}"
 
     async def _learn_name(self, deadline: float) -> bool:
         """Once, for the metrics' label. A driver without a name is of no use to kubelet; the original ends there."""
@@ -124,6 +139,8 @@ class DriverProbe:
 
     async def close(self) -> None:
         """Close the channel."""
+        if self._connecting is not None:
+            self._connecting.cancel()
         await self._channel.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,14 +80,14 @@ def test_budget(tmp_path: Path) -> None:
         loop = asyncio.get_running_loop()
         async with probing(tmp_path, 0.3) as (probe, registry):
             started = loop.time()
-            assert await probe.ask() == Verdict(False, NOT_CONNECTED)
+            assert not (await probe.ask()).healthy
             assert 0.3 <= loop.time() - started < 0.8
             assert registry.get_sample_value("csi_sidecar_operations_seconds_count") is None
             async with toy_driver(f"{tmp_path}/csi.sock") as driver:
                 driver.hang = asyncio.Event()
                 text = "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
                 verdict = Verdict(False, NOT_CONNECTED)
-                while verdict == Verdict(False, NOT_CONNECTED):  # the next try to connect may come after this budget
+                while verdict.text.startswith(NOT_CONNECTED):  # the next try to connect may come after this budget
                     started = loop.time()
                     verdict = await probe.ask()
                 assert verdict == Verdict(False, text)
@@ -96,6 +97,49 @@ def test_budget(tmp_path: Path) -> None:
                 assert await probe.ask() == OK
                 assert count(registry, "OK", GET_PLUGIN_INFO, "unknown-driver") == 1
                 assert (count(registry, "OK"), count(registry, "OK", GET_PLUGIN_INFO)) == (1, 0)
+
+    asyncio.run(run())
+
+
+def test_before_and_after_the_first_answer(tmp_path: Path) -> None:
+    """A driver that never answered: the reason, which the original has no words for; one that did: its words."""
+
+    async def run() -> None:
+        path = f"{tmp_path}/csi.sock"
+        async with probing(tmp_path, 0.2) as (probe, _):
+            never = f"{NOT_CONNECTED}: the driver has not answered yet on {path}; "
+            assert await probe.ask() == Verdict(False, never + "that does not exist")
+            with socket.socket(socket.AF_UNIX) as dead:
+                dead.bind(path)
+                assert await probe.ask() == Verdict(False, never + "nobody answers there")
+            async with toy_driver(path):
+                while await probe.ask() != OK:
+                    pass
+            assert await probe.ask() == Verdict(False, NOT_CONNECTED)
+
+    asyncio.run(run())
+
+
+def test_asking_in_vain_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask for a driver that is not there, one task waits for it: grpc.aio loses memory with each wait that
+    is cancelled."""
+
+    async def run() -> None:
+        async with probing(tmp_path, 0.01) as (probe, _):
+            waits, ready = 0, probe._channel.channel_ready
+
+            async def counted() -> None:
+                nonlocal waits
+                waits += 1
+                await ready()
+
+            monkeypatch.setattr(probe._channel, "channel_ready", counted)
+            for _ in range(30):
+                assert not (await probe.ask()).healthy
+            async with toy_driver(f"{tmp_path}/csi.sock"):
+                while await probe.ask() != OK:
+                    pass
+            assert waits == 1
 
     asyncio.run(run())
 
@@ -154,7 +198,7 @@ def test_wrong_socket(tmp_path: Path) -> None:
 
         server = await asyncio.start_unix_server(other, f"{tmp_path}/csi.sock")
         async with probing(tmp_path, 0.3) as (probe, _):
-            assert await probe.ask() == Verdict(False, NOT_CONNECTED)
+            assert (await probe.ask()).text.startswith(NOT_CONNECTED)
         server.close()
 
     asyncio.run(run())
