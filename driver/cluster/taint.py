@@ -19,22 +19,25 @@ log = logs.get(__name__)
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 10.0
 FORBIDDEN_PAUSE = 60.0
+NOT_YET = "The startup taint cannot be removed yet"
+FORBIDDEN = "The startup taint cannot be removed: the driver's account needs get csinodes, get and patch nodes"
 
 
 async def remove_startup_taint(api: Api, node: str, driver: str, key: str) -> None:
     """Returns when the taint is gone, however long that takes; a node without it is left alone."""
-    pause = FIRST_PAUSE
+    pause, told = FIRST_PAUSE, ""
     while True:
         try:
             if await _registered(api, node, driver) and await _remove(api, node, key):
                 return
-        except PermissionDenied as failure:
-            log.warning(
-                "The startup taint cannot be removed: the driver's account needs get csinodes, get and patch nodes",
-                taint=key, err=failure)
-            pause = FORBIDDEN_PAUSE
+            told = ""
         except Failure as failure:
-            log.warning("The startup taint cannot be removed yet", taint=key, err=failure)
+            forbidden = isinstance(failure, PermissionDenied)
+            if str(failure) != told:  # once, not at each try
+                told = str(failure)
+                log.warning(FORBIDDEN if forbidden else NOT_YET, taint=key, err=failure)
+            if forbidden:
+                pause = FORBIDDEN_PAUSE
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(pause * 2, max(pause, LAST_PAUSE))
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from driver.cluster import taint
 from tests.cluster.api import Object
-from tests.cluster.driving import BASE_RULES, TAINT_RULES, Site, until
+from tests.cluster.driving import BASE_RULES, TAINT_RULES, Site, grant, until
 from tests.cluster.faults import Answer
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
@@ -64,6 +65,26 @@ def test_the_taint_goes_with_registration(site: Site, node: str, proxy: FaultPro
             await until(lambda: keys(site, node) == ["other"], "the taint to go")
 
     asyncio.run(test())
+
+
+def test_rights_that_come_later(
+    cluster: ControlPlane, namespace: str, node: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the rights: one line that names them, however often it is tried; once they are given, the taint goes."""
+    monkeypatch.setattr(taint, "FORBIDDEN_PAUSE", 0.1)
+    site = Site(cluster, namespace, tmp_path, BASE_RULES)
+    register(site, node, DRIVER)
+
+    async def test() -> None:
+        async with site.driver(nodeid=node, remove_startup_taint=True):
+            await until(lambda: site.count(0)["get", "csinodes"] >= 4, "four tries")
+            assert keys(site, node) == [TAINT["key"], "other"]
+            await asyncio.to_thread(grant, cluster, namespace, [*BASE_RULES, *TAINT_RULES])
+            await until(lambda: keys(site, node) == ["other"], "the taint to go")
+
+    asyncio.run(test())
+    assert [record.getMessage() for record in caplog.records].count(taint.FORBIDDEN) == 1
 
 
 def test_without_the_flag_nobody_touches_the_node(site: Site, node: str) -> None:
