@@ -36,7 +36,6 @@ def measure(stage: Stage, driver: Driver, figures: Figures, effort: Effort, regi
 
 def soak(stage: Stage, driver: Driver, figures: Figures, effort: Effort) -> None:
     """Many calls, nothing gained: kubelet asks both for ever."""
-    fifth = effort.soak // 5
     with _probe(stage, driver, "ours", PROBE) as (port, pid):
 
         def ask(count: int) -> None:
@@ -44,18 +43,28 @@ def soak(stage: Stage, driver: Driver, figures: Figures, effort: Effort) -> None
             for keep in (True, False):
                 stage.generator.do("http", count=count // 2, keep=keep, **job)
 
-        _soak(pid, ask, fifth, figures, "healthz")
+        _soak(pid, ask, effort.soak, figures, "healthz")
     with _registrar(stage, driver, "ours", REGISTRAR) as (socket, pid):
-        _soak(pid, lambda count: stage.generator.do("getinfo", socket=socket, count=count), fifth, figures, "getinfo")
+
+        def get_info(count: int) -> None:
+            stage.generator.do("getinfo", socket=socket, count=count)
+
+        _soak(pid, get_info, effort.soak, figures, "getinfo")
 
 
-def _soak(pid: int, ask: Callable[[int], object], fifth: int, figures: Figures, key: str) -> None:
-    ask(fifth)
-    before, open_before = usage.anonymous(pid), _descriptors(pid)
-    ask(fifth * 4)
-    settle(1.0)
-    figures[f"soak_{key}_mb"].add("ours", usage.anonymous(pid) - before)
-    figures[f"soak_{key}_fds"].add("ours", _descriptors(pid) - open_before)
+def _soak(pid: int, ask: Callable[[int], object], calls: int, figures: Figures, key: str) -> None:
+    """In tenths, of which the first warms up: the last must be as the second was."""
+    found = []
+    for _ in range(10):
+        ask(calls // 10)
+        settle(0.5)
+        found.append((usage.anonymous(pid), _descriptors(pid)))
+    (memory, descriptors), (memory_after, descriptors_after) = found[1], found[-1]
+    figures[f"soak_{key}_calls"].add("ours", calls)
+    figures[f"soak_{key}_second"].add("ours", memory)
+    figures[f"soak_{key}_last"].add("ours", memory_after)
+    figures[f"soak_{key}_gained"].add("ours", memory_after - memory)
+    figures[f"soak_{key}_fds"].add("ours", descriptors_after - descriptors)
 
 
 def _descriptors(pid: int) -> int:
