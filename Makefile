@@ -35,9 +35,9 @@ test-cluster: venv  ## against a real API server; builds it with Go on the first
 	$(BIN)/python -m tests.cluster.build apiserver helm
 	$(CLUSTER_TESTS) tests/cluster tests/helm
 
-test-kubelet: venv image  ## against a real kubelet, as root
+test-kubelet: venv image  ## the image, and it on a real kubelet, as root
 	$(BIN)/python -m tests.cluster.build apiserver node helm
-	$(CLUSTER_TESTS) tests/kubelet
+	$(CLUSTER_TESTS) tests/docker tests/kubelet
 
 image:  ## build/secrets-store-csi.tar
 	docker/build.sh

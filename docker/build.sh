@@ -15,7 +15,7 @@ LOCAL_BASE="localhost/secrets-store-base:$SUITE-$RECIPE"
 OUTPUT="${OUTPUT:-build/secrets-store-csi.tar}"
 VERSION=$(sed -n 's/^version = //p' setup.cfg)
 TAG="${TAG:-secrets-store-csi:$VERSION}"
-COMMIT=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+COMMIT=$(git rev-parse HEAD 2>/dev/null || echo unknown)$([ -z "$(git status --porcelain 2>/dev/null)" ] || echo -dirty)
 # The commit's own time: two builds of one commit carry the same date.
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}"
 DATE=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)

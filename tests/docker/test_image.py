@@ -1,0 +1,120 @@
+"""What is in build/secrets-store-csi.tar: small, compiled, nothing of the machine that built it; every part starts,
+without a shell; built again it is the same."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docker.archive import Image
+from tests.test_packaging import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCHIVE = Path(os.environ.get("OUTPUT", ROOT / "build" / "secrets-store-csi.tar"))  # as docker/build.sh has it
+MOST_BYTES = 150 * 1024 * 1024
+SHELLS = ("sh", "dash", "bash", "rbash", "ash", "busybox")
+TOOLS = ("cc", "gcc", "g++", "c99", "clang", "tcc", "as", "ld", "make", "pip", "pip3", "easy_install", "uv")
+# Never imported: parts of the standard library that are programs of their own, and models that driver/cluster/lean.py
+# keeps out.
+UNCOMPILED = ("/test/", "/tests/", "/idlelib/", "/lib2to3/", "/kubernetes/aio/client/models/")
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    """The built image; skipped where it was not built."""
+    if not ARCHIVE.exists():
+        text = "no image: make image"
+        pytest.fail(text) if os.environ.get("SECRETS_STORE_REQUIRE_CLUSTER") == "1" else pytest.skip(text)
+    return Image.read(ARCHIVE)
+
+
+@pytest.fixture(scope="module")
+def root(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image's file system, unpacked, and every shell taken away."""
+    if os.getuid() != 0:
+        pytest.skip("chroot needs root")
+    directory = tmp_path_factory.mktemp("image")
+    image.unpack(directory)
+    for folder in ("bin", "usr/bin", "usr/local/bin"):
+        for name in SHELLS:
+            (directory / folder / name).unlink(missing_ok=True)
+    return directory
+
+
+def test_layers_are_what_the_configuration_says(image: Image) -> None:
+    """Each layer has the digest that the configuration names."""
+    digests = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in image.layers]
+    assert digests == image.config["rootfs"]["diff_ids"]
+
+
+def test_size(image: Image) -> None:
+    """Less than 150 MB unpacked beyond its base."""
+    size = sum(member.size for layer in image.members[1:] for member in layer)
+    print(f"{size / 2**20:.1f} MiB beyond a base of {sum(item.size for item in image.members[0]) / 2**20:.1f} MiB")
+    assert size < MOST_BYTES
+
+
+def test_labels_and_entry_point(image: Image) -> None:
+    """The labels of the OCI convention; the entry point is the supervisor, no shell before it."""
+    for name in ("title", "description", "licenses", "version", "revision", "created", "base.name"):
+        assert image.labels[name], name
+    assert image.config["config"]["Entrypoint"] == ["/app/bin/secrets-store-csi"]
+    assert "Cmd" not in image.config["config"]
+
+
+def test_bytecode_is_compiled(image: Image) -> None:
+    """Every module that may be imported has its byte code, so that a read-only root costs no start time."""
+    sources = [name for name in image.files if name.endswith(".py") and "/python3" in name
+               and not any(part in f"/{name}" for part in UNCOMPILED)
+               and name.startswith(("app/lib/", "usr/lib/python3.", "usr/local/lib/python3."))]  # fmt: skip
+    assert any(name.endswith("/site-packages/driver/publish.py") for name in sources)
+    assert any(name.endswith("/asyncio/base_events.py") for name in sources)
+    compiled = {name.replace("/__pycache__/", "/").partition(".cpython-")[0]
+                for name in image.files if name.endswith(".pyc")}  # fmt: skip
+    assert [name for name in sources if name.removesuffix(".py") not in compiled] == []
+
+
+def test_no_compiler_and_no_pip(image: Image) -> None:
+    """Neither a compiler nor pip, and no wheel to get pip from; the same in the base."""
+    programs = [name for name in image.files if "bin/" in name and name.split("/")[-1] in TOOLS]
+    names = [name for name in image.files if name.endswith(".whl") or "/ensurepip/" in name or "-packages/pip/" in name]
+    assert programs == []
+    assert names == []
+
+
+def test_nothing_of_the_building_machine(image: Image) -> None:
+    """No host name, no resolver, no package index and no mirror of the machine that built it."""
+    for name, member in image.files.items():
+        known = name in ("etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/pip.conf", "etc/apt/sources.list")
+        assert not (known and member.size), name
+        assert not name.endswith(("/pip.conf", "/direct_url.json")), name
+    told = json.dumps(image.config)
+    assert socket.gethostname() not in [word.strip('",:/') for word in told.split()]
+    assert "index-url" not in told
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_version(image: Image, root: Path, command: str) -> None:
+    """--version of each part, from the image's own interpreter and without a shell, is the label's; nothing is written
+    beside the program, as nothing could be."""
+    before = sorted((root / "app").rglob("*"))
+    done = subprocess.run(
+        [str(shutil.which("chroot")), str(root), f"/app/bin/{command}", "--version"],
+        env={"SECRETS_STORE_COMMIT": image.labels["revision"]}, capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert image.labels["version"] in done.stdout
+    assert sorted((root / "app").rglob("*")) == before
+
+
+def test_a_second_build_is_the_same(image: Image, tmp_path: Path) -> None:
+    """Built again from the same tree: the same layers and the same configuration, to the last byte."""
+    subprocess.run([ROOT / "docker" / "build.sh"], env={**os.environ, "OUTPUT": f"{tmp_path}/again.tar"}, check=True,
+                   capture_output=True, timeout=600)  # fmt: skip
+    again = Image.read(tmp_path / "again.tar")
+    assert again.config == image.config, "make image builds what this tree has"
+    assert again.layers == image.layers
