@@ -6,6 +6,7 @@ A person must mend these, so there is no use in starting, being restarted, and f
 
 import os
 import tempfile
+from contextlib import suppress
 
 from driver.config import DriverConfig
 from driver.health import propagates
@@ -20,9 +21,10 @@ def check(config: DriverConfig, registration_directory: str) -> None:
     if isinstance(endpoint, UnixEndpoint):
         _check_directory(os.path.dirname(endpoint.path), "the directory of --endpoint", "plugins/csi-secrets-store")
     _check_directory(registration_directory, "--plugin-registration-path", "plugins_registry")
+    # Before the propagation: without privileges kubelet refuses Bidirectional, so that would be the wrong advice.
+    _check_mounting()
     if config.kubelet_pods_dir:
         _check_pods(config.kubelet_pods_dir)
-    _check_mounting()
 
 
 def _check_directory(path: str, flag: str, host_path: str) -> None:
@@ -43,11 +45,19 @@ def _check_pods(path: str) -> None:
 
 
 def _check_mounting() -> None:
-    with tempfile.TemporaryDirectory(prefix="preflight-") as directory:
-        try:
-            mounts.mount_tmpfs(directory, size=4096, noswap=False)
-        except Failure as failure:
-            raise ConfigurationError(
-                f"this container may not mount a tmpfs: run it with securityContext.privileged: true ({failure})"
-            ) from None
+    try:
+        directory = tempfile.mkdtemp(prefix="preflight-")
+    except OSError:
+        raise ConfigurationError(
+            "no temporary file can be written: mount an emptyDir volume with medium Memory at /tmp"
+        ) from None
+    try:
+        mounts.mount_tmpfs(directory, size=4096, noswap=False)
         mounts.unmount_all(directory)
+    except Failure as failure:
+        raise ConfigurationError(
+            f"this container may not mount a tmpfs: run it with securityContext.privileged: true ({failure})"
+        ) from None
+    finally:
+        with suppress(OSError):
+            os.rmdir(directory)

@@ -74,9 +74,18 @@ def test_read_only(tmp_path: Path) -> None:
         check(tmp_path)
 
 
+def test_no_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only root without an emptyDir at /tmp."""
+    monkeypatch.setattr("tempfile.tempdir", f"{tmp_path}/missing")
+    with pytest.raises(ConfigurationError, match="mount an emptyDir volume with medium Memory at /tmp"):
+        check(tmp_path)
+
+
 def test_no_right_to_mount(tmp_path: Path) -> None:
     """Without the capability to mount: the sentence names privileged; exit code 1; no supervisor is started."""
     made = config(tmp_path)
+    # kubelet gives no propagation either; the privileges are what is to be mended first
+    mount(tmp_path / "pods", tmp_path / "pods", _MS_BIND)
     drop = (
         "import ctypes, sys; libc = ctypes.CDLL(None); [libc.prctl(24, n) for n in range(41)];"
         "import os; os.execv(sys.executable, [sys.executable, '-m', 'container.main', *sys.argv[1:]])"
