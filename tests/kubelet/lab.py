@@ -76,6 +76,14 @@ class Lab:
         assert len(found) == 1, [item["metadata"]["name"] for item in found]
         return found[0]
 
+    def driver_ready(self, not_uid: str) -> bool:
+        """Whether one pod of the DaemonSet, another than the one with this UID, is there and ready."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3Dsecrets-store-csi-driver"
+        found = self.node.cluster.api.get(path)["items"]
+        conditions = [item for pod in found for item in pod["status"].get("conditions", ()) if item["type"] == "Ready"]
+        return [pod["metadata"]["uid"] for pod in found] != [not_uid] and [
+            item["status"] for item in conditions] == ["True"]
+
     def logs(self) -> str:
         """What the driver's container said."""
         try:

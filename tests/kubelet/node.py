@@ -143,13 +143,15 @@ class Node:
 
         wait(ready, "the node to be ready", 60)
 
-    def mounts(self) -> list[str]:
-        """Where kubelet's volumes are mounted now, in the node's own table."""
-        table = Path("/proc/self/mountinfo").read_text().splitlines()
-        points = [line.split(" ")[4] for line in table]
-        return [
-            point for point in points if point.startswith(f"{self.kubelet_dir}/pods/") and "kubernetes.io~csi" in point
-        ]
+    def mounts(self) -> dict[str, str]:
+        """Where kubelet's volumes are mounted now, in the node's own table, with the mount's id: a remount has another
+        one."""
+        table = [line.split(" ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        return {
+            fields[4]: fields[0]
+            for fields in table
+            if fields[4].startswith(f"{self.kubelet_dir}/pods/") and "kubernetes.io~csi" in fields[4]
+        }
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
         """Wait for something in the cluster; the names of what runs help to find out why it did not come."""

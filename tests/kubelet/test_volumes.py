@@ -7,7 +7,8 @@ import signal
 import pytest
 
 from tests.cluster.api import Object
-from tests.kubelet.lab import DRIVER, NAMESPACE, Lab
+from tests.helm import chart
+from tests.kubelet.lab import DRIVER, NAMESPACE, RELEASE, Lab
 from tests.kubelet.node import NAME
 
 SYNC: list[Object] = [{
@@ -25,9 +26,14 @@ def owners(secret: Object | None) -> list[str]:
     return [item["name"] for item in (secret or {}).get("metadata", {}).get("ownerReferences", [])]
 
 
+def mounts_of(lab: Lab, uid: str) -> dict[str, str]:
+    """A pod's volumes in the node's mount table, with the mounts' ids."""
+    return {point: number for point, number in lab.node.mounts().items() if uid in point}
+
+
 def gone(lab: Lab, uid: str) -> bool:
     """Nothing of the pod is left in the node's mount table."""
-    return not any(uid in point for point in lab.node.mounts())
+    return not mounts_of(lab, uid)
 
 
 def uid_of(lab: Lab, name: str, namespace: str = "default") -> str:
@@ -184,9 +190,9 @@ def survivor(lab: Lab) -> str:
     return uid_of(lab, "survivor")
 
 
-def check_survived(lab: Lab, uid: str, mounts: list[str]) -> None:
+def check_survived(lab: Lab, uid: str, mounts: dict[str, str]) -> None:
     """The same mounts, the same content, and rotation goes on."""
-    assert [point for point in lab.node.mounts() if uid in point] == mounts
+    assert mounts_of(lab, uid) == mounts
     assert lab.read("survivor", "secrets/lasting") == "before"
     lab.put("lasting", "after")
     lab.node.until(lambda: lab.read("survivor", "secrets/lasting") == "after", "rotation to go on")
@@ -196,7 +202,7 @@ def check_survived(lab: Lab, uid: str, mounts: list[str]) -> None:
 
 def test_driver_pod_killed(lab: Lab, survivor: str) -> None:
     """The whole container killed under a running pod: kubelet starts it again, the volume stays, rotation goes on."""
-    mounts = [point for point in lab.node.mounts() if survivor in point]
+    mounts = mounts_of(lab, survivor)
     before = lab.driver_pod()["status"]["containerStatuses"][0]
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -218,34 +224,28 @@ def parent_is_shim(pid: int) -> bool:
         return file.read().startswith("containerd-shim")
 
 
+def test_driver_pod_deleted(lab: Lab, survivor: str) -> None:
+    """The DaemonSet's pod restarted by hand (kubectl delete pod): stopped in order, another comes, the volume stays."""
+    mounts = mounts_of(lab, survivor)
+    before = lab.driver_pod()["metadata"]
+    lab.delete(before["name"], namespace=NAMESPACE)
+    lab.node.until(lambda: lab.driver_ready(not_uid=before["uid"]), "the new pod to be ready")
+    check_survived(lab, survivor, mounts)
+
+
 def test_driver_pod_replaced(lab: Lab, survivor: str) -> None:
     """An upgrade of the DaemonSet (another pod template): old pod out, new pod in, the volume stays, rotation goes
     on."""
-    mounts = [point for point in lab.node.mounts() if survivor in point]
+    mounts = mounts_of(lab, survivor)
     before = lab.driver_pod()["metadata"]["uid"]
-    lab.helm(
-        "upgrade",
-        "csi-secrets-store",
-        str(chart_path()),
-        "--wait",
-        "--timeout=90s",
-        *lab.values(),
-        "--set=logVerbosity=2",
-    )
+    lab.helm("upgrade", RELEASE, str(chart.CHART), "--wait", "--timeout=90s", *lab.values(), "--set=logVerbosity=2")
     assert lab.driver_pod()["metadata"]["uid"] != before
     check_survived(lab, survivor, mounts)
 
 
-def chart_path() -> object:
-    """The chart's folder."""
-    from tests.helm import chart
-
-    return chart.CHART
-
-
 def test_kubelet_restarted(lab: Lab, survivor: str) -> None:
     """A kubelet that is killed and started again finds the driver without any help, and the volume stays."""
-    mounts = [point for point in lab.node.mounts() if survivor in point]
+    mounts = mounts_of(lab, survivor)
     lab.node.kubelet.kill()
     lab.node.kubelet.start()
     lab.node.wait_ready()
