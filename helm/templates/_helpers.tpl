@@ -49,7 +49,7 @@ A new key, with its default here: with --reuse-values Helm brings the old releas
 {{- define "sscd.image" -}}
 {{- $image := .Values.linux.image -}}
 {{- $repository := toString $image.repository -}}
-{{- if or (regexMatch "csi-secrets-store/driver(-crds)?$" $repository) (regexMatch "^v1\\.[0-9]+\\.[0-9]+" (toString ($image.tag | default ""))) -}}
+{{- if or (regexMatch "secrets-store/driver(-crds)?$" $repository) (regexMatch "^v[01]\\.[0-9]+\\.[0-9]+" (toString ($image.tag | default ""))) -}}
 {{- fail (printf "linux.image.repository=%s linux.image.tag=%s names the Go driver's image, which does not know this chart's flags: remove linux.image from your values, or name the secrets-store-csi image (see docs/migration.md)" $repository (toString $image.tag)) -}}
 {{- end -}}
 {{- if $image.digest -}}
@@ -68,13 +68,9 @@ A new key, with its default here: with --reuse-values Helm brings the old releas
 {{- if hasSuffix "m" $text -}}{{- trimSuffix "m" $text | int -}}{{- else -}}{{- mulf (float64 $text) 1000.0 | int -}}{{- end -}}
 {{- end -}}
 {{- define "sscd.memory" -}}
-{{- $text := toString . -}}
-{{- if hasSuffix "Gi" $text -}}{{- mulf (trimSuffix "Gi" $text | float64) 1024.0 | int -}}
-{{- else if hasSuffix "Mi" $text -}}{{- trimSuffix "Mi" $text | int -}}
-{{- else if hasSuffix "Ki" $text -}}{{- divf (trimSuffix "Ki" $text | float64) 1024.0 | ceil | int -}}
-{{- else if hasSuffix "G" $text -}}{{- divf (mulf (trimSuffix "G" $text | float64) 1000000000.0) 1048576.0 | ceil | int -}}
-{{- else if hasSuffix "M" $text -}}{{- divf (mulf (trimSuffix "M" $text | float64) 1000000.0) 1048576.0 | ceil | int -}}
-{{- else -}}{{- divf (float64 $text) 1048576.0 | ceil | int -}}{{- end -}}
+{{- $bytes := dict "" 1.0 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
+{{- $unit := regexFind "[A-Za-z]*$" (toString .) -}}
+{{- divf (mulf (trimSuffix $unit (toString .) | float64) (get $bytes $unit)) 1048576.0 | ceil | int -}}
 {{- end -}}
 {{/* A limit that one of the three does not have is none: a sum without it would be what the others had. */}}
 {{- define "sscd.resources" -}}
@@ -125,11 +121,21 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
+{{/*
+Whether the Go driver runs under this chart's account: on Windows nodes, and, in the upgrade that replaces it, on every
+node whose pod has not been replaced yet. `lookup` finds nothing where Helm renders without a cluster.
+*/}}
+{{- define "sscd.goDriver" -}}
+{{- $found := lookup "apps/v1" "DaemonSet" .Release.Namespace (include "sscd.fullname" .) -}}
+{{- $containers := dig "spec" "template" "spec" "containers" list (default dict $found) -}}
+{{- if or .Values.windows.enabled .Values.rbac.goDriver (gt (len $containers) 1) -}}true{{- end -}}
+{{- end -}}
+
 {{- define "sscd.syncRules" -}}
 rules:
   - apiGroups: [""]
     resources: [secrets]
-    verbs: [create, get, patch]
+    verbs: [create, get, patch{{ if include "sscd.goDriver" . }}, delete, list, update, watch{{ end }}]
   - apiGroups: [""]
     resources: [pods]
     verbs: [get]

@@ -38,6 +38,37 @@ OBJECTS = {
 }
 
 
+# spec B.2: what the Go driver's account may do, as (group, resource) and verbs
+RIGHTS = {
+    ("", "events"): "create patch",
+    ("", "pods"): "get list watch",
+    ("secrets-store.csi.x-k8s.io", "secretproviderclasses"): "get list watch",
+    ("secrets-store.csi.x-k8s.io", "secretproviderclasspodstatuses"): "create delete get list patch update watch",
+    ("secrets-store.csi.x-k8s.io", "secretproviderclasspodstatuses/status"): "get patch update",
+    ("storage.k8s.io", "csidrivers"): "get list watch",
+    ("", "secrets"): "create delete get list patch update watch",  # with syncSecret.enabled
+}
+
+
+def rights(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """What the rendered ClusterRoles of the driver's account grant, as (group, resource, verb)."""
+    return {
+        (group, resource, verb)
+        for item in objects
+        if item["kind"] == "ClusterRole"
+        and item["metadata"]["name"] in ("secretproviderclasses-role", "secretprovidersyncing-role")
+        for rule in item["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def go_rights() -> set[tuple[str, str, str]]:
+    """The Go driver's, in the same form."""
+    return {(*resource, verb) for resource, verbs in RIGHTS.items() for verb in verbs.split()}
+
+
 def values() -> Values:
     """The defaults that a release of the trio's chart carries, all of them."""
     return {

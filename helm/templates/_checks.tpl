@@ -1,0 +1,53 @@
+{{/*
+Values whose form no JSON type tells: an error names the key and says what is allowed. Types, choices and bounds are in
+values.schema.json.
+*/}}
+{{- define "sscd.check" -}}
+{{- $duration := list "^([0-9]+(\\.[0-9]*)?(ms|s|m|h))+$" "a duration such as 30s, 2m or 1h30m" -}}
+{{- $directory := list "^/[^ ,]+$" "an absolute path such as /var/lib/kubelet" -}}
+{{- $drive := list "^[A-Za-z]:" "a path with its drive such as C:\\var\\lib\\kubelet" -}}
+{{- $address := list "^[^ /]*:[0-9]{1,5}$" "an address such as :8095 or 127.0.0.1:8095" -}}
+{{- $digest := list "^sha256:[0-9a-f]{64}$" "sha256: and 64 hexadecimal digits" -}}
+{{- $checks := list
+  (list "rotationPollInterval" .Values.rotationPollInterval $duration)
+  (list "providerHealthCheckInterval" .Values.providerHealthCheckInterval $duration)
+  (list "podMonitor.interval" (dig "interval" nil (default dict .Values.podMonitor)) $duration) -}}
+{{- if .Values.linux.enabled -}}
+{{- $linux := .Values.linux -}}
+{{- $checks = concat $checks (list
+  (list "linux.kubeletRootDir" $linux.kubeletRootDir $directory)
+  (list "linux.providersDir" $linux.providersDir $directory)
+  (list "linux.metricsAddr" (default nil $linux.metricsAddr) $address)
+  (list "linux.image.digest" (default nil $linux.image.digest) $digest)) -}}
+{{- range $linux.additionalProvidersDirs }}{{- $checks = append $checks (list "linux.additionalProvidersDirs" . $directory) }}{{- end -}}
+{{- range $linux.extraArgs }}{{- $checks = append $checks (list "linux.extraArgs" . (list "^--?[a-z][^ =]*(=.*)?$" "a flag such as --provider-health-check=true")) }}{{- end -}}
+{{- range $part := list "driver" "registrar" "livenessProbe" -}}
+{{- range $kind := list "limits" "requests" -}}
+{{- range $name, $value := default dict (get (default dict (get (default dict (get $linux $part)) "resources")) $kind) -}}
+{{- $form := list "^([0-9]+(\\.[0-9]+)?(e\\+?[0-9]+)?|[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T))?$" "a quantity such as 200Mi or 1.5Gi" -}}
+{{- if eq $name "cpu" }}{{- $form = list "^([0-9]+(\\.[0-9]+)?|[0-9]+m)?$" "a quantity such as 200m or 1.5" }}{{- end -}}
+{{- $checks = append $checks (list (printf "linux.%s.resources.%s.%s" $part $kind $name) $value $form) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if hasSuffix (printf ":%v" .Values.livenessProbe.port) (toString $linux.metricsAddr) -}}
+{{- fail (printf "livenessProbe.port=%v is the port of linux.metricsAddr=%s too: both are in one container; give one of them another port" .Values.livenessProbe.port $linux.metricsAddr) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.windows.enabled -}}
+{{- $checks = concat $checks (list
+  (list "windows.kubeletRootDir" .Values.windows.kubeletRootDir $drive)
+  (list "windows.providersDir" .Values.windows.providersDir $drive)
+  (list "windows.metricsAddr" .Values.windows.metricsAddr $address)) -}}
+{{- range .Values.windows.additionalProvidersDirs }}{{- $checks = append $checks (list "windows.additionalProvidersDirs" . $drive) }}{{- end -}}
+{{- if .Values.syncSecret.namespaces -}}
+{{- fail "syncSecret.namespaces: the Go driver on Windows nodes reads the Secrets of all namespaces and cannot be bound to some; leave the list empty, or set windows.enabled=false" -}}
+{{- end -}}
+{{- end -}}
+{{- range $checks -}}
+{{- $key := index . 0 }}{{- $value := index . 1 }}{{- $form := index . 2 -}}
+{{- if not (or (kindIs "invalid" $value) (regexMatch (index $form 0) (toString $value))) -}}
+{{- fail (printf "%s=%v: it must be %s" $key $value (index $form 1)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
