@@ -4,7 +4,7 @@ first work.
     python -m tests.container.imports      writes imports.json anew; the review of its diff is the point of it
 
 Packages by their first name (of ``kubernetes`` its modules), and how many modules there are in all. Names of packages
-that are not installed, which some libraries try to import, are left out.
+that are not installed, which some libraries try to import, are left out, and so are a machine's own customisations.
 """
 
 import json
@@ -52,6 +52,7 @@ class Imports(TypedDict("Imports", {"at start": list[str], "after its first work
 
 
 STANDARD = sys.stdlib_module_names
+_THE_MACHINES = ("sitecustomize", "usercustomize", "apport_python_hook")
 
 Found = dict[str, Imports]
 
@@ -194,7 +195,8 @@ def _settled(log: Path) -> bool:
 
 
 def _names(text: str) -> list[str]:
-    return [name for name in _LINE.findall(text) if not name.startswith("_") and _is_installed(name.partition(".")[0])]
+    names = [name for name in _LINE.findall(text) if not name.startswith("_") and name not in _THE_MACHINES]
+    return [name for name in names if _is_installed(name.partition(".")[0])]
 
 
 @cache

@@ -10,6 +10,7 @@ import pytest
 
 from driver.volume import mounts, walk
 from protos import csi_pb2
+from tests.support import needs
 from tests.support.rig import rig
 
 
@@ -137,6 +138,7 @@ def test_caller_that_hangs_up(tmp_path: Path) -> None:
 
 def test_volume_mount_group(tmp_path: Path) -> None:
     """With a group its members may read what the owner may and write nothing; an unchanged republish swaps nothing."""
+    needs.group(4242)
 
     async def run() -> None:
         async with rig(tmp_path, enable_secret_rotation=True) as it:
