@@ -6,16 +6,16 @@ machine.
     python -m tests.bench --quick                two minutes
     python -m tests.bench --only bursts,memory   some measures
 
-Writes build/bench/report.md and build/bench/ratios.svg. Needs root (or a user namespace) for mounts and, for all that
-is about a cluster, the programs of ``python -m tests.cluster.build apiserver``; without them it measures with
-manifests and says so.
+Writes build/bench/report.md and build/bench/ratios.svg; a measure that failed stands in the report, and makes the exit
+code 1. Needs root (or a user namespace) for mounts and, for all that is about a cluster, the programs of ``python -m
+tests.cluster.build apiserver``; without them it measures with manifests and says so. Another driver needs the cluster;
+where all three of another's are given, they are measured as a container too.
 """
 
 import argparse
 import os
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +45,7 @@ MEASURES = (
     "outage",
     "crowd",
 )
+PARTS = ("driver", "registrar", "probe")
 NEED_CLUSTER = frozenset({"synced", "calls", "republish", "outage", "crowd"})
 
 
@@ -55,19 +56,23 @@ def main(argv: Sequence[str]) -> int:
     cluster = not options.manifests and not build.GROUPS["apiserver"].missing
     if not cluster:
         print("without an API server: classes come from files, and nothing is written to a cluster", file=sys.stderr)
+        if options.driver:
+            raise SystemExit("another driver needs an API server: python -m tests.cluster.build apiserver")
     wanted = [
         name
         for name in MEASURES
         if (not options.only or name in options.only) and (cluster or name not in NEED_CLUSTER)
     ]
-    figures, calls = Figures(), dict[str, dict[str, Counter[tuple[str, str]]]]()
+    figures = Figures()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Stage(Path(directory), cluster=cluster) as stage:
         stage.write_class("small")
         stage.write_class("large", "large")
-        Bench(stage, figures, calls, options).run(wanted)
+        bench = Bench(stage, figures, options)
+        bench.run(wanted)
     other = "theirs" if options.driver or options.registrar or options.probe else None
+    head = report.about("python -m tests.bench " + " ".join(argv), other)
+    text = report.markdown(figures, "ours", other, bench.calls, head, bench.failed)
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    text = report.markdown(figures, "ours", other, calls, report.about("python -m tests.bench " + " ".join(argv)))
     (OUTPUT / "report.md").write_text(text)
     drawn = report.chart(figures, "ours", other, OUTPUT / "ratios.svg")
     print(text)
@@ -75,23 +80,21 @@ def main(argv: Sequence[str]) -> int:
         f"{OUTPUT.relative_to(ROOT)}/report.md"
         + (", ratios.svg" if drawn else "; no chart without matplotlib: pip install -e '.[bench]'")
     )
-    return 0
+    return 1 if bench.failed else 0
 
 
 class Bench:
-    """One run: the drivers of it, and its measures by name."""
+    """One run: the drivers and containers of it, its measures by name, and what came of them."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        figures: Figures,
-        calls: dict[str, dict[str, Counter[tuple[str, str]]]],
-        options: argparse.Namespace,
-    ) -> None:
-        self.stage, self.figures, self.calls, self.options = stage, figures, calls, options
+    def __init__(self, stage: Stage, figures: Figures, options: argparse.Namespace) -> None:
+        self.stage, self.figures, self.options = stage, figures, options
+        self.calls: measures.CallsOf = {}
+        self.failed: dict[str, str] = {}
         self.effort = Effort.quick() if options.quick else Effort()
-        self.commands = {"ours": OURS, **({"theirs": command_of(options.driver)} if options.driver else {})}
+        others = {name: command_of(getattr(options, name)) for name in PARTS if getattr(options, name)}
+        self.commands = {"ours": OURS, **({"theirs": others["driver"]} if "driver" in others else {})}
         self.drivers = [Driver(name, command, stage) for name, command in self.commands.items()]
+        self.containers = {"ours": container.OURS, **({"theirs": others} if len(others) == len(PARTS) else {})}
 
     def run(self, wanted: Sequence[str]) -> None:
         """The wanted measures, in their order; a failed one is told and the others go on."""
@@ -101,10 +104,10 @@ class Bench:
                 try:
                     self._measure(name)
                 except (RuntimeError, TimeoutError, AssertionError) as error:
+                    self.failed[name] = str(error)
                     print(f"  {name} failed: {error}", file=sys.stderr, flush=True)
         finally:
-            for driver in self.drivers:
-                driver.stop()
+            self._stopped()
 
     def _measure(self, name: str) -> None:
         stage, figures, effort = self.stage, self.figures, self.effort
@@ -117,30 +120,30 @@ class Bench:
                 self._running(), figures, effort
             )
         elif name == "calls":
-            measures.calls(stage, self._running(), figures, self.calls)
+            measures.calls(stage, self._stopped(), figures, self.calls)
         elif name == "memory":
             measures.memory(self._stopped(), figures)
         elif name == "republish":
             self._stopped()
-            measures.republish(stage, self._rotating(), figures, effort)
+            measures.republish(stage, self._rotating(), figures, self.calls, effort)
         elif name == "endpoints":
             endpoints.measure(stage, self._running()[0], figures, effort, self.options.registrar, self.options.probe)
         elif name == "container":
             self._stopped()
-            container.measure(stage, figures, effort)
+            container.measure(stage, self.containers, figures, effort)
         elif name == "limits":
             self._stopped()
-            container.measure_limited(stage, figures, effort)
+            container.measure_limited(stage, self.containers, figures, effort)
         elif name == "soak":
             endpoints.soak(stage, self._running()[0], figures, effort)
         elif name == "outage" and effort.outage:
-            measures.outage(stage, self._running(), figures)
+            measures.outage(stage, self._running(), figures, effort)
         elif name == "crowd":
             self._stopped()
             measures.crowd(stage, effort.objects)
             measures.memory_in_crowd(self.drivers, figures)
             self._stopped()
-            container.measure_in_crowd(stage, figures)
+            container.measure_in_crowd(stage, self.containers, figures)
 
     def _running(self) -> list[Driver]:
         for driver in self.drivers:
@@ -163,7 +166,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description="Measure the driver; see the module's first lines."
     )
-    for name in ("driver", "registrar", "probe"):
+    for name in PARTS:
         parser.add_argument(
             f"--{name}", default=os.environ.get(name.upper(), ""), help=f"another {name}'s path, or ${name.upper()}"
         )

@@ -48,18 +48,23 @@ class Figure:
         return value >= self.goal if self.more else value <= self.goal
 
 
-# key: (what, unit, Go trio, goal, absolute, more). The references are those of issue 7 and of shared/feasibility.md:
-# middles of ranges.
+# key: (what, unit, Go trio, goal, absolute, more). The references are middles of the ranges in docs/performance.md.
 _TABLE: dict[str, tuple[str, str, float | None, float | None, bool, bool]] = {
     "start": ("driver alone: start to first Probe", "s", 0.067, None, False, False),
     "container_start": ("container: start to first successful Probe", "s", None, 0.7, True, False),
     "container_healthz": ("container: start to first /healthz 200", "s", None, None, False, False),
+    "forked_again": ("kill -9 of a role: forked again", "ms", None, 50.0, True, False),
+    "answers_again": ("kill -9 of the driver: answers Probe again", "ms", None, None, False, False),
+    "wakeups": ("container: threads woken while idle", "1/s", None, None, False, False),
     "paced": ("one publish, 8 a second", "ms", 14.5, 0.8, False, False),
     "single": ("one publish, back to back, 1 × 64 B", "ms", 48.0, 0.2, False, False),
     "single_large": ("one publish, back to back, 10 × 4 KiB", "ms", None, None, False, False),
-    "unpublish": ("one unpublish, back to back", "ms", 6.5, None, False, False),
+    "unpublish": ("one unpublish, back to back, 1 × 64 B", "ms", 6.5, None, False, False),
+    "unpublish_large": ("one unpublish, back to back, 10 × 4 KiB", "ms", None, None, False, False),
     "burst30": ("burst of 30, whole time", "s", 0.28, 1.0, False, False),
     "burst110": ("burst of 110, whole time", "s", 4.1, 0.2, False, False),
+    "burst30_exist": ("burst of 30, a synced Secret each: until all exist", "s", None, None, False, False),
+    "burst30_owned": ("… until all have owners", "s", None, None, False, False),
     "burst110_exist": ("burst of 110, a synced Secret each: until all exist", "s", 9.3, 0.15, False, False),
     "burst110_owned": ("… until all have owners", "s", 12.5, 0.15, False, False),
     "republish": ("republish of 110 unchanged volumes that are due", "s", 9.5, 0.05, False, False),
@@ -75,18 +80,12 @@ _TABLE: dict[str, tuple[str, str, float | None, float | None, bool, bool]] = {
     "idle": ("container: PSS of all processes, idle", "MB", 78.0, 1.25, False, False),
     "loaded": ("container: PSS after 110 volumes", "MB", 92.0, 1.25, False, False),
     "large": ("container: PSS with 10,000 classes and managed Secrets", "MB", 217.0, 0.5, False, False),
-    "limited_start": (
-        "container under the chart's limits (0.4 CPU, 400 MiB): start to first Probe",
-        "s",
-        None,
-        None,
-        False,
-        False,
-    ),
+    "limited_start": ("container under the chart's limits: start to first Probe", "s", None, None, False, False),
     "limited_healthz": ("… start to first /healthz 200", "s", None, None, False, False),
-    "limited_burst30": ("… burst of 30", "s", None, None, False, False),
+    "limited_idle": ("… PSS idle", "MB", None, None, False, False),
+    "limited_burst30": ("… burst of 30, the first one", "s", None, None, False, False),
     "limited_burst110": ("… burst of 110", "s", None, None, False, False),
-    "limited_pss": ("… PSS after these", "MB", None, None, False, False),
+    "limited_loaded": ("… PSS after these", "MB", None, None, False, False),
     "healthz_new": ("/healthz, new connection, p50", "ms", 1.08, 1.0, False, False),
     "healthz_kept": ("/healthz, kept connection, p50", "ms", 0.99, 0.7, False, False),
     "healthz_8": ("/healthz, 8 connections", "1/s", 2212.0, 1.4, False, True),

@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.figures import Figure, Figures
+from tests.bench.limits import Limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PACKAGES = ("grpcio", "protobuf", "aiohttp", "kubernetes", "prometheus_client", "supervisor")
+_ALONE = (
+    "- No other driver was given: the ratios are to the Go trio's figures of another hour on such a machine "
+    "(docs/performance.md), which is less than side by side")
 _BLUE, _ORANGE, _GREY, _DARK = "#4269d0", "#efb118", "#9498a0", "#333333"
 
 
-def about(command: str) -> list[str]:
-    """Date, machine, versions, command: what a figure is worth nothing without."""
+def about(command: str, other: str | None) -> list[str]:
+    """Date, machine, versions, command: what a figure is worth nothing without; and what it is compared with."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -37,6 +41,8 @@ def about(command: str) -> list[str]:
         f"- {time.strftime('%Y-%m-%d %H:%M')}, commit {commit}, `{command}`",
         f"- {os.cpu_count()} cores ({model}), Linux {platform.release()}, load {os.getloadavg()[0]:.1f} at the end",
         f"- CPython {platform.python_version()}, {versions}",
+        f"- the chart's limits for the container: {Limits.of_chart()}",
+        *([] if other is not None else [_ALONE]),
     ]
 
 
@@ -46,16 +52,11 @@ def markdown(
     other: str | None,
     calls: Mapping[str, Mapping[str, Counter[tuple[str, str]]]],
     head: Sequence[str],
+    failed: Mapping[str, str],
 ) -> str:
     """The whole report."""
     base = other or "Go trio, another hour"
     lines = ["# Benchmark", "", *head, ""]
-    if other is None:
-        lines += [
-            "No other driver was given: the ratios are to the Go trio's figures of another hour on such a machine "
-            "(`shared/feasibility.md`), which is less than side by side.",
-            "",
-        ]
     lines += [
         f"| what | unit | {ours} | p99 | {base} | p99 | goal | ratio |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -64,6 +65,8 @@ def markdown(
     for subject, counts in calls.items():
         lines += ["", f"API calls of {subject}, from the audit log", "", "| | calls |", "| --- | --- |"]
         lines += [f"| {what} | {_calls(counter)} |" for what, counter in counts.items()]
+    if failed:
+        lines += ["", "Not measured, because it failed:", "", *(f"- {name}: {why}" for name, why in failed.items())]
     return "\n".join(lines) + "\n"
 
 

@@ -24,5 +24,5 @@ def test_ten_publishes_make_a_report(tmp_path: Path) -> None:
             assert not list(driver.pods_dir.glob("*/volumes/*/secrets/mount"))
         finally:
             driver.stop()
-    text = report.markdown(figures, "ours", None, {}, report.about("the smoke test"))
+    text = report.markdown(figures, "ours", None, {}, report.about("the smoke test", None), {})
     assert "| burst of 30, whole time | s |" in text

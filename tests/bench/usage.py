@@ -1,11 +1,13 @@
 """What processes take: CPU seconds and proportional memory, from /proc."""
 
 import os
-from collections.abc import Iterable
+import re
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024.0
+_SLEPT = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -18,9 +20,16 @@ def family(pid: int) -> list[int]:
     """The process and all below it."""
     found = [pid]
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in path.read_text().split():
-            found += family(int(child))
+        with suppress(OSError):  # a thread, or the process, that has just ended
+            for child in path.read_text().split():
+                found += family(int(child))
     return found
+
+
+def wakeups(pid: int) -> int:
+    """How often its threads have gone to sleep so far: as often they were woken."""
+    statuses = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status"))
+    return sum(int(_SLEPT.findall(status)[0]) for status in statuses)
 
 
 def pss(pid: int) -> float:
@@ -31,11 +40,6 @@ def pss(pid: int) -> float:
 def anonymous(pid: int) -> float:
     """The part of it that no file backs, in MiB."""
     return _rollup(pid, "Pss_Anon:") / MIB
-
-
-def total_pss(pids: Iterable[int]) -> float:
-    """The sum, in MiB."""
-    return sum(pss(pid) for pid in pids)
 
 
 def _rollup(pid: int, field: str) -> int:
