@@ -16,7 +16,7 @@ PACKAGES = ("protos", "runtime", "driver", "registrar", "probe", "provider_stub"
 CONTRACTS = ("csi", "pluginregistration", "provider")
 STUBS = [f"protos/{name}_pb2{suffix}" for name in CONTRACTS for suffix in (".py", ".pyi", "_grpc.py", "_grpc.pyi")]
 COMMANDS = {
-    "secrets-store-csi": "container.main",
+    "secrets-store-csi": "container.start",
     "secrets-store-csi-driver": "driver.main",
     "secrets-store-csi-registrar": "registrar.main",
     "secrets-store-csi-probe": "probe.main",

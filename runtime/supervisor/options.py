@@ -117,11 +117,12 @@ class ForkingOptions(ServerOptions):  # type: ignore[misc]
 
     def setsignals(self) -> None:
         """SIGHUP means restart to supervisord, and SIGUSR2 log rotation; neither has a meaning here. SIGCHLD only
-        wakes the poller."""
+        wakes the poller. What an entry point has kept blocked until now is taken."""
         super().setsignals()
         for number in (signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def write_pidfile(self) -> None:
         """None: it would be unlinked at the end, whatever it is."""

@@ -82,6 +82,7 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
         events.subscribe(events.ProcessStateBackoffEvent, self._on_early_death)
         events.subscribe(events.ProcessStateExitedEvent, self._on_death)
         events.subscribe(events.ProcessStateStoppedEvent, lambda event: self._note_end(event.process))
+        self.handle_signal()  # one that came before this: then nothing is started
         super().runforever()
 
     def add_process_group(self, config: Any) -> bool:

@@ -20,7 +20,7 @@ from tests.bench.stage import Pod, Stage, settle, unmount_below, volume
 from tests.cluster.processes import free_ports
 
 Command = tuple[str, ...]
-OURS: Mapping[str, Command] = {"supervisord": (PYTHON, "-m", "container.main")}
+OURS: Mapping[str, Command] = {"supervisord": (PYTHON, "-m", "container.start")}
 """A container is its commands by the names of their processes."""
 ROLES = ("registrar", "probe", "driver")
 

@@ -224,7 +224,7 @@ def outage(stage: Stage, drivers: Sequence[Driver], figures: Figures, effort: Ef
         driver.unpublish(pods, clients=8)
 
 
-READY_SECONDS = 3.0
+READY_SECONDS = 2.0
 
 
 def memory(drivers: Sequence[Driver], figures: Figures) -> None:
