@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the image without a docker daemon and writes build/secrets-store-csi.tar, a docker archive.
 #
-#   BASE    the base image; without it a Debian with Python is made by debootstrap, once, into the cache
+#   BASE    the base image; without it the Dockerfile's, and where no registry has that to give, a Debian with Python,
+#           made by debootstrap, once, into the cache
 #   TAG     name of the image in the archive (default secrets-store-csi:VERSION)
 #   OUTPUT  the archive (default build/secrets-store-csi.tar)
 set -euo pipefail
@@ -51,9 +52,17 @@ make_base() {
   buildah commit --quiet --rm "$container" "$LOCAL_BASE" >/dev/null
 }
 
+has_image() {
+  buildah inspect --type image "$1" >/dev/null 2>&1
+}
+
 if [ -z "${BASE:-}" ]; then
-  buildah inspect --type image "$LOCAL_BASE" >/dev/null 2>&1 || make_base
-  BASE="$LOCAL_BASE"
+  BASE=$(sed -n 's/^ARG BASE=//p' docker/Dockerfile)
+  if ! has_image "$BASE" && ! timeout 120 buildah pull --quiet "$BASE" >/dev/null 2>&1; then
+    echo "build.sh: no registry gives $BASE: the base is made by debootstrap" >&2
+    has_image "$LOCAL_BASE" || make_base
+    BASE="$LOCAL_BASE"
+  fi
 fi
 
 # The build stage reaches the package index as this machine's pip does: its settings as a secret, its certificates

@@ -54,8 +54,8 @@ def test_layers_are_what_the_configuration_says(image: Image) -> None:
 
 def test_size(image: Image) -> None:
     """Less than 150 MB unpacked beyond its base."""
-    size = sum(member.size for layer in image.members[1:] for member in layer)
-    print(f"{size / 2**20:.1f} MiB beyond a base of {sum(item.size for item in image.members[0]) / 2**20:.1f} MiB")
+    *base, size = (sum(member.size for member in layer) for layer in image.members)  # build.sh makes one layer
+    print(f"{size / 2**20:.1f} MiB beyond a base of {sum(base) / 2**20:.1f} MiB")
     assert size < MOST_BYTES
 
 
