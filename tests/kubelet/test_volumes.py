@@ -1,9 +1,9 @@
 """Secrets in pods on a real node, through our image and our chart."""
 
 import base64
-import os
-import signal
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from tests.cluster.api import Object
@@ -204,11 +204,8 @@ def test_driver_pod_killed(lab: Lab, survivor: str) -> None:
     """The whole container killed under a running pod: kubelet starts it again, the volume stays, rotation goes on."""
     mounts = mounts_of(lab, survivor)
     before = lab.driver_pod()["status"]["containerStatuses"][0]
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with open(f"/proc/{entry}/cmdline", "rb") as file:
-                if b"/app/bin/secrets-store-csi\0" in file.read() and parent_is_shim(int(entry)):
-                    os.kill(int(entry), signal.SIGKILL)
+    for process in first_processes("/app/bin/secrets-store-csi"):
+        process.kill()
     lab.node.until(
         lambda: lab.driver_pod()["status"]["containerStatuses"][0]["restartCount"] > before["restartCount"],
         "the restart",
@@ -216,12 +213,15 @@ def test_driver_pod_killed(lab: Lab, survivor: str) -> None:
     check_survived(lab, survivor, mounts)
 
 
-def parent_is_shim(pid: int) -> bool:
-    """Whether this is the container's first process."""
-    with open(f"/proc/{pid}/stat") as file:
-        parent = file.read().rpartition(")")[2].split()[1]
-    with open(f"/proc/{parent}/comm") as file:
-        return file.read().startswith("containerd-shim")
+def first_processes(program: str) -> list[psutil.Process]:
+    """The first processes of the containers that run a program; processes may go while we look."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess):
+            parent = process.parent()
+            if program in process.cmdline() and parent and parent.name().startswith("containerd-shim"):
+                found.append(process)
+    return found
 
 
 def test_driver_pod_deleted(lab: Lab, survivor: str) -> None:

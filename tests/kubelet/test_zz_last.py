@@ -31,7 +31,7 @@ TMP = {"name": "tmp", "mountPath": "/tmp"}
 CSI, REGISTRATION = {"name": "csi", "mountPath": "/csi"}, {"name": "registration", "mountPath": "/registration"}
 
 
-@pytest.mark.parametrize("name, mounts, privileged, sentence", [
+WITHOUT: list[tuple[str, list[Object], bool, str]] = [
     ("no-privileges", [TMP, CSI, REGISTRATION, PODS], False, "securityContext.privileged: true"),
     ("no-propagation", [TMP, CSI, REGISTRATION, PODS], True, "mountPropagation: Bidirectional"),
     ("no-host-paths", [TMP], True, "mount kubelet's plugins/csi-secrets-store there"),
@@ -39,7 +39,10 @@ CSI, REGISTRATION = {"name": "csi", "mountPath": "/csi"}, {"name": "registration
     ("no-pods", [TMP, CSI, REGISTRATION], True, "mount kubelet's pods directory there"),
     ("read-only-pods", [TMP, CSI, REGISTRATION, {**PODS, "readOnly": True}], True, "read-only"),
     ("no-tmp", [CSI, REGISTRATION, PODS], True, "mount an emptyDir volume with medium Memory at /tmp"),
-])  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, mounts, privileged, sentence", WITHOUT, ids=[name for name, *_ in WITHOUT])
 def test_image_without_what_it_needs(
     lab: Lab, name: str, mounts: list[Object], privileged: bool, sentence: str
 ) -> None:
