@@ -2,9 +2,7 @@
 on any of them."""
 
 import asyncio
-import html
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from probe.config import ProbeConfig
 from probe.driver import DriverProbe
+from probe.page import render
 from probe.processes import Processes
 from runtime import http, metrics, status
 from runtime.version import build
@@ -134,74 +133,3 @@ class _RegistrationMetric(Collector):
             family.add_metric([], float(self.state == REGISTERED))
             states.add_metric([self.state], 1.0)
         yield from (family, states)
-
-
-def render(state: Mapping[str, Any]) -> str:
-    """The page: everything escaped, no script, no request to anywhere."""
-    driver, registrar = state["driver"] or {}, state["registrar"] or {}
-    reasons = state["not_ready"]
-    verdict = "ready" if not reasons else "not ready: " + "; ".join(reasons)
-    volumes = [
-        (item["pod"], item["class"], item["provider"], _age(item["last_success"]), item["failures"], item["reason"])
-        for item in driver.get("volumes", ())]
-    providers = [
-        (item["name"], item["socket"], item["version"], item["last_error"]) for item in driver.get("providers", ())
-    ]
-    processes = [
-        (
-            item["role"],
-            item["pid"] or "down",
-            f"{item['resident_bytes'] / 2**20:.1f} MiB",
-            f"{item['cpu_seconds']:.1f} s",
-            item["restarts"],
-        )
-        for item in state["processes"]
-    ]
-    return "".join(
-        [
-            "<!doctype html><meta charset=utf-8><title>Secrets Store CSI driver</title>",
-            "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2em;max-width:75em}"
-            "table{border-collapse:collapse;margin:.5em 0 2em}"
-            "td,th{border-bottom:1px solid #ccc;padding:.3em .8em;text-align:left}.bad{color:#a00}</style>",
-            f"<h1>Secrets Store CSI driver {_text(state['version'])}</h1>",
-            f"<p{'' if not reasons else ' class=bad'}>{_text(verdict)}</p>",
-            f"<p>Node {_text(driver.get('node', 'unknown'))}, "
-            f"registration: {_text(_registration(registrar))}</p>",
-            *(f"<p class=bad>{_text(item)}</p>" for item in driver.get("warnings", ())),
-            "<h2>Volumes</h2>",
-            _table(("pod", "class", "provider", "refreshed", "failures", "reason"), volumes),
-            "<h2>Providers</h2>",
-            _table(("name", "socket", "version", "last error"), providers),
-            "<h2>Processes</h2>",
-            _table(("role", "pid", "memory", "CPU", "restarts"), processes),
-        ]
-    )
-
-
-def _registration(registrar: Mapping[str, Any]) -> str:
-    if not registrar:
-        return "unknown"
-    told = f"{registrar.get('state')} ({_age(registrar.get('since'))})"
-    return f"{told}: {registrar['error']}" if registrar.get("error") else told
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    if not rows:
-        return "<p>none</p>"
-    head = "".join(f"<th>{_text(item)}" for item in heads)
-    body = "".join("<tr>" + "".join(f"<td>{_text(item)}" for item in row) for row in rows)
-    return f"<table><tr>{head}{body}</table>"
-
-
-def _age(moment: float | None) -> str:
-    if moment is None:
-        return "never"
-    seconds = max(0.0, time.time() - moment)
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
-
-
-def _text(value: Any) -> str:
-    return html.escape("" if value is None else str(value))

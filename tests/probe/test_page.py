@@ -1,0 +1,72 @@
+"""The page as a person sees it: what is bad comes first; a real browser shows it as it was meant."""
+
+import asyncio
+import os
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probe.page import render
+from runtime import http
+from runtime.endpoints import TcpEndpoint
+from tests.probe.test_pages import DRIVER, REGISTRAR, pages
+
+HOSTILE = "</td><script>document.title='broken'</script>"
+
+
+def volume(pod: str, failures: int = 0, **fields: Any) -> dict[str, Any]:
+    """A volume as the driver tells it."""
+    return {
+        "pod": f"default/{pod}", "class": "default/app", "provider": "vault", "last_success": time.time() - 61,
+        "failures": failures, "reason": "denied" if failures else "", **fields}  # fmt: skip
+
+
+def state(**driver: Any) -> dict[str, Any]:
+    """What is known of a node."""
+    return {
+        "version": "v1", "driver": {**DRIVER, **driver}, "registrar": REGISTRAR, "not_ready": [],
+        "processes": [{
+            "role": "driver", "pid": 0, "resident_bytes": 0, "cpu_seconds": 0.0, "restarts": 2}]}  # fmt: skip
+
+
+def test_the_bad_comes_first() -> None:
+    """A volume that fails stands above the others and is marked; so is a role that is down, without figures."""
+    text = render(state(volumes=[volume("a"), volume("b", failures=3), volume("c", failures=1)]))
+    assert [pod for pod in re.findall(r"default/(\w)<", text)] == ["b", "c", "a"]
+    assert text.count("<tr class=bad>") == 3
+    assert "<tr class=bad><td>driver<td>down<td><td><td>2" in text
+
+
+def test_nothing_known() -> None:
+    """Go originals beside ours: unknown, and no table that is empty."""
+    text = render({"version": "v1", "driver": None, "registrar": None, "not_ready": [], "processes": []})
+    assert "Node: unknown<br>Registration: unknown" in text and text.count("<p>none</p>") == 3
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium: apt-get install chromium")
+def test_in_a_browser(tmp_path: Path) -> None:
+    """The browser finds a row for each volume, runs nothing of what others named, and misses nothing that it was
+    refused."""
+
+    async def run() -> tuple[str, str]:
+        driver = {**DRIVER, "volumes": [volume("a"), volume(HOSTILE)], "warnings": [HOSTILE]}
+        async with pages(tmp_path, REGISTRAR, driver) as page:
+            async with http.served(TcpEndpoint("127.0.0.1", 0), {"/": page.page}) as port:
+                with tempfile.TemporaryDirectory() as profile:
+                    browser = await asyncio.create_subprocess_exec(
+                        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+                        f"--user-data-dir={profile}", "--dump-dom", f"http://127.0.0.1:{port}/",
+                        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                        env={**os.environ, "HOME": profile})
+                    out, err = await browser.communicate()
+        return out.decode(), err.decode()
+
+    found, told = asyncio.run(run())
+    assert "<title>Secrets Store CSI driver: ready</title>" in found and "<script" not in found
+    assert found.count("default/a</td>") == 1 and found.count("&lt;script&gt;") == 2
+    assert "Content Security Policy" not in told
