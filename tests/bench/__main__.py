@@ -33,6 +33,7 @@ MEASURES = (
     "floor",
     "starts",
     "singles",
+    "sequence",
     "bursts",
     "synced",
     "calls",
@@ -45,6 +46,12 @@ MEASURES = (
     "outage",
     "crowd",
 )
+_ON_RUNNING_DRIVERS = {
+    "singles": measures.singles,
+    "sequence": measures.sequence,
+    "bursts": measures.bursts,
+    "synced": measures.synced_bursts,
+}
 PARTS = ("driver", "registrar", "probe")
 NEED_CLUSTER = frozenset({"synced", "calls", "republish", "outage", "crowd"})
 
@@ -115,10 +122,8 @@ class Bench:
             measures.floor(stage, figures)
         elif name == "starts":
             measures.starts(self._stopped(), figures, effort)
-        elif name in ("singles", "bursts", "synced"):
-            {"singles": measures.singles, "bursts": measures.bursts, "synced": measures.synced_bursts}[name](
-                self._running(), figures, effort
-            )
+        elif name in _ON_RUNNING_DRIVERS:
+            _ON_RUNNING_DRIVERS[name](self._running(), figures, effort)
         elif name == "calls":
             measures.calls(stage, self._stopped(), figures, self.calls)
         elif name == "memory":

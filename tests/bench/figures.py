@@ -59,6 +59,7 @@ _TABLE: dict[str, tuple[str, str, float | None, float | None, bool, bool]] = {
     "paced": ("one publish, 8 a second", "ms", 14.5, 0.8, False, False),
     "single": ("one publish, back to back, 1 × 64 B", "ms", 48.0, 0.2, False, False),
     "single_large": ("one publish, back to back, 10 × 4 KiB", "ms", None, None, False, False),
+    "sequence": ("one of 1,000 publishes, one after the other, 1 × 64 B", "ms", None, 5.0, True, False),
     "unpublish": ("one unpublish, back to back, 1 × 64 B", "ms", 6.5, None, False, False),
     "unpublish_large": ("one unpublish, back to back, 10 × 4 KiB", "ms", None, None, False, False),
     "burst30": ("burst of 30, whole time", "s", 0.28, 1.0, False, False),

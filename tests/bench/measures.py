@@ -25,6 +25,7 @@ class Effort:
 
     rounds: int = 5
     singles: int = 100
+    sequence: int = 1_000
     objects: int = 10_000
     outage: bool = True
     soak: int = 100_000
@@ -32,7 +33,7 @@ class Effort:
     @staticmethod
     def quick() -> "Effort":
         """A first look in a minute or two."""
-        return Effort(rounds=2, singles=30, objects=500, outage=False, soak=5_000)
+        return Effort(rounds=2, singles=30, sequence=200, objects=500, outage=False, soak=5_000)
 
 
 def floor(stage: Stage, figures: Figures) -> None:
@@ -87,6 +88,15 @@ def singles(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None
                     cpu[driver.name, "cpu"] += driver.cpu() - before
     for (name, key), seconds in cpu.items():
         figures[key].add(name, seconds / (count * effort.rounds) * 1000)
+
+
+def sequence(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
+    """A thousand volumes of one small secret, one after the other, provider included."""
+    for driver in drivers:
+        pods = driver.stage.pods(effort.sequence, "small")
+        settle(0.5)
+        figures["sequence"].add(driver.name, *_milliseconds(driver.publish(pods, clients=1)))
+        driver.unpublish(pods, clients=8)
 
 
 def _milliseconds(result: dict[str, Any]) -> list[float]:
