@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CERTIFICATE = "CERTIFICATE"
 _LINE = 64
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n(.*?)-----END \1-----", re.DOTALL)
+_MARK = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 _HEADER = re.compile(rb"[A-Za-z0-9-]+:")
 _NO_KEY = "it has no private key, neither as PEM nor in a PKCS#12 file without password"
 _NO_CERTIFICATE = "it has no certificate, neither as PEM nor in a PKCS#12 file without password"
@@ -71,14 +71,21 @@ def private_key(content: bytes) -> bytes:
 
 
 def _blocks(content: bytes) -> Iterator[Block]:
-    for match in _BLOCK.finditer(content):
-        lines = [line.strip() for line in match[2].splitlines()]
-        count = next((number for number, line in enumerate(lines) if not _HEADER.match(line)), len(lines))
-        try:
-            der = b64decode(b"".join(lines[count:]), validate=True)
-        except binascii.Error:
-            raise PreconditionFailed(f"its PEM block {match[1].decode()} is damaged") from None
-        yield Block(match[1].decode(), tuple(lines[:count]), der)
+    """A BEGIN counts if the next mark is its END: one pass, whatever somebody has stored."""
+    begun = None
+    for mark in _MARK.finditer(content):
+        if begun is not None and mark[1] == b"END" and mark[2] == begun[2]:
+            yield _block(mark[2].decode(), content[begun.end():mark.start()])
+        begun = mark if mark[1] == b"BEGIN" else None
+
+
+def _block(label: str, text: bytes) -> Block:
+    lines = [line.strip() for line in text.strip().splitlines()]
+    count = next((number for number, line in enumerate(lines) if not _HEADER.match(line)), len(lines))
+    try:
+        return Block(label, tuple(lines[:count]), b64decode(b"".join(lines[count:]), validate=True))
+    except binascii.Error:
+        raise PreconditionFailed(f"its PEM block {label} is damaged") from None
 
 
 def _loaded(block: Block) -> Any:

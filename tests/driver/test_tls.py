@@ -103,6 +103,18 @@ def test_no_certificate(content: bytes) -> None:
         tls.certificates(content)
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("tail", [b"", LEAF_PEM], ids=["no-end", "a-certificate-after-all"])
+def test_a_million_beginnings(tail: bytes) -> None:
+    """A file of nothing but BEGIN lines is read in one pass: nobody can keep the driver busy by what he stores."""
+    content = b"-----BEGIN CERTIFICATE-----\n" * 300_000 + tail
+    if tail:
+        assert tls.certificates(content) == LEAF_PEM
+    else:
+        with pytest.raises(PreconditionFailed, match="no certificate"):
+            tls.certificates(content)
+
+
 def test_pkcs12() -> None:
     """A modern file without encryption: the leaf first, then the chain; the key."""
     content = serialize_key_and_certificates(b"x", EC, LEAF, [CA], NO)
