@@ -1,0 +1,131 @@
+"""The chart's CRDs: what the trio's had is there as it was, what people see of ours, and clients that know only the
+trio's fields."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.api import Object
+from tests.cluster.crds import GROUP, write_trio_crds
+from tests.cluster.driving import CLASS_GROUP, Site
+from tests.cluster.servers import ControlPlane
+
+CHART = Path(__file__).resolve().parent.parent.parent / "helm" / "crds"
+FAILURE = {"reason": "GRPCProviderError", "message": "no", "count": 2, "time": "2026-01-01T00:00:00Z"}
+# What makes a field stricter than the trio's.
+STRICTER = {"required", "enum", "default", "pattern", "maxLength", "minLength", "maxItems", "minItems", "format"}
+
+
+def ours() -> dict[str, Object]:
+    """The chart's CRDs by name."""
+    found = [yaml.safe_load(path.read_text()) for path in sorted(CHART.glob("*.yaml"))]
+    return {item["metadata"]["name"]: item for item in found}
+
+
+def schema(crd: Object, version: str) -> Object:
+    """The schema of a version that is served."""
+    (found,) = (item for item in crd["spec"]["versions"] if item["name"] == version and item["served"])
+    result: Object = found["schema"]["openAPIV3Schema"]
+    return result
+
+
+def differences(trio: Any, chart: Any, path: str = "") -> list[str]:
+    """Where the chart's schema lacks or narrows something of the trio's; more fields are no difference."""
+    found = [f"{path}: {key}" for key in STRICTER & chart.keys()]
+    if trio.get("type") != chart.get("type"):
+        found.append(f"{path}: type")
+    for name, field in trio.get("properties", {}).items():
+        if name not in chart.get("properties", {}):
+            found.append(f"{path}.{name}: missing")
+        else:
+            found += differences(field, chart["properties"][name], f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if key in trio:
+            found += differences(trio[key], chart.get(key, {}), f"{path}.{key}")
+    return found
+
+
+def undescribed(field: Object, path: str = "") -> list[str]:
+    """Fields without a description, but for those that every object has."""
+    found = [path] if path and "description" not in field else []
+    for name, below in field.get("properties", {}).items():
+        if path or name in ("spec", "status"):
+            found += undescribed(below, f"{path}.{name}")
+    return found + (undescribed(field["items"], f"{path}[]") if "items" in field else [])
+
+
+def test_nothing_of_the_trios_is_lost(tmp_path: Path) -> None:
+    """Both versions of both kinds: every field of the trio's with its type, none stricter, v1 the stored one, names as
+    they were, every field described."""
+    for path in write_trio_crds(tmp_path):
+        trio = json.loads(path.read_text())
+        crd = ours()[trio["metadata"]["name"]]
+        assert crd["spec"]["group"] == GROUP and crd["spec"]["scope"] == "Namespaced"
+        assert crd["spec"]["names"].items() >= trio["spec"]["names"].items()
+        assert [(item["name"], item["storage"]) for item in crd["spec"]["versions"]] == [
+            ("v1", True), ("v1alpha1", False)]
+        for version in ("v1", "v1alpha1"):
+            assert differences(schema(trio, version), schema(crd, version)) == []
+            assert undescribed(schema(crd, version)) == []
+
+
+@pytest.fixture
+def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+    """A namespace with a class and a pod's status."""
+    made = Site(cluster, namespace, tmp_path)
+    made.make_class("db", version="v1alpha1")
+    made.api.create({
+        "apiVersion": f"{CLASS_GROUP}/v1", "kind": "SecretProviderClassPodStatus",
+        "metadata": {"namespace": namespace, "name": "web-db"},
+        "status": {
+            "podName": "web", "secretProviderClassName": "db", "mounted": True, "targetPath": "/t",
+            "objects": [{"id": "a", "version": "1"}], "lastRefresh": "2026-01-01T00:00:00Z", "lastFailure": FAILURE,
+            "conditions": [{"type": "Refreshed", "status": "False"}]}})
+    return made
+
+
+def table(site: Site, *arguments: str) -> tuple[list[str], list[str]]:
+    """What kubectl shows: the head and the one row."""
+    lines = site.cluster.kubectl("get", *arguments, "-n", site.namespace).splitlines()
+    head, row = (line.split() for line in lines)
+    return head, row
+
+
+@pytest.mark.parametrize("name", ["spc", "secretproviderclasses.v1alpha1.secrets-store.csi.x-k8s.io"])
+def test_kubectl_get_of_classes(site: Site, name: str) -> None:
+    """Short name and columns, of either version."""
+    head, row = table(site, name)
+    assert head == ["NAME", "PROVIDER", "AGE"] and row[:2] == ["db", "stub"]
+
+
+@pytest.mark.parametrize("name", ["spcps", "secretproviderclasspodstatuses.v1alpha1.secrets-store.csi.x-k8s.io"])
+def test_kubectl_get_of_statuses(site: Site, name: str) -> None:
+    """Short name and columns: the age of the last refresh, not its date."""
+    head, row = table(site, name)
+    assert head == ["NAME", "POD", "CLASS", "MOUNTED", "LAST-REFRESH", "AGE"]
+    assert row[:4] == ["web-db", "web", "db", "true"] and row[4][-1] in "dhy"
+
+
+@pytest.mark.parametrize("field, example", [
+    ("spc.spec.parameters", "secretPath"), ("spc.spec.secretObjects", "db-credentials"),
+    ("spc", "rotation-poll-interval"), ("spcps.status.lastFailure.reason", "GRPCProviderError"),
+])
+def test_kubectl_explain(site: Site, field: str, example: str) -> None:
+    """Fields are explained with examples."""
+    assert example in site.cluster.kubectl("explain", field)
+
+
+def test_an_old_client(site: Site) -> None:
+    """A client with the trio's fields reads either version, and writes the whole object back without ours, as a Go
+    struct does: it is taken, and ours are gone."""
+    path = site.path("secretproviderclasspodstatuses", "web-db")
+    for version in ("v1", "v1alpha1"):
+        found = site.api.get(path.replace("/v1/", f"/{version}/"))
+        known = {key: found["status"][key] for key in (
+            "podName", "secretProviderClassName", "mounted", "targetPath", "objects")}
+        known["objects"] = [{"id": "a", "version": "2"}]
+        written = site.api.request("PUT", path.replace("/v1/", f"/{version}/"), {**found, "status": known})
+        assert written["status"] == known
