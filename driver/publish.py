@@ -113,9 +113,10 @@ class Publisher:
 
     async def _publish_first(self, attempt: Attempt, found: state.Found) -> None:
         try:
-            provider_class = await self._find_class(attempt, attempt.deadline)
-            await self._mount(attempt, found)
-            await self._refresh(attempt, self._volume(attempt, found, committed=False), provider_class)
+            with self.volumes.coming(attempt.request.provider_class):
+                provider_class = await self._find_class(attempt, attempt.deadline)
+                await self._mount(attempt, found)
+                await self._refresh(attempt, self._volume(attempt, found, committed=False), provider_class)
         except Exception as error:
             raise await self._clear_uncommitted(attempt, rpc.as_failure(error, METHOD)) from None
         finally:

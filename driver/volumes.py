@@ -4,8 +4,9 @@ Nothing here is kept over a restart: the mount table, the volumes' own clocks an
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
@@ -52,6 +53,7 @@ class VolumeTable:
 
     def __init__(self) -> None:
         self._volumes: dict[str, Volume] = {}
+        self._coming: Counter[ClassRef] = Counter()
         self._locks: dict[str, _Lock] = {}
 
     def __iter__(self) -> Iterator[Volume]:
@@ -77,8 +79,19 @@ class VolumeTable:
         return [volume for volume in self._volumes.values() if volume.provider_class == ref]
 
     def uses(self, ref: ClassRef) -> bool:
-        """Whether any volume uses a class: asked in each publish and unpublish, so the first one found is enough."""
-        return any(volume.provider_class == ref for volume in self._volumes.values())
+        """Whether any volume uses a class, or is about to: asked in each publish and unpublish, so the first one found
+        is enough."""
+        return self._coming[ref] > 0 or any(volume.provider_class == ref for volume in self._volumes.values())
+
+    @contextmanager
+    def coming(self, ref: ClassRef) -> Iterator[None]:
+        """A volume of a class is on its way: whoever goes meanwhile must not let the class be forgotten."""
+        self._coming[ref] += 1
+        try:
+            yield
+        finally:
+            self._coming[ref] -= 1
+            self._coming += Counter()  # drops what is zero
 
     @asynccontextmanager
     async def exclusive(self, path: str, deadline: float) -> AsyncIterator[None]:

@@ -2,9 +2,10 @@
 
  1. A class is read by name when a volume first asks for it, once for all that ask at the same time, and remembered.
  2. The watch starts from the resourceVersion of a list of one; then whatever was remembered before is read again.
- 3. An event that names a remembered class makes it be read again; all others cost nothing but the line.
- 4. A watch that ends is continued where it was; one that breaks, falls silent or is too old (410) starts again at 2,
-    after a pause with jitter: a thousand nodes come back to an API server that was away.
+ 3. An event that names a remembered class makes it be read again; all others cost nothing but the line. A class that
+    was deleted under its volumes, and comes again, is news too.
+ 4. A watch that ends, breaks or falls silent is continued where it was; one that cannot be, or is too old (410), starts
+    again at 2. Before each is a pause with jitter: a thousand nodes come back to an API server that was away.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from driver.classes import parse_class
-from driver.cluster.api import Api
+from driver.cluster.api import Api, Expired
 from driver.cluster.objects import classes_path
 from driver.ports import ClassListener, ClassRef, ProviderClass
 from runtime import logs
@@ -40,8 +41,12 @@ class ClassStore:
         self._reading: dict[ClassRef, asyncio.Lock] = {}
         # Classes that changed, or may have, while they were read.
         self._moved: set[ClassRef] = set()
+        # Asked for and not there; mostly deleted while volumes use them.
+        self._missing: set[ClassRef] = set()
         self._listeners: list[ClassListener] = []
+        # Where the watch is; empty: nowhere. Whether it has told anything since it was opened.
         self._version = ""
+        self._told = False
 
     async def get(self, ref: ClassRef) -> ProviderClass:
         """The remembered class, or a fresh one. Raises NotFound."""
@@ -49,15 +54,23 @@ class ClassStore:
         async with lock:
             while ref not in self._known:
                 self._moved.discard(ref)
-                found = await self._read(ref)
+                try:
+                    found = await self._read(ref)
+                except NotFound:
+                    if ref in self._moved:
+                        continue
+                    self._missing.add(ref)
+                    raise
                 if ref not in self._moved:
                     self._known[ref] = found
+                    self._missing.discard(ref)
             return self._known[ref]
 
     def forget(self, ref: ClassRef) -> None:
         """Nobody uses it any more."""
         self._known.pop(ref, None)
         self._moved.discard(ref)
+        self._missing.discard(ref)
         lock = self._reading.get(ref)
         if lock is not None and not lock.locked():
             del self._reading[ref]
@@ -77,7 +90,8 @@ class ClassStore:
                 await self._follow()
             except Failure as failure:
                 log.verbose(2, "The watch on SecretProviderClasses ended; starting again", reason=failure)
-                self._version = ""
+                if isinstance(failure, Expired) or not self._told:
+                    self._version = ""
             pause = min(pause * 2, LAST_PAUSE) if loop.time() - started < LASTING else FIRST_PAUSE
             await asyncio.sleep(pause * random.uniform(0.25, 0.75))
 
@@ -87,8 +101,11 @@ class ClassStore:
         self._moved.update(self._reading)
         for ref in list(self._known):
             await self._renew(ref)
+        for ref in list(self._missing):
+            self._tell(ref)
 
     async def _follow(self) -> None:
+        self._told = False
         query = {
             "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": self._version,
             "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),
@@ -100,25 +117,35 @@ class ClassStore:
 
     async def _take(self, event: Mapping[str, Any]) -> None:
         metadata = event["object"]["metadata"]
-        self._version = metadata["resourceVersion"]
-        ref = ClassRef(metadata.get("namespace", ""), metadata.get("name", ""))
-        if event["type"] == "BOOKMARK":
-            return
+        if event["type"] != "BOOKMARK":
+            await self._changed(ClassRef(metadata.get("namespace", ""), metadata.get("name", "")))
+        # Only now: an event that could not be dealt with comes again when the watch goes on.
+        self._version, self._told = metadata["resourceVersion"], True
+
+    async def _changed(self, ref: ClassRef) -> None:
         if ref in self._reading:
             self._moved.add(ref)
         if ref in self._known:
             await self._renew(ref)
+        elif ref in self._missing:
+            self._tell(ref)
 
     async def _renew(self, ref: ClassRef) -> None:
         before = self._known.get(ref)
         try:
             fresh = await self._read(ref)
         except NotFound:
-            self._known.pop(ref, None)
+            fresh = None
+        if fresh == before or self._known.get(ref) is not before:
+            return  # the same as it was, or forgotten meanwhile
+        if fresh is None:
+            del self._known[ref]
+            self._missing.add(ref)
         else:
-            if before is None or fresh == before:
-                return
             self._known[ref] = fresh
+        self._tell(ref)
+
+    def _tell(self, ref: ClassRef) -> None:
         log.verbose(2, "A SecretProviderClass in use has changed", secretProviderClass=ref)
         for listener in self._listeners:
             listener(ref)

@@ -51,8 +51,8 @@ class EventRecorder:
         if count == 1:
             try:
                 await self._api.call("POST", path, body=self._object(event, name))
-            except Conflict:  # a series of this driver's former life
-                await self._count(path, name, event, None)
+            except Conflict:  # a series of this driver's former life; the next write counts this time too
+                count = 1 + int((await self._count(path, name, event, None)).get("count") or 0)
         else:
             try:
                 await self._count(path, name, event, count)
@@ -63,11 +63,11 @@ class EventRecorder:
         while len(self._counts) > REMEMBERED:
             self._counts.pop(next(iter(self._counts)))
 
-    async def _count(self, path: str, name: str, event: PodEvent, count: int | None) -> None:
+    async def _count(self, path: str, name: str, event: PodEvent, count: int | None) -> dict[str, Any]:
         patch: dict[str, Any] = {"message": event.message[:LONGEST_MESSAGE], "lastTimestamp": timestamp(time.time())}
         if count is not None:
             patch["count"] = count
-        await self._api.call("PATCH", f"{path}/{name}", body=patch, content_type=MERGE_PATCH)
+        return await self._api.call("PATCH", f"{path}/{name}", body=patch, content_type=MERGE_PATCH)
 
     def _object(self, event: PodEvent, name: str) -> dict[str, Any]:
         now = timestamp(time.time())

@@ -11,7 +11,7 @@ from typing import Any
 
 from driver.cluster.api import MERGE_PATCH, Api, Conflict
 from driver.cluster.objects import NODE_LABEL, record_of, status_name, status_object, statuses_path
-from driver.ports import VolumeRecord
+from driver.ports import Pod, VolumeRecord
 from runtime import logs
 from runtime.errors import Failure, NotFound
 
@@ -24,9 +24,9 @@ PATIENCE = 3.0
 
 @dataclass
 class _Written:
-    """One object of ours: where it is, what it told last (None where that is not known), its UID and condition."""
+    """One object of ours: whose it is, what it told last (None where that is not known), its UID and condition."""
 
-    namespace: str
+    pod: Pod
     name: str
     news: object = None
     uid: str = ""
@@ -42,7 +42,6 @@ class StatusStore:
         self._written: dict[str, _Written] = {}
         self._warned_of_schema = False
         self._told = asyncio.Event()
-        self._holders: dict[tuple[str, str], str] = {}
         self._late: dict[str, VolumeRecord] = {}
         self._any_late = asyncio.Event()
         self._writing_late = ""
@@ -75,7 +74,9 @@ class StatusStore:
                     await self._write(record)
                 except Failure as failure:
                     log.warning("A pod status could not be written", pod=record.pod, err=failure)
-                if self._late.get(record.target_path) is record:
+                if record.target_path not in self._late:  # the volume went meanwhile
+                    self.forget(record.target_path)
+                elif self._late[record.target_path] is record:
                     del self._late[record.target_path]
                 self._writing_late = ""
 
@@ -87,13 +88,13 @@ class StatusStore:
         if known is not None:
             _keep_transition(known.condition, body["status"]["conditions"][0])
         if known is None:
-            known = _Written(record.pod.namespace, self._free_name(record))
-            answer = await self._create(known, body)
+            known = _Written(record.pod, self._free_name(record))
+            answer = await self._create(known, body, record)
         else:
             try:
                 answer = await self._patch(known, body)
             except NotFound:
-                answer = await self._create(known, body)
+                answer = await self._create(known, body, record)
         known.news = _news(record)
         self._remember(record.target_path, known, answer)
         self._check_schema(answer)
@@ -101,7 +102,6 @@ class StatusStore:
     def forget(self, target_path: str) -> None:
         """The volume is gone; the object goes with its pod."""
         self._written.pop(target_path, None)
-        self._holders = {name: holder for name, holder in self._holders.items() if holder != target_path}
         self._late.pop(target_path, None)
 
     async def identity(self, target_path: str) -> tuple[str, str]:
@@ -120,10 +120,12 @@ class StatusStore:
             page = await self._api.call("GET", statuses_path(), query=query)
             for item in page.get("items") or ():
                 record = record_of(item)
-                if record is not None:
-                    name = item["metadata"]["name"]
-                    self._remember(record.target_path, _Written(record.pod.namespace, name, _news(record)), item)
-                    records.append(record)
+                if record is None:
+                    continue
+                records.append(record)
+                if record.target_path not in self._written:  # what was written since is newer
+                    known = _Written(record.pod, item["metadata"]["name"], _news(record))
+                    self._remember(record.target_path, known, item)
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
                 return records
@@ -131,7 +133,6 @@ class StatusStore:
     def _remember(self, target_path: str, known: _Written, found: Mapping[str, Any]) -> None:
         known.uid = found["metadata"]["uid"]
         known.condition = next(iter((found.get("status") or {}).get("conditions") or ()), {})
-        self._holders[known.namespace, known.name] = target_path
         self._written[target_path] = known
         self._told.set()
         self._told = asyncio.Event()
@@ -139,23 +140,28 @@ class StatusStore:
     def _free_name(self, record: VolumeRecord) -> str:
         """Two volumes of one pod with one class do not overwrite each other's record."""
         name = status_name(record)
-        if self._holders.get((record.pod.namespace, name), record.target_path) != record.target_path:
-            name = status_name(record, of_its_own=True)
-        self._holders[record.pod.namespace, name] = record.target_path
-        return name
+        taken = any(known.name == name and known.pod == record.pod for known in self._written.values())
+        return status_name(record, of_its_own=True) if taken else name
 
-    async def _create(self, known: _Written, body: dict[str, Any]) -> dict[str, Any]:
+    async def _create(self, known: _Written, body: dict[str, Any], record: VolumeRecord) -> dict[str, Any]:
         whole = {
             **body, "metadata": {**body["metadata"], "name": known.name},
             "status": {key: value for key, value in body["status"].items() if value is not None},
         }
         try:
-            return await self._api.call("POST", statuses_path(known.namespace), body=whole)
-        except Conflict:  # left by an earlier pod of this name, or written by a call whose answer was lost
-            return await self._patch(known, body)
+            return await self._api.call("POST", statuses_path(known.pod.namespace), body=whole)
+        except Conflict:  # whose it is only a write tells: there is no right to read; this one changes nothing
+            found = record_of(await self._patch(known, {}))
+        own_name = status_name(record, of_its_own=True)
+        if found and found.pod == record.pod and found.target_path != record.target_path and known.name != own_name:
+            # The pod's other volume of this class, which this driver does not know (yet).
+            known.name = own_name
+            return await self._create(known, body, record)
+        # Left by an earlier pod of this name, or written by a call whose answer was lost.
+        return await self._patch(known, body)
 
     async def _patch(self, known: _Written, body: dict[str, Any]) -> dict[str, Any]:
-        path = statuses_path(known.namespace, known.name)
+        path = statuses_path(known.pod.namespace, known.name)
         return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH)
 
     def _check_schema(self, answer: dict[str, Any]) -> None:

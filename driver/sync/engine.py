@@ -5,6 +5,7 @@
  2. After success a job runs again in 5 minutes ± 10 %: one GET, and a write only on drift. So a Secret that was deleted
     by hand comes back.
  3. After a failure it runs again after 2 s, 4 s … 5 minutes ± 10 %, and the pod gets a Warning event; other jobs go on.
+    While the API server is away a job waits inside its run for RUN_SECONDS, and again soon after.
  4. A changed class is read again, and its jobs run at once.
  5. After a restart of the driver the volumes that are known again get a job each, within a few seconds with jitter.
  6. The last volume gone, the jobs go; the Secret goes when its last owner does, by garbage collection.
@@ -24,7 +25,7 @@ from driver.sync import jobs, wanted
 from driver.sync.jobs import Job, Member
 from driver.sync.wanted import Wanted
 from runtime import logs, redact
-from runtime.errors import Failure, NotFound, PreconditionFailed, Unavailable
+from runtime.errors import Failure, NotFound, PreconditionFailed
 
 log = logs.get(__name__)
 
@@ -112,9 +113,13 @@ class SyncEngine:
         """Run the jobs of the volume's class, and wait a little for them, if there is anything new."""
         former = self._table.members.get(record.target_path)
         member = jobs.Member.of(record, provider_class.provider)
-        if former is not None and former.pod == member.pod:
+        if former is not None and former.pod == member.pod and not former.gone:
             member.owners = former.owners
         self._table.members[record.target_path] = member
+        if self._classes.get(provider_class.ref) != provider_class:
+            # The class may have changed again while the volume was published: a look at what is remembered.
+            self._stale.add(provider_class.ref)
+            self._wake.set()
         replanned = self._plan(provider_class)
         if former is None or changed:
             due = self._table.of_class(provider_class.ref)
@@ -154,6 +159,8 @@ class SyncEngine:
             fresh = ProviderClass(ref, "", {})
         except Failure as failure:
             log.warning("A class cannot be read for its secretObjects", secretProviderClass=ref, err=failure)
+            wait = jobs.BACKOFF_LAST * random.uniform(1 - jobs.CHECK_JITTER, 1 + jobs.CHECK_JITTER)
+            asyncio.get_running_loop().call_later(wait, self._class_changed, ref)
             return
         if not any(member.provider_class == ref for member in self._table.members.values()):
             return
@@ -224,8 +231,10 @@ class SyncEngine:
                 await self._sync(job, provider_class, users)
         except _Gone:
             return float("inf")  # until the next publish; an ownerless Secret would stay for ever
-        except TimeoutError:
-            await self._failed(job, member, Unavailable("the API server does not answer"))
+        except TimeoutError:  # no event: it could not be sent either
+            log.warning("The API server does not answer; a Secret is synced later", secret=job.secret_name,
+                        secretProviderClass=job.provider_class)
+            return jobs.AWAY_SECONDS
         except Failure as failure:
             await self._failed(job, member, failure)
         else:
@@ -260,17 +269,14 @@ class SyncEngine:
         found = await asyncio.gather(*(self._writer.owners(member.pod, member.target_path) for member in unread))
         for member, owners in zip(unread, found):
             member.owners, member.gone = owners or (), owners is None
-        if all(member.gone for member in users):
+        owned_by = [owner for member in users for owner in member.owners or ()]
+        if not owned_by:
             raise _Gone("the pods are gone")
-        return [owner for member in users for owner in member.owners or ()]
+        return owned_by
 
     async def _failed(self, job: Job, member: Member, failure: Failure) -> None:
         job.failures += 1
-        message = redact.text(failure)
-        if isinstance(failure, Unavailable):  # an event could not be sent either
-            log.warning("A Secret is not synced yet; trying again", secret=job.secret_name, pod=member.pod, err=message)
-        else:
-            await self._tell(member, True, FAILED, message, job.secret_name)
+        await self._tell(member, True, FAILED, redact.text(failure), job.secret_name)
 
     async def _tell(self, member: Member, warning: bool, reason: str, message: str, subject: str) -> None:
         await self._cluster.event(PodEvent(member.pod, warning, reason, message, subject))

@@ -10,6 +10,7 @@ from driver.ports import ClassRef, Pod, VolumeRecord
 CHECK_SECONDS = 300.0
 CHECK_JITTER = 0.1
 BACKOFF_FIRST, BACKOFF_LAST = 2.0, 300.0
+AWAY_SECONDS = 10.0
 
 
 @dataclass

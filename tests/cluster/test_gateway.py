@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,28 @@ def test_the_watch_keeps_classes_fresh(site: Site) -> None:
     run(test)
 
 
+def test_a_class_that_comes_back(site: Site) -> None:
+    """A class in use is deleted and made again, as some tools replace objects: the listener hears of it both times."""
+    site.make_class()
+
+    async def test() -> None:
+        async with gateway(site, running=True) as it:
+            heard: list[ClassRef] = []
+            it.on_class_change(heard.append)
+            ref = ClassRef(site.namespace, "app")
+            await it.get_class(ref)
+            await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
+            site.api.delete(site.path("secretproviderclasses", "app"))
+            await until(lambda: heard == [ref], "news of the deletion")
+            site.make_class(provider="again")
+            await until(lambda: heard == [ref, ref], "news of its return")
+            assert (await it.get_class(ref)).provider == "again"
+            site.make_class(provider="changed")
+            await until(lambda: heard == [ref, ref, ref], "news of a change")
+
+    run(test)
+
+
 def test_pod_status(site: Site) -> None:
     """POST when new, nothing when unchanged, PATCH when changed, POST again after someone deleted it; a failure appears
     and goes away again."""
@@ -205,6 +228,27 @@ def test_two_volumes_with_one_class(site: Site) -> None:
     run(test)
 
 
+def test_two_volumes_with_one_class_after_a_restart(site: Site) -> None:
+    """The second volume is told of before the driver knows what was written: the first one's record stays."""
+    pod = site.make_pod()
+    one, two = (site.record(pod, volume=name, objects={"password": name}) for name in ("one", "two"))
+
+    async def test() -> None:
+        async with gateway(site) as it:
+            await it.record(one)
+            await it.record(two)
+        names = {item["metadata"]["name"] for item in site.listed("secretproviderclasspodstatuses")}
+        async with gateway(site) as it:
+            await it.record(replace(two, objects={"password": "new"}))
+            await it.record(one)
+        found = site.listed("secretproviderclasspodstatuses")
+        assert {item["metadata"]["name"] for item in found} == names
+        assert {item["status"]["targetPath"]: item["status"]["objects"][0]["version"] for item in found} == {
+            one.target_path: "one", two.target_path: "new"}
+
+    run(test)
+
+
 def test_a_name_that_is_too_long(site: Site) -> None:
     """Pod and class names of 200 characters: a shortened name, the same one each time."""
     pod = site.make_pod("p" * 200)
@@ -248,6 +292,8 @@ def test_events_are_series(site: Site) -> None:
         async with gateway(site, running=True) as it:
             await it.event(event("again"))
             await until(lambda: "again" in told(), "the event's new message")
+            await it.event(event("again"))
+            await until(lambda: told() == {"again": 5}, "the count to go on")
             await it.event(event("other", "more"))
             await until(lambda: len(told()) == 2, "a second series")
             site.api.delete(site.path("events", found["metadata"]["name"]))

@@ -29,6 +29,7 @@ def test_a_bare_pod(site: Site) -> None:
 
     async def test() -> None:
         async with site.driver() as rig:
+            await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
             mark = site.cluster.audit.mark()
             await site.volume(rig, pod).publish()
             secret = site.secret("synced")
@@ -162,6 +163,23 @@ def test_rotation_reaches_the_secret_in_the_same_republish(site: Site) -> None:
             known.last_success = 1.0
             await volume.publish()
             assert values(site.secret("synced")) == {"pw": b"new"}
+
+    run(test)
+
+
+def test_a_class_that_is_replaced(site: Site) -> None:
+    """With rotation off the class is deleted and made again with another key, as some tools do: the Secret follows."""
+    site.make_class(secretObjects=[ENTRY])
+    pod = site.make_pod()
+
+    async def test() -> None:
+        async with site.driver() as rig:
+            await site.volume(rig, pod).publish()
+            await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
+            site.api.delete(site.path("secretproviderclasses", "app"))
+            await until(lambda: not engine_of(rig)._table.jobs, "the job to go")
+            site.make_class(secretObjects=[{**ENTRY, "data": [{"objectName": "password", "key": "other"}]}])
+            await until(lambda: values(site.secret("synced")) == {"other": b"s3cret"}, "the Secret")
 
     run(test)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import grpc
 import pytest
 
+from driver.ports import ClassRef
 from driver.volume import mounts, walk
 from protos import csi_pb2
 from tests.support import needs
-from tests.support.rig import rig
+from tests.support.rig import OBJECTS, rig
 
 
 def test_main_job(tmp_path: Path) -> None:
@@ -219,5 +220,28 @@ def test_target_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.Mon
             assert code == grpc.StatusCode.ABORTED
             assert "Too many open files" in text
             await volume.publish()
+
+    asyncio.run(run())
+
+
+def test_a_class_is_not_forgotten_under_a_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last other user of a class goes while a publish is under way: the class stays known for it, or nobody would
+    hear of its changes; it is forgotten with the last volume."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as it:
+            forgotten: list[ClassRef] = []
+            monkeypatch.setattr(it.driver.world.cluster, "forget_class", forgotten.append)
+            first, second = it.volume("pod-1"), it.volume("pod-2")
+            await first.publish()
+            it.write_class(parameters={"objects": OBJECTS, "stubDelay": "500ms"})
+            publishing = asyncio.create_task(second.publish())
+            await it.provider.wait_for_calls(2)
+            await first.unpublish()
+            assert not publishing.done() and not forgotten
+            await publishing
+            assert not forgotten
+            await second.unpublish()
+            assert forgotten == [ClassRef("default", "app")]
 
     asyncio.run(run())

@@ -60,11 +60,16 @@ class Writer:
 
 
 class Told(Manifests):
-    """Events are kept."""
+    """Events are kept; the class is ``current``."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(str(directory))
         self.events: list[PodEvent] = []
+        self.current = APP
+
+    async def get_class(self, ref: ClassRef) -> ProviderClass:
+        """As a store answers that remembers it."""
+        return self.current
 
     async def event(self, event: PodEvent) -> None:
         """Keep it."""
@@ -173,12 +178,46 @@ def test_a_slow_writer(on_stage: Run) -> None:
 
 
 def test_a_pod_that_is_gone(on_stage: Run) -> None:
-    """No Secret without owner, no event, no further try."""
+    """No Secret without owner, no event, no further try, even if the pod, not quite gone, is published again."""
 
     async def test(it: Stage) -> None:
         it.writer.gone = True
+        for _ in range(2):
+            await it.engine.published(it.record, APP, True)
+            assert it.job.due == float("inf") and not it.cluster.events
+
+    on_stage(test)
+
+
+def test_an_api_server_that_is_away(on_stage: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that gets no answer is followed by another soon, however often; no event, neither of that nor of its end.
+    """
+    monkeypatch.setattr(engine, "RUN_SECONDS", 0.05)
+
+    async def test(it: Stage) -> None:
+        it.writer.open.clear()
+        for _ in range(5):
+            await it.engine.published(it.record, APP, True)
+            assert it.wait < 15
+        it.writer.open.set()
         await it.engine.published(it.record, APP, True)
-        assert it.job.due == float("inf") and not it.cluster.events
+        assert it.wait > 269 and not it.cluster.events
+
+    on_stage(test)
+
+
+def test_a_class_that_changed_during_the_publish(on_stage: Run) -> None:
+    """The volume was published with a class that is not the current one any more: the Secret becomes what that asks
+    for."""
+
+    async def test(it: Stage) -> None:
+        fresh = SecretObject("s", "Opaque", (("password", "other"),))
+        it.cluster.current = ProviderClass(REF, "stub", {"a": "b"}, (fresh,))
+        await it.engine.published(it.record, APP, True)
+        async with asyncio.timeout(5):
+            while "other" not in it.writer.asked[-1].data:
+                await asyncio.sleep(0.01)
+        assert list(it.writer.asked[0].data) == ["k"] and len(it.writer.asked) == 2
 
     on_stage(test)
 
