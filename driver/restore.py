@@ -1,6 +1,9 @@
 """What a driver that was killed knows again at start: mount table → volumes, pod statuses → their classes and
 versions."""
 
+import asyncio
+import random
+
 from driver.disk import Disk
 from driver.ports import ClassRef, Cluster, Pod, VolumeRecord
 from driver.volume import content, state
@@ -9,6 +12,8 @@ from runtime import logs
 from runtime.errors import Failure
 
 log = logs.get(__name__)
+
+FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 
 
 async def restore_volumes(volumes: VolumeTable, disk: Disk, pods_dir: str, driver_name: str) -> None:
@@ -20,21 +25,29 @@ async def restore_volumes(volumes: VolumeTable, disk: Disk, pods_dir: str, drive
 
 
 async def restore_records(volumes: VolumeTable, cluster: Cluster) -> None:
-    """Learn their classes and versions from the pod statuses, however long it takes until the API server can be asked.
+    """Learn their classes and versions from the pod statuses, however long it takes until the API server can be asked;
+    one that has just started may not know our rights yet.
 
     A volume that is republished before is simply not told of its versions.
     """
     if not len(volumes):
         return
-    try:
-        records = {record.target_path: record for record in await cluster.records()}
-    except Failure as failure:
-        log.warning("Pod statuses could not be read; volumes are known again at their next republish", err=failure)
-        return
+    records = {record.target_path: record for record in await _read(cluster)}
     for volume in volumes:
         if volume.recorded is None:
             _merge(volume, records.get(volume.target.path))
     log.info("Volumes of this node are known again", volumes=len(volumes), recorded=len(records))
+
+
+async def _read(cluster: Cluster) -> list[VolumeRecord]:
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await cluster.records()
+        except Failure as failure:
+            log.warning("Pod statuses cannot be read; trying again", err=failure)
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(pause * 2, LAST_PAUSE)
 
 
 def _merge(volume: Volume, record: VolumeRecord | None) -> None:

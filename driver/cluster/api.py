@@ -1,9 +1,9 @@
 """Calls to the API server: retried while it is away, told apart by what their caller can do.
 
 A call runs until it has an answer or its caller's timeout cancels it. Connection losses, 5xx and 429 are retried with
-jitter, a Retry-After is obeyed, there is no rate limit of our own below the server's fairness. A 401 makes the
-credentials be read anew. No exception of the ``kubernetes`` package and no body of the server's leaves this module:
-bodies may quote what was sent.
+jitter, a Retry-After is obeyed, there is no rate limit of our own below the server's fairness. A 401 and a TLS failure
+make the credentials be read anew. No exception of the ``kubernetes`` package and no body of the server's leaves this
+module: bodies may quote what was sent.
 """
 
 import asyncio
@@ -11,13 +11,15 @@ import contextlib
 import importlib
 import json
 import random
+import re
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import aiohttp
 
-from runtime import logs
+from runtime import logs, redact
 from runtime.errors import Failure, InvalidRequest, NotFound, PermissionDenied, Unavailable
 
 if TYPE_CHECKING:
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 CALL_SECONDS = 15.0
-WATCH_IDLE_SECONDS = 90.0
+# A bookmark comes each minute, but the first one of an idle cluster only after two (measured).
+WATCH_IDLE_SECONDS = 180.0
 FIRST_PAUSE, LAST_PAUSE = 0.1, 3.0
-# The server is not reached, or answers something that is no JSON.
+# The server is not reached, or something between it and us answers what is no JSON.
 NETWORK_ERRORS = (aiohttp.ClientError, OSError, ValueError)  # TimeoutError and TLS errors are OSErrors
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 
@@ -44,8 +47,12 @@ class Expired(Failure):
 _FAILURES: Mapping[int, type[Failure]] = {
     400: InvalidRequest, 403: PermissionDenied, 404: NotFound, 409: Conflict, 410: Expired, 422: InvalidRequest,
 }  # fmt: skip
-# What a 403 may mean beside a missing right, by words of its message that hold nothing of the object.
-_FORBIDDEN_HINTS = ("exceeded quota", "cannot set an ownerRef on a resource you can't delete")
+# Client errors that may pass.
+_PASSING = frozenset({401, 408, 425, 429})
+# What a refusal may mean beside a missing right: words of its message that hold nothing of the object.
+_HINTS = re.compile(
+    r"exceeded quota|cannot set an ownerRef on a resource you can't delete|because it is being terminated"
+    r"""|admission webhook "[^"]{1,253}"|ValidatingAdmissionPolicy '[^']{1,253}'""")
 
 
 class Api:
@@ -67,24 +74,25 @@ class Api:
         pause = FIRST_PAUSE
         while True:
             transport = None
-            wait = 0.0
+            wait, stale = 0.0, False
             try:
                 transport = await self._open()
                 status, headers, content = await transport.request(
                     method, url, body, {"Content-Type": content_type, "Accept": accept}, CALL_SECONDS)
+                answer = json.loads(content) if 200 <= status < 300 else None
             except NETWORK_ERRORS as error:
-                problem = f"{type(error).__name__}"
+                problem, detail, stale = type(error).__name__, redact.text(error), _distrusted(error)
             else:
-                if 200 <= status < 300:
+                if isinstance(answer, dict):
                     self.last_error = ""
-                    return dict(json.loads(content))
-                if status in _FAILURES:
-                    raise _FAILURES[status](_sentence(method, path, status, content))
-                problem = f"status {status}"
+                    return answer
+                if failure := _failure(status):
+                    raise failure(_sentence(method, path, status, content))
+                problem, detail, stale = f"status {status}", "", status == 401
                 wait = _retry_after(headers)
-                if status == 401:
-                    await self._renew(transport)
-            self._tell(method, path, problem)
+            if stale and transport is not None:
+                await self._renew(transport)
+            self._tell(method, path, problem, detail)
             await asyncio.sleep(max(wait, 0.0) + pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LAST_PAUSE)
 
@@ -99,7 +107,7 @@ class Api:
                 if response.status == 401:
                     await self._renew(transport)
                 if response.status != 200:
-                    failure = _FAILURES.get(response.status, Unavailable)
+                    failure = _failure(response.status) or Unavailable
                     raise failure(f"watch of {path} was answered with status {response.status}")
                 async for line in response.content:
                     event = json.loads(line)
@@ -114,7 +122,11 @@ class Api:
         """Open the connections ahead: most of a cold burst's time is eight TLS handshakes (docs/performance.md)."""
         from driver.cluster.transport import CONNECTIONS
 
-        await asyncio.gather(*(self.call("GET", "/version") for _ in range(CONNECTIONS)))
+        await asyncio.gather(*(self._greet() for _ in range(CONNECTIONS)))
+
+    async def _greet(self) -> None:
+        with contextlib.suppress(Failure):  # where /version is refused the connection is open all the same
+            await self.call("GET", "/version")
 
     async def close(self) -> None:
         """Close the connections, if there are any; a later call opens new ones."""
@@ -141,11 +153,12 @@ class Api:
                 self._transport = None
                 await stale.close()
 
-    def _tell(self, method: str, path: str, problem: str) -> None:
+    def _tell(self, method: str, path: str, problem: str, detail: str) -> None:
         """Once for each new kind of problem, not once a retry."""
         if problem != self.last_error:
             self.last_error = problem
-            log.warning("The API server cannot be used; retrying", method=method, path=path, problem=problem)
+            log.warning(
+                "The API server cannot be used; retrying", method=method, path=path, problem=problem, err=detail)
 
 
 class _Closing:
@@ -156,6 +169,18 @@ class _Closing:
 
     async def aclose(self) -> None:
         self._response.close()
+
+
+def _failure(status: int) -> type[Failure] | None:
+    """What an answer means that no later try will change; None for one that may."""
+    if 400 <= status < 500 and status not in _PASSING:
+        return _FAILURES.get(status, InvalidRequest)
+    return None
+
+
+def _distrusted(error: BaseException) -> bool:
+    """Whether TLS failed: the CA or the client certificate may have been replaced since they were read."""
+    return any(isinstance(item, (ssl.SSLError, aiohttp.ClientSSLError)) for item in (error, error.__cause__))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
@@ -172,8 +197,8 @@ def _sentence(method: str, path: str, status: int, content: bytes) -> str:
         reason = str(found.get("reason", ""))
         causes = (found.get("details") or {}).get("causes") or ()
         fields = ", ".join(sorted({str(cause["field"]) for cause in causes if cause.get("field")}))
-        if status == 403:
-            fields = next((hint for hint in _FORBIDDEN_HINTS if hint in str(found.get("message", ""))), "")
+        if hint := _HINTS.search(str(found.get("message", ""))):
+            fields = hint[0]
     except (ValueError, AttributeError, TypeError):
         reason = fields = ""
     told = " ".join(filter(None, (str(status), reason, f"({fields})" if fields else "")))

@@ -109,6 +109,10 @@ def _forbidden(wanted: Wanted, failure: Failure) -> str:
         return (
             f"Secret {wanted} cannot get another owner: this cluster's admission (OwnerReferencesPermissionEnforcement)"
             " wants the right to delete for that; add delete on secrets to the driver's role")
+    if "admission" in str(failure) or "Admission" in str(failure):
+        return f"Secret {wanted} is refused by the cluster's own policy: {failure}"
+    if "terminated" in str(failure):
+        return f"Secret {wanted} cannot be written: its namespace is being deleted"
     return (
         f"the driver may not write Secrets in namespace {wanted.namespace}: install the chart with "
         "syncSecret.enabled=true (and this namespace among syncSecret.namespaces, if that is set), "

@@ -1,10 +1,13 @@
 """The ``kubernetes`` package, reduced to what is asked of it: configuration, credentials that renew themselves, TLS,
 connections."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.request import getproxies
+
+import yaml
 
 from driver.cluster import lean
 
@@ -21,7 +24,8 @@ from runtime.version import build  # noqa: E402
 CONNECTIONS = 8
 CONNECT_SECONDS = 5.0
 
-CONFIGURATION_ERRORS = (ConfigException, OSError, ValueError)
+# A file that is being replaced may be half there, and the package takes what it reads for a map.
+CONFIGURATION_ERRORS = (ConfigException, OSError, ValueError, TypeError, AttributeError, yaml.YAMLError)
 
 
 class Transport:
@@ -39,11 +43,13 @@ class Transport:
 
     @staticmethod
     async def open(kubeconfig: str) -> "Transport":
-        """Load the configuration: the file if one is named, else the pod's service account, else the default file.
+        """Load the configuration: the file if one is named by flag or $KUBECONFIG, else the pod's service account, else
+        the default file.
 
         Raises one of CONFIGURATION_ERRORS.
         """
         configuration = Configuration()
+        kubeconfig = kubeconfig or os.environ.get("KUBECONFIG", "")
         if not kubeconfig and Path(SERVICE_TOKEN_FILENAME).exists():
             load_incluster_config(client_configuration=configuration)
         else:

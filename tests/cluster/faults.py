@@ -23,6 +23,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Page:
+    """Answer 200 with a page for people, as a load balancer or a captive portal between may."""
+
+    text: str = "<html>back soon</html>"
+
+
+@dataclass(frozen=True)
 class WatchError:
     """Open the watch with 200 and send one ERROR event, which is how an API server mostly says 410; then end it."""
 
@@ -55,7 +62,7 @@ class Silence:
     open_only: bool = False
 
 
-Fault = Answer | WatchError | Delay | Drop | Silence
+Fault = Answer | Page | WatchError | Delay | Drop | Silence
 
 
 @dataclass(eq=False)

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 from yarl import URL
 
-from tests.cluster.faults import Answer, Delay, Drop, Fault, Rule, Silence, WatchError, moments, status_object
+from tests.cluster.faults import Answer, Delay, Drop, Fault, Page, Rule, Silence, WatchError, moments, status_object
 from tests.cluster.pki import Authority
 
 Result = TypeVar("Result")
@@ -156,6 +156,8 @@ class FaultProxy:
         if isinstance(fault, Answer):
             headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}
             return web.json_response(status_object(fault), status=fault.status, headers=headers)
+        if isinstance(fault, Page):
+            return web.Response(text=fault.text, content_type="text/html")
         if isinstance(fault, WatchError):
             event = {"type": "ERROR", "object": status_object(fault)}
             return web.Response(text=json.dumps(event) + "\n", content_type="application/json")

@@ -1,12 +1,8 @@
 """An API server that misbehaves: the driver waits, obeys, finds its way back by itself, and pods keep their volumes."""
 
 import asyncio
-import datetime
-import ssl
 import time
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -15,30 +11,18 @@ from driver.cluster import classes
 from driver.cluster.api import Api
 from driver.cluster.gateway import ApiCluster
 from driver.ports import ClassRef
-from tests.cluster import kubeconfig
-from tests.cluster.driving import ACCOUNT, Site, grant, until
-from tests.cluster.faults import Answer, Drop, Fault, Silence, WatchError
+from tests.cluster.driving import Site, until
+from tests.cluster.faults import Answer, Drop, Fault, Page, Silence, WatchError
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
+from tests.cluster.syncing import ENTRY, run
 from tests.support.rig import NODE
-
-ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
 
 
 @pytest.fixture
 def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
     """A namespace and a driver's account."""
     return Site(cluster, namespace, tmp_path)
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """The test, in at most 90 seconds."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(90):
-            await test()
-
-    asyncio.run(bounded())
 
 
 async def hears_of_changes(site: Site, cluster: ApiCluster) -> None:
@@ -55,8 +39,8 @@ async def hears_of_changes(site: Site, cluster: ApiCluster) -> None:
 
 
 @pytest.mark.parametrize("fault", [
-    Answer(429, retry_after=1), Answer(500), Answer(503), Answer(504), Drop(), Drop(done=True),
-], ids=["429", "500", "503", "504", "dropped", "answer-lost"])
+    Answer(429, retry_after=1), Answer(500), Answer(503), Answer(504), Page(), Drop(), Drop(done=True),
+], ids=["429", "500", "503", "504", "no-json", "dropped", "answer-lost"])
 @pytest.mark.parametrize(
     "call", [("GET", r"/secretproviderclasses/app$"), ("POST", r"podstatuses$")], ids=["get", "post"])
 def test_a_call_is_tried_again(site: Site, proxy: FaultProxy, call: tuple[str, str], fault: Fault) -> None:
@@ -101,8 +85,8 @@ def test_a_conflict_is_read_again(site: Site, proxy: FaultProxy, verb: str, path
 
 
 @pytest.mark.parametrize(
-    "fault", [Answer(410), WatchError(410), WatchError(500), Answer(503), Answer(429, retry_after=1)],
-    ids=["410", "410-event", "500-event", "503", "429"])
+    "fault", [Answer(410), WatchError(410), WatchError(500), Answer(503), Answer(429, retry_after=1), Page()],
+    ids=["410", "410-event", "500-event", "503", "429", "no-json"])
 def test_a_watch_that_is_refused(site: Site, proxy: FaultProxy, fault: Fault) -> None:
     """The watch is refused three times, then works: changes are heard of, missed ones too."""
     site.make_class()
@@ -114,6 +98,64 @@ def test_a_watch_that_is_refused(site: Site, proxy: FaultProxy, fault: Fault) ->
             await hears_of_changes(site, rig.driver.world.cluster)
             await until(lambda: rule.hits == 3, "all refusals")
             await hears_of_changes(site, rig.driver.world.cluster)
+
+    run(test)
+
+
+def test_a_watch_that_breaks_goes_on_where_it_was(site: Site, proxy: FaultProxy) -> None:
+    """All connections are cut, as when one of several API servers goes: the watch goes on from its last event. What
+    changed meanwhile is heard of; nothing is listed, and only the class that changed is read."""
+    site.make_class()
+    site.make_class("other")
+
+    async def test() -> None:
+        async with site.driver(proxy) as rig:
+            cluster = rig.driver.world.cluster
+            assert isinstance(cluster, ApiCluster)
+            await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
+            await cluster.get_class(ClassRef(site.namespace, "other"))
+            await hears_of_changes(site, cluster)
+            mark = site.cluster.audit.mark()
+            proxy.disconnect()
+            await hears_of_changes(site, cluster)
+            counted = site.count(mark)
+            assert counted.pop(("watch", "secretproviderclasses")) in (1, 2)  # the end of the old one is told, too
+            assert counted == {("get", "secretproviderclasses"): 1}
+
+    run(test)
+
+
+@pytest.mark.parametrize("fault", [Answer(403), Answer(404)], ids=["403", "404"])
+def test_without_the_version(site: Site, proxy: FaultProxy, fault: Fault) -> None:
+    """A cluster that tells its version only to some: that is what connections are opened with, and nothing hangs on
+    it."""
+    site.make_class()
+
+    async def test() -> None:
+        rule = proxy.on("GET", r"^/version$", fault)
+        async with site.driver(proxy) as rig:
+            assert isinstance(rig.driver.world.cluster, ApiCluster)
+            await until(lambda: rule.hits >= 8, "the questions")
+            await hears_of_changes(site, rig.driver.world.cluster)
+
+    run(test)
+
+
+def test_an_api_server_that_does_not_know_our_rights_yet(site: Site, proxy: FaultProxy) -> None:
+    """The driver restarts together with the API server, which refuses its first questions: a volume that was there
+    before is known again all the same, and its Secret comes back; rotation is off."""
+    site.make_class(secretObjects=[ENTRY])
+    pod = site.make_pod()
+
+    async def test() -> None:
+        async with site.driver(proxy) as rig:
+            await site.volume(rig, pod).publish()
+            await rig.stop()
+            site.api.delete(site.path("secrets", "synced"))
+            rule = proxy.on("GET", r"secretproviderclasspodstatuses$", Answer(403), times=2)
+            await rig.start()
+            await until(lambda: site.secret("synced"), "the Secret to come back")
+            assert rule.hits == 2
 
     run(test)
 
@@ -223,103 +265,3 @@ def test_a_frozen_api_server(site: Site) -> None:
             await publishing
 
     run(test)
-
-
-def test_a_rotated_token(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a pod: kubelet writes a new token and the old one dies at once; calls go on without a restart. The file may
-    even be empty for a moment."""
-    from kubernetes.aio.config import incluster_config
-
-    from driver.cluster import transport
-
-    site.make_class()
-    site.make_class("other")
-    directory = site.directory / "serviceaccount"
-    host, port = site.cluster.url.removeprefix("https://").split(":")
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
-    for module in (incluster_config, transport):
-        monkeypatch.setattr(module, "SERVICE_TOKEN_FILENAME", str(directory / "token"))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(directory / "ca.crt"))
-    secret = site.api.create({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": site.namespace, "name": "life"}})
-    bound = {"apiVersion": "v1", "kind": "Secret", "name": "life", "uid": secret["metadata"]["uid"]}
-    first = site.cluster.token(site.namespace, ACCOUNT, bound_to=bound)
-    second = site.cluster.token(site.namespace, ACCOUNT)
-    kubeconfig.write_pod_credentials(directory, site.cluster.ca, site.namespace, first)
-
-    async def test() -> None:
-        api = Api("")
-        try:
-            await api.call("GET", site.path("secretproviderclasses", "app"))
-            site.api.delete(site.path("secrets", "life"))
-            (directory / "token").write_text("")
-
-            async def refused() -> None:
-                while not api.last_error:
-                    try:
-                        async with asyncio.timeout(0.3):
-                            await api.call("GET", site.path("secretproviderclasses", "app"))
-                    except TimeoutError:
-                        pass
-
-            await refused()
-            calling = asyncio.create_task(api.call("GET", site.path("secretproviderclasses", "other")))
-            await asyncio.sleep(1)
-            assert not calling.done()
-            kubeconfig.write_pod_credentials(directory, site.cluster.ca, site.namespace, second)
-            assert (await calling)["metadata"]["name"] == "other"
-        finally:
-            await api.close()
-
-    run(test)
-
-
-def test_an_expired_client_certificate(site: Site) -> None:
-    """The kubeconfig's certificate has expired: calls wait; the file gets a new one, and they succeed."""
-    site.make_class()
-    path = site.directory / "kubeconfig"
-    authority, group = site.cluster.authority, "rbac.authorization.k8s.io"
-    grant(site.cluster, site.namespace, site.rules)
-    expired = authority.client("late-driver", (), datetime.timedelta(minutes=-1))
-    kubeconfig.write(path, site.cluster.url, site.cluster.ca, expired)
-    site.api.apply({
-        "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": f"{site.namespace}-late"},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": f"{site.namespace}-{ACCOUNT}"},
-        "subjects": [{"kind": "User", "name": "late-driver", "apiGroup": group}]})
-
-    async def test() -> None:
-        api = Api(str(path))
-        try:
-            calling = asyncio.create_task(api.call("GET", site.path("secretproviderclasses", "app")))
-            await asyncio.sleep(1)
-            assert not calling.done() and api.last_error
-            kubeconfig.write(path, site.cluster.url, site.cluster.ca, authority.client("late-driver"))
-            assert (await calling)["metadata"]["name"] == "app"
-        finally:
-            await api.close()
-
-    run(test)
-
-
-def test_a_ca_without_key_usage(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python 3.13 checks CAs strictly by default, as is forced here: the driver accepts what Go accepts."""
-    site.make_class()
-    original = ssl.create_default_context
-
-    def strict(*arguments: Any, **options: Any) -> ssl.SSLContext:
-        context = original(*arguments, **options)
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-        return context
-
-    with FaultProxy(site.cluster.url, site.cluster.client_context(), lax_ca=True) as proxy:
-        monkeypatch.setattr(ssl, "create_default_context", strict)
-
-        async def test() -> None:
-            api = Api(site.kubeconfig(proxy))
-            try:
-                assert (await api.call("GET", site.path("secretproviderclasses", "app")))["kind"]
-            finally:
-                await api.close()
-
-        run(test)

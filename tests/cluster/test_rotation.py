@@ -1,7 +1,7 @@
 """Rotation as users of a cluster see it: intervals, changed classes, failures in status, events and metrics."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from driver.volumes import Volume as Known
 from tests.cluster.api import Object
 from tests.cluster.driving import BASE_RULES, OBJECTS, Site, until
 from tests.cluster.servers import ControlPlane
+from tests.cluster.syncing import run
 from tests.support.rig import Rig, Volume
 
 FAILING = {"objects": OBJECTS, "stubError": "INTERNAL"}
@@ -21,16 +22,6 @@ FAILING = {"objects": OBJECTS, "stubError": "INTERNAL"}
 def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
     """A namespace, and a driver's account with the rights that it has without sync."""
     return Site(cluster, namespace, tmp_path, BASE_RULES)
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """The test, in at most 90 seconds."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(90):
-            await test()
-
-    asyncio.run(bounded())
 
 
 def known(rig: Rig, volume: Volume) -> Known:

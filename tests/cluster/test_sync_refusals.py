@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.api import Object, wait
+from tests.cluster.api import ApiError, Object, wait
 from tests.cluster.driving import BASE_RULES, SYNC_RULES, Site, grant, may, until
+from tests.cluster.faults import Answer
+from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import ENTRY, run, values
 
@@ -89,6 +91,62 @@ def test_without_the_right(site: Site) -> None:
             assert "syncSecret.enabled=true" in event["message"]
             grant(site.cluster, site.namespace, site.rules)
             await until(lambda: site.secret("synced"), "the Secret")
+
+    run(test)
+
+
+def test_refused_by_a_policy(site: Site) -> None:
+    """A policy of the cluster, real, refuses the Secret: the event names the policy, and holds nothing of its message,
+    which may quote what was sent."""
+    group = "admissionregistration.k8s.io"
+    name = f"no-secrets-{site.namespace}"
+    site.api.create({
+        "apiVersion": f"{group}/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": {
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}]},
+            "validations": [{"expression": "false", "messageExpression": "'not ' + string(object.data.pw)"}]}})
+    site.api.create({
+        "apiVersion": f"{group}/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name}, "spec": {
+            "policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": {
+                "matchLabels": {"kubernetes.io/metadata.name": site.namespace}}}}})
+    site.make_class(secretObjects=[ENTRY])
+    pod = site.make_pod()
+
+    def refuses() -> bool:
+        try:
+            site.api.create({"apiVersion": "v1", "kind": "Secret", "data": {"pw": "eA=="}, "metadata": {
+                "namespace": site.namespace, "name": "probe"}}, dryRun="All")
+        except ApiError:
+            return True
+        return False
+
+    async def test() -> None:
+        async with site.driver() as rig:
+            await site.volume(rig, pod).publish()
+            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+            assert name in event["message"] and "czNjcmV0" not in event["message"], event["message"]
+
+    try:
+        wait(refuses, "the policy to count")
+        run(test)
+    finally:
+        for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+            site.api.delete(f"/apis/{group}/v1/{kind}/{name}")
+
+
+def test_refused_by_a_webhook(site: Site, proxy: FaultProxy) -> None:
+    """An admission webhook refuses the Secret: not the rights are at fault, and the event says so."""
+    site.make_class(secretObjects=[ENTRY])
+    pod = site.make_pod()
+    refusal = Answer(403, message='admission webhook "policy.example" denied the request: s3cret is no password')
+
+    async def test() -> None:
+        async with site.driver(proxy) as rig:
+            proxy.on("POST", r"/secrets$", refusal)
+            await site.volume(rig, pod).publish()
+            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+            assert 'admission webhook "policy.example"' in event["message"], event["message"]
+            assert "syncSecret" not in event["message"] and "s3cret" not in event["message"]
 
     run(test)
 
