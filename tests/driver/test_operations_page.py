@@ -1,0 +1,40 @@
+"""docs/operations.md tells of every event and every field of the pod status."""
+
+import ast
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def reasons() -> set[str]:
+    """Every CamelCase word in the modules that make events: their reasons, and the few that are something else."""
+    found: set[str] = set()
+    for path in (ROOT / "driver").rglob("*.py"):
+        text = path.read_text()
+        if "PodEvent(" in text and path.name not in ("ports.py", "manifests.py"):
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_word(node.value):
+                    found.add(node.value)
+    return found
+
+
+def _is_word(text: str) -> bool:
+    return text.isalpha() and text[0].isupper() and sum(letter.isupper() for letter in text) > 1
+
+
+def test_every_event_is_told_of() -> None:
+    """A reason in the code is a row of the page; so is every other word that users may meet."""
+    found = reasons() - {"RefreshFailed", "NodePublishVolume"}
+    assert {"SecretRefreshFailed", "FailedToCreateSecret", "ReservedParameter"} <= found
+    assert [word for word in sorted(found) if f"`{word}`" not in PAGE] == []
+
+
+def test_every_field_of_the_pod_status_is_told_of() -> None:
+    """A field of the CRD's status is a row of the page."""
+    crd = yaml.safe_load((ROOT / "helm" / "crds" / "secretproviderclasspodstatuses.yaml").read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    fields = schema["properties"]["status"]["properties"]
+    assert [name for name in fields if f"`status.{name}" not in PAGE] == []
