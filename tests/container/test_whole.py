@@ -1,6 +1,7 @@
 """The three under supervisord as one process tree: what kubelet, Prometheus and people see of it."""
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -25,6 +26,8 @@ from runtime.flags import Duration
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(60)
+_MS_BIND, _MNT_DETACH = 4096, 2
+_libc = ctypes.CDLL(None, use_errno=True)
 
 DRIVER = "secrets-store.csi.k8s.io"
 SECRET = "s3cret-content-that-nobody-shows"
@@ -189,6 +192,25 @@ def test_a_role_that_cannot_start(tmp_path: Path) -> None:
     log = (tmp_path / "log").read_text()
     assert "[driver] " in log and "cannot listen on 127.0.0.1" in log
     assert "driver could not be kept running (exit code 1)" in log
+
+
+def test_registry_that_was_deleted_on_the_node(container: Container) -> None:
+    """A hostPath directory that was removed is a dead inode in here, which a restarted role finds again: the container
+    ends with a code and the reason, so that kubelet mounts the new one."""
+    original, ours = container.directory / "original", container.directory / "kubelet" / "plugins_registry"
+    original.mkdir()
+    assert _libc.mount(os.fsencode(original), os.fsencode(ours), None, _MS_BIND, None) == 0
+    try:
+        wait_for(lambda: os.listdir(ours), "the registration socket, in the directory that was mounted over the first")
+        for path in original.iterdir():
+            path.unlink()
+        original.rmdir()
+        assert container.process.wait(40) == 1
+    finally:
+        _libc.umount2(os.fsencode(ours), _MNT_DETACH)
+    log = (container.directory / "log").read_text()
+    assert f"{ours} was deleted on the node" in log
+    assert "registrar could not be kept running (exit code 1)" in log
 
 
 def test_json_logs(tmp_path: Path) -> None:

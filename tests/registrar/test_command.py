@@ -38,6 +38,7 @@ WITHOUT_EFFECT = {
     "log-text-info-buffer-size", "log-json-split-stream", "log-json-info-buffer-size",
 }  # fmt: skip
 REQUIRED = "--kubelet-registration-path=/host/csi.sock"
+NO_PROBE = ("--mode=kubelet-registration-probe",)  # ends with success when the flags are right
 
 
 def test_flags_and_defaults() -> None:
@@ -60,6 +61,10 @@ def command(*argv: str) -> list[str]:
     ((REQUIRED, "--csi-address=tcp://x:1"), 1, "invalid CSI address"),
     ((REQUIRED, "--timeout=0"), 1, "--timeout"),
     ((REQUIRED, "--unknown"), 2, "flag provided but not defined: -unknown"),
+    ((REQUIRED, *NO_PROBE, "--connection-timeout=5s"), 0, "--connection-timeout is deprecated"),
+    ((REQUIRED, *NO_PROBE, "--health-port=1"), 0, "--health-port is deprecated"),
+    ((REQUIRED, *NO_PROBE, "-enable-pprof"), 0, "--enable-pprof has no effect"),
+    ((REQUIRED, *NO_PROBE, "--vmodule", "main=5", "-v", "2", "--logging-format=json"), 0, "--vmodule has no effect"),
     (("--version",), 0, ""), ((REQUIRED, "--health-port=70000"), 1, "--health-port"),
     ((REQUIRED, "--plugin-registration-path=here"), 1, "--plugin-registration-path"),
 ])  # fmt: skip

@@ -20,7 +20,7 @@ from registrar.keeper import Keeper, pause_after
 from registrar.state import State
 from runtime import rpc
 from runtime.errors import ConfigurationError, PreconditionFailed
-from tests.registrar.test_keeper import Place, keeping, until
+from tests.registrar.test_keeper import NOTHING, Place, inode, keeping, until
 from tests.support.toy_driver import NAME, ToyDriver, toy_driver
 
 pytestmark = pytest.mark.timeout(20)
@@ -43,18 +43,6 @@ def another(place: Place) -> Iterator[socket.socket]:
         made.listen(16)
         hidden.rename(place.socket)
         yield made
-
-
-NOTHING = (0, 0)
-
-
-def inode(path: Path) -> tuple[int, int]:
-    """Which file it is: numbers alone are used again at once by some file systems."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return NOTHING
-    return found.st_ino, found.st_ctime_ns
 
 
 def test_a_live_successor_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -196,22 +184,12 @@ def test_pauses_between_offers() -> None:
     assert pause_after(8) == pause_after(1_000_000) == 30.0
 
 
-class Counting(ToyDriver):
-    """Counts how often it is asked for its name."""
-
-    asked = 0
-
-    async def GetPluginInfo(self, request: csi_pb2.GetPluginInfoRequest, context: Any) -> csi_pb2.GetPluginInfoResponse:
-        self.asked += 1
-        return await super().GetPluginInfo(request, context)
-
-
 def test_a_busy_directory_is_no_hot_loop(tmp_path: Path) -> None:
     """Other plugins come and go two hundred times in a second: the driver is asked a few times, not at each of them."""
 
     async def run() -> None:
         place = Place(tmp_path)
-        driver = Counting()
+        driver = ToyDriver()
         async with toy_driver(place.csi, driver), keeping(place.config()):
             await until(place.socket.exists)
             before = driver.asked

@@ -22,17 +22,19 @@ NAME = "toy.csi.example"
 
 
 class ToyDriver(csi_pb2_grpc.IdentityServicer, csi_pb2_grpc.NodeServicer):
-    """``ready`` None leaves the value out of the Probe reply; ``hang`` answers nothing until it is set."""
+    """``ready`` None leaves the value out of the Probe reply; ``hang`` answers nothing until it is set; ``asked`` is how
+    often the name was asked for."""
 
     def __init__(self, name: str = NAME) -> None:
         self.name = name
         self.ready: bool | None = True
         self.error: Exception | None = None
-        self.probes = 0
+        self.probes = self.asked = 0
         self.hang: asyncio.Event | None = None
 
     async def GetPluginInfo(self, request: csi_pb2.GetPluginInfoRequest, context: Any) -> csi_pb2.GetPluginInfoResponse:
         """The name."""
+        self.asked += 1
         if self.hang is not None:
             await self.hang.wait()
         return csi_pb2.GetPluginInfoResponse(name=self.name, vendor_version="v0")
