@@ -22,8 +22,8 @@ NAME = "toy.csi.example"
 
 
 class ToyDriver(csi_pb2_grpc.IdentityServicer, csi_pb2_grpc.NodeServicer):
-    """``ready`` None leaves the value out of the Probe reply; ``hang`` answers nothing until it is set; ``asked`` is how
-    often the name was asked for."""
+    """``ready`` None leaves the value out of the Probe reply; ``hang`` answers nothing until it is set; ``asked`` is
+    how often the name was asked for."""
 
     def __init__(self, name: str = NAME) -> None:
         self.name = name
