@@ -14,11 +14,13 @@ import contextlib
 import os
 import random
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
 from driver.providers import wire
 from protos import provider_pb2, provider_pb2_grpc
@@ -38,6 +40,8 @@ _RECONNECT = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
+
+Reply = TypeVar("Reply")
 
 
 @dataclass
@@ -84,18 +88,14 @@ class ProviderPool:
         while True:
             provider = await self._connected(name, deadline)
             try:
-                async with provider.used():
-                    reply = await provider.stub.Mount(request, timeout=_left(deadline))
-            except grpc.aio.AioRpcError as error:
-                failure = self._failure(name, error)
+                reply = await self._call(name, provider, provider.stub.Mount, request, _left(deadline))
+            except rpc.RemoteFailure as failure:
+                pause = FIRST_RETRY_SECONDS * random.uniform(0.8, 1.2)
+                if failure.code != grpc.StatusCode.UNAVAILABLE or attempt == ATTEMPTS or pause >= _left(deadline):
+                    raise
             else:
-                provider.last_error = ""
                 self._warn_if_large(name, reply)
                 return wire.check_reply(reply)
-            provider.last_error = str(failure)
-            pause = FIRST_RETRY_SECONDS * random.uniform(0.8, 1.2)
-            if failure.code != grpc.StatusCode.UNAVAILABLE or attempt == ATTEMPTS or pause >= _left(deadline):
-                raise failure
             await asyncio.sleep(pause)
             attempt += 1
 
@@ -103,16 +103,13 @@ class ProviderPool:
         """Ask each provider in use for its version; what it answers is logged and shown in the status."""
         for name in list(self._providers):
             provider = self._providers[name]
+            asked = provider_pb2.VersionRequest(version=API_VERSION)
             try:
-                async with provider.used():
-                    reply = await provider.stub.Version(
-                        provider_pb2.VersionRequest(version=API_VERSION), timeout=VERSION_SECONDS
-                    )
-            except grpc.aio.AioRpcError as error:
-                provider.last_error = str(self._failure(name, error))
-                log.warning("Provider health check failed", provider=name, err=provider.last_error)
+                reply = await self._call(name, provider, provider.stub.Version, asked, VERSION_SECONDS)
+            except rpc.RemoteFailure as failure:
+                log.warning("Provider health check failed", provider=name, err=failure)
             else:
-                provider.version, provider.last_error = reply.runtime_version, ""
+                provider.version = reply.runtime_version
                 log.verbose(
                     4,
                     "Provider is healthy",
@@ -185,6 +182,26 @@ class ProviderPool:
             known.left = True
             await known.close_if_left()
         return provider
+
+    async def _call(
+        self, name: str, provider: _Provider, method: Callable[..., Awaitable[Reply]], request: Message, seconds: float
+    ) -> Reply:
+        """One call of one method; what came of it stays in ``last_error``. Raises RemoteFailure."""
+        try:
+            async with provider.used():
+                reply: Reply | None = await method(request, timeout=seconds)
+            if reply is None:  # gRPC's word for bytes that it cannot parse
+                raise rpc.RemoteFailure(
+                    grpc.StatusCode.INTERNAL, f'provider "{name}": its reply is not a message of the provider contract')
+        except grpc.aio.AioRpcError as error:
+            failure = self._failure(name, error)
+            provider.last_error = str(failure)
+            raise failure from None
+        except rpc.RemoteFailure as failure:
+            provider.last_error = str(failure)
+            raise
+        provider.last_error = ""
+        return reply
 
     def _failure(self, name: str, error: grpc.aio.AioRpcError) -> rpc.RemoteFailure:
         detail = redact.text(error.details() or "no details")

@@ -2,9 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
+import grpc.aio
 
 from provider_stub.running import running
 from tests.support.rig import Rig, rig
@@ -95,3 +99,42 @@ def test_a_call_outlives_the_move(tmp_path: Path) -> None:
                 assert it.driver.providers.snapshot()[0]["socket"] == str(other / "stub.sock")
 
     asyncio.run(run())
+
+
+def test_a_reply_that_is_no_message(tmp_path: Path) -> None:
+    """Bytes that are none of the contract's messages: the provider is named, nothing stays mounted, and the health
+    check survives it."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as it:
+            it.provider.crash()
+            async with garbage(it.provider.path):
+                volume = it.volume()
+                code, text = await volume.failure()
+                assert code == grpc.StatusCode.INTERNAL
+                assert 'provider "stub": its reply is not a message of the provider contract' in text
+                assert not volume.mounted and volume.left_on_disk == []
+                await it.driver.providers.check_health()
+                assert "is not a message" in it.driver.providers.snapshot()[0]["last_error"]
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def garbage(path: Path) -> AsyncIterator[None]:
+    """A server on ``path`` that answers both methods with the same bytes."""
+
+    async def answer(*_: object) -> bytes:
+        return b"\xff\xff\xff"
+
+    handler: Any = grpc.unary_unary_rpc_method_handler(answer)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("v1alpha1.CSIDriverProvider", {"Mount": handler, "Version": handler}),))
+    path.unlink()
+    server.add_insecure_port(f"unix:{path}")
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(None)
