@@ -57,9 +57,9 @@ def test_a_failed_first_publish_is_never_taken_for_content(tmp_path: Path) -> No
     asyncio.run(run())
 
 
-def test_class_cannot_forge_identity(tmp_path: Path) -> None:
-    """A class that sets kubelet's keys or a token gets neither through; a class parameter beats the pod author's
-    attribute."""
+def test_class_cannot_forge_identity(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A class that sets kubelet's keys or a token gets neither through, and an event says which; a class parameter
+    beats the pod author's attribute."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -79,6 +79,9 @@ def test_class_cannot_forge_identity(tmp_path: Path) -> None:
             assert "csi.storage.k8s.io/serviceAccount.tokens" not in request.attributes
             assert request.attributes["roleName"] == "the-class"
             assert request.attributes["extra"] == "kept"
+            [event] = [each for item in caplog.records if (each := getattr(item, "fields", {})).get("reason")]
+            assert event["reason"] == "ReservedParameter" and "forged" not in str(event)
+            assert "sets csi.storage.k8s.io/pod.namespace, csi.storage.k8s.io/serviceAccount.tokens" in event["message"]
 
     asyncio.run(run())
 
