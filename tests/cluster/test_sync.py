@@ -351,21 +351,3 @@ def test_older_content_is_not_written_back(site: Site) -> None:
             assert values(site.secret("synced")) == {"pw": b"newest"}
 
     run(test)
-
-
-def test_a_certificate(site: Site) -> None:
-    """One file with key and chain becomes a Secret that the API server takes as kubernetes.io/tls."""
-    pair = site.cluster.authority.client("someone")
-    data = [{"objectName": "password", "key": key} for key in ("tls.crt", "tls.key")]
-    site.make_class(secretObjects=[{"secretName": "synced", "type": "kubernetes.io/tls", "data": data}])
-    pod = site.make_pod()
-
-    async def test() -> None:
-        async with site.driver() as rig:
-            rig.provider.put("password", pair.key + pair.certificate)
-            await site.volume(rig, pod).publish()
-            found = values(site.secret("synced"))
-            assert found is not None and found["tls.crt"] == pair.certificate
-            assert found["tls.key"].startswith(b"-----BEGIN EC PRIVATE KEY-----")
-
-    run(test)
