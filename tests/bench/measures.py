@@ -12,6 +12,7 @@ from tests.bench.children import PYTHON, Child
 from tests.bench.figures import Figures
 from tests.bench.stage import GROUP, NAMESPACE, Stage, settle
 from tests.bench.subjects import Driver
+from tests.cluster.audit import AuditLog
 from tests.support.waiting import wait_for
 
 WRITES = frozenset({"create", "update", "patch", "delete"})
@@ -210,7 +211,27 @@ def calls(stage: Stage, drivers: Sequence[Driver], figures: Figures, found: Call
         driver.unpublish([*first, *pods], clients=8)
         settle(1.0)
         of["31 unpublishes"] = driver.calls(mark)
+        of["30 publishes with a synced Secret"], of["restart with 31 volumes"] = _calls_of_sync(driver, log)
         driver.stop()
+
+
+def _calls_of_sync(driver: Driver, log: AuditLog) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    """Of 30 publishes of a known class, each a new owner of its one Secret; of a restart that finds these volumes."""
+    name = f"calls-{driver.name}"
+    driver.stage.write_class(name, synced=name)
+    first, pods = driver.stage.pods(1, name), driver.stage.pods(30, name)
+    driver.publish(first)
+    settle(2.0)
+    mark = log.mark()
+    driver.publish(pods, clients=1)
+    settle(2.0)
+    publishes = driver.calls(mark)
+    mark = log.mark()
+    driver.restart()
+    settle(15.0)  # a check of each Secret after a restart is spread over ten seconds
+    restart = driver.calls(mark)
+    driver.unpublish([*first, *pods], clients=8)
+    return publishes, restart
 
 
 def outage(stage: Stage, drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:

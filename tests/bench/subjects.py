@@ -64,6 +64,12 @@ class Driver:
             self.child = None
         unmount_below(self.pods_dir)
 
+    def restart(self) -> None:
+        """As after a kill: its volumes stay."""
+        assert self.child is not None
+        self.child.stop()
+        self.start()
+
     @property
     def pid(self) -> int:
         """Its process."""
