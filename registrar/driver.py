@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import grpc.aio
 
@@ -18,6 +19,8 @@ _RECONNECT = (
     ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
+# What grpc itself says when our deadline has passed.
+_OWN_DEADLINE = "Deadline Exceeded"
 
 
 class Driver:
@@ -34,13 +37,17 @@ class Driver:
         name."""
         if not os.path.exists(self.path):
             raise Unavailable(f"the driver's socket {self.path} does not exist; is the driver running?")
+        if not Path(self.path).is_socket():
+            raise Unavailable(f"{self.path} is no socket: see --csi-address")
         try:
             info = await self._identity.GetPluginInfo(
                 csi_pb2.GetPluginInfoRequest(), timeout=self._timeout, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
-            detail = redact.text(error.details() or "")
+            detail = error.details() or ""
+            if detail == _OWN_DEADLINE:
+                detail = f"nothing within {self._timeout:g} s; it is frozen, or no CSI driver serves this socket"
             raise Unavailable(
-                f"the driver on {self.path} does not answer GetPluginInfo: {error.code().name} {detail}"
+                f"the driver on {self.path} does not answer GetPluginInfo: {error.code().name} {redact.text(detail)}"
             ) from None
         if not _NAME.fullmatch(info.name):
             raise Failure(

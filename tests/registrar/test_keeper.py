@@ -168,6 +168,38 @@ def test_hanging_driver(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("what, told", [
+    ("a file", "is no socket: see --csi-address"), ("nobody listens", "nothing within 0.2 s"),
+    ("another protocol", "nothing within 0.2 s"),
+])  # fmt: skip
+def test_wrong_socket(tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str, told: str) -> None:
+    """A file, a dead socket, a server that speaks something else: told once, however often it is tried, waited out in
+    process, and the driver that comes in its place is registered."""
+
+    async def mail(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+        writer.close()
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        server = await asyncio.start_unix_server(mail, place.csi)
+        if what != "another protocol":
+            server.close()
+        if what == "a file":
+            Path(place.csi).unlink(missing_ok=True)
+            Path(place.csi).touch()
+        async with place.kubelet() as kubelet, keeping(place.config(timeout=Duration(0.2))) as keeper:
+            await until(lambda: told in keeper.registration.error)
+            await asyncio.sleep(1.5)  # several tries
+            server.close()
+            Path(place.csi).unlink(missing_ok=True)
+            async with toy_driver(place.csi):
+                await kubelet.registered(NAME)
+
+    asyncio.run(run())
+    assert [record.getMessage() for record in caplog.records].count("Waiting for the driver") <= 2
+
+
 def test_name_that_changes(tmp_path: Path) -> None:
     """A driver that comes back under another name is registered under that, and the old socket is removed."""
 
