@@ -19,7 +19,7 @@ from driver.cluster.api import Api, Expired
 from driver.cluster.objects import classes_path
 from driver.ports import ClassListener, ClassRef, ProviderClass
 from runtime import logs
-from runtime.errors import Failure, NotFound
+from runtime.errors import Failure, NotFound, Unavailable
 
 log = logs.get(__name__)
 
@@ -47,6 +47,7 @@ class ClassStore:
         # Where the watch is; empty: nowhere. Whether it has told anything since it was opened.
         self._version = ""
         self._told = False
+        self._refusal = ""
 
     async def get(self, ref: ClassRef) -> ProviderClass:
         """The remembered class, or a fresh one. Raises NotFound."""
@@ -89,11 +90,21 @@ class ClassStore:
                     await self._start_over()
                 await self._follow()
             except Failure as failure:
-                log.verbose(2, "The watch on SecretProviderClasses ended; starting again", reason=failure)
+                self._complain(failure)
                 if isinstance(failure, Expired) or not self._told:
                     self._version = ""
             pause = min(pause * 2, LAST_PAUSE) if loop.time() - started < LASTING else FIRST_PAUSE
             await asyncio.sleep(pause * random.uniform(0.25, 0.75))
+
+    def _complain(self, failure: Failure) -> None:
+        """Watches end all the time; one that is refused needs a person, who is told once."""
+        if isinstance(failure, (Expired, Unavailable)):
+            log.verbose(2, "The watch on SecretProviderClasses ended; starting again", reason=failure)
+        elif str(failure) != self._refusal:
+            self._refusal = str(failure)
+            log.warning(
+                "SecretProviderClasses cannot be watched, so that changes of classes in use go unnoticed: the driver's "
+                "account needs get, list and watch on them", err=failure)
 
     async def _start_over(self) -> None:
         found = await self._api.call("GET", classes_path(), query={"limit": "1"}, accept=LIST_ACCEPT)

@@ -20,6 +20,8 @@ log = logs.get(__name__)
 PAGE = "500"
 # A volume whose object is there already does not wait longer for an API server that is away; it is told later.
 PATIENCE = 3.0
+# One that the server cannot take just now does not hold up the others longer.
+LATE_SECONDS = 30.0
 
 
 @dataclass
@@ -69,16 +71,24 @@ class StatusStore:
             await self._any_late.wait()
             self._any_late.clear()
             while self._late:
-                self._writing_late, record = next(iter(self._late.items()))
-                try:
-                    await self._write(record)
-                except Failure as failure:
-                    log.warning("A pod status could not be written", pod=record.pod, err=failure)
-                if record.target_path not in self._late:  # the volume went meanwhile
-                    self.forget(record.target_path)
-                elif self._late[record.target_path] is record:
-                    del self._late[record.target_path]
-                self._writing_late = ""
+                await self._write_late(*next(iter(self._late.items())))
+
+    async def _write_late(self, target_path: str, record: VolumeRecord) -> None:
+        self._writing_late = target_path
+        again = False
+        try:
+            async with asyncio.timeout(LATE_SECONDS):
+                await self._write(record)
+        except TimeoutError:
+            again = True
+        except Failure as failure:
+            log.warning("A pod status could not be written", pod=record.pod, err=failure)
+        self._writing_late = ""
+        newest = self._late.pop(target_path, None)
+        if newest is None:  # the volume went meanwhile
+            self.forget(target_path)
+        elif again or newest is not record:
+            self._late[target_path] = newest  # behind the others
 
     async def _write(self, record: VolumeRecord) -> None:
         known = self._written.get(record.target_path)

@@ -1,13 +1,14 @@
 """An API server that misbehaves: the driver waits, obeys, finds its way back by itself, and pods keep their volumes."""
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 
 import grpc
 import pytest
 
-from driver.cluster import classes
+from driver.cluster import classes, statuses
 from driver.cluster.api import Api
 from driver.cluster.gateway import ApiCluster
 from driver.ports import ClassRef
@@ -98,6 +99,53 @@ def test_a_watch_that_is_refused(site: Site, proxy: FaultProxy, fault: Fault) ->
             await hears_of_changes(site, rig.driver.world.cluster)
             await until(lambda: rule.hits == 3, "all refusals")
             await hears_of_changes(site, rig.driver.world.cluster)
+
+    run(test)
+
+
+def test_a_watch_that_is_forbidden(site: Site, proxy: FaultProxy, caplog: pytest.LogCaptureFixture) -> None:
+    """Rights that somebody wrote himself lack watch: one warning says what is missing, however often it is tried."""
+    site.make_class()
+
+    async def test() -> None:
+        rule = proxy.on("WATCH", r"secretproviderclasses$", Answer(403), times=3)
+        async with site.driver(proxy) as rig:
+            assert isinstance(rig.driver.world.cluster, ApiCluster)
+            await until(lambda: rule.hits == 3, "all refusals")
+            await hears_of_changes(site, rig.driver.world.cluster)
+
+    with caplog.at_level(logging.WARNING):
+        run(test)
+    assert sum("needs get, list and watch" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_status_that_cannot_be_written(site: Site, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two statuses are late; the server goes on failing for the first one: the second one is written all the same, and
+    the first once that works."""
+    monkeypatch.setattr(statuses, "PATIENCE", 0.2)
+    monkeypatch.setattr(statuses, "LATE_SECONDS", 0.5)
+    pods = [site.make_pod(name) for name in ("pod-1", "pod-2")]
+
+    def version(pod: str) -> str:
+        return str(site.api.get(site.status_path(pod))["status"]["objects"][0]["version"])
+
+    async def test() -> None:
+        it = ApiCluster(Api(site.kubeconfig(proxy)), NODE)
+        task = asyncio.create_task(it.run())
+        try:
+            for pod in pods:
+                await it.record(site.record(pod))
+            rules = [proxy.on("PATCH", f"{pod.name}-", Answer(500)) for pod in pods]
+            for pod in pods:
+                await it.record(site.record(pod, objects={"password": "v2"}))
+            rules[1].lift()
+            await until(lambda: version("pod-2") == "v2", "the second status")
+            assert version("pod-1") == "v1"
+            rules[0].lift()
+            await until(lambda: version("pod-1") == "v2", "the first status")
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     run(test)
 
