@@ -26,7 +26,7 @@ from driver import attributes, rotation
 from driver.config import DriverConfig
 from driver.disk import Disk
 from driver.metrics import DriverMetrics
-from driver.ports import Cluster, PodEvent, ProviderClass, SecretSync, VolumeRecord
+from driver.ports import ClassRef, Cluster, PodEvent, ProviderClass, SecretSync, VolumeRecord
 from driver.providers import wire
 from driver.providers.pool import ProviderPool
 from driver.refresh import Reporter
@@ -71,6 +71,7 @@ class Publisher:
         self._metrics = metrics
         self._noswap = noswap
         self._reporter = Reporter(cluster, metrics)
+        self._bad_intervals: dict[ClassRef, str] = {}
 
     def count_refused(self) -> None:
         """A request that did not pass its check."""
@@ -137,7 +138,7 @@ class Publisher:
         try:
             soon = min(attempt.deadline, asyncio.get_running_loop().time() + REPUBLISH_LOOKUP_SECONDS)
             provider_class = await self._find_class(attempt, soon)
-            interval = self._interval(provider_class)
+            interval = await self._interval(attempt, provider_class)
             volume.fingerprint = volume.fingerprint or provider_class.fingerprint
             if not rotation.is_due(volume, provider_class.fingerprint, interval, now):
                 return False
@@ -259,11 +260,17 @@ class Publisher:
             request.target, request.pod, request.provider_class,
             last_success=found.last_refresh if committed else None, recorded=None if committed else False)
 
-    def _interval(self, provider_class: ProviderClass) -> float:
+    async def _interval(self, attempt: Attempt, provider_class: ProviderClass) -> float:
+        """The class's interval, else the flag's; an annotation that is none is told once."""
         try:
             return rotation.interval_of(provider_class.annotations, self._config.rotation_poll_interval)
         except ValueError as error:
-            log.warning("A class asks for an interval that is none", secretProviderClass=provider_class.ref, err=error)
+            ref, sentence = provider_class.ref, str(error)
+            if self._bad_intervals.get(ref) != sentence:
+                self._bad_intervals[ref] = sentence
+                await self._cluster.event(PodEvent(
+                    attempt.request.pod, True, "InvalidInterval",
+                    f"SecretProviderClass {ref}: {sentence}; until then the driver's own interval counts", ref.name))
             return self._config.rotation_poll_interval
 
 

@@ -1,6 +1,7 @@
 """Rotation as users of a cluster see it: intervals, changed classes, failures in status, events and metrics."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,27 @@ def test_the_interval_of_a_class(site: Site) -> None:
             state.last_success -= 15
             await volume.publish()
             assert rig.provider.calls == 2
+
+    run(test)
+
+
+def test_an_interval_that_is_none(site: Site) -> None:
+    """The annotation says "soon": one Warning event, and the flag's interval counts."""
+    site.make_class(annotations={INTERVAL_ANNOTATION: "soon"})
+    pod = site.make_pod()
+
+    async def test() -> None:
+        async with site.driver(enable_secret_rotation=True, rotation_poll_interval=60.0) as rig:
+            volume = site.volume(rig, pod)
+            for age, calls in ((0, 1), (30, 1), (90, 2), (0, 2)):
+                if age:
+                    known(rig, volume).last_success = time.time() - age
+                await volume.publish()
+                assert rig.provider.calls == calls
+            (event,) = await until(lambda: site.events("InvalidInterval"), "the event")
+            assert INTERVAL_ANNOTATION in event["message"] and event["type"] == "Warning"
+            await volume.publish()
+            assert [item["count"] for item in site.events()] == [1]
 
     run(test)
 
