@@ -3,63 +3,19 @@ empty volume."""
 
 import asyncio
 import random
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
 
-from protos import csi_pb2_grpc
 from provider_stub.running import running
-from runtime import rpc
-from tests.support.rig import Rig, Volume
+from tests.support.killed import KilledRig
+from tests.support.rig import Volume
 
 KILLS = 25
 VOLUMES = 4
 LONGEST_LIFE = 0.15
-
-
-class KilledRig(Rig):
-    """A rig whose driver is a process that is killed and started again."""
-
-    def spawn(self) -> subprocess.Popen[bytes]:
-        """A driver process on the rig's directories."""
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "driver.main",
-                f"--endpoint=unix://{self.directory}/csi.sock",
-                "--nodeid=node-1",
-                "--metrics-addr=",
-                f"--manifests={self.manifests}",
-                f"--provider-volume={self.providers_dir}",
-                "--additional-provider-volume-paths=",
-                f"--kubelet-pods-dir={self.pods_dir}",
-                "--status-directory=",
-                "--enable-secret-rotation",
-                "--rotation-poll-interval=1s",
-            ],
-            stderr=subprocess.DEVNULL,
-        )
-
-    @asynccontextmanager
-    async def process(self) -> AsyncIterator[subprocess.Popen[bytes]]:
-        """A driver process that serves; killed at the end."""
-        process = self.spawn()
-        try:
-            async with rpc.dial(f"{self.directory}/csi.sock", [("grpc.initial_reconnect_backoff_ms", 20)]) as channel:
-                self.node = csi_pb2_grpc.NodeStub(channel)
-                async with asyncio.timeout(20):
-                    await channel.channel_ready()
-                yield process
-        finally:
-            process.kill()
-            process.wait()
 
 
 @pytest.mark.timeout(120)

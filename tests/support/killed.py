@@ -1,0 +1,50 @@
+"""A rig whose driver is a process of its own, to be killed and started again."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from protos import csi_pb2_grpc
+from runtime import rpc
+from tests.support.rig import Rig
+
+
+class KilledRig(Rig):
+    """``process`` takes the place of ``start`` and ``stop``."""
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """A driver process on the rig's directories."""
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "driver.main",
+                f"--endpoint=unix://{self.directory}/csi.sock",
+                "--nodeid=node-1",
+                "--metrics-addr=",
+                f"--manifests={self.manifests}",
+                f"--provider-volume={self.providers_dir}",
+                f"--additional-provider-volume-paths={','.join(self.config.additional_provider_volume_paths)}",
+                f"--kubelet-pods-dir={self.pods_dir}",
+                "--status-directory=",
+                "--enable-secret-rotation",
+                "--rotation-poll-interval=1s",
+            ],
+            stderr=subprocess.DEVNULL,
+        )
+
+    @asynccontextmanager
+    async def process(self) -> AsyncIterator[subprocess.Popen[bytes]]:
+        """A driver process that serves; killed at the end."""
+        process = self.spawn()
+        try:
+            async with rpc.dial(f"{self.directory}/csi.sock", [("grpc.initial_reconnect_backoff_ms", 20)]) as channel:
+                self.node = csi_pb2_grpc.NodeStub(channel)
+                async with asyncio.timeout(20):
+                    await channel.channel_ready()
+                yield process
+        finally:
+            process.kill()
+            process.wait()
