@@ -1,9 +1,9 @@
 """Calls to the API server: retried while it is away, told apart by what their caller can do.
 
 A call runs until it has an answer or its caller's timeout cancels it. Connection losses, 5xx and 429 are retried with
-jitter, a Retry-After is obeyed, there is no rate limit of our own below the server's fairness. A 401 and a TLS failure
-make the credentials be read anew. No exception of the ``kubernetes`` package and no body of the server's leaves this
-module: bodies may quote what was sent.
+jitter, a Retry-After is obeyed, there is no rate limit of our own below the server's fairness. A 403 of a server that
+has just come back is retried too. A 401 and a TLS failure make the credentials be read anew. No exception of the
+``kubernetes`` package and no body of the server's leaves this module: bodies may quote what was sent.
 """
 
 import asyncio
@@ -31,6 +31,8 @@ CALL_SECONDS = 15.0
 # A bookmark comes each minute, but the first one of an idle cluster only after two (measured).
 WATCH_IDLE_SECONDS = 180.0
 FIRST_PAUSE, LAST_PAUSE = 0.1, 3.0
+# An API server that has just started refuses what it has not read the roles for yet.
+BOOT_SECONDS = 15.0
 # The server is not reached, or something between it and us answers what is no JSON.
 NETWORK_ERRORS = (aiohttp.ClientError, OSError, ValueError)  # TimeoutError and TLS errors are OSErrors
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
@@ -62,6 +64,7 @@ class Api:
         self._kubeconfig = kubeconfig
         self._transport: Transport | None = None
         self._opening = asyncio.Lock()
+        self._missed = float("-inf")
         self.last_error = ""
 
     async def call(
@@ -82,11 +85,13 @@ class Api:
                 answer = json.loads(content) if 200 <= status < 300 else None
             except NETWORK_ERRORS as error:
                 problem, detail, stale = type(error).__name__, redact.text(error), _distrusted(error)
+                self._missed = asyncio.get_running_loop().time()
             else:
                 if isinstance(answer, dict):
                     self.last_error = ""
                     return answer
-                if failure := _failure(status):
+                failure = _failure(status)
+                if failure is not None and not (failure is PermissionDenied and self._just_back()):
                     raise failure(_sentence(method, path, status, content))
                 problem, detail, stale = f"status {status}", "", status == 401
                 wait = _retry_after(headers)
@@ -123,6 +128,10 @@ class Api:
         from driver.cluster.transport import CONNECTIONS
 
         await asyncio.gather(*(self._greet() for _ in range(CONNECTIONS)))
+
+    def _just_back(self) -> bool:
+        """Whether the server could not be reached a moment ago."""
+        return asyncio.get_running_loop().time() - self._missed < BOOT_SECONDS
 
     async def _greet(self) -> None:
         with contextlib.suppress(Failure):  # where /version is refused the connection is open all the same

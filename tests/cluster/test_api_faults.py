@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -294,6 +295,45 @@ def test_an_api_server_that_is_slow_to_come_up(site: Site, proxy: FaultProxy) ->
             assert site.volume(rig, pod).read() == b"s3cret"
         finally:
             await context.__aexit__(None, None, None)
+
+    run(test)
+
+
+def test_a_real_api_server_that_starts(site: Site) -> None:
+    """The real server is started while a publish waits for it; for a moment it refuses everything, as it has not read
+    the roles yet: the publish succeeds, and its Secret is there without an event."""
+    site.make_class(secretObjects=[ENTRY])
+    pod = site.make_pod()
+    path = site.kubeconfig()
+
+    async def test() -> None:
+        with ExitStack() as outage:
+            outage.enter_context(site.cluster.outage())
+            async with site.driver(kubeconfig=path) as rig:
+                publishing = asyncio.create_task(site.volume(rig, pod).publish(timeout=60))
+                await asyncio.sleep(1)
+                starting = asyncio.create_task(asyncio.to_thread(outage.close))
+                await publishing
+                await starting
+                await until(lambda: site.secret("synced"), "the Secret")
+                assert site.events() == []
+
+    run(test)
+
+
+def test_a_refusal_just_after_an_outage(site: Site, proxy: FaultProxy) -> None:
+    """As above, made sure of: the server is back and says 403 three times. The publish waits on, and succeeds."""
+    site.make_class()
+    pod = site.make_pod()
+
+    async def test() -> None:
+        async with site.driver(proxy) as rig:
+            with proxy.away():
+                publishing = asyncio.create_task(site.volume(rig, pod).publish())
+                await asyncio.sleep(0.5)
+                rule = proxy.on("GET", r"/secretproviderclasses/app$", Answer(403), times=3)
+            await publishing
+            assert rule.hits == 3
 
     run(test)
 
