@@ -1,16 +1,19 @@
-"""The ``kubernetes`` package without the sub-packages that nobody here uses.
+"""The ``kubernetes`` package without what nobody here uses, and TLS without buffers that are too large.
 
-Its ``__init__`` files import the synchronous client, the dynamic one, the informer, every configuration loader and
-pydantic: 21 MiB and 0.4 s, where the asyncio REST client and the in-cluster configuration take 1 MiB and 0.02 s
-(docs/performance.md). So the package objects are made without running those files, before anything is imported from
-them.
+The package's ``__init__`` files import the synchronous client, the dynamic one, the informer, every configuration
+loader and pydantic: 21 MiB and 0.4 s, where the asyncio REST client and the in-cluster configuration take 1 MiB and
+0.02 s (docs/performance.md). So the package objects are made without running those files, before anything is imported
+from them.
 """
 
+import asyncio.sslproto
 import importlib.machinery
 import importlib.util
 import sys
 from types import ModuleType
 
+# A TLS record holds 16 KiB.
+TLS_BUFFER = 32 * 1024
 _PACKAGES = ("kubernetes", "kubernetes.aio", "kubernetes.aio.config")
 
 
@@ -26,6 +29,12 @@ def prepare() -> None:
         package.__path__ = list(spec.submodule_search_locations)
         package.__spec__ = spec
         sys.modules[name] = package
+
+
+def shrink_tls_buffers() -> None:
+    """asyncio gives each TLS connection 256 KiB for what it has received, and touches every page: 2 MiB for our
+    nine."""
+    asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 
 def _child_spec(name: str) -> importlib.machinery.ModuleSpec | None:

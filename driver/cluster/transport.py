@@ -36,6 +36,7 @@ class Transport:
     """
 
     def __init__(self, configuration: Configuration) -> None:
+        lean.shrink_tls_buffers()
         self._configuration = configuration
         self._client = RESTClientObject(configuration)
         self._host = configuration.host
