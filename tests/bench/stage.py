@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import yaml
 from driver.volume import mounts, syscalls
 from tests.bench.children import PYTHON, ROOT, Child, Generator
 from tests.cluster.commands import Settings
-from tests.cluster.crds import write_trio_crds
 from tests.cluster.kubeconfig import write_pod_credentials
 from tests.cluster.servers import ControlPlane
 from tests.support.waiting import wait_for
@@ -27,8 +26,8 @@ NAMESPACE = "bench"
 GROUP = "secrets-store.csi.x-k8s.io/v1"
 PROVIDER = "bench"
 ACCOUNT = "driver"
-CREDENTIALS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_MS_BIND = 0x1000
+RUN = Path("/var/run")
+CREDENTIALS = RUN / "secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Stage:
             if self._wants_cluster:
                 self.cluster = stack.enter_context(_control_plane(self.directory))
                 _prepare(self.cluster)
-                self.environment = stack.enter_context(_pod_credentials(self.cluster, self.directory))
+                self.environment = stack.enter_context(_pod_credentials(self.cluster))
             wait_for((self.providers / f"{PROVIDER}.sock").exists, "the provider's socket")
             self._ends = stack.pop_all()
         return self
@@ -156,9 +155,7 @@ def settle(seconds: float) -> None:
 def _control_plane(directory: Path) -> ControlPlane:
     place = directory / "cluster"
     place.mkdir()
-    # Until the chart is there, and for comparisons with what is installed: the trio's own CRDs.
-    manifests = tuple(sorted((ROOT / "helm").glob("**/crds/*.yaml"))) or write_trio_crds(place, pruned=False)
-    return ControlPlane(place, Settings(manifests=manifests))
+    return ControlPlane(place, Settings(manifests=tuple(sorted((ROOT / "helm" / "crds").glob("*.yaml")))))
 
 
 def _prepare(cluster: ControlPlane) -> None:
@@ -168,9 +165,9 @@ def _prepare(cluster: ControlPlane) -> None:
 
 
 @contextmanager
-def _pod_credentials(cluster: ControlPlane, directory: Path) -> Iterator[dict[str, str]]:
-    """The drivers find the API server as in a pod: by the environment and the service account's files, which are
-    mounted where a pod has them, in this run's mount namespace. The account may do everything: what is measured is
+def _pod_credentials(cluster: ControlPlane) -> Iterator[dict[str, str]]:
+    """The drivers find the API server as in a pod: by the environment and the service account's files, which
+    lie where a pod has them, in this run's mount namespace. The account may do everything: what is measured is
     the driver, not RBAC."""
     cluster.service_account(NAMESPACE, ACCOUNT)
     cluster.api.apply(
@@ -182,19 +179,23 @@ def _pod_credentials(cluster: ControlPlane, directory: Path) -> Iterator[dict[st
             "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": ACCOUNT}],
         }
     )
-    files = write_pod_credentials(
-        directory / "account", cluster.ca, NAMESPACE, cluster.token(NAMESPACE, ACCOUNT, seconds=86400)
-    )
-    made = not CREDENTIALS.exists()
-    CREDENTIALS.mkdir(parents=True, exist_ok=True)
-    place = os.open(CREDENTIALS, os.O_PATH | os.O_DIRECTORY)
-    syscalls.mount(str(files), place, "none", _MS_BIND, "")
-    os.close(place)
-    try:
-        server = urlsplit(cluster.url)
+    token = cluster.token(NAMESPACE, ACCOUNT, seconds=86400)
+    server = urlsplit(cluster.url)
+    with _empty(RUN):
+        write_pod_credentials(CREDENTIALS, cluster.ca, NAMESPACE, token)
         yield {"KUBERNETES_SERVICE_HOST": str(server.hostname), "KUBERNETES_SERVICE_PORT": str(server.port)}
+
+
+@contextmanager
+def _empty(directory: Path) -> Iterator[None]:
+    """A tmpfs on ``directory``. A mount point of this run's own, made there, would be another run's too: one that
+    removes it takes the mount from both."""
+    place = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        syscalls.mount("tmpfs", place, "tmpfs", 0, "mode=0755")
     finally:
-        mounts.unmount_all(str(CREDENTIALS))
-        if made:
-            with suppress(OSError):
-                os.removedirs(CREDENTIALS)
+        os.close(place)
+    try:
+        yield
+    finally:
+        mounts.unmount_all(os.path.realpath(directory))
