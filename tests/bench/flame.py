@@ -9,19 +9,16 @@ picture is plain SVG, no script: a title appears where the pointer rests.
 import colorsys
 import html
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.stage import Stage, settle
-from tests.bench.subjects import OURS, Driver
-from tests.cluster import build
+from tests.bench.observe import observe
 from tests.support import namespaces
 
+VOLUMES, CLIENTS = 700, 4
 WIDTH, ROW, MARGIN = 1200, 15, 24
 _NARROWEST = 0.002
 _CHARACTER = 6.2
@@ -111,38 +108,19 @@ def _colour(name: str) -> str:
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
 
 
-def record(publishes: int = 700) -> str:
-    """Samples of one driver while it publishes and unpublishes, four at a time."""
+def record() -> str:
+    """Samples of one driver while it publishes and unpublishes."""
     program = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if program is None:
         raise SystemExit("no py-spy: pip install -e '.[bench]'")
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        place = Path(directory)
-        with Stage(place, cluster=not build.GROUPS["apiserver"].missing) as stage:
-            stage.write_class("small")
-            driver = Driver("ours", OURS, stage)
-            driver.start()
-            try:
-                settle(2.0)
-                batches = [stage.pods(100, "small") for _ in range(publishes // 100)]
-                spy = subprocess.Popen(
-                    [program, "record", "-p", str(driver.pid), "-d", "600", "-r", "500", "-g", "-f", "raw", "-o",
-                     place / "raw"],
-                    stdout=subprocess.DEVNULL)  # fmt: skip
-                settle(1.5)
-                for pods in batches:
-                    driver.publish(pods, clients=4)
-                for pods in batches:
-                    driver.unpublish(pods, clients=4)
-                spy.send_signal(signal.SIGINT)
-                spy.wait(60)
-                return (place / "raw").read_text()
-            finally:
-                driver.stop()
+    spy = (program, "record", "-d", "600", "-r", "500", "-g", "-f", "raw")
+    with tempfile.NamedTemporaryFile(prefix="flame-") as raw:
+        observe(lambda pid: (*spy, "-o", raw.name, "-p", str(pid)), VOLUMES, CLIENTS)
+        return Path(raw.name).read_text()
 
 
 if __name__ == "__main__":
     namespaces.enter_private()
     Path(sys.argv[1]).write_text(
-        draw(read(record()), "driver: 700 publishes and unpublishes with an API server, 4 at a time")
+        draw(read(record()), f"driver: {VOLUMES} publishes and unpublishes with an API server, {CLIENTS} at a time")
     )
