@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from driver.providers import wire
 from runtime import logs, metrics
 from tests.cluster.driving import Site, until
 from tests.cluster.servers import ControlPlane
@@ -17,13 +18,14 @@ ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "pass
 
 
 @pytest.mark.parametrize("in_secrets", [False, True], ids=["volume-context", "secrets-field"])
-@pytest.mark.parametrize("failing", [False, True], ids=["works", "fails"])
+@pytest.mark.parametrize("how", ["works", "fails", "bug"])
 def test_tokens_do_not_leak(
     cluster: ControlPlane, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str], in_secrets: bool, failing: bool,
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, in_secrets: bool, how: str,
 ) -> None:
-    """A real token is sent by either way, a refresh works or the provider fails and repeats it in its error: at the
-    highest verbosity the provider has it, and no log, answer, event, status, Secret, metric or status page does."""
+    """A real token is sent by either way; a refresh works, or the provider fails and repeats it in its error, or a bug
+    of ours has it in its message and its stack: at the highest verbosity the provider has it, and no log, answer,
+    event, status, Secret, metric or status page does."""
     site = Site(cluster, namespace, tmp_path)
     site.make_class(secretObjects=[ENTRY])
     pod = site.make_pod()
@@ -38,17 +40,22 @@ def test_tokens_do_not_leak(
             await volume.publish()
             request = rig.provider.last_request
             assert request is not None and token in str(dict(request.attributes)[TOKENS])
-            if failing:
+            if how == "fails":
                 site.make_class(parameters={"objects": OBJECTS.replace("password", token)})
                 await rig.restart()
             state = rig.driver.volumes.get(str(volume.target))
             assert state is not None
             state.last_success = 1.0
+            if how == "bug":
+                monkeypatch.setattr(wire, "mount_request", _bug)
             await volume.publish()
-            if failing:
+            if how != "works":
                 await until(lambda: site.events("SecretRefreshFailed"), "the event")
             told.append(json.dumps(rig.driver.snapshot()))
             told.append(metrics.render(rig.driver.metrics.registry).decode())
+
+    def _bug(*of: object) -> None:
+        raise ValueError(value)
 
     logs.configure("driver", as_json=False, verbosity=10)
     try:
