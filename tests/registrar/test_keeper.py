@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +18,12 @@ from kubelet_stub.config import Config as KubeletConfig
 from kubelet_stub.events import Reason
 from kubelet_stub.kubelet import KubeletStub
 from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
+from registrar import directories
 from registrar import keeper as keeper_module
 from registrar.config import RegistrarConfig
 from registrar.keeper import Keeper
 from registrar.state import State
-from runtime import rpc
+from runtime import inotify, rpc
 from runtime.errors import Unavailable
 from runtime.flags import Duration
 from tests.support.toy_driver import NAME, ToyDriver, toy_driver
@@ -260,6 +263,26 @@ def test_socket_deleted_by_hand(tmp_path: Path) -> None:
             place.socket.unlink()
             await kubelet.events.wait(Reason.REGISTERED, count=2)
             await until(place.socket.exists)
+
+    asyncio.run(run())
+
+
+def test_without_inotify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node has no inotify instance left: the slow poll heals the same things."""
+
+    def refused(*_: Path) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(directories, "inotify", SimpleNamespace(Watch=refused, Kind=inotify.Kind))
+
+    async def run() -> None:
+        place = Place(tmp_path)
+        async with place.kubelet() as kubelet, keeping(place.config()):
+            await asyncio.sleep(0.1)
+            async with toy_driver(place.csi):
+                await kubelet.events.wait(Reason.REGISTERED)
+                place.socket.unlink()
+                await kubelet.events.wait(Reason.REGISTERED, count=2)
 
     asyncio.run(run())
 
