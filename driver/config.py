@@ -1,9 +1,10 @@
 """The driver's configuration: the Go driver's flags under their names and defaults, and ours."""
 
+import os
 from dataclasses import dataclass
 
 from runtime import status
-from runtime.endpoints import Endpoint, TcpEndpoint, parse_endpoint, parse_host_port
+from runtime.endpoints import Endpoint, TcpEndpoint, UnixEndpoint, parse_endpoint, parse_host_port
 from runtime.errors import ConfigurationError
 from runtime.flags import Duration, Ignored, flag
 
@@ -121,3 +122,10 @@ class DriverConfig:
     def provider_directories(self) -> tuple[str, ...]:
         """Where provider sockets are looked for, first hit wins."""
         return (*self.additional_provider_volume_paths, self.provider_volume)
+
+    @property
+    def host_directories(self) -> tuple[str, ...]:
+        """What the container gets from its node to meet others at sockets: kubelet at ours, us at the providers'."""
+        listen = self.listen
+        own = (os.path.dirname(listen.path),) if isinstance(listen, UnixEndpoint) else ()
+        return (*own, *self.provider_directories)

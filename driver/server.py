@@ -47,7 +47,7 @@ class Driver:
         self.disk = Disk()
         self.metrics = DriverMetrics(self.volumes)
         self.providers = ProviderPool(config.provider_directories, config.max_call_recv_msg_size)
-        self.health = Health(watched=config.provider_directories, shared=config.kubelet_pods_dir)
+        self.health = Health(watched=config.host_directories, shared=config.kubelet_pods_dir)
         self.world: World = open_world(config, self.volumes, self.disk, self.metrics, self.health)
         cluster, sync = self.world.cluster, self.world.sync
         publisher = Publisher(

@@ -9,7 +9,8 @@ import pytest
 
 from driver import health
 from driver.health import Health
-from protos import csi_pb2
+from protos import csi_pb2, csi_pb2_grpc
+from runtime import rpc
 from tests.support.rig import rig
 
 _MS_BIND, _MS_SHARED, _MS_PRIVATE = 4096, 1 << 20, 1 << 18
@@ -82,6 +83,32 @@ def test_probe_tells_it(tmp_path: Path) -> None:
             assert "no provider is installed" in it.driver.snapshot()["not_ready_reasons"][0]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("which", ["plugin", "providers"])
+def test_probe_tells_of_a_deleted_directory(tmp_path: Path, which: str) -> None:
+    """The directory of our own socket, or that of the providers', is removed on the node: the connection that is open
+    tells not ready, where a new one would find no socket."""
+    original, ours = tmp_path / "original", tmp_path / "ours"
+    original.mkdir()
+    ours.mkdir()
+    mount(original, ours, _MS_BIND)
+
+    async def run() -> None:
+        socket = ours / "csi.sock" if which == "plugin" else tmp_path / "csi.sock"
+        directories = {"additional_provider_volume_paths": (str(ours),)} if which == "providers" else {}
+        async with rig(tmp_path, endpoint=f"unix://{socket}", **directories), rpc.dial(str(socket)) as channel:
+            identity = csi_pb2_grpc.IdentityStub(channel)
+            assert (await identity.Probe(csi_pb2.ProbeRequest())).ready.value
+            for path in original.iterdir():
+                path.unlink()
+            original.rmdir()
+            assert not (await identity.Probe(csi_pb2.ProbeRequest())).ready.value
+
+    try:
+        asyncio.run(run())
+    finally:
+        _libc.umount2(os.fsencode(ours), 2)
 
 
 def test_reads_the_mount_table_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
