@@ -23,7 +23,7 @@ from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
 from driver.sync import jobs, wanted
 from driver.sync.jobs import Job, Member
-from driver.sync.wanted import Wanted
+from driver.sync.wanted import NoContent, Wanted
 from runtime import logs, redact
 from runtime.errors import Failure, NotFound, PreconditionFailed
 
@@ -231,6 +231,8 @@ class SyncEngine:
                 await self._sync(job, provider_class, users)
         except _Gone:
             return float("inf")  # until the next publish; an ownerless Secret would stay for ever
+        except NoContent:  # no event: its pod is going
+            return jobs.AWAY_SECONDS
         except TimeoutError:  # no event: it could not be sent either
             log.warning("The API server does not answer; a Secret is synced later", secret=job.secret_name,
                         secretProviderClass=job.provider_class)

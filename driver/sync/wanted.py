@@ -1,6 +1,7 @@
 """One entry of ``spec.secretObjects`` and the files of a volume → the Secret that should be there.
 
-Every refusal is a PreconditionFailed that names the field and what to do, and holds nothing of a file.
+Every refusal is a PreconditionFailed that names the field and what to do, and holds nothing of a file; but for a
+volume that is on its way out.
 """
 
 import os
@@ -21,6 +22,10 @@ _TLS_PARTS = {"tls.crt": tls.certificates, "tls.key": tls.private_key}
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 READ_TRIES = 3
+
+
+class NoContent(Failure):
+    """There is nothing in the volume: it is being unpublished."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ def build(ref: ClassRef, item: SecretObject, target_path: str, limit: int, fetch
         return Wanted(
             ref.namespace, item.secret_name.strip(), item.type.strip() or "Opaque", ref.name,
             _data(item, _files(target_path, limit)), item.labels, item.annotations, fetched)
+    except NoContent:
+        raise
     except Failure as failure:
         name = item.secret_name.strip() or "without a name"
         raise PreconditionFailed(f"failed to get data in spc {ref} for secret {name}, err: {failure}") from None
@@ -96,7 +103,8 @@ def _files(target_path: str, limit: int) -> Mapping[str, bytes]:
         files = content.read_files(target_path, limit)
         if before == _generation(target_path):
             break
-    _require(before, "the volume has no content yet")
+    if not before:
+        raise NoContent("the volume has no content")
     return files
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def on_stage(tmp_path: Path) -> Callable[[Callable[[Stage], Coroutine[Any, Any, 
             writer, cluster, disk = Writer(), Told(tmp_path), Disk()
             writer.open.set()
             made = engine.SyncEngine(
-                cluster, writer, disk, DriverMetrics(VolumeTable()), engine.Limits(1 << 20, first=0.2))
+                cluster, writer, disk, DriverMetrics(VolumeTable()), engine.Limits(1 << 20, first=20.0))
             task = asyncio.create_task(made.run())
             try:
                 await test(Stage(made, writer, cluster, record))
@@ -171,6 +171,7 @@ def test_a_slow_writer(on_stage: Run) -> None:
 
     async def test(it: Stage) -> None:
         it.writer.open.clear()
+        it.engine._limits = replace(it.engine._limits, first=0.2)
         async with asyncio.timeout(2):
             for _ in range(3):
                 await it.engine.published(it.record, APP, True)
@@ -194,6 +195,17 @@ def test_a_pod_that_is_gone(on_stage: Run) -> None:
     on_stage(test)
 
 
+def test_a_volume_on_its_way_out(on_stage: Run) -> None:
+    """A class changes while the volume is being unpublished: no event on a pod that goes, and a look again soon."""
+
+    async def test(it: Stage) -> None:
+        Path(it.record.target_path, "..data").unlink()
+        await it.engine.published(it.record, APP, True)
+        assert not it.writer.asked and not it.cluster.events and it.wait < 15
+
+    on_stage(test)
+
+
 def test_an_api_server_that_is_away(on_stage: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that gets no answer is followed by another soon, however often; no event, neither of that nor of its end.
     """
@@ -203,12 +215,10 @@ def test_an_api_server_that_is_away(on_stage: Run, monkeypatch: pytest.MonkeyPat
         it.writer.open.clear()
         for _ in range(5):
             await it.engine.published(it.record, APP, True)
-            await it.finished()
             assert it.wait < 15
         monkeypatch.setattr(engine, "RUN_SECONDS", 30.0)
         it.writer.open.set()
         await it.engine.published(it.record, APP, True)
-        await it.finished()
         assert it.wait > 269 and not it.cluster.events
 
     on_stage(test)

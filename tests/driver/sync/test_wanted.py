@@ -79,7 +79,7 @@ def test_limits(volume: Path) -> None:
 
 def test_a_volume_without_content(tmp_path: Path) -> None:
     """A target that was unmounted meanwhile."""
-    with pytest.raises(Failure, match="no content yet"):
+    with pytest.raises(wanted.NoContent):
         build(tmp_path / "gone", entry())
 
 
