@@ -145,8 +145,10 @@ class Bench:
             measures.outage(stage, self._running(), figures, effort)
         elif name == "crowd":
             self._stopped()
+            measures.memory_with_one_class(self.drivers, figures, "driver_one")
             measures.crowd(stage, effort.objects)
-            measures.memory_in_crowd(self.drivers, figures)
+            measures.memory_with_one_class(self.drivers, figures, "driver_large")
+            measures.growth(self.drivers, figures)
             self._stopped()
             container.measure_in_crowd(stage, self.containers, figures)
 

@@ -303,13 +303,21 @@ def crowd(stage: Stage, count: int) -> None:
     )
 
 
-def memory_in_crowd(drivers: Sequence[Driver], figures: Figures) -> None:
-    """A fresh driver in a large cluster, with one class in use."""
+def memory_with_one_class(drivers: Sequence[Driver], figures: Figures, key: str) -> None:
+    """A fresh driver with one class in use, in a cluster of whatever size."""
     for driver in drivers:
         driver.stop()
         driver.start()
         pods = driver.stage.pods(1, "small")
         driver.publish(pods)
         settle(8.0)
-        figures["driver_large"].add(driver.name, usage.pss(driver.pid))
+        figures[key].add(driver.name, usage.pss(driver.pid))
         driver.unpublish(pods)
+
+
+def growth(drivers: Sequence[Driver], figures: Figures) -> None:
+    """What a large cluster adds to a driver's memory."""
+    for driver in drivers:
+        small, large = figures["driver_one"].median(driver.name), figures["driver_large"].median(driver.name)
+        if small and large:
+            figures["driver_growth"].add(driver.name, large / small)
