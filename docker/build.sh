@@ -79,9 +79,17 @@ trap 'rm -rf "$SECRETS"' EXIT
 mounts=(--secret "id=pip.conf,src=$SECRETS/pip.conf")
 [ ! -f /etc/ssl/certs/ca-certificates.crt ] || mounts+=(--volume /etc/ssl/certs:/etc/ssl/certs:ro)
 
+image_id() {
+  buildah inspect --type image --format '{{.FromImageID}}' "$1" 2>/dev/null || true
+}
+
+previous=$(image_id "$TAG")
 buildah bud --quiet --layers=false --timestamp "$SOURCE_DATE_EPOCH" "${mounts[@]}" \
   --build-arg BASE="$BASE" --build-arg VERSION="$VERSION" --build-arg COMMIT="$COMMIT" --build-arg BUILD_DATE="$DATE" \
   --tag "$TAG" --file docker/Dockerfile . >/dev/null
+
+# The image that had the tag before would stay behind without a name, once for every build.
+[ -z "$previous" ] || [ "$previous" = "$(image_id "$TAG")" ] || buildah rmi "$previous" >/dev/null 2>&1 || true
 
 mkdir -p "$(dirname "$OUTPUT")"
 rm -f "$OUTPUT"

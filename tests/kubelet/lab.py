@@ -12,12 +12,13 @@ import yaml
 from tests.cluster.api import Object
 from tests.helm import chart
 from tests.kubelet import images
-from tests.kubelet.node import Node
+from tests.kubelet.node import NAME, Node
 
 NAMESPACE = "kube-system"
 RELEASE = "csi-secrets-store"
 DRIVER = "secrets-store.csi.k8s.io"
 PROVIDERS = Path("/var/run/secrets-store-csi-providers")
+TAINT = "secrets-store.csi.k8s.io/agent-not-ready"
 GROUP = "secrets-store.csi.x-k8s.io"
 
 
@@ -35,7 +36,9 @@ class Lab:
             self.repository, _, self.tag = json.load(manifest)[0]["RepoTags"][0].rpartition(":")
 
     def install(self) -> None:
-        """The chart, as a person would, hooks and all; and the provider beside it."""
+        """The chart, as a person would, hooks and all, on a node that has just come up with the startup taint; and the
+        provider beside it."""
+        self.node.cluster.kubectl("taint", "nodes", NAME, f"{TAINT}:NoExecute")
         self.helm("install", RELEASE, str(chart.CHART), "--wait", "--timeout=90s", *self.values())
         self.node.apply(self._provider())
         self.node.until(lambda: (self.providers / "stub.sock").exists(), "the provider's socket")

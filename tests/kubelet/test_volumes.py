@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.api import Object
 from tests.helm import chart
-from tests.kubelet.lab import DRIVER, NAMESPACE, RELEASE, Lab
+from tests.kubelet.lab import DRIVER, NAMESPACE, RELEASE, TAINT, Lab
 from tests.kubelet.node import NAME
 
 SYNC: list[Object] = [{
@@ -51,7 +51,7 @@ def test_registered_and_startup_taint(lab: Lab) -> None:
 
     def free() -> bool:
         taints = api.get(f"/api/v1/nodes/{NAME}")["spec"].get("taints", [])
-        return "secrets-store.csi.k8s.io/agent-not-ready" not in [item["key"] for item in taints]
+        return TAINT not in [item["key"] for item in taints]
 
     lab.node.until(registered, "the driver in CSINode")
     lab.node.until(free, "the startup taint to be removed")
@@ -257,7 +257,8 @@ def test_kubelet_restarted(lab: Lab, survivor: str) -> None:
 
 
 def test_one_container_in_the_pod(lab: Lab) -> None:
-    """One container named secrets-store, ready by kubelet's own probe, and no restart but those that the tests made."""
+    """One container named secrets-store, well by kubelet's own probe: it outlived the kubelet's restart."""
     pod = lab.driver_pod()
-    assert [item["name"] for item in pod["status"]["containerStatuses"]] == ["secrets-store"]
+    (status,) = pod["status"]["containerStatuses"]
+    assert (status["name"], status["ready"], status["restartCount"]) == ("secrets-store", True, 0)
     assert pod["metadata"]["namespace"] == NAMESPACE
