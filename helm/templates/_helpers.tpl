@@ -127,8 +127,9 @@ node whose pod has not been replaced yet. `lookup` finds nothing where Helm rend
 */}}
 {{- define "sscd.goDriver" -}}
 {{- $found := lookup "apps/v1" "DaemonSet" .Release.Namespace (include "sscd.fullname" .) -}}
-{{- $containers := dig "spec" "template" "spec" "containers" list (default dict $found) -}}
-{{- if or .Values.windows.enabled .Values.rbac.goDriver (gt (len $containers) 1) -}}true{{- end -}}
+{{- $names := list -}}
+{{- range dig "spec" "template" "spec" "containers" list (default dict $found) }}{{- $names = append $names .name }}{{- end -}}
+{{- if or .Values.windows.enabled .Values.rbac.goDriver (has "node-driver-registrar" $names) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "sscd.syncRules" -}}

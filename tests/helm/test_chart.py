@@ -37,6 +37,12 @@ def test_golden(name: str) -> None:
     assert chart.golden(name) == (chart.GOLDEN / f"{name}.yaml").read_text()
 
 
+def test_lint() -> None:
+    """Helm's own linter has nothing to warn of."""
+    done = chart.run("lint", str(chart.CHART), f"--kube-version={chart.KUBE_VERSION}")
+    assert done.returncode == 0 and "WARNING" not in done.stdout, done.stdout
+
+
 def test_objects_of_the_trio() -> None:
     """Nothing else in a cluster notices: every object of the trio's chart under its name, and beside them only what
     is off by default."""
