@@ -101,17 +101,19 @@ def _path(namespace: str, name: str = "") -> str:
 
 
 def _forbidden(wanted: Wanted, failure: Failure) -> str:
-    if "quota" in str(failure):
+    """What to do about a 403: its hint stands in brackets, so that no namespace's name is taken for one."""
+    text = str(failure)
+    if "(exceeded quota)" in text:
         return (
             f"Secret {wanted} cannot be written: the namespace's quota for Secrets is used up; "
             "raise the quota or remove Secrets")
-    if "can't delete" in str(failure):
+    if "you can't delete)" in text:
         return (
             f"Secret {wanted} cannot get another owner: this cluster's admission (OwnerReferencesPermissionEnforcement)"
             " wants the right to delete for that; add delete on secrets to the driver's role")
-    if "admission" in str(failure) or "Admission" in str(failure):
+    if "(admission webhook " in text or "(ValidatingAdmissionPolicy " in text:
         return f"Secret {wanted} is refused by the cluster's own policy: {failure}"
-    if "terminated" in str(failure):
+    if "(because it is being terminated)" in text:
         return f"Secret {wanted} cannot be written: its namespace is being deleted"
     return (
         f"the driver may not write Secrets in namespace {wanted.namespace}: install the chart with "
