@@ -8,6 +8,7 @@ import os
 import tempfile
 from contextlib import suppress
 
+from driver.cluster.objects import check_node
 from driver.config import DriverConfig
 from driver.health import propagates
 from driver.volume import mounts
@@ -17,6 +18,8 @@ from runtime.errors import ConfigurationError, Failure
 
 def check(config: DriverConfig, registration_directory: str) -> None:
     """Raise ConfigurationError with the first thing that is missing."""
+    if not config.manifests:
+        check_node(config.nodeid)
     endpoint = config.listen
     if isinstance(endpoint, UnixEndpoint):
         _check_directory(os.path.dirname(endpoint.path), "the directory of --endpoint", "plugins/csi-secrets-store")

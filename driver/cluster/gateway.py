@@ -5,20 +5,16 @@ import asyncio
 from driver.cluster.api import WATCH_IDLE_SECONDS, Api
 from driver.cluster.classes import ClassStore
 from driver.cluster.events import EventRecorder
-from driver.cluster.objects import is_label_value
+from driver.cluster.objects import check_node
 from driver.cluster.statuses import StatusStore
 from driver.ports import ClassListener, ClassRef, PodEvent, ProviderClass, VolumeRecord
-from runtime.errors import ConfigurationError
 
 
 class ApiCluster:
     """Nothing is connected until ``run``, or the first question, needs it."""
 
     def __init__(self, api: Api, node: str, idle_seconds: float = WATCH_IDLE_SECONDS) -> None:
-        if not node or not is_label_value(node):
-            raise ConfigurationError(
-                f"--nodeid={node}: the node's name must be a label's value (1 to 63 letters, digits, '-', '_' or '.'), "
-                "because pod statuses are found by it")
+        check_node(node)
         self._api = api
         self._classes = ClassStore(api, idle_seconds)
         self.statuses = StatusStore(api, node)

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
+from runtime.errors import ConfigurationError
 
 GROUP_VERSION = "secrets-store.csi.x-k8s.io/v1"
 NODE_LABEL = "internal.secrets-store.csi.k8s.io/node-name"
@@ -30,6 +31,14 @@ def statuses_path(namespace: str = "", name: str = "") -> str:
 def is_label_value(text: str) -> bool:
     """Whether the API server takes ``text`` as a label's value."""
     return len(text) <= LONGEST_LABEL and _LABEL.fullmatch(text) is not None
+
+
+def check_node(name: str) -> None:
+    """Refuse a node's name that no label can hold. Raises ConfigurationError."""
+    if not name or not is_label_value(name):
+        raise ConfigurationError(
+            f"--nodeid={name}: the node's name must be a label's value (1 to 63 letters, digits, '-', '_' or '.'), "
+            "because pod statuses are found by it")
 
 
 def status_name(record: VolumeRecord, *, of_its_own: bool = False) -> str:

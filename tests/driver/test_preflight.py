@@ -4,6 +4,8 @@ import ctypes
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,8 @@ def config(directory: Path) -> DriverConfig:
     """A driver whose directories are all there."""
     for name in ("csi", "pods", "registration"):
         (directory / name).mkdir(exist_ok=True)
-    return DriverConfig(endpoint=f"unix://{directory}/csi/csi.sock", kubelet_pods_dir=f"{directory}/pods")
+    return DriverConfig(
+        endpoint=f"unix://{directory}/csi/csi.sock", kubelet_pods_dir=f"{directory}/pods", nodeid="node-1")
 
 
 def check(directory: Path) -> None:
@@ -42,6 +45,15 @@ def test_all_is_well(tmp_path: Path) -> None:
     mount(None, pods, _MS_SHARED)
     check(tmp_path)
     assert "preflight-" not in Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.mark.parametrize("node", ["", "a node", "n" * 64])
+def test_a_node_that_no_label_can_hold(tmp_path: Path, node: str) -> None:
+    """Refused before anything is started, not by a driver that is started again and again; files need no name."""
+    for changed, refused in ((replace(config(tmp_path), nodeid=node), True),
+                             (replace(config(tmp_path), nodeid=node, manifests=str(tmp_path)), False)):
+        with pytest.raises(ConfigurationError, match="--nodeid") if refused else nullcontext():
+            preflight.check(changed, f"{tmp_path}/registration")
 
 
 @pytest.mark.parametrize("name, sentence", [
@@ -92,7 +104,7 @@ def test_no_right_to_mount(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", drop, f"--endpoint={made.endpoint}", f"--kubelet-pods-dir={made.kubelet_pods_dir}",
-         f"--kubelet-registration-path={tmp_path}/csi/csi.sock", f"--plugin-registration-path={tmp_path}/registration"],
+         "--nodeid=node-1", f"--kubelet-registration-path={tmp_path}/csi/csi.sock", f"--plugin-registration-path={tmp_path}/registration"],
         capture_output=True, text=True, timeout=30)  # fmt: skip
     assert done.returncode == 1
     assert "securityContext.privileged: true" in done.stderr
