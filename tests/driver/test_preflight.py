@@ -104,7 +104,8 @@ def test_no_right_to_mount(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", drop, f"--endpoint={made.endpoint}", f"--kubelet-pods-dir={made.kubelet_pods_dir}",
-         "--nodeid=node-1", f"--kubelet-registration-path={tmp_path}/csi/csi.sock", f"--plugin-registration-path={tmp_path}/registration"],
+         "--nodeid=node-1", f"--kubelet-registration-path={tmp_path}/csi/csi.sock",
+         f"--plugin-registration-path={tmp_path}/registration"],
         capture_output=True, text=True, timeout=30)  # fmt: skip
     assert done.returncode == 1
     assert "securityContext.privileged: true" in done.stderr
