@@ -12,8 +12,8 @@ import pytest
 
 from tests.cluster import build
 from tests.kubelet import private
-from tests.kubelet.lab import DRIVER, PROVIDERS, Lab
-from tests.kubelet.node import KUBELET_DIR, NAME, NETWORK_NAMESPACES, Node
+from tests.kubelet.lab import PROVIDERS, Lab
+from tests.kubelet.node import KUBELET_DIR, NETWORK_NAMESPACES, Node
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -89,6 +89,5 @@ def lab(node: Node) -> Lab:
     """Our chart installed on the node, which came with the startup taint, and a provider, which waits for it to go."""
     made = Lab(node, IMAGE)
     made.put("password", "first")
-    node.cluster.kubectl("taint", "nodes", NAME, f"{DRIVER}/agent-not-ready=:NoExecute")
     made.install()
     return made
