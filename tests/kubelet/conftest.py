@@ -86,7 +86,7 @@ def node() -> Iterator[Node]:
 
 @pytest.fixture(scope="session")
 def lab(node: Node) -> Lab:
-    """Our chart installed on the node, which came with the startup taint, and a provider, which waits for it to go."""
+    """Our chart installed on the node, which came with the startup taint, and a provider beside it."""
     made = Lab(node, IMAGE)
     made.put("password", "first")
     made.install()
