@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.bench import container, endpoints, measures, report
@@ -75,19 +75,21 @@ def main(argv: Sequence[str]) -> int:
         stage.write_class("small")
         stage.write_class("large", "large")
         bench = Bench(stage, figures, options)
-        bench.run(wanted)
-    other = "theirs" if options.driver or options.registrar or options.probe else None
-    head = report.about("python -m tests.bench " + " ".join(argv), other)
-    text = report.markdown(figures, "ours", other, bench.calls, head, bench.failed)
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    (OUTPUT / "report.md").write_text(text)
-    drawn = report.chart(figures, "ours", other, OUTPUT / "ratios.svg")
-    print(text)
+        bench.run(wanted, lambda: _write(bench, argv))
+    print((OUTPUT / "report.md").read_text())
+    drawn = report.chart(figures, "ours", bench.other, OUTPUT / "ratios.svg")
     print(
         f"{OUTPUT.relative_to(ROOT)}/report.md"
         + (", ratios.svg" if drawn else "; no chart without matplotlib: pip install -e '.[bench]'")
     )
     return 1 if bench.failed else 0
+
+
+def _write(bench: "Bench", argv: Sequence[str]) -> None:
+    head = report.about("python -m tests.bench " + " ".join(argv), bench.other)
+    text = report.markdown(bench.figures, "ours", bench.other, bench.calls, head, bench.failed)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    (OUTPUT / "report.md").write_text(text)
 
 
 class Bench:
@@ -98,13 +100,15 @@ class Bench:
         self.calls: measures.CallsOf = {}
         self.failed: dict[str, str] = {}
         self.effort = Effort.quick() if options.quick else Effort()
+        self.other = "theirs" if options.driver or options.registrar or options.probe else None
         others = {name: command_of(getattr(options, name)) for name in PARTS if getattr(options, name)}
         self.commands = {"ours": OURS, **({"theirs": others["driver"]} if "driver" in others else {})}
         self.drivers = [Driver(name, command, stage) for name, command in self.commands.items()]
         self.containers = {"ours": container.OURS, **({"theirs": others} if len(others) == len(PARTS) else {})}
 
-    def run(self, wanted: Sequence[str]) -> None:
-        """The wanted measures, in their order; a failed one is told and the others go on."""
+    def run(self, wanted: Sequence[str], write: Callable[[], None]) -> None:
+        """The wanted measures, in their order; a failed one is told and the others go on. ``write`` is called after
+        each: who interrupts a long run keeps what it has found."""
         try:
             for name in wanted:
                 print(f"… {name}", file=sys.stderr, flush=True)
@@ -113,6 +117,7 @@ class Bench:
                 except (RuntimeError, TimeoutError, AssertionError) as error:
                     self.failed[name] = str(error)
                     print(f"  {name} failed: {error}", file=sys.stderr, flush=True)
+                write()
         finally:
             self._stopped()
 
