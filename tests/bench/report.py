@@ -66,7 +66,8 @@ def markdown(
         lines += ["", f"API calls of {subject}, from the audit log", "", "| | calls |", "| --- | --- |"]
         lines += [f"| {what} | {_calls(counter)} |" for what, counter in counts.items()]
     if failed:
-        lines += ["", "Not measured, because it failed:", "", *(f"- {name}: {why}" for name, why in failed.items())]
+        lines += ["", "Not measured, because it failed:", ""]
+        lines += [f"- {name}: {why.splitlines()[-1]}" for name, why in failed.items()]
     return "\n".join(lines) + "\n"
 
 

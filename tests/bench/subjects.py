@@ -5,7 +5,6 @@ import shlex
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tests.bench import usage
@@ -123,6 +122,7 @@ class Driver:
 
 
 def command_of(text: str) -> tuple[str, ...]:
-    """A command from an option: a path, perhaps with arguments."""
+    """A command from an option: a path, perhaps with arguments. A symlink stays one: an interpreter knows its packages
+    by it."""
     parts = shlex.split(text)
-    return (str(Path(parts[0]).resolve()), *parts[1:])
+    return (os.path.abspath(parts[0]), *parts[1:])
