@@ -1,0 +1,142 @@
+"""The registrar alone before a real kubelet: what it says to kubelet, what kubelet says to it, and what heals."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from demo.stage import free_port
+from tests.kubelet.node import NAME as NODE
+from tests.kubelet.node import Node
+from tests.registrar.test_keeper import NOTHING, inode
+from tests.support.toy_driver import NAME
+
+DRIVER_GONE_AFTER = 3
+
+
+class Plugin:
+    """A registrar and a driver as processes of the node, as two containers with host paths would be."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.home = node.kubelet_dir / "plugins" / "toy"
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.csi, self.log, self.port = self.home / "csi.sock", node.directory / "registrar.log", free_port()
+        self.registry = node.kubelet_dir / "plugins_registry"
+        self.socket = self.registry / f"{NAME}-reg.sock"
+
+    @contextmanager
+    def registrar(self, told: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """A registrar that names ``told`` as the driver's socket."""
+        with self.log.open("ab") as log:
+            process = subprocess.Popen([
+                sys.executable, "-m", "registrar.main", f"--csi-address={self.csi}", "--status-directory=",
+                f"--kubelet-registration-path={told}", f"--plugin-registration-path={self.registry}",
+                f"--driver-gone-after={DRIVER_GONE_AFTER}s", f"--http-endpoint=127.0.0.1:{self.port}",
+                "-v=5"], stderr=log)  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    @contextmanager
+    def driver(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A driver."""
+        process = subprocess.Popen([sys.executable, "-m", "tests.support.toy_driver", str(self.csi), NAME])
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+
+    def healthz(self) -> tuple[int, str]:
+        """What the registrar says of itself; 0 while it does not listen."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def verdicts(self) -> int:
+        """How often kubelet has told its verdict; the registrar logs each call at this verbosity."""
+        method = "/pluginregistration.Registration/NotifyRegistrationStatus"
+        return self.log.read_text().count(f'"response" method="{method}"')
+
+    def listed(self) -> bool:
+        """Whether the node's CSINode has the driver."""
+        found = self.node.cluster.api.find(f"/apis/storage.k8s.io/v1/csinodes/{NODE}") or {}
+        return NAME in [item["name"] for item in found.get("spec", {}).get("drivers") or ()]
+
+    def until_registered(self) -> None:
+        """Kubelet and the registrar say the same."""
+        self.node.until(lambda: self.healthz() == (200, "ok") and self.listed(), f"the driver; {self.healthz()}", 120)
+
+    def until_unlisted(self) -> None:
+        """Kubelet knows that it is gone."""
+        self.node.until(lambda: not self.listed(), "the driver to leave CSINode")
+
+
+@pytest.fixture
+def plugin(node: Node) -> Iterator[Plugin]:
+    """Nothing runs yet; nothing of it stays in CSINode."""
+    made = Plugin(node)
+    yield made
+    made.socket.unlink(missing_ok=True)
+    made.until_unlisted()
+
+
+def test_heals_before_a_real_kubelet(plugin: Plugin) -> None:
+    """A late driver, the socket deleted by hand, a quick restart, a kubelet restart, a frozen driver, and the end: what
+    kubelet believes follows the driver, and a short absence it never sees."""
+    with plugin.registrar(plugin.csi) as registrar:
+        plugin.node.until(lambda: plugin.healthz()[0] == 404, "the registrar to wait for the driver")
+        with plugin.driver():
+            plugin.until_registered()
+            before = inode(plugin.socket)
+            plugin.socket.unlink()
+            plugin.node.until(lambda: inode(plugin.socket) not in (NOTHING, before), "the socket to be made anew")
+            plugin.until_registered()
+            before = inode(plugin.socket)
+        with plugin.driver() as driver:
+            plugin.node.until(plugin.csi.exists, "the driver again")
+            verdicts = plugin.verdicts()
+            plugin.node.kubelet.kill()
+            plugin.node.kubelet.start()
+            plugin.node.until(lambda: plugin.verdicts() > verdicts, "the new kubelet's verdict")
+            plugin.until_registered()
+            assert inode(plugin.socket) == before
+            driver.send_signal(signal.SIGSTOP)
+            plugin.until_unlisted()
+            assert not plugin.socket.exists()
+            driver.send_signal(signal.SIGCONT)
+            plugin.until_registered()
+            registrar.send_signal(signal.SIGTERM)
+            assert registrar.wait(20) == 0
+            plugin.until_unlisted()
+
+
+def test_refused_by_a_real_kubelet(plugin: Plugin) -> None:
+    """Kubelet does not find the driver where it is told to be: refused with kubelet's text, told once; offered again,
+    and registered once it is there."""
+    told = plugin.home / "elsewhere.sock"
+    with plugin.driver(), plugin.registrar(told) as registrar:
+        plugin.node.until(lambda: "kubelet refused the registration: " in plugin.healthz()[1], "the refusal", 120)
+        code, text = plugin.healthz()
+        assert code in (200, 500) and str(told) in text, text
+        told.symlink_to(plugin.csi)
+        plugin.until_registered()
+        registrar.terminate()
+        assert registrar.wait(20) == 0
+    lines = [line for line in plugin.log.read_text().splitlines() if "Kubelet refused the registration" in line]
+    assert len(lines) == len(set(line.partition('"')[2] for line in lines)), json.dumps(lines, indent=1)
