@@ -49,6 +49,8 @@ class Expired(Failure):
 _FAILURES: Mapping[int, type[Failure]] = {
     400: InvalidRequest, 403: PermissionDenied, 404: NotFound, 409: Conflict, 410: Expired, 422: InvalidRequest,
 }  # fmt: skip
+# Names come from pods and from stored objects too, and a path is normalised on its way: ``..`` would be another object.
+_PATH = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
 # Client errors that may pass.
 _PASSING = frozenset({401, 408, 425, 429})
 # What a refusal may mean beside a missing right: words of its message that hold nothing of the object.
@@ -73,6 +75,8 @@ class Api:
     ) -> dict[str, Any]:  # fmt: skip
         """The server's answer as an object. Raises NotFound, Conflict, Expired, PermissionDenied or InvalidRequest at
         once; anything that may pass is retried until the caller's timeout cancels the call."""
+        if not _PATH.fullmatch(path):
+            raise InvalidRequest(f"{redact.text(path)} is no path of the API: a name in it is none of Kubernetes")
         url = path + ("?" + urlencode(query) if query else "")
         pause = FIRST_PAUSE
         while True:
@@ -211,4 +215,4 @@ def _sentence(method: str, path: str, status: int, content: bytes) -> str:
     except (ValueError, AttributeError, TypeError):
         reason = fields = ""
     told = " ".join(filter(None, (str(status), reason, f"({fields})" if fields else "")))
-    return f"the API server answered {told} to {method} {path.partition('?')[0]}"
+    return f"the API server answered {told} to {method} {path}"
