@@ -48,13 +48,13 @@ class DriverProbe:
         self._path = path
         self._timeout = timeout
         self._asking: asyncio.Task[Verdict] | None = None
-        self._connecting: asyncio.Task[None] | None = None
         self._seconds = Histogram(
             "csi_sidecar_operations_seconds",
             "[ALPHA] Container Storage Interface operation duration with gRPC error code status total",
             ("driver_name", "method_name", "grpc_status_code"), buckets=BUCKETS, registry=registry)
         self._told: bool | None = None
         self._channel = rpc.dial(path, _OPTIONS)
+        self._connection = rpc.Connection(self._channel)
         self._identity = csi_pb2_grpc.IdentityStub(self._channel)
 
     async def ask(self) -> Verdict:
@@ -78,7 +78,7 @@ class DriverProbe:
 
     async def _try(self, deadline: float) -> tuple[Verdict, bool]:
         """The verdict, and whether the connection was lost on the way."""
-        if not await self._connected(deadline):
+        if not await self._connection.made_within(max(0.0, deadline - time.monotonic())):
             return Verdict(False, NOT_CONNECTED if self.answered else self._never_answered()), False
         try:
             if self.name == UNKNOWN_DRIVER and not await self._learn_name(deadline):
@@ -92,16 +92,6 @@ class DriverProbe:
         if reply.HasField("ready") and not reply.ready.value:
             return Verdict(False, "driver responded but is not ready"), False
         return Verdict(True, "ok"), False
-
-    async def _connected(self, deadline: float) -> bool:
-        """Whether the channel is connected by then. One task waits for that however many ask in vain: grpc.aio loses
-        some memory with each wait that is cancelled."""
-        if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
-            return True
-        if self._connecting is None or self._connecting.done():
-            self._connecting = asyncio.create_task(self._channel.channel_ready())
-        done, _ = await asyncio.wait([self._connecting], timeout=max(0.0, deadline - time.monotonic()))
-        return bool(done)
 
     def _never_answered(self) -> str:
         """livenessprobe has no words for this: it refuses connections until the driver has answered once."""
@@ -139,9 +129,7 @@ class DriverProbe:
 
     async def close(self) -> None:
         """Close the channel."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-        await self._channel.close()
+        await self._connection.close()
 
 
 def _text(error: grpc.aio.AioRpcError) -> str:

@@ -172,3 +172,27 @@ _CHANNEL_OPTIONS = (("grpc.default_authority", "localhost"), ("grpc.use_local_su
 def dial(path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
     """A channel of its own to a Unix socket."""
     return grpc.aio.insecure_channel(f"unix:{path}", options=[*_CHANNEL_OPTIONS, *options])
+
+
+class Connection:
+    """Whether a channel is connected. One task waits for that, however many ask in vain: grpc.aio loses some memory
+    with each wait that is cancelled."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self._waiting: asyncio.Task[None] | None = None
+
+    async def made_within(self, seconds: float) -> bool:
+        """Ask for the connection and wait for it, no longer than ``seconds``."""
+        if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return True
+        if self._waiting is None or self._waiting.done():
+            self._waiting = asyncio.create_task(self._channel.channel_ready())
+        done, _ = await asyncio.wait([self._waiting], timeout=seconds)
+        return bool(done)
+
+    async def close(self) -> None:
+        """Close the channel; nobody waits for it any more."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        await self._channel.close()

@@ -35,9 +35,11 @@ SEARCH_SECONDS = 0.25
 VERSION_SECONDS = 5.0
 API_VERSION = "v1alpha1"
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,30}")
+# A provider that restarts is found again at once. The second is the shortest time for a connection to be made, not a
+# pause: a provider on a busy node needs it.
 _RECONNECT = (
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 
@@ -46,10 +48,10 @@ Reply = TypeVar("Reply")
 
 @dataclass
 class _Provider:
-    """One provider in use: where its socket is, the channel to it, and what its last health check said."""
+    """One provider in use: where its socket is, the connection to it, and what its last health check said."""
 
     socket: str
-    channel: grpc.aio.Channel
+    connection: rpc.Connection
     stub: "provider_pb2_grpc.CSIDriverProviderAsyncStub"
     version: str = ""
     last_error: str = ""
@@ -69,7 +71,7 @@ class _Provider:
     async def close_if_left(self) -> None:
         """Close the channel if the provider has moved and nobody uses its old socket any more."""
         if self.left and not self.users:
-            await self.channel.close()
+            await self.connection.close()
 
 
 class ProviderPool:
@@ -129,7 +131,7 @@ class ProviderPool:
         """Close all channels."""
         while self._providers:
             _, provider = self._providers.popitem()
-            await provider.channel.close()
+            await provider.connection.close()
 
     async def _connected(self, name: str, deadline: float) -> _Provider:
         while True:
@@ -137,7 +139,7 @@ class ProviderPool:
             if socket is not None:
                 provider = await self._provider(name, socket)
                 async with provider.used():
-                    ready = await _is_ready(provider.channel, min(SEARCH_SECONDS, _left(deadline)))
+                    ready = await provider.connection.made_within(min(SEARCH_SECONDS, _left(deadline)))
                 if ready and not provider.left:
                     return provider
             elif name not in self._providers:
@@ -175,7 +177,7 @@ class ProviderPool:
         if known is not None and known.socket == socket:
             return known
         channel = rpc.dial(socket, self._options)
-        provider = _Provider(socket, channel, provider_pb2_grpc.CSIDriverProviderStub(channel))
+        provider = _Provider(socket, rpc.Connection(channel), provider_pb2_grpc.CSIDriverProviderStub(channel))
         self._providers[name] = provider
         if known is not None:
             log.info("Provider has moved", provider=name, socket=socket)
@@ -217,12 +219,3 @@ class ProviderPool:
 
 def _left(deadline: float) -> float:
     return max(0.0, deadline - asyncio.get_running_loop().time())
-
-
-async def _is_ready(channel: grpc.aio.Channel, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await channel.channel_ready()
-    except TimeoutError:
-        return False
-    return True

@@ -120,30 +120,6 @@ def test_before_and_after_the_first_answer(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_asking_in_vain_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many ask for a driver that is not there, one task waits for it: grpc.aio loses memory with each wait that
-    is cancelled."""
-
-    async def run() -> None:
-        async with probing(tmp_path, 0.01) as (probe, _):
-            waits, ready = 0, probe._channel.channel_ready
-
-            async def counted() -> None:
-                nonlocal waits
-                waits += 1
-                await ready()
-
-            monkeypatch.setattr(probe._channel, "channel_ready", counted)
-            for _ in range(30):
-                assert not (await probe.ask()).healthy
-            async with toy_driver(f"{tmp_path}/csi.sock"):
-                while await probe.ask() != OK:
-                    pass
-            assert waits == 1
-
-    asyncio.run(run())
-
-
 @pytest.mark.parametrize("failure, text", [
     (Unavailable("come back later"), "rpc error: code = Unavailable desc = come back later"),
     (DeadlinePassed("the vault took too long"), "rpc error: code = DeadlineExceeded desc = the vault took too long"),

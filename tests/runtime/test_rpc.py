@@ -126,6 +126,30 @@ def test_each_channel_connects_for_itself(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_waiting_in_vain_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait for a server that is not there, one task waits for the connection: grpc.aio loses memory with
+    each wait that is cancelled. Once the server is there, all see it."""
+
+    async def run() -> None:
+        path = tmp_path / "csi.sock"
+        channel = rpc.dial(str(path), [("grpc.max_reconnect_backoff_ms", 100)])
+        connection, waits, ready = rpc.Connection(channel), 0, channel.channel_ready
+
+        async def counted() -> None:
+            nonlocal waits
+            waits += 1
+            await ready()
+
+        monkeypatch.setattr(channel, "channel_ready", counted)
+        assert not any(await asyncio.gather(*(connection.made_within(0.01) for _ in range(30))))
+        async with rpc.served(UnixEndpoint(str(path)), registering(Failing())):
+            assert all(await asyncio.gather(*(connection.made_within(10) for _ in range(30))))
+        assert waits == 1
+        await connection.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("kind", ["file", "directory", "dangling link"])
 def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
     """What is no socket is refused with its path, and untouched."""
