@@ -18,25 +18,21 @@ In 9 and 10 a bug of ours is a failure like any other: it must not take a volume
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
-from driver import attributes, rotation
+from driver import rotation
 from driver.config import DriverConfig
 from driver.disk import Disk
 from driver.metrics import DriverMetrics
-from driver.ports import ClassRef, Cluster, PodEvent, ProviderClass, SecretSync, VolumeRecord
-from driver.providers import wire
-from driver.providers.pool import ProviderPool
+from driver.ports import Cluster, ProviderClass
 from driver.refresh import Reporter
 from driver.request import PublishRequest
+from driver.steps import Attempt, Steps
 from driver.volume import state
 from driver.volume.failures import told_as
 from driver.volume.target import Target
 from driver.volumes import Volume, VolumeTable
 from runtime import logs, rpc
-from runtime.errors import Aborted, Failure, Internal, NotFound, PreconditionFailed, Unavailable
+from runtime.errors import Aborted, Failure, Internal
 
 log = logs.get(__name__)
 
@@ -45,33 +41,20 @@ REPUBLISH_LOOKUP_SECONDS = 5.0
 METHOD = "NodePublishVolume"
 
 
-@dataclass
-class Attempt:
-    """One publish on its way: what was learned so far, and how a failure of the present step is counted."""
-
-    request: PublishRequest
-    deadline: float
-    provider: str = ""
-    error_type: str = ""
-
-
 class Publisher:
     """Publishes volumes; one a driver."""
 
     def __init__(
-        self, config: DriverConfig, volumes: VolumeTable, disk: Disk, cluster: Cluster, sync: SecretSync,
-        providers: ProviderPool, metrics: DriverMetrics, noswap: bool,
+        self, config: DriverConfig, volumes: VolumeTable, disk: Disk, cluster: Cluster, steps: Steps,
+        metrics: DriverMetrics,
     ) -> None:  # fmt: skip
         self.volumes = volumes
         self._config = config
         self._disk = disk
         self._cluster = cluster
-        self._sync = sync
-        self._providers = providers
+        self._steps = steps
         self._metrics = metrics
-        self._noswap = noswap
         self._reporter = Reporter(cluster, metrics)
-        self._bad_intervals: dict[ClassRef, str] = {}
 
     def count_refused(self) -> None:
         """A request that did not pass its check."""
@@ -115,8 +98,8 @@ class Publisher:
     async def _publish_first(self, attempt: Attempt, found: state.Found) -> None:
         try:
             with self.volumes.coming(attempt.request.provider_class):
-                provider_class = await self._find_class(attempt, attempt.deadline)
-                await self._mount(attempt, found)
+                provider_class = await self._steps.find_class(attempt, attempt.deadline)
+                await self._steps.mount(attempt, found)
                 await self._refresh(attempt, self._volume(attempt, found, committed=False), provider_class)
         except Exception as error:
             raise await self._clear_uncommitted(attempt, rpc.as_failure(error, METHOD)) from None
@@ -128,7 +111,7 @@ class Publisher:
         """The publish that committed this volume could not tell of it; with its versions, it is told before it counts.
         The content stays whatever happens: its pod may be running."""
         try:
-            await self._refresh(attempt, volume, await self._find_class(attempt, attempt.deadline))
+            await self._refresh(attempt, volume, await self._steps.find_class(attempt, attempt.deadline))
         except Exception as error:
             raise _never_final(attempt, rpc.as_failure(error, METHOD), "the volume keeps its content") from None
 
@@ -137,8 +120,8 @@ class Publisher:
         now, started = time.time(), time.monotonic()
         try:
             soon = min(attempt.deadline, asyncio.get_running_loop().time() + REPUBLISH_LOOKUP_SECONDS)
-            provider_class = await self._find_class(attempt, soon)
-            interval = await self._interval(attempt, provider_class)
+            provider_class = await self._steps.find_class(attempt, soon)
+            interval = await self._steps.interval(attempt, provider_class)
             volume.fingerprint = volume.fingerprint or provider_class.fingerprint
             if not rotation.is_due(volume, provider_class.fingerprint, interval, now):
                 return False
@@ -153,76 +136,14 @@ class Publisher:
         self._metrics.rotated(volume.provider, time.monotonic() - started)
         return False
 
-    async def _find_class(self, attempt: Attempt, deadline: float) -> ProviderClass:
-        """Step 4: the class, fit for use."""
-        ref = attempt.request.provider_class
-        attempt.error_type = "SecretProviderClassNotFound"
-        try:
-            async with _until(deadline, f"failed to get secretproviderclass {ref}: the API server does not answer"):
-                provider_class = await self._cluster.get_class(ref)
-        except NotFound as error:
-            raise NotFound(f"failed to get secretproviderclass {ref}, error: {error}") from None
-        attempt.error_type = "FailedToMount"
-        if not provider_class.provider:
-            raise PreconditionFailed(f"provider not set in {ref}: set spec.provider")
-        attempt.provider = provider_class.provider
-        if not provider_class.parameters:
-            raise PreconditionFailed(f"parameters not set in {ref}: set spec.parameters as the provider wants them")
-        return provider_class
-
-    async def _mount(self, attempt: Attempt, found: state.Found) -> None:
-        """Step 5; a tmpfs that an earlier try left is used again."""
-        attempt.error_type = "FailedToMount"
-        path = attempt.request.target.path
-        if found.foreign_mount:
-            raise Aborted(f"target path {path} is a mount that is not a tmpfs: unmount it on the node")
-        if not found.mounted:
-            await self._disk.run(state.prepare, path, self._config.volume_size, self._noswap)
-
     async def _refresh(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> None:
-        """Steps 6 to 8."""
-        request = attempt.request
-        merged = attributes.merge(request, provider_class, pod_overrides=self._config.volume_attributes_override)
-        if merged.dropped:
-            await self._warn_of_dropped(request, merged.dropped)
-        attempt.error_type = "GRPCProviderError"
-        volume.fingerprint = provider_class.fingerprint
-        wire_request = wire.mount_request(
-            merged.attributes, merged.secrets, request.target.path, attributes.PERMISSION, volume.objects)
-        try:
-            reply = await self._providers.mount(provider_class.provider, wire_request, attempt.deadline)
-            attempt.error_type = "FileWriteError"
-            changed = await self._disk.run(state.commit, request.target.path, reply.files, request.group)
-        except Failure as failure:
-            raise _prefixed(failure, f"failed to mount secrets store objects for pod {request.pod}, err: ") from None
-        attempt.error_type = ""
-        recovered = volume.failure is not None
-        changed = changed or dict(reply.objects) != dict(volume.objects)
-        volume.provider, volume.objects, volume.last_success = provider_class.provider, reply.objects, time.time()
-        volume.failure, volume.retry_at = None, 0.0
+        """Steps 6 to 8; from the commit on the volume is one of the node's."""
+        failed_before = volume.failure is not None
+        changed = await self._steps.fetch(attempt, volume, provider_class)
         self.volumes.put(volume)
-        await self._tell(attempt, volume, provider_class, changed)
-        if recovered:
+        await self._steps.tell(attempt, volume, provider_class, changed)
+        if failed_before:
             await self._reporter.recovered(volume)
-
-    async def _tell(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass, changed: bool) -> None:
-        """Step 8: the pod status and the Secrets, side by side."""
-        volume.recorded = False
-        syncing = asyncio.create_task(self._sync.published(volume.record, provider_class, changed))
-        try:
-            await self._record(volume.record, attempt.deadline)
-            volume.recorded = True
-        finally:
-            await syncing
-
-    async def _record(self, record: VolumeRecord, deadline: float) -> None:
-        sentence = f"failed to create secret provider class pod status for pod {record.pod}, err: "
-        try:
-            async with _until(deadline, sentence + "the API server does not answer"):
-                await self._cluster.record(record)
-        except Failure as failure:
-            # Whatever it was: the content is committed, so the code must be one after which kubelet keeps the volume.
-            raise Unavailable(str(failure) if str(failure).startswith(sentence) else sentence + str(failure)) from None
 
     async def _clear_uncommitted(self, attempt: Attempt, failure: Failure) -> Failure:
         """Step 9; returns what is to be answered."""
@@ -232,22 +153,6 @@ class Publisher:
             return failure
         log.warning("A failed publish had to leave something mounted", target=path, reason=left, err=failure)
         return _never_final(attempt, failure, left)
-
-    async def _warn_of_dropped(self, request: PublishRequest, dropped: Iterable[str]) -> None:
-        names = ", ".join(dropped)
-        log.warning(
-            "A class tried to set kubelet's own attributes", secretProviderClass=request.provider_class, names=names
-        )
-        await self._cluster.event(
-            PodEvent(
-                request.pod,
-                True,
-                "ReservedParameter",
-                f"SecretProviderClass {request.provider_class} sets {names}, which only kubelet may set; "
-                "remove it from spec.parameters",
-                request.provider_class.name,
-            )
-        )
 
     def _volume(self, attempt: Attempt, found: state.Found, committed: bool = True) -> Volume:
         """What is known of the target's volume; content that nobody knows of yet has no versions."""
@@ -260,33 +165,11 @@ class Publisher:
             request.target, request.pod, request.provider_class,
             last_success=found.last_refresh if committed else None, recorded=None if committed else False)
 
-    async def _interval(self, attempt: Attempt, provider_class: ProviderClass) -> float:
-        """The class's interval, else the flag's; an annotation that is none is told once."""
-        try:
-            return rotation.interval_of(provider_class.annotations, self._config.rotation_poll_interval)
-        except ValueError as error:
-            ref, sentence = provider_class.ref, str(error)
-            if self._bad_intervals.get(ref) != sentence:
-                self._bad_intervals[ref] = sentence
-                await self._cluster.event(PodEvent(
-                    attempt.request.pod, True, "InvalidInterval",
-                    f"SecretProviderClass {ref}: {sentence}; until then the driver's own interval counts", ref.name))
-            return self._config.rotation_poll_interval
-
 
 def _inspect(target: Target) -> state.Found:
     with told_as(f"failed to check target path {target.path}"):
         target.check_disk()
     return state.inspect(target.path)
-
-
-@asynccontextmanager
-async def _until(deadline: float, sentence: str) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout_at(deadline):
-            yield
-    except TimeoutError:
-        raise Unavailable(sentence) from None
 
 
 def _never_final(attempt: Attempt, failure: Failure, left: str) -> Failure:
@@ -295,9 +178,3 @@ def _never_final(attempt: Attempt, failure: Failure, left: str) -> Failure:
         return failure
     attempt.error_type = getattr(failure, "error_type", attempt.error_type)
     return Aborted(f"{failure}; {left}")
-
-
-def _prefixed(failure: Failure, prefix: str) -> Failure:
-    """The same failure, its code and type kept, under the text that users search for."""
-    failure.args = (prefix + str(failure),)
-    return failure

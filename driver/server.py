@@ -23,6 +23,7 @@ from driver.ports import World
 from driver.providers.pool import ProviderPool
 from driver.publish import Publisher
 from driver.restore import restore_records, restore_volumes
+from driver.steps import Steps
 from driver.unpublish import Unpublisher
 from driver.volume import mounts
 from driver.volumes import VolumeTable
@@ -50,8 +51,8 @@ class Driver:
         self.health = Health(watched=config.host_directories, shared=config.kubelet_pods_dir)
         self.world: World = open_world(config, self.volumes, self.disk, self.metrics, self.health)
         cluster, sync = self.world.cluster, self.world.sync
-        publisher = Publisher(
-            config, self.volumes, self.disk, cluster, sync, self.providers, self.metrics, noswap)
+        steps = Steps(config, self.disk, cluster, sync, self.providers, noswap)
+        publisher = Publisher(config, self.volumes, self.disk, cluster, steps, self.metrics)
         unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics)
         self.node = NodeService(config, publisher, unpublisher)
 

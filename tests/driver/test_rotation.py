@@ -307,6 +307,29 @@ def test_status_that_cannot_be_written(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_status_that_cannot_be_written_of_a_running_pod(tmp_path: Path) -> None:
+    """New content that cannot be recorded is a refresh that failed like any other: OK each time, fetched again only
+    after the back-off."""
+
+    async def run() -> None:
+        async with rig(tmp_path, enable_secret_rotation=True) as it:
+            volume = it.volume()
+            await volume.publish()
+            statuses = it.manifests / "podstatuses"
+            next(statuses.iterdir()).unlink()
+            statuses.rmdir()
+            statuses.write_text("")
+            it.provider.put("password", "new")
+            make_due(it, volume)
+            await volume.publish()
+            await volume.publish()
+            assert volume.read() == b"new" and it.provider.calls == 2
+            failure = known(it, volume).failure
+            assert failure is not None and "cannot be written" in failure.message
+
+    asyncio.run(run())
+
+
 async def _bug(*_: object) -> None:
     raise KeyError("private detail")
 
