@@ -14,7 +14,7 @@ from types import ModuleType
 
 # A TLS record holds 16 KiB.
 TLS_BUFFER = 32 * 1024
-_PACKAGES = ("kubernetes", "kubernetes.aio", "kubernetes.aio.config")
+_PACKAGES = ("kubernetes", "kubernetes.aio", "kubernetes.aio.config", "kubernetes.aio.utils")
 
 
 def prepare() -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.request import getproxies
 
-import yaml
-
 from driver.cluster import lean
 
 lean.prepare()
@@ -25,7 +23,7 @@ CONNECTIONS = 8
 CONNECT_SECONDS = 5.0
 
 # A file that is being replaced may be half there, and the package takes what it reads for a map.
-CONFIGURATION_ERRORS = (ConfigException, OSError, ValueError, TypeError, AttributeError, yaml.YAMLError)
+CONFIGURATION_ERRORS = (ConfigException, OSError, ValueError, TypeError, AttributeError)
 
 
 class Transport:
@@ -54,10 +52,7 @@ class Transport:
         if not kubeconfig and Path(SERVICE_TOKEN_FILENAME).exists():
             load_incluster_config(client_configuration=configuration)
         else:
-            # Imported only where it is used: it brings the ApiClient with it.
-            from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, load_kube_config
-
-            await load_kube_config(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION, client_configuration=configuration)
+            await _load(kubeconfig, configuration)
         configuration.connection_pool_maxsize = CONNECTIONS + 1  # and the watch
         # Clusters have CA certificates without keyUsage; Go accepts them, Python's strict mode (3.13) does not.
         configuration.disable_strict_ssl_verification = True
@@ -98,3 +93,14 @@ class Transport:
             method, self._host + path, headers=headers, body=body, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+async def _load(kubeconfig: str, configuration: Configuration) -> None:
+    """From a file. Imported only where it is used: it brings YAML and the ApiClient with it."""
+    import yaml
+    from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, load_kube_config
+
+    try:
+        await load_kube_config(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION, client_configuration=configuration)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
