@@ -105,7 +105,7 @@ class Story:
         """The container's command line."""
         here = self.directory
         return [
-            "container.main",
+            "container.start",
             f"--endpoint=unix://{here}/csi/csi.sock",
             "--nodeid=demo-node",
             f"--manifests={here}/manifests",

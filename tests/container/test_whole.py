@@ -43,7 +43,7 @@ class Container:
             (directory / name).mkdir(parents=True)
         (directory / "store" / "password").write_text(SECRET)
         self.process = subprocess.Popen([
-            sys.executable, "-m", "container.main", f"--endpoint=unix://{directory}/csi.sock", "--nodeid=node-1",
+            sys.executable, "-m", "container.start", f"--endpoint=unix://{directory}/csi.sock", "--nodeid=node-1",
             f"--manifests={directory}/manifests", f"--provider-volume={directory}/providers",
             "--additional-provider-volume-paths=", f"--kubelet-pods-dir={directory}/kubelet/pods",
             f"--metrics-addr=127.0.0.1:{self.metrics_port}", f"--status-directory={directory}/status",

@@ -100,7 +100,7 @@ def test_no_right_to_mount(tmp_path: Path) -> None:
     mount(tmp_path / "pods", tmp_path / "pods", _MS_BIND)
     drop = (
         "import ctypes, sys; libc = ctypes.CDLL(None); [libc.prctl(24, n) for n in range(41)];"
-        "import os; os.execv(sys.executable, [sys.executable, '-m', 'container.main', *sys.argv[1:]])"
+        "import os; os.execv(sys.executable, [sys.executable, '-m', 'container.start', *sys.argv[1:]])"
     )
     done = subprocess.run(
         [sys.executable, "-c", drop, f"--endpoint={made.endpoint}", f"--kubelet-pods-dir={made.kubelet_pods_dir}",
