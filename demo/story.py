@@ -7,7 +7,7 @@ import signal
 import stat
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -162,9 +162,9 @@ async def registered(story: Story, kubelet: KubeletStub, supervisor: psutil.Proc
     """Step 1."""
     async with asyncio.timeout(STEP_SECONDS):
         await kubelet.registered(DRIVER)
-    await until(lambda: len(supervisor.children()) == len(ROLES), "three processes under supervisord")
+    await until(lambda: set(roles(supervisor)) == set(ROLES), "three processes under supervisord")
     story.tell(f"registered: kubelet knows {DRIVER}")
-    story.show("\n".join(f"{role.name():<12} pid {role.pid}" for role in supervisor.children()))
+    story.show("\n".join(f"{name:<12} pid {pid}" for name, pid in roles(supervisor).items()))
 
 
 async def mounted(story: Story, kubelet: KubeletStub) -> Pod:
@@ -205,18 +205,24 @@ async def killed_and_healed(story: Story, kubelet: KubeletStub, pod: Pod, superv
     """Step 5."""
     target = kubelet.target(pod)
     before = (os.readlink(target / "..data"), os.stat(target).st_dev)
-    victim = next(role for role in supervisor.children() if role.name() == "driver")
-    victim.send_signal(signal.SIGKILL)
+    victim = roles(supervisor)["driver"]
+    os.kill(victim, signal.SIGKILL)
     check((target / "db-password").read_text() == "battery staple", "the volume must outlive the driver")
-    await until(
-        lambda: any(role.name() == "driver" and role.pid != victim.pid for role in supervisor.children()),
-        "a new driver",
-    )
-    story.tell(f"killed: driver {victim.pid} with SIGKILL; the volume stays readable")
+    await until(lambda: roles(supervisor).get("driver", victim) != victim, "a new driver")
+    story.tell(f"killed: driver {victim} with SIGKILL; the volume stays readable")
     await until_async(lambda: is_healthy(story), "healthz to answer ok again")
     check(not await kubelet.republish(pod), "the new driver must take the republish")
     check((os.readlink(target / "..data"), os.stat(target).st_dev) == before, "the volume must not have changed")
     story.tell("healed: a new driver answers, the volume is the same mount with the same content")
+
+
+def roles(supervisor: psutil.Process) -> dict[str, int]:
+    """Name and pid of each process under supervisord; one that ends while it is looked at is none."""
+    found = {}
+    for process in supervisor.children():
+        with suppress(psutil.NoSuchProcess):
+            found[process.name()] = process.pid
+    return found
 
 
 def check_gone(story: Story) -> None:
