@@ -67,7 +67,7 @@ class Publisher:
             async with self.volumes.exclusive(request.target.path, deadline):
                 kept = await self._publish_exclusively(attempt)
         except Failure as failure:
-            self._metrics.publish_failed(attempt.provider, getattr(failure, "error_type", attempt.error_type))
+            self._metrics.publish_failed(attempt.provider, attempt.counted_as(failure))
             log.error("Failed to publish a volume", exc=failure, pod=request.pod, target=request.target.path)
             raise
         if not kept:
@@ -130,8 +130,7 @@ class Publisher:
             failure = rpc.as_failure(error, METHOD)
             if now < volume.retry_at:
                 return False  # told already; the next telling waits for the back-off
-            error_type = getattr(failure, "error_type", attempt.error_type)
-            await self._reporter.failed(volume, failure, error_type)
+            await self._reporter.failed(volume, failure, attempt.counted_as(failure))
             return True
         self._metrics.rotated(volume.provider, time.monotonic() - started)
         return False
@@ -176,5 +175,5 @@ def _never_final(attempt: Attempt, failure: Failure, left: str) -> Failure:
     """The failure, with a code after which kubelet keeps the volume because of what is ``left`` mounted."""
     if rpc.code_of(failure) in rpc.NOT_FINAL:
         return failure
-    attempt.error_type = getattr(failure, "error_type", attempt.error_type)
+    attempt.error_type = attempt.counted_as(failure)
     return Aborted(f"{failure}; {left}")

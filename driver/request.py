@@ -4,10 +4,10 @@ The texts are those that users of the Go driver know. Nothing on disk is touched
 path is.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from driver.names import is_object_name
 from driver.ports import ClassRef, Pod
 from driver.volume.target import Target
 from protos import csi_pb2
@@ -17,8 +17,6 @@ RESERVED_PREFIX = "csi.storage.k8s.io/"
 POD_NAME, POD_NAMESPACE, POD_UID = (RESERVED_PREFIX + key for key in ("pod.name", "pod.namespace", "pod.uid"))
 SERVICE_ACCOUNT_TOKENS = RESERVED_PREFIX + "serviceAccount.tokens"
 CLASS_ATTRIBUTE = "secretProviderClass"
-LONGEST_OBJECT_NAME = 253
-_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class PublishRequest:
         )
         # It becomes part of a path of the API's: `../` in it would lead to another namespace's classes.
         _require(
-            _is_object_name(context[CLASS_ATTRIBUTE]),
+            is_object_name(context[CLASS_ATTRIBUTE]),
             "secretProviderClass is not the name of a SecretProviderClass: lower case letters, digits, '-' and '.', "
             "without a namespace (the pod's own is used)",
         )
@@ -73,10 +71,6 @@ class PublishRequest:
             secrets=dict(wire.secrets),
             group=_group(wire.volume_capability.mount.volume_mount_group) if apply_group else None,
         )
-
-
-def _is_object_name(text: str) -> bool:
-    return len(text) <= LONGEST_OBJECT_NAME and _OBJECT_NAME.fullmatch(text) is not None
 
 
 def _group(text: str) -> int | None:

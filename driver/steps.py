@@ -28,6 +28,10 @@ class Attempt:
     provider: str = ""
     error_type: str = ""
 
+    def counted_as(self, failure: Failure) -> str:
+        """The failure's own ``error_type`` if it brings one, else the present step's."""
+        return str(getattr(failure, "error_type", self.error_type))
+
 
 class Steps:
     """Steps 4 to 8. Every one raises a Failure, and has said in the attempt how that is counted."""

@@ -25,9 +25,6 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 250),
 )
 
-# What grpc itself says when our deadline has passed; a driver may answer that code with a text of its own.
-_OWN_DEADLINE = "Deadline Exceeded"
-
 log = logs.get(__name__)
 
 
@@ -134,7 +131,7 @@ class DriverProbe:
 
 def _text(error: grpc.aio.AioRpcError) -> str:
     details = error.details() or ""
-    return NOT_CONNECTED if details == _OWN_DEADLINE else redact.text(details)
+    return NOT_CONNECTED if details == rpc.OWN_DEADLINE else redact.text(details)
 
 
 def go_name(code: grpc.StatusCode) -> str:

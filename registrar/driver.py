@@ -19,8 +19,6 @@ _RECONNECT = (
     ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
-# What grpc itself says when our deadline has passed.
-_OWN_DEADLINE = "Deadline Exceeded"
 
 
 class Driver:
@@ -44,7 +42,7 @@ class Driver:
                 csi_pb2.GetPluginInfoRequest(), timeout=self._timeout, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             detail = error.details() or ""
-            if detail == _OWN_DEADLINE:
+            if detail == rpc.OWN_DEADLINE:
                 detail = f"nothing within {self._timeout:g} s; it is frozen, or no CSI driver serves this socket"
             raise Unavailable(
                 f"the driver on {self.path} does not answer GetPluginInfo: {error.code().name} {redact.text(detail)}"

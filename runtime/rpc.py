@@ -38,6 +38,8 @@ NOT_FINAL = frozenset({
     grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED,
 })  # fmt: skip
+# What grpc itself says when a call's own deadline has passed; a server may answer that code with a text of its own.
+OWN_DEADLINE = "Deadline Exceeded"
 REQUEST_VERBOSITY = 5
 GRACE_SECONDS = 10.0
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from driver.names import LONGEST_NAME
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
 from runtime.errors import ConfigurationError
 
 GROUP_VERSION = "secrets-store.csi.x-k8s.io/v1"
 NODE_LABEL = "internal.secrets-store.csi.k8s.io/node-name"
-LONGEST_NAME, LONGEST_LABEL = 253, 63
+LONGEST_LABEL = 63
 _LABEL = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 

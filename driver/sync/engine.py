@@ -140,14 +140,13 @@ class SyncEngine:
     def forget(self, target_path: str) -> None:
         """The volume is gone; with the last one of its class the jobs go."""
         member = self._table.members.pop(target_path, None)
-        if member is not None and not any(
-                item.provider_class == member.provider_class for item in self._table.members.values()):
+        if member is not None and not self._table.uses(member.provider_class):
             self._classes.pop(member.provider_class, None)
             for job in self._table.of_class(member.provider_class):
                 del self._table.jobs[job.provider_class, job.secret_name]
 
     def _class_changed(self, ref: ClassRef) -> None:
-        if any(member.provider_class == ref for member in self._table.members.values()):
+        if self._table.uses(ref):
             self._stale.add(ref)
             self._wake.set()
 
@@ -159,10 +158,9 @@ class SyncEngine:
             fresh = ProviderClass(ref, "", {})
         except Failure as failure:
             log.warning("A class cannot be read for its secretObjects", secretProviderClass=ref, err=failure)
-            wait = jobs.BACKOFF_LAST * random.uniform(1 - jobs.CHECK_JITTER, 1 + jobs.CHECK_JITTER)
-            asyncio.get_running_loop().call_later(wait, self._class_changed, ref)
+            asyncio.get_running_loop().call_later(jobs.jittered(jobs.BACKOFF_LAST), self._class_changed, ref)
             return
-        if not any(member.provider_class == ref for member in self._table.members.values()):
+        if not self._table.uses(ref):
             return
         first = ref not in self._classes
         for job in self._plan(fresh):
@@ -215,8 +213,7 @@ class SyncEngine:
                 if not job.again:
                     break
         finally:
-            jitter = random.uniform(1 - jobs.CHECK_JITTER, 1 + jobs.CHECK_JITTER)
-            job.due = asyncio.get_running_loop().time() + wait * jitter
+            job.due = asyncio.get_running_loop().time() + jobs.jittered(wait)
             self._wake.set()
 
     async def _attempt(self, job: Job) -> float:

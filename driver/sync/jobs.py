@@ -1,6 +1,7 @@
 """What the queue keeps: the volumes that have something to sync, and one job for each Secret of a class."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,10 @@ class Table:
         found = [item for item in self.members.values() if item.provider_class == ref and not item.gone]
         return sorted(found, key=lambda item: item.fetched)
 
+    def uses(self, ref: ClassRef) -> bool:
+        """Whether any volume uses a class."""
+        return any(item.provider_class == ref for item in self.members.values())
+
     def of_class(self, ref: ClassRef) -> list[Job]:
         """The jobs of a class."""
         return [job for job in self.jobs.values() if job.provider_class == ref]
@@ -65,3 +70,8 @@ class Table:
     def next_due(self) -> float:
         """Loop time of the job that is due next."""
         return min((job.due for job in self.jobs.values()), default=float("inf"))
+
+
+def jittered(seconds: float) -> float:
+    """So that jobs that began together drift apart."""
+    return seconds * random.uniform(1 - CHECK_JITTER, 1 + CHECK_JITTER)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from driver import tls
+from driver.names import is_object_name
 from driver.ports import ClassRef, SecretObject
 from driver.volume import content, layout
 from runtime.errors import Failure, PreconditionFailed
@@ -20,7 +21,6 @@ REFUSED_TYPES = frozenset({"kubernetes.io/service-account-token", "bootstrap.kub
 LARGEST_SECRET = 1024 * 1024
 _TLS_PARTS = {"tls.crt": tls.certificates, "tls.key": tls.private_key}
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 READ_TRIES = 3
 
 
@@ -63,7 +63,7 @@ def _check(item: SecretObject) -> None:
     name, kind = item.secret_name.strip(), item.type.strip()
     _require(name, "secret name is empty: set secretName in spec.secretObjects")
     _require(
-        len(name) <= 253 and _NAME.fullmatch(name),
+        is_object_name(name),
         "secretName must be a DNS name: lower case letters, digits, '-' and '.'")
     _require(item.type, "secret type is empty: set type in spec.secretObjects, for example Opaque")
     _require(kind not in REFUSED_TYPES, f"type {kind} is refused: such a Secret is a credential of the cluster itself")

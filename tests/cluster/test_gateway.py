@@ -80,6 +80,16 @@ def test_a_class_that_is_not_there(site: Site) -> None:
     run(test)
 
 
+async def watching(site: Site, it: ApiCluster) -> tuple[ClassRef, list[ClassRef]]:
+    """The class ``app`` is in use and its watch open; with it, the list of what the listener hears."""
+    heard: list[ClassRef] = []
+    it.on_class_change(heard.append)
+    ref = ClassRef(site.namespace, "app")
+    await it.get_class(ref)
+    await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
+    return ref, heard
+
+
 def test_the_watch_keeps_classes_fresh(site: Site) -> None:
     """A class in use is changed, then deleted: the listener hears of both and the next question gets the new answer;
     a class that nobody uses costs nothing."""
@@ -88,11 +98,7 @@ def test_the_watch_keeps_classes_fresh(site: Site) -> None:
 
     async def test() -> None:
         async with gateway(site, running=True) as it:
-            heard: list[ClassRef] = []
-            it.on_class_change(heard.append)
-            ref = ClassRef(site.namespace, "app")
-            await it.get_class(ref)
-            await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
+            ref, heard = await watching(site, it)
             mark = site.cluster.audit.mark()
             site.make_class("other", provider="else")
             site.make_class(provider="changed")
@@ -113,11 +119,7 @@ def test_a_class_that_comes_back(site: Site) -> None:
 
     async def test() -> None:
         async with gateway(site, running=True) as it:
-            heard: list[ClassRef] = []
-            it.on_class_change(heard.append)
-            ref = ClassRef(site.namespace, "app")
-            await it.get_class(ref)
-            await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
+            ref, heard = await watching(site, it)
             site.api.delete(site.path("secretproviderclasses", "app"))
             await until(lambda: heard == [ref], "news of the deletion")
             site.make_class(provider="again")

@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +21,7 @@ from kubelet_stub.config import Config as KubeletConfig
 from kubelet_stub.kubelet import KubeletStub
 from provider_stub.running import running
 from runtime.flags import Duration
+from tests.support.asking import ask
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(60)
@@ -53,13 +52,7 @@ class Container:
 
     def ask(self, path: str, port: int = 0) -> tuple[int, str]:
         """Code and body; 0 while nobody listens."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port or self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+        return ask(port or self.port, path, timeout=5)
 
     def roles(self) -> dict[str, psutil.Process]:
         """The three, by name."""

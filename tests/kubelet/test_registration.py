@@ -4,10 +4,8 @@ import json
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,9 @@ import pytest
 from demo.stage import free_port
 from tests.kubelet.node import NAME as NODE
 from tests.kubelet.node import Node
-from tests.registrar.test_keeper import NOTHING, inode
-from tests.support.toy_driver import NAME
+from tests.support.asking import ask
+from tests.support.files import NOTHING, inode
+from tests.support.toy_driver import NAME, driver_process
 
 DRIVER_GONE_AFTER = 3
 
@@ -47,26 +46,13 @@ class Plugin:
             process.kill()
             process.wait()
 
-    @contextmanager
-    def driver(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A driver."""
-        process = subprocess.Popen([sys.executable, "-m", "tests.support.toy_driver", str(self.csi), NAME])
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
+    def driver(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """A driver process."""
+        return driver_process(self.csi)
 
     def healthz(self) -> tuple[int, str]:
         """What the registrar says of itself; 0 while it does not listen."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+        return ask(self.port, timeout=5)
 
     def verdicts(self) -> int:
         """How often kubelet has told its verdict; the registrar logs each call at this verbosity."""

@@ -1,7 +1,6 @@
 """The probe as a command, row by row of spec D, and better where the original's row is a trap."""
 
 import concurrent.futures
-import http.client
 import json
 import signal
 import socket
@@ -9,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,8 @@ import pytest
 from demo.stage import free_port
 from probe.config import GO_ONLY, ProbeConfig
 from runtime.flags import flags_of, show
-from tests.support.toy_driver import NAME
+from tests.support.asking import ask
+from tests.support.toy_driver import NAME, driver_process
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(30)
@@ -81,26 +81,11 @@ class Running:
 
     def ask(self, path: str = "/healthz", method: str = "GET") -> tuple[int, str]:
         """Code and body; 0 while nobody listens."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except OSError:
-            return 0, ""
-        finally:
-            connection.close()
+        return ask(self.port, path, method)
 
-    @contextmanager
-    def driver(self, *behaviour: str) -> Iterator[subprocess.Popen[bytes]]:
+    def driver(self, *behaviour: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
         """A driver process."""
-        process = subprocess.Popen([sys.executable, "-m", "tests.support.toy_driver", str(self.csi), NAME, *behaviour])
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
+        return driver_process(self.csi, *behaviour)
 
 
 @contextmanager

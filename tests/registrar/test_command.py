@@ -8,10 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -22,7 +20,8 @@ from kubelet_stub.events import Reason
 from kubelet_stub.kubelet import KubeletStub
 from registrar.config import GO_ONLY, RegistrarConfig
 from runtime.flags import flags_of, show
-from tests.support.toy_driver import NAME
+from tests.support.asking import ask
+from tests.support.toy_driver import NAME, driver_process
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(30)
@@ -105,24 +104,11 @@ class Running:
 
     def healthz(self, path: str = "/healthz") -> tuple[int, str]:
         """Code and body; 0 while nobody listens."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+        return ask(self.port, path, timeout=5)
 
-    @contextmanager
-    def driver(self) -> Iterator[subprocess.Popen[bytes]]:
+    def driver(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
         """A driver process."""
-        process = subprocess.Popen([sys.executable, "-m", "tests.support.toy_driver", str(self.csi), NAME])
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
+        return driver_process(self.csi)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from registrar.state import State
 from runtime import inotify, rpc
 from runtime.errors import Unavailable
 from runtime.flags import Duration
+from tests.support.files import inode
 from tests.support.toy_driver import NAME, ToyDriver, toy_driver
 
 
@@ -78,18 +79,6 @@ async def until(condition: Callable[[], object], seconds: float = 8.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
-
-
-NOTHING = (0, 0)
-
-
-def inode(path: Path) -> tuple[int, int]:
-    """Which file it is: numbers alone are used again at once by some file systems."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return NOTHING
-    return found.st_ino, found.st_ctime_ns
 
 
 def test_handshake(tmp_path: Path) -> None:

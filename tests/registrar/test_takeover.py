@@ -20,7 +20,8 @@ from registrar.keeper import Keeper, pause_after
 from registrar.state import State
 from runtime import rpc
 from runtime.errors import ConfigurationError, PreconditionFailed
-from tests.registrar.test_keeper import NOTHING, Place, inode, keeping, until
+from tests.registrar.test_keeper import Place, keeping, until
+from tests.support.files import NOTHING, inode
 from tests.support.toy_driver import NAME, ToyDriver, toy_driver
 
 pytestmark = pytest.mark.timeout(20)

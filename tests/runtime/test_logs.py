@@ -2,9 +2,7 @@
 
 import io
 import json
-import logging
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,16 +10,6 @@ from runtime import logs
 from runtime.errors import NotFound
 
 log = logs.get("tests.logs")
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """The root logger as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def configured(**options: object) -> io.StringIO:

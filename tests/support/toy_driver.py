@@ -5,9 +5,12 @@ a process too.
 """
 
 import asyncio
+import signal
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -67,6 +70,18 @@ async def toy_driver(path: str, driver: ToyDriver | None = None) -> AsyncIterato
     driver = driver or ToyDriver()
     async with rpc.served(UnixEndpoint(path), driver.register):
         yield driver
+
+
+@contextmanager
+def driver_process(path: Path, *behaviour: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A toy driver as a process of its own, killed at the end; ``behaviour`` as ``main`` takes it."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.support.toy_driver", str(path), NAME, *behaviour])
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
 
 
 async def main(path: str, name: str, behaviour: str = "ready") -> None:
