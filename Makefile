@@ -24,7 +24,7 @@ demo: venv  ## the main job, told as it happens, without a cluster
 test: venv  ## lint, types, and every test that needs no cluster
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports,unit,conformance
 
-lint: venv  ## flake8, mypy --strict, import-linter
+lint: venv  ## ruff, mypy --strict, import-linter
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports
 
 conformance: venv  ## csi-sanity against the driver
@@ -45,7 +45,7 @@ image:  ## build/secrets-store-csi.tar
 bench: venv  ## figures and a chart in build/bench; DRIVER= REGISTRAR= PROBE= of others; ARGS=--quick
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	$(BIN)/python -m tests.cluster.build apiserver || true
-	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 clean:  ## what make made in the tree
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .tox

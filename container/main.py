@@ -72,7 +72,9 @@ def configure(values: Mapping[type, Mapping[str, Any]]) -> Configs:
             f"--endpoint={own.endpoint}: kubelet needs a Unix socket, for example unix:///csi/csi.sock"
         )
     shared = {
-        "csi_address": own.listen.path, "v": own.v, "status_directory": own.status_directory,
+        "csi_address": own.listen.path,
+        "v": own.v,
+        "status_directory": own.status_directory,
         "logging_format": "json" if own.log_format_json else "text",
     }
     return Configs(

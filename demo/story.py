@@ -34,26 +34,32 @@ CLASS = {
     "metadata": {"name": "app", "namespace": "demo"},
     "spec": {
         "provider": "stub",
-        "parameters": {"objects": yaml.safe_dump([
-            {"objectName": "db-password", "filePermission": "0400"},
-            {"objectName": "api/key"},
-            {"objectName": "tls.crt", "generate": "certificate"},
-            {"objectName": "tls.key", "generate": "certificate", "filePermission": "0400"},
-        ])},
+        "parameters": {
+            "objects": yaml.safe_dump(
+                [
+                    {"objectName": "db-password", "filePermission": "0400"},
+                    {"objectName": "api/key"},
+                    {"objectName": "tls.crt", "generate": "certificate"},
+                    {"objectName": "tls.key", "generate": "certificate", "filePermission": "0400"},
+                ]
+            )
+        },
     },
-}  # fmt: skip
+}
 POD = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {"name": "app-1", "namespace": "demo", "uid": "5a0c2a3e-0000-4000-8000-000000000001"},
     "spec": {
         "serviceAccountName": "app",
-        "volumes": [{
-            "name": "secrets",
-            "csi": {"driver": DRIVER, "readOnly": True, "volumeAttributes": {"secretProviderClass": "app"}},
-        }],
+        "volumes": [
+            {
+                "name": "secrets",
+                "csi": {"driver": DRIVER, "readOnly": True, "volumeAttributes": {"secretProviderClass": "app"}},
+            }
+        ],
     },
-}  # fmt: skip
+}
 
 
 T = TypeVar("T")
@@ -124,9 +130,10 @@ class Story:
     async def healthz(self) -> tuple[int, str]:
         """The probe's answer; 0 while nobody listens."""
         try:
-            async with aiohttp.ClientSession() as session, session.get(
-                f"http://127.0.0.1:{self.port}/healthz"
-            ) as answer:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{self.port}/healthz") as answer,
+            ):
                 return answer.status, await answer.text()
         except aiohttp.ClientError as error:
             return 0, str(error)
@@ -143,8 +150,9 @@ async def play(story: Story) -> None:
             f"--secrets-dir={here}/store",
         ]
         await stack.enter_async_context(stage.running(here / "provider.log", provider))
-        kubelet = await stack.enter_async_context(KubeletStub(KubeletConfig(
-            root=f"{here}/kubelet", republish_interval=Duration(0), node_name="demo-node")))
+        kubelet = await stack.enter_async_context(
+            KubeletStub(KubeletConfig(root=f"{here}/kubelet", republish_interval=Duration(0), node_name="demo-node"))
+        )
         supervisor = await stack.enter_async_context(stage.running(here / "driver.log", story.supervised()))
         await registered(story, kubelet, supervisor)
         pod = await mounted(story, kubelet)

@@ -19,8 +19,11 @@ REMOVED = [
     f"{STDLIB}/ensurepip",
     "/usr/share/python-wheels",
     "/root/.cache",
-    *(f"{directory}/{name}" for name in INSTALLERS
-      for directory in (sysconfig.get_path("purelib"), "/usr/lib/python3/dist-packages")),
+    *(
+        f"{directory}/{name}"
+        for name in INSTALLERS
+        for directory in (sysconfig.get_path("purelib"), "/usr/lib/python3/dist-packages")
+    ),
     *(f"{directory}/pip*" for directory in ("/usr/local/bin", "/usr/bin")),
 ]
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
 # Probe may be asked thousands of times a second; the mount table is read at most this often.
 FRESH_SECONDS = 1.0
 
@@ -79,5 +78,5 @@ def propagates(path: str) -> bool:
         fields = line.split(" ")
         point = fields[4].replace("\\040", " ")
         if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
-            best, shared = point, any(item.startswith("shared:") for item in fields[6:fields.index("-")])
+            best, shared = point, any(item.startswith("shared:") for item in fields[6 : fields.index("-")])
     return shared

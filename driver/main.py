@@ -15,7 +15,8 @@ PROGRAM = "secrets-store-csi-driver"
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
     return process.start(
-        FlagSet(PROGRAM).add(DriverConfig).ignore(GO_ONLY), DriverConfig, sys.argv[1:] if argv is None else argv, run)
+        FlagSet(PROGRAM).add(DriverConfig).ignore(GO_ONLY), DriverConfig, sys.argv[1:] if argv is None else argv, run
+    )
 
 
 def run(config: DriverConfig) -> int:

@@ -8,13 +8,13 @@ Kubernetes object is. Events go to the log.
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from driver.classes import parse_class
+from driver.objects.classes import parse_class
 from driver.ports import ClassListener, ClassRef, Pod, PodEvent, ProviderClass, VolumeRecord
 from runtime import logs
 from runtime.errors import ConfigurationError, NotFound, PreconditionFailed, Unavailable
@@ -38,7 +38,8 @@ class Manifests:
         self._statuses = self._directory / STATUS_DIRECTORY
         if not self._directory.is_dir():
             raise ConfigurationError(
-                f"--manifests: {directory} is no directory: create it and put SecretProviderClass YAML files there")
+                f"--manifests: {directory} is no directory: create it and put SecretProviderClass YAML files there"
+            )
         self._written: dict[str, Path] = {}
 
     async def run(self) -> None:
@@ -139,10 +140,13 @@ def _status_of(record: VolumeRecord) -> dict[str, Any]:
         "objects": [{"id": key, "version": version} for key, version in sorted(record.objects.items())],
     }
     if record.last_refresh is not None:
-        status["lastRefresh"] = datetime.fromtimestamp(record.last_refresh, timezone.utc).isoformat(timespec="seconds")
+        status["lastRefresh"] = datetime.fromtimestamp(record.last_refresh, UTC).isoformat(timespec="seconds")
     if record.failure is not None:
         status["lastFailure"] = {
-            "reason": record.failure.reason, "message": record.failure.message, "count": record.failure.count}
+            "reason": record.failure.reason,
+            "message": record.failure.message,
+            "count": record.failure.count,
+        }
     return {
         "apiVersion": f"{GROUP}/v1",
         "kind": STATUS_KIND,

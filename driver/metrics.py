@@ -10,7 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from driver.volumes import Volume
+from driver.registry import Volume
 from runtime import metrics
 from runtime.version import build
 
@@ -22,9 +22,18 @@ _SCOPE = {
 _OS = {"os_type": "linux", **_SCOPE}
 # 0.1 to 2 seconds in ten geometric steps, digit for digit as the Go driver's series carry them.
 BUCKETS = (
-    0.1, 0.13492828476735633, 0.18205642030260802, 0.24564560522315804, 0.3314454017339986, 0.4472135954999578,
-    0.6034176336545162, 0.8141810630738084, 1.0985605433061172, 1.4822688982138947, 1.9999999999999991,
-)  # fmt: skip
+    0.1,
+    0.13492828476735633,
+    0.18205642030260802,
+    0.24564560522315804,
+    0.3314454017339986,
+    0.4472135954999578,
+    0.6034176336545162,
+    0.8141810630738084,
+    1.0985605433061172,
+    1.4822688982138947,
+    1.9999999999999991,
+)
 
 
 class DriverMetrics:
@@ -41,22 +50,31 @@ class DriverMetrics:
 
         self._published = counter("node_publish_total", "Total number of node publish calls", provider)
         self._publish_failed = counter(
-            "node_publish_error_total", "Total number of node publish calls with error", failed)
+            "node_publish_error_total", "Total number of node publish calls with error", failed
+        )
         self._unpublished = counter("node_unpublish_total", "Total number of node unpublish calls", scope)
         self._unpublish_failed = counter(
-            "node_unpublish_error_total", "Total number of node unpublish calls with error", scope)
+            "node_unpublish_error_total", "Total number of node unpublish calls with error", scope
+        )
         self._rotated = counter("rotation_reconcile_total", "Total number of rotation reconciles", rotated)
         self._rotation_failed = counter(
-            "rotation_reconcile_error_total", "Total number of rotation reconciles with error", rotation_failed)
+            "rotation_reconcile_error_total", "Total number of rotation reconciles with error", rotation_failed
+        )
         self._rotation_seconds = Histogram(
             "rotation_reconcile_duration_sec",
             "Distribution of how long it took to rotate secrets-store content for pods",
-            scope, buckets=BUCKETS, registry=registry)
-        self._synced = counter(
-            "sync_k8s_secret_total", "Total number of k8s secrets synced", provider)
+            scope,
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self._synced = counter("sync_k8s_secret_total", "Total number of k8s secrets synced", provider)
         self._sync_seconds = Histogram(
-            "k8s_secret_duration_sec", "Distribution of how long it took to sync k8s secret",
-            scope, buckets=BUCKETS, registry=registry)
+            "k8s_secret_duration_sec",
+            "Distribution of how long it took to sync k8s secret",
+            scope,
+            buckets=BUCKETS,
+            registry=registry,
+        )
         info = Gauge("target_info", "Target metadata", ("service_name", "service_version"), registry=registry)
         info.labels("unknown_service:secrets-store-csi", build().version).set(1)
         registry.register(_VolumeAges(lambda: volumes))

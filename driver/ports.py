@@ -156,9 +156,9 @@ class SecretSync(Protocol):
 
 
 @dataclass(frozen=True)
-class World:
+class Backend:
     """The two together, and what else runs beside the driver for them."""
 
     cluster: Cluster
     sync: SecretSync
-    extra: Sequence[Coroutine[Any, Any, None]] = ()
+    background: Sequence[Coroutine[Any, Any, None]] = ()

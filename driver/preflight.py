@@ -8,9 +8,9 @@ import os
 import tempfile
 from contextlib import suppress
 
-from driver.cluster.objects import check_node
 from driver.config import DriverConfig
 from driver.health import propagates
+from driver.objects.pod_status import check_node
 from driver.volume import mounts
 from runtime.endpoints import UnixEndpoint
 from runtime.errors import ConfigurationError, Failure
@@ -44,7 +44,8 @@ def _check_pods(path: str) -> None:
     # In a container a hostPath volume is a mount point; on a laptop the directory is none, and need not propagate.
     if mounts.is_mounted(path) and not propagates(path):
         raise ConfigurationError(
-            f"mounts below {path} do not reach the node: give its volumeMount mountPropagation: Bidirectional")
+            f"mounts below {path} do not reach the node: give its volumeMount mountPropagation: Bidirectional"
+        )
 
 
 def _check_mounting() -> None:

@@ -4,10 +4,10 @@ versions."""
 import asyncio
 import random
 
-from driver.disk import Disk
 from driver.ports import ClassRef, Cluster, Pod, VolumeRecord
-from driver.volume import content, state
-from driver.volumes import Volume, VolumeTable
+from driver.registry import Volume, VolumeRegistry
+from driver.volume import content, operations
+from driver.volume.workers import DiskWorkers
 from runtime import logs
 from runtime.errors import Failure
 
@@ -16,15 +16,15 @@ log = logs.get(__name__)
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 
 
-async def restore_volumes(volumes: VolumeTable, disk: Disk, pods_dir: str, driver_name: str) -> None:
+async def restore_volumes(volumes: VolumeRegistry, disk: DiskWorkers, pods_dir: str, driver_name: str) -> None:
     """Put the volumes of the mount table in the table; whose they are is not known yet."""
-    for target in await disk.run(state.committed_targets, pods_dir, driver_name):
+    for target in await disk.run(operations.committed_targets, pods_dir, driver_name):
         if volumes.get(target.path) is None:
             last_refresh = await disk.run(content.last_refresh, target.path)
             volumes.put(Volume(target, Pod("", "", target.pod_uid), ClassRef("", ""), last_success=last_refresh))
 
 
-async def restore_records(volumes: VolumeTable, cluster: Cluster) -> None:
+async def restore_records(volumes: VolumeRegistry, cluster: Cluster) -> None:
     """Learn their classes and versions from the pod statuses, however long it takes until the API server can be asked;
     one that has just started may not know our rights yet.
 

@@ -12,22 +12,22 @@ from typing import Any
 
 import grpc.aio
 
+from driver.backend import open_backend
 from driver.config import DriverConfig
-from driver.controller import ControllerService
-from driver.disk import Disk
+from driver.csi.controller import ControllerService
+from driver.csi.identity import IdentityService
+from driver.csi.node import NodeService
 from driver.health import Health
-from driver.identity import IdentityService
 from driver.metrics import DriverMetrics
-from driver.node import NodeService
-from driver.ports import World
+from driver.ports import Backend
 from driver.providers.pool import ProviderPool
-from driver.publish import Publisher
+from driver.publish.publisher import Publisher
+from driver.publish.steps import Steps
+from driver.publish.unpublisher import Unpublisher
+from driver.registry import VolumeRegistry
 from driver.restore import restore_records, restore_volumes
-from driver.steps import Steps
-from driver.unpublish import Unpublisher
 from driver.volume import mounts
-from driver.volumes import VolumeTable
-from driver.world import open_world
+from driver.volume.workers import DiskWorkers
 from protos import csi_pb2_grpc
 from runtime import http, logs, metrics, rpc, status
 from runtime.version import build
@@ -44,13 +44,13 @@ class Driver:
     def __init__(self, config: DriverConfig, noswap: bool) -> None:
         self.config = config
         self.started = time.time()
-        self.volumes = VolumeTable()
-        self.disk = Disk()
+        self.volumes = VolumeRegistry()
+        self.disk = DiskWorkers()
         self.metrics = DriverMetrics(self.volumes)
         self.providers = ProviderPool(config.provider_directories, config.max_call_recv_msg_size)
         self.health = Health(watched=config.host_directories, shared=config.kubelet_pods_dir)
-        self.world: World = open_world(config, self.volumes, self.disk, self.metrics, self.health)
-        cluster, sync = self.world.cluster, self.world.sync
+        self.backend: Backend = open_backend(config, self.disk, self.metrics)
+        cluster, sync = self.backend.cluster, self.backend.sync
         steps = Steps(config, self.disk, cluster, sync, self.providers, noswap)
         publisher = Publisher(config, self.volumes, self.disk, cluster, steps, self.metrics)
         unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics)
@@ -72,8 +72,11 @@ class Driver:
             **self.health.snapshot(self._missing()),
             "volumes": [
                 {
-                    "pod": str(volume.pod), "class": str(volume.provider_class), "provider": volume.provider,
-                    "target": volume.target.path, "last_success": volume.last_success,
+                    "pod": str(volume.pod),
+                    "class": str(volume.provider_class),
+                    "provider": volume.provider,
+                    "target": volume.target.path,
+                    "last_success": volume.last_success,
                     "failures": volume.failure.count if volume.failure else 0,
                     "reason": volume.failure.message if volume.failure else "",
                 }
@@ -90,8 +93,8 @@ class Driver:
 
     async def restore(self) -> None:
         """Know again whose the volumes are, and see to their Secrets: with rotation off nobody else would."""
-        await restore_records(self.volumes, self.world.cluster)
-        self.world.sync.restored(volume.record for volume in self.volumes)
+        await restore_records(self.volumes, self.backend.cluster)
+        self.backend.sync.restored(volume.record for volume in self.volumes)
 
     async def check_providers(self) -> None:
         """The provider health check, for ever."""
@@ -121,7 +124,12 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
         )
         await restore_volumes(driver.volumes, driver.disk, config.kubelet_pods_dir, config.drivername)
         restored = asyncio.create_task(driver.restore())
-        background = [_awaited(restored), driver.world.cluster.run(), driver.world.sync.run(), *driver.world.extra]
+        background = [
+            _awaited(restored),
+            driver.backend.cluster.run(),
+            driver.backend.sync.run(),
+            *driver.backend.background,
+        ]
         if config.provider_health_check:
             background.append(driver.check_providers())
         await stack.enter_async_context(_running(background))

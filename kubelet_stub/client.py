@@ -32,12 +32,12 @@ class NodeClient:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
 
-    async def info(self, timeout: float) -> csi.NodeGetInfoResponse:
+    async def info(self, timeout: float) -> csi.NodeGetInfoResponse:  # noqa: ASYNC109
         """NodeGetInfo."""
         async with connected(self.endpoint) as channel:
             return await csi_grpc.NodeStub(channel).NodeGetInfo(csi.NodeGetInfoRequest(), timeout=timeout)
 
-    async def has(self, capability: "Capability.Type.ValueType", timeout: float) -> bool:
+    async def has(self, capability: "Capability.Type.ValueType", timeout: float) -> bool:  # noqa: ASYNC109
         """NodeGetCapabilities, asked anew each time as kubelet does."""
         async with connected(self.endpoint) as channel:
             reply = await csi_grpc.NodeStub(channel).NodeGetCapabilities(
@@ -45,18 +45,18 @@ class NodeClient:
             )
         return any(item.rpc.type == capability for item in reply.capabilities)
 
-    async def publish(self, request: csi.NodePublishVolumeRequest, timeout: float) -> None:
+    async def publish(self, request: csi.NodePublishVolumeRequest, timeout: float) -> None:  # noqa: ASYNC109
         """NodePublishVolume."""
         async with connected(self.endpoint) as channel:
             await csi_grpc.NodeStub(channel).NodePublishVolume(request, timeout=timeout)
 
-    async def unpublish(self, volume_id: str, target: str, timeout: float) -> None:
+    async def unpublish(self, volume_id: str, target: str, timeout: float) -> None:  # noqa: ASYNC109
         """NodeUnpublishVolume."""
         request = csi.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=target)
         async with connected(self.endpoint) as channel:
             await csi_grpc.NodeStub(channel).NodeUnpublishVolume(request, timeout=timeout)
 
-    async def stats(self, volume_id: str, target: str, timeout: float) -> csi.NodeGetVolumeStatsResponse:
+    async def stats(self, volume_id: str, target: str, timeout: float) -> csi.NodeGetVolumeStatsResponse:  # noqa: ASYNC109
         """NodeGetVolumeStats."""
         request = csi.NodeGetVolumeStatsRequest(volume_id=volume_id, volume_path=target)
         async with connected(self.endpoint) as channel:

@@ -101,7 +101,7 @@ def found_on_disk(pods: Path) -> Iterator[VolumeDirectory]:
 
 
 def _remove_directory(path: Path) -> None:
-    try:
+    try:  # noqa: SIM105
         path.rmdir()
     except FileNotFoundError:
         pass

@@ -48,7 +48,10 @@ class DriverProbe:
         self._seconds = Histogram(
             "csi_sidecar_operations_seconds",
             "[ALPHA] Container Storage Interface operation duration with gRPC error code status total",
-            ("driver_name", "method_name", "grpc_status_code"), buckets=BUCKETS, registry=registry)
+            ("driver_name", "method_name", "grpc_status_code"),
+            buckets=BUCKETS,
+            registry=registry,
+        )
         self._told: bool | None = None
         self._channel = rpc.dial(path, _OPTIONS)
         self._connection = rpc.Connection(self._channel)

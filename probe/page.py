@@ -18,33 +18,49 @@ Cells = tuple[Any, ...]
 def render(state: Mapping[str, Any]) -> str:
     """The page of one state, as ``probe.pages`` gathers it."""
     driver, registrar, reasons = state["driver"] or {}, state["registrar"] or {}, state["not_ready"]
-    return "".join([
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
-        f"<title>Secrets Store CSI driver: {'not ready' if reasons else 'ready'}</title><style>{_STYLE}</style>",
-        f"<h1>Secrets Store CSI driver {_text(state['version'])}</h1>",
-        f"<p class='verdict{' bad' if reasons else ''}'>{'Not ready' if reasons else 'Ready'}",
-        _list(reasons),
-        f"<p>Node: {_text(driver.get('node') or 'unknown')}<br>Registration: {_text(_registration(registrar))}",
-        _list(driver.get("warnings", ())),
-        "<h2>Volumes</h2>",
-        _table(("pod", "class", "provider", "refreshed", "failures", "reason"), _volumes(driver.get("volumes", ()))),
-        "<h2>Providers</h2>",
-        _table(("name", "socket", "version", "last error"), [
-            (bool(item["last_error"]), (item["name"], item["socket"], item["version"], item["last_error"]))
-            for item in driver.get("providers", ())]),
-        "<h2>Processes</h2>",
-        _table(("role", "pid", "memory", "CPU", "restarts"), map(_process, state["processes"])),
-    ])  # fmt: skip
+    return "".join(
+        [
+            "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
+            f"<title>Secrets Store CSI driver: {'not ready' if reasons else 'ready'}</title><style>{_STYLE}</style>",
+            f"<h1>Secrets Store CSI driver {_text(state['version'])}</h1>",
+            f"<p class='verdict{' bad' if reasons else ''}'>{'Not ready' if reasons else 'Ready'}",
+            _list(reasons),
+            f"<p>Node: {_text(driver.get('node') or 'unknown')}<br>Registration: {_text(_registration(registrar))}",
+            _list(driver.get("warnings", ())),
+            "<h2>Volumes</h2>",
+            _table(
+                ("pod", "class", "provider", "refreshed", "failures", "reason"), _volumes(driver.get("volumes", ()))
+            ),
+            "<h2>Providers</h2>",
+            _table(
+                ("name", "socket", "version", "last error"),
+                [
+                    (bool(item["last_error"]), (item["name"], item["socket"], item["version"], item["last_error"]))
+                    for item in driver.get("providers", ())
+                ],
+            ),
+            "<h2>Processes</h2>",
+            _table(("role", "pid", "memory", "CPU", "restarts"), map(_process, state["processes"])),
+        ]
+    )
 
 
 def _volumes(volumes: Iterable[Mapping[str, Any]]) -> list[tuple[bool, Cells]]:
     """Those that fail come first."""
     return [
-        (bool(item["failures"]), (
-            item["pod"], item["class"], item["provider"], _age(item["last_success"]), item["failures"],
-            item["reason"]))
+        (
+            bool(item["failures"]),
+            (
+                item["pod"],
+                item["class"],
+                item["provider"],
+                _age(item["last_success"]),
+                item["failures"],
+                item["reason"],
+            ),
+        )
         for item in sorted(volumes, key=lambda item: (-int(item["failures"]), str(item["pod"])))
-    ]  # fmt: skip
+    ]
 
 
 def _process(item: Mapping[str, Any]) -> tuple[bool, Cells]:

@@ -79,9 +79,10 @@ class Pages:
     async def page(self, _: http.Request) -> http.Response:
         """For people."""
         return http.plain(
-            render(await self._state()), content_type=_HTML,
+            render(await self._state()),
+            content_type=_HTML,
             Content_Security_Policy="default-src 'none'; style-src 'unsafe-inline'",
-        )  # fmt: skip
+        )
 
     async def _role(self, name: str) -> dict[str, Any] | None:
         if not self._config.status_directory:
@@ -96,7 +97,8 @@ class Pages:
         state: dict[str, Any] = {
             "version": build().version,
             "healthz": {"healthy": verdict.healthy, "text": verdict.text},
-            "driver": driver, "registrar": registrar,
+            "driver": driver,
+            "registrar": registrar,
             "processes": [asdict(usage) for usage in usages],
         }
         state["not_ready"] = self._reasons(state)

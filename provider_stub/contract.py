@@ -63,8 +63,10 @@ class MountRequest:
     @property
     def pod(self) -> Pod:
         """Whom the secrets are for."""
+
         def told(key: str) -> str:
             return self.attributes.get(POD_PREFIX + key, "")
+
         return Pod(told("pod.namespace"), told("pod.name"), told("pod.uid"), told("serviceAccount.name"))
 
     @property
@@ -76,7 +78,8 @@ class MountRequest:
         found = _object(text, "the service account tokens")
         if not all(isinstance(item, dict) and isinstance(item.get("token"), str) for item in found.values()):
             raise InvalidRequest(
-                "the service account tokens, as kubelet makes them, must be an object of audience to token")
+                "the service account tokens, as kubelet makes them, must be an object of audience to token"
+            )
         return {
             audience: Token(item["token"], str(item.get("expirationTimestamp", ""))) for audience, item in found.items()
         }
@@ -86,7 +89,8 @@ class MountRequest:
         found = self.tokens.get(audience)
         if found is None:
             raise InvalidRequest(
-                f"no service account token for audience {audience!r}: add it to tokenRequests of the CSIDriver object")
+                f"no service account token for audience {audience!r}: add it to tokenRequests of the CSIDriver object"
+            )
         return found.value
 
     def require(self, parameter: str) -> str:
@@ -94,7 +98,8 @@ class MountRequest:
         value = self.attributes.get(parameter, "")
         if not value:
             raise InvalidRequest(
-                f"the parameter {parameter} is missing: set it in spec.parameters of the SecretProviderClass")
+                f"the parameter {parameter} is missing: set it in spec.parameters of the SecretProviderClass"
+            )
         return value
 
 
@@ -160,8 +165,7 @@ def read_request(message: provider_pb2.MountRequest) -> MountRequest:
 def write_reply(reply: MountReply, permission: int) -> provider_pb2.MountResponse:
     """As it goes over the wire."""
     files = [
-        provider_pb2.File(
-            path=item.path, mode=permission if item.mode is None else item.mode, contents=item.contents)
+        provider_pb2.File(path=item.path, mode=permission if item.mode is None else item.mode, contents=item.contents)
         for item in reply.files
     ]
     versions = [provider_pb2.ObjectVersion(id=key, version=value) for key, value in reply.versions.items()]

@@ -11,7 +11,7 @@ import string
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -48,7 +48,8 @@ class Generator:
         base, ending = posixpath.splitext(item.source)
         if ending not in (".crt", ".key"):
             raise InvalidRequest(
-                f"a generated certificate is named <name>.crt, its key <name>.key: {item.name!r} is neither")
+                f"a generated certificate is named <name>.crt, its key <name>.key: {item.name!r} is neither"
+            )
         certificate, key = self._pair(self._identity(item, request, base), item)
         return certificate if ending == ".crt" else key
 
@@ -83,7 +84,7 @@ class Generator:
 def _self_signed(secret: int, item: SecretObject, now: float) -> tuple[bytes, bytes]:
     key = ec.derive_private_key(secret, ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, item.dns_names[0])])
-    start = datetime.fromtimestamp(now, timezone.utc) - timedelta(minutes=5)  # clocks differ
+    start = datetime.fromtimestamp(now, UTC) - timedelta(minutes=5)  # clocks differ
     try:
         names = x509.SubjectAlternativeName([x509.DNSName(entry) for entry in item.dns_names])
     except ValueError:
@@ -101,5 +102,6 @@ def _self_signed(secret: int, item: SecretObject, now: float) -> tuple[bytes, by
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     return certificate.public_bytes(serialization.Encoding.PEM), private

@@ -1,6 +1,6 @@
 """The kit: everything that a provider in Python needs, under one name. ``docs/providers.md`` shows a whole one.
 
-    from provider_stub.kit import File, MountReply, MountRequest, Provider, ServeConfig, run_command
+from provider_stub.kit import File, MountReply, MountRequest, Provider, ServeConfig, run_command
 """
 
 from provider_stub.contract import File, MountReply, MountRequest, Pod, Provider, ReplyError, Token

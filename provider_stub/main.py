@@ -17,7 +17,8 @@ class StubConfig(ServeConfig):
 
     secrets_dir: str = flag("", "directory of files to serve as secrets; empty serves generated ones only")
     key_file: str = flag(
-        "", "file with the key for versions and generated secrets, made if absent; empty is a new key with each start")
+        "", "file with the key for versions and generated secrets, made if absent; empty is a new key with each start"
+    )
     allow_error_orders: bool = flag(False, "let classes order errors (stubError, stubDelay, …); for tests only")
 
 

@@ -25,10 +25,23 @@ DEFAULT_LENGTH, LONGEST_PASSWORD = 32, 256
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Accepted from classes written for other providers, without effect here.
 _WITHOUT_MEANING = frozenset({"objectType", "objectFormat"})
-_KNOWN = frozenset({
-    "objectName", "objectAlias", "objectVersion", "filePermission", "encoding", "objectEncoding",
-    "secretPath", "secretKey", "generate", "scope", "length", "rotationPeriod", "dnsNames",
-})
+_KNOWN = frozenset(
+    {
+        "objectName",
+        "objectAlias",
+        "objectVersion",
+        "filePermission",
+        "encoding",
+        "objectEncoding",
+        "secretPath",
+        "secretKey",
+        "generate",
+        "scope",
+        "length",
+        "rotationPeriod",
+        "dnsNames",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -194,5 +207,6 @@ def _refuse_overlap(paths: list[str]) -> None:
         while parent:
             if parent in seen:
                 raise InvalidRequest(
-                    f"the objects entries {parent!r} and {path!r} conflict: one is a file, the other needs a directory")
+                    f"the objects entries {parent!r} and {path!r} conflict: one is a file, the other needs a directory"
+                )
             parent = posixpath.dirname(parent)

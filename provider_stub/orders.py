@@ -80,8 +80,10 @@ def parse(attributes: Mapping[str, str], allowed: bool) -> Orders:
         if key not in _KNOWN:
             raise InvalidRequest(f"the parameter {key} is unknown: the orders are {', '.join(_KNOWN)}")
         if not allowed:
-            raise PermissionDenied(f"the class orders an error ({key}) and this provider does not take such orders: "
-                                   "remove the parameter, or start the provider with --allow-error-orders")
+            raise PermissionDenied(
+                f"the class orders an error ({key}) and this provider does not take such orders: "
+                "remove the parameter, or start the provider with --allow-error-orders"
+            )
     return Orders(
         error=_code(given.get("stubError", "")),
         error_code=given.get("stubErrorCode", ""),

@@ -31,8 +31,15 @@ class StubProvider(Provider):
 
     name = "secrets-store-provider-stub"
 
-    def __init__(self, store: Directory | None, versions: Versions, *, allow_error_orders: bool = False,
-                 crash: Callable[[], None] = crash_process, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Directory | None,
+        versions: Versions,
+        *,
+        allow_error_orders: bool = False,
+        crash: Callable[[], None] = crash_process,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._versions = versions
         self._generator = Generator(versions, now)
@@ -81,7 +88,8 @@ class StubProvider(Provider):
             return self._generator.contents(item, request)
         if self._store is None:
             raise NotFound(
-                f"the secret {item.name!r} not found: this provider runs without --secrets-dir, it only generates")
+                f"the secret {item.name!r} not found: this provider runs without --secrets-dir, it only generates"
+            )
         return self._store.read(item.source, item.version)
 
     async def _write(self, reply: MountReply, request: MountRequest) -> MountReply:

@@ -1,9 +1,9 @@
 """The stub inside another process: for tests of a driver, and whoever wants a provider for the length of a block.
 
-    async with running(directory / "stub.sock", secrets) as stub:
-        stub.put("password", "s3cret")
-        …
-        assert stub.calls == 1
+async with running(directory / "stub.sock", secrets) as stub:
+    stub.put("password", "s3cret")
+    …
+    assert stub.calls == 1
 """
 
 import asyncio
@@ -97,7 +97,8 @@ async def running(
     if provider is None:
         store = Directory(str(secrets_dir)) if secrets_dir is not None else None
         provider = StubProvider(
-            store, Versions(key), allow_error_orders=allow_error_orders, crash=running.crash, now=now)
-    async with served(_Recording(provider, running), f"unix://{Path(socket).absolute()}") as serving:
+            store, Versions(key), allow_error_orders=allow_error_orders, crash=running.crash, now=now
+        )
+    async with served(_Recording(provider, running), f"unix://{Path(socket).absolute()}") as serving:  # noqa: ASYNC240
         running._serving = serving
         yield running

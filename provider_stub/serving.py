@@ -40,7 +40,8 @@ class ServeConfig:
     """What every provider command takes; subclass it for flags of your own."""
 
     endpoint: str = flag(
-        "unix:///var/run/secrets-store-csi-providers/stub.sock", "socket to serve; its name is the provider's name")
+        "unix:///var/run/secrets-store-csi-providers/stub.sock", "socket to serve; its name is the provider's name"
+    )
     v: int = flag(0, "log verbosity; 5 logs every call")
     log_format_json: bool = flag(False, "write logs as JSON lines")
     version: bool = flag(False, "print the version as JSON and exit")
@@ -77,10 +78,12 @@ def socket_of(endpoint: str) -> Path:
     found = parse_endpoint(endpoint)
     if not isinstance(found, UnixEndpoint):
         raise ConfigurationError(
-            f"invalid endpoint: {endpoint} (a provider is served on a Unix socket: unix:///path/to/<name>.sock)")
+            f"invalid endpoint: {endpoint} (a provider is served on a Unix socket: unix:///path/to/<name>.sock)"
+        )
     if not _SOCKET_NAME.fullmatch(Path(found.path).name):
         raise ConfigurationError(
-            f"{found.path} must end in <name>.sock, the name 1 to 30 letters, digits, _ or -: the driver looks for it")
+            f"{found.path} must end in <name>.sock, the name 1 to 30 letters, digits, _ or -: the driver looks for it"
+        )
     return Path(found.path)
 
 
@@ -144,18 +147,24 @@ class _Service:
         methods registered by name.
         """
         messages = provider_pb2
-        return grpc.method_handlers_generic_handler(SERVICE, {
-            "Version": grpc.unary_unary_rpc_method_handler(
-                self.version, messages.VersionRequest.FromString, messages.VersionResponse.SerializeToString),
-            "Mount": grpc.unary_unary_rpc_method_handler(
-                self.mount, messages.MountRequest.FromString, messages.MountResponse.SerializeToString),
-        })
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "Version": grpc.unary_unary_rpc_method_handler(
+                    self.version, messages.VersionRequest.FromString, messages.VersionResponse.SerializeToString
+                ),
+                "Mount": grpc.unary_unary_rpc_method_handler(
+                    self.mount, messages.MountRequest.FromString, messages.MountResponse.SerializeToString
+                ),
+            },
+        )
 
     def version(self, request: provider_pb2.VersionRequest, context: Any) -> provider_pb2.VersionResponse:
         """What the driver's health check reads."""
         _check_authority(context)
         return provider_pb2.VersionResponse(
-            version=API_VERSION, runtime_name=self._provider.name, runtime_version=self._provider.version)
+            version=API_VERSION, runtime_name=self._provider.name, runtime_version=self._provider.version
+        )
 
     def mount(self, request: provider_pb2.MountRequest, context: Any) -> provider_pb2.MountResponse:
         """One volume."""
@@ -191,7 +200,8 @@ def _check_authority(context: Any) -> None:
     found = context._rpc_event.call_details.host.decode(errors="replace")
     if found != AUTHORITY:
         failure = InvalidRequest(
-            f":authority is {found!r}: call with {AUTHORITY!r} (the channel option grpc.default_authority)")
+            f":authority is {found!r}: call with {AUTHORITY!r} (the channel option grpc.default_authority)"
+        )
         _abort(context, rpc.code_of(failure), redact.text(failure))
 
 

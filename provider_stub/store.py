@@ -21,7 +21,8 @@ class Directory:
     def __init__(self, root: str) -> None:
         if not Path(root).is_dir():
             raise ConfigurationError(
-                f"the secrets directory {root} does not exist: create it, or mount it into the container")
+                f"the secrets directory {root} does not exist: create it, or mount it into the container"
+            )
         self._root = root
 
     def read(self, name: str, version: str = "") -> bytes:

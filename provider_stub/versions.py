@@ -58,7 +58,7 @@ def _create(path: str) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
-        try:
+        try:  # noqa: SIM105
             os.link(draft, path)
         except FileExistsError:
             pass  # another one was first; its key counts

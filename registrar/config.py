@@ -49,7 +49,8 @@ class RegistrarConfig:
         if not self.kubelet_registration_path:
             raise ConfigurationError(
                 "--kubelet-registration-path is required: the driver's socket on the host, for example "
-                "/var/lib/kubelet/plugins/csi-secrets-store/csi.sock")
+                "/var/lib/kubelet/plugins/csi-secrets-store/csi.sock"
+            )
         if self.http_endpoint and self.health_port:
             raise ConfigurationError("only one of --http-endpoint and --health-port can be given")
         if not 0 <= self.health_port <= 65535:

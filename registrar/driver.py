@@ -33,13 +33,14 @@ class Driver:
     async def name(self) -> str:
         """The driver's name. Raises Unavailable if it does not answer in time, Failure if what it answers is no
         name."""
-        if not os.path.exists(self.path):
+        if not os.path.exists(self.path):  # noqa: ASYNC240
             raise Unavailable(f"the driver's socket {self.path} does not exist; is the driver running?")
-        if not Path(self.path).is_socket():
+        if not Path(self.path).is_socket():  # noqa: ASYNC240
             raise Unavailable(f"{self.path} is no socket: see --csi-address")
         try:
             info = await self._identity.GetPluginInfo(
-                csi_pb2.GetPluginInfoRequest(), timeout=self._timeout, wait_for_ready=True)
+                csi_pb2.GetPluginInfoRequest(), timeout=self._timeout, wait_for_ready=True
+            )
         except grpc.aio.AioRpcError as error:
             detail = error.details() or ""
             if detail == rpc.OWN_DEADLINE:

@@ -43,7 +43,8 @@ async def _problem(config: RegistrarConfig, keeper: Keeper) -> tuple[str, int] |
     async with rpc.dial(str(path)) as channel:
         try:
             info = await pluginregistration_pb2_grpc.RegistrationStub(channel).GetInfo(
-                pluginregistration_pb2.InfoRequest(), timeout=config.timeout)
+                pluginregistration_pb2.InfoRequest(), timeout=config.timeout
+            )
         except grpc.aio.AioRpcError as error:
             return f"GetInfo failed: {error.code().name} {redact.text(error.details())}", 500
     if info.name != keeper.registration.driver:

@@ -136,7 +136,7 @@ class Keeper:
     @contextlib.asynccontextmanager
     async def _served(self, name: str) -> AsyncIterator[BoundSocket]:
         directory = self._config.plugin_registration_path
-        if os.path.isdir(directory) and not os.access(directory, os.W_OK | os.X_OK):
+        if os.path.isdir(directory) and not os.access(directory, os.W_OK | os.X_OK):  # noqa: ASYNC240
             raise ConfigurationError(f"{directory} is not writable: mount it read-write, for the user of this process")
         service = RegistrationService(name, self._config.kubelet_registration_path, self._on_status)
         endpoint = UnixEndpoint(str(self.socket))

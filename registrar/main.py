@@ -42,7 +42,8 @@ async def _serve(config: RegistrarConfig) -> None:
             if config.http is not None:
                 await stack.enter_async_context(http.served(config.http, {"/healthz": health.page(config, keeper)}))
             await stack.enter_async_context(
-                status.served(config.status_directory, "registrar", keeper.registration.snapshot))
+                status.served(config.status_directory, "registrar", keeper.registration.snapshot)
+            )
             keeping = asyncio.create_task(keeper.run())
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([keeping, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -17,18 +17,23 @@ class RegistrationService(pluginregistration_pb2_grpc.RegistrationServicer):
 
     def __init__(self, driver: str, endpoint: str, on_status: OnStatus) -> None:
         self._info = pluginregistration_pb2.PluginInfo(
-            type=PLUGIN_TYPE, name=driver, endpoint=endpoint, supported_versions=VERSIONS)
+            type=PLUGIN_TYPE, name=driver, endpoint=endpoint, supported_versions=VERSIONS
+        )
         self._answer = pluginregistration_pb2.RegistrationStatusResponse()
         self._on_status = on_status
 
     async def GetInfo(
-        self, request: pluginregistration_pb2.InfoRequest, context: Any
+        self,
+        request: pluginregistration_pb2.InfoRequest,
+        context: Any,
     ) -> pluginregistration_pb2.PluginInfo:
         """Who the driver is and where kubelet finds it."""
         return self._info
 
     async def NotifyRegistrationStatus(
-        self, request: pluginregistration_pb2.RegistrationStatus, context: Any
+        self,
+        request: pluginregistration_pb2.RegistrationStatus,
+        context: Any,
     ) -> pluginregistration_pb2.RegistrationStatusResponse:
         """Kubelet's verdict."""
         self._on_status(request.plugin_registered, request.error)

@@ -52,7 +52,7 @@ def parse_csi_address(text: str) -> UnixEndpoint:
     rest = text
     for prefix in ("unix://", "unix:"):
         if text.lower().startswith(prefix):
-            rest = text[len(prefix):]
+            rest = text[len(prefix) :]
             break
     if rest.startswith("/") and rest.strip("/"):
         return UnixEndpoint("/" + rest.lstrip("/"))

@@ -58,9 +58,11 @@ Handler = Callable[[Request], Awaitable[Response]]
 def plain(body: str | bytes, status: int = 200, content_type: str = PLAIN, **headers: str) -> Response:
     """An answer; ``headers`` are written with dashes for underscores."""
     return Response(
-        body.encode() if isinstance(body, str) else body, status, content_type,
+        body.encode() if isinstance(body, str) else body,
+        status,
+        content_type,
         {name.replace("_", "-"): value for name, value in headers.items()},
-    )  # fmt: skip
+    )
 
 
 @asynccontextmanager
@@ -78,9 +80,7 @@ async def served(address: TcpEndpoint, routes: Mapping[str, Handler]) -> AsyncIt
         else:
             listening = await loop.create_server(connected, sock=_on_all_addresses(address.port), backlog=BACKLOG)
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {address.host}:{address.port}: {error.strerror or error}"
-        ) from None
+        raise ConfigurationError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from None
     try:
         yield int(listening.sockets[0].getsockname()[1])
     finally:
@@ -276,9 +276,13 @@ def _parse(head: bytes) -> tuple[Request, bool]:
         if header is None:
             raise _BadRequest(HTTPStatus.BAD_REQUEST)
         name, value = header[1].lower(), header[2].strip()
-        if name == b"connection" and b"close" in value.lower():
-            last = True
-        elif name == b"transfer-encoding" or name == b"content-length" and value not in _NO_BODY:
+        if (
+            name == b"connection"
+            and b"close" in value.lower()
+            or name == b"transfer-encoding"
+            or name == b"content-length"
+            and value not in _NO_BODY
+        ):
             last = True
     path, _, query = _origin_form(target).partition("?")
     return Request(method.decode(), path, query), last

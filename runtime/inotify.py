@@ -110,7 +110,7 @@ class Watch:
         while position < len(buffer):
             number, mask, _, length = _HEADER.unpack_from(buffer, position)
             position += _HEADER.size
-            self._enqueue(number, mask, os.fsdecode(buffer[position:position + length].rstrip(b"\0")))
+            self._enqueue(number, mask, os.fsdecode(buffer[position : position + length].rstrip(b"\0")))
             position += length
 
     def _enqueue(self, number: int, mask: int, name: str) -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import traceback
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from runtime import redact
@@ -104,7 +104,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
-        moment = datetime.fromtimestamp(record.created, timezone.utc)
+        moment = datetime.fromtimestamp(record.created, UTC)
         place = os.path.join(os.path.basename(os.path.dirname(record.pathname)), record.filename)
         line: dict[str, Any] = {
             "level": _level(record),

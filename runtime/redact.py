@@ -56,7 +56,7 @@ def message(value: Message) -> dict[str, Any]:
 
 def _field(field: FieldDescriptor, content: Any) -> Any:
     if _is_secret(field):
-        return {key: WITHHELD for key in content} if hasattr(content, "keys") else WITHHELD
+        return dict.fromkeys(content, WITHHELD) if hasattr(content, "keys") else WITHHELD
     if field.type == FieldDescriptor.TYPE_BYTES:
         return WITHHELD
     if hasattr(content, "keys"):

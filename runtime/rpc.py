@@ -34,10 +34,15 @@ STATUS_CODES: dict[type[errors.Failure], grpc.StatusCode] = {
 }
 # After these kubelet keeps the volume and asks again, since the driver may still be at work; after any other it takes
 # the volume as never published (kubernetes, pkg/volume/csi/csi_client.go, isFinalError).
-NOT_FINAL = frozenset({
-    grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED,
-})  # fmt: skip
+NOT_FINAL = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+    }
+)
 # What grpc itself says when a call's own deadline has passed; a server may answer that code with a text of its own.
 OWN_DEADLINE = "Deadline Exceeded"
 REQUEST_VERBOSITY = 5
@@ -161,9 +166,7 @@ def _bind(server: grpc.aio.Server, target: str, told: str) -> None:
             f"cannot listen on {told}: {redact.text(error).replace(target, told)}"
         ) from None
     if not bound:
-        raise errors.ConfigurationError(
-            f"cannot listen on {told}: is the address in use, or its directory read-only?"
-        )
+        raise errors.ConfigurationError(f"cannot listen on {told}: is the address in use, or its directory read-only?")
 
 
 # Providers refuse any other authority, and gRPC would send the path. Without a pool of its own a channel shares the

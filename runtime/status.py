@@ -66,7 +66,7 @@ async def _listen(path: Path, snapshot: Snapshot) -> tuple[asyncio.Server, socke
     return server, sockets.move_into_place(hidden, path)
 
 
-async def read(directory: str, role: str, timeout: float = 1.0) -> dict[str, Any] | None:
+async def read(directory: str, role: str, timeout: float = 1.0) -> dict[str, Any] | None:  # noqa: ASYNC109
     """The role's snapshot, or None if it is absent, frozen or answers nonsense within ``timeout`` seconds."""
     try:
         async with asyncio.timeout(timeout):

@@ -47,8 +47,13 @@ class Expired(Failure):
 
 
 _FAILURES: Mapping[int, type[Failure]] = {
-    400: InvalidRequest, 403: PermissionDenied, 404: NotFound, 409: Conflict, 410: Expired, 422: InvalidRequest,
-}  # fmt: skip
+    400: InvalidRequest,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Conflict,
+    410: Expired,
+    422: InvalidRequest,
+}
 # Names come from pods and from stored objects too, and a path is normalised on its way: ``..`` would be another object.
 _PATH = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
 # Client errors that may pass.
@@ -56,7 +61,8 @@ _PASSING = frozenset({401, 408, 425, 429})
 # What a refusal may mean beside a missing right: words of its message that hold nothing of the object.
 _HINTS = re.compile(
     r"exceeded quota|cannot set an ownerRef on a resource you can't delete|because it is being terminated"
-    r"""|admission webhook "[^"]{1,253}"|ValidatingAdmissionPolicy '[^']{1,253}'""")
+    r"""|admission webhook "[^"]{1,253}"|ValidatingAdmissionPolicy '[^']{1,253}'"""
+)
 
 
 class Api:
@@ -70,9 +76,15 @@ class Api:
         self.last_error = ""
 
     async def call(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None,
-        content_type: str = JSON, accept: str = JSON,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> dict[str, Any]:
         """The server's answer as an object. Raises NotFound, Conflict, Expired, PermissionDenied or InvalidRequest at
         once; anything that may pass is retried until the caller's timeout cancels the call."""
         if not _PATH.fullmatch(path):
@@ -85,7 +97,8 @@ class Api:
             try:
                 transport = await self._open()
                 status, headers, content = await transport.request(
-                    method, url, body, {"Content-Type": content_type, "Accept": accept}, CALL_SECONDS)
+                    method, url, body, {"Content-Type": content_type, "Accept": accept}, CALL_SECONDS
+                )
                 answer = json.loads(content) if 200 <= status < 300 else None
             except NETWORK_ERRORS as error:
                 problem, detail, stale = type(error).__name__, redact.text(error), _distrusted(error)
@@ -171,7 +184,8 @@ class Api:
         if problem != self.last_error:
             self.last_error = problem
             log.warning(
-                "The API server cannot be used; retrying", method=method, path=path, problem=problem, err=detail)
+                "The API server cannot be used; retrying", method=method, path=path, problem=problem, err=detail
+            )
 
 
 class _Closing:

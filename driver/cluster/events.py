@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from driver.cluster.api import MERGE_PATCH, Api, Conflict
-from driver.cluster.objects import timestamp
+from driver.objects.pod_status import timestamp
 from driver.ports import PodEvent
 from runtime import logs
 from runtime.errors import Failure, NotFound
@@ -76,7 +76,10 @@ class EventRecorder:
             "kind": "Event",
             "metadata": {"name": name, "namespace": event.pod.namespace},
             "involvedObject": {
-                "apiVersion": "v1", "kind": "Pod", "namespace": event.pod.namespace, "name": event.pod.name,
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "namespace": event.pod.namespace,
+                "name": event.pod.name,
                 "uid": event.pod.uid,
             },
             "type": "Warning" if event.warning else "Normal",

@@ -3,10 +3,10 @@
 import asyncio
 
 from driver.cluster.api import WATCH_IDLE_SECONDS, Api
-from driver.cluster.classes import ClassStore
+from driver.cluster.class_store import ClassStore
 from driver.cluster.events import EventRecorder
-from driver.cluster.objects import check_node
 from driver.cluster.statuses import StatusStore
+from driver.objects.pod_status import check_node
 from driver.ports import ClassListener, ClassRef, PodEvent, ProviderClass, VolumeRecord
 
 

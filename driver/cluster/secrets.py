@@ -1,10 +1,10 @@
 """Kubernetes Secrets by name: read, made, changed. Never listed, never watched, never applied.
 
- 1. The Secret is read, beside whatever its owners still need; a new pod's Secret costs at most these two reads and
-    one write.
- 2. None there: POST. Not as it should be: PATCH with the resourceVersion that was read, owners in the same write.
- 3. Somebody was faster (409, or 404 on the PATCH): again from 1, after a moment with jitter. So two nodes that write
-    one Secret both end with both owners in it.
+1. The Secret is read, beside whatever its owners still need; a new pod's Secret costs at most these two reads and
+   one write.
+2. None there: POST. Not as it should be: PATCH with the resourceVersion that was read, owners in the same write.
+3. Somebody was faster (409, or 404 on the PATCH): again from 1, after a moment with jitter. So two nodes that write
+   one Secret both end with both owners in it.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from driver.cluster.api import MERGE_PATCH, Api, Conflict
-from driver.cluster.merge import Change, Owner, merge, new_secret
-from driver.cluster.objects import GROUP_VERSION
 from driver.cluster.statuses import StatusStore
+from driver.objects.pod_status import GROUP_VERSION
 from driver.ports import Pod
+from driver.sync.merge import Change, Owner, merge, new_secret
 from driver.sync.wanted import Wanted
 from runtime.errors import Aborted, Failure, InvalidRequest, NotFound, PermissionDenied, PreconditionFailed
 
@@ -84,7 +84,8 @@ class SecretWriter:
             if change.patch is None:
                 return Outcome(False)
             await self._api.call(
-                "PATCH", _path(wanted.namespace, wanted.name), body=change.patch, content_type=MERGE_PATCH)
+                "PATCH", _path(wanted.namespace, wanted.name), body=change.patch, content_type=MERGE_PATCH
+            )
             return Outcome(True, change.adopted, change.taken)
         except (Conflict, NotFound):
             return None
@@ -106,11 +107,13 @@ def _forbidden(wanted: Wanted, failure: Failure) -> str:
     if "(exceeded quota)" in text:
         return (
             f"Secret {wanted} cannot be written: the namespace's quota for Secrets is used up; "
-            "raise the quota or remove Secrets")
+            "raise the quota or remove Secrets"
+        )
     if "you can't delete)" in text:
         return (
             f"Secret {wanted} cannot get another owner: this cluster's admission (OwnerReferencesPermissionEnforcement)"
-            " wants the right to delete for that; add delete on secrets to the driver's role")
+            " wants the right to delete for that; add delete on secrets to the driver's role"
+        )
     if "(admission webhook " in text or "(ValidatingAdmissionPolicy " in text:
         return f"Secret {wanted} is refused by the cluster's own policy: {failure}"
     if "(because it is being terminated)" in text:
@@ -118,4 +121,5 @@ def _forbidden(wanted: Wanted, failure: Failure) -> str:
     return (
         f"the driver may not write Secrets in namespace {wanted.namespace}: install the chart with "
         "syncSecret.enabled=true (and this namespace among syncSecret.namespaces, if that is set), "
-        f"or remove secretObjects from the class ({failure})")
+        f"or remove secretObjects from the class ({failure})"
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from driver.cluster.api import MERGE_PATCH, Api, Conflict
-from driver.cluster.objects import NODE_LABEL, record_of, status_name, status_object, statuses_path
+from driver.objects.pod_status import NODE_LABEL, record_of, status_name, status_object, statuses_path
 from driver.ports import Pod, VolumeRecord
 from runtime import logs
 from runtime.errors import Failure, NotFound
@@ -155,7 +155,8 @@ class StatusStore:
 
     async def _create(self, known: _Written, body: dict[str, Any], record: VolumeRecord) -> dict[str, Any]:
         whole = {
-            **body, "metadata": {**body["metadata"], "name": known.name},
+            **body,
+            "metadata": {**body["metadata"], "name": known.name},
             "status": {key: value for key, value in body["status"].items() if value is not None},
         }
         try:
@@ -179,7 +180,8 @@ class StatusStore:
             self._warned_of_schema = True
             log.warning(
                 "The cluster's SecretProviderClassPodStatus CRD is older than this driver: last refresh, failures and "
-                "conditions are not shown in pod status; apply the chart's crds/ to see them")
+                "conditions are not shown in pod status; apply the chart's crds/ to see them"
+            )
 
 
 def _keep_transition(former: Mapping[str, Any], condition: dict[str, Any]) -> None:
@@ -192,6 +194,9 @@ def _news(record: VolumeRecord) -> object:
     """What is worth a write when it changes; the time of the last refresh alone is not."""
     failure = record.failure
     return (
-        record.pod, record.provider_class, record.target_path, tuple(sorted(record.objects.items())),
+        record.pod,
+        record.provider_class,
+        record.target_path,
+        tuple(sorted(record.objects.items())),
         None if failure is None else (failure.reason, failure.message, failure.count),
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.request import getproxies
 
-from driver.cluster import lean
+from driver.cluster import slim_imports
 
-lean.prepare()
+slim_imports.prepare()
 
 import aiohttp  # noqa: E402  # after prepare(), as the package imports it too
 from kubernetes.aio.client.configuration import Configuration  # noqa: E402  # after prepare()
@@ -34,7 +34,7 @@ class Transport:
     """
 
     def __init__(self, configuration: Configuration) -> None:
-        lean.shrink_tls_buffers()
+        slim_imports.shrink_tls_buffers()
         self._configuration = configuration
         self._client = RESTClientObject(configuration)
         self._host = configuration.host
@@ -49,7 +49,7 @@ class Transport:
         """
         configuration = Configuration()
         kubeconfig = kubeconfig or os.environ.get("KUBECONFIG", "")
-        if not kubeconfig and Path(SERVICE_TOKEN_FILENAME).exists():
+        if not kubeconfig and Path(SERVICE_TOKEN_FILENAME).exists():  # noqa: ASYNC240
             load_incluster_config(client_configuration=configuration)
         else:
             await _load(kubeconfig, configuration)
@@ -63,7 +63,12 @@ class Transport:
         return Transport(configuration)
 
     async def request(
-        self, method: str, path: str, body: Any, headers: dict[str, str], timeout: float
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: dict[str, str],
+        timeout: float,  # noqa: ASYNC109
     ) -> tuple[int, Mapping[str, str], bytes]:
         """One call: status, headers, body."""
         bound = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS)
@@ -80,7 +85,12 @@ class Transport:
         await self._client.close()
 
     async def _send(
-        self, method: str, path: str, body: Any, headers: dict[str, str], timeout: aiohttp.ClientTimeout
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: dict[str, str],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
     ) -> aiohttp.ClientResponse:
         headers["User-Agent"] = self._user_agent
         try:
@@ -90,7 +100,8 @@ class Transport:
         if bearer is not None:
             headers[bearer["key"]] = str(bearer["value"])
         answer = await self._client.request(
-            method, self._host + path, headers=headers, body=body, _request_timeout=timeout)
+            method, self._host + path, headers=headers, body=body, _request_timeout=timeout
+        )
         response: aiohttp.ClientResponse = answer.response
         return response
 

@@ -194,7 +194,8 @@ class ProviderPool:
                 reply: Reply | None = await method(request, timeout=seconds)
             if reply is None:  # gRPC's word for bytes that it cannot parse
                 raise rpc.RemoteFailure(
-                    grpc.StatusCode.INTERNAL, f'provider "{name}": its reply is not a message of the provider contract')
+                    grpc.StatusCode.INTERNAL, f'provider "{name}": its reply is not a message of the provider contract'
+                )
         except grpc.aio.AioRpcError as error:
             failure = self._failure(name, error)
             provider.last_error = str(failure)

@@ -1,14 +1,14 @@
 """The queue that keeps Secrets as their classes want them; independent of republish, which is off by default.
 
- 1. A volume's first publish, and one that changed files, run the jobs of its class at once; the publish waits for
-    them, for FIRST_SECONDS at most.
- 2. After success a job runs again in 5 minutes ± 10 %: one GET, and a write only on drift. So a Secret that was deleted
-    by hand comes back.
- 3. After a failure it runs again after 2 s, 4 s … 5 minutes ± 10 %, and the pod gets a Warning event; other jobs go on.
-    While the API server is away a job waits inside its run for RUN_SECONDS, and again soon after.
- 4. A changed class is read again, and its jobs run at once.
- 5. After a restart of the driver the volumes that are known again get a job each, within a few seconds with jitter.
- 6. The last volume gone, the jobs go; the Secret goes when its last owner does, by garbage collection.
+1. A volume's first publish, and one that changed files, run the jobs of its class at once; the publish waits for
+   them, for FIRST_SECONDS at most.
+2. After success a job runs again in 5 minutes ± 10 %: one GET, and a write only on drift. So a Secret that was deleted
+   by hand comes back.
+3. After a failure it runs again after 2 s, 4 s … 5 minutes ± 10 %, and the pod gets a Warning event; other jobs go on.
+   While the API server is away a job waits inside its run for RUN_SECONDS, and again soon after.
+4. A changed class is read again, and its jobs run at once.
+5. After a restart of the driver the volumes that are known again get a job each, within a few seconds with jitter.
+6. The last volume gone, the jobs go; the Secret goes when its last owner does, by garbage collection.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from driver.disk import Disk
 from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
 from driver.sync import jobs, wanted
 from driver.sync.jobs import Job, Member
 from driver.sync.wanted import NoContent, Wanted
+from driver.volume.workers import DiskWorkers
 from runtime import logs, redact
 from runtime.errors import Failure, NotFound, PreconditionFailed
 
@@ -74,7 +74,9 @@ class Limits:
 class SyncEngine:
     """Answers ``ports.SecretSync`` where there is an API server."""
 
-    def __init__(self, cluster: Cluster, writer: Writer, disk: Disk, metrics: DriverMetrics, limits: Limits) -> None:
+    def __init__(
+        self, cluster: Cluster, writer: Writer, disk: DiskWorkers, metrics: DriverMetrics, limits: Limits
+    ) -> None:
         self._cluster = cluster
         self._writer = writer
         self._disk = disk
@@ -121,7 +123,7 @@ class SyncEngine:
             self._stale.add(provider_class.ref)
             self._wake.set()
         replanned = self._plan(provider_class)
-        if former is None or changed:
+        if former is None or changed:  # noqa: SIM108
             due = self._table.of_class(provider_class.ref)
         else:
             due = replanned
@@ -180,7 +182,8 @@ class SyncEngine:
         same = former is not None and former.secret_objects == provider_class.secret_objects
         return [
             self._table.jobs.setdefault((ref, name), Job(ref, name))
-            for name in sorted(names) if not (same and (ref, name) in self._table.jobs)
+            for name in sorted(names)
+            if not (same and (ref, name) in self._table.jobs)
         ]
 
     def _start(self, job: Job) -> asyncio.Task[None]:
@@ -231,8 +234,11 @@ class SyncEngine:
         except NoContent:  # no event: its pod is going
             return jobs.AWAY_SECONDS
         except TimeoutError:  # no event: it could not be sent either
-            log.warning("The API server does not answer; a Secret is synced later", secret=job.secret_name,
-                        secretProviderClass=job.provider_class)
+            log.warning(
+                "The API server does not answer; a Secret is synced later",
+                secret=job.secret_name,
+                secretProviderClass=job.provider_class,
+            )
             return jobs.AWAY_SECONDS
         except Failure as failure:
             await self._failed(job, member, failure)
@@ -248,25 +254,40 @@ class SyncEngine:
         member = users[-1]
         item = _entry(provider_class, job.secret_name)
         secret = await self._disk.run(
-            wanted.build, provider_class.ref, item, member.target_path, self._limits.largest_volume, member.fetched)
+            wanted.build, provider_class.ref, item, member.target_path, self._limits.largest_volume, member.fetched
+        )
         outcome = await self._writer.ensure(secret, self._owners(users))
         if outcome.written:
             self._metrics.synced(provider_class.provider, time.monotonic() - started)
             log.info("Synced a Secret", secret=str(secret), secretProviderClass=provider_class.ref)
         if outcome.adopted:
-            await self._tell(member, False, ADOPTED, (
-                f"Secret {secret.name} was there before; the keys {', '.join(sorted(secret.data))} are written to it, "
-                "the rest of it is kept, and it is not deleted with its pods unless it had an owner"), secret.name)
+            await self._tell(
+                member,
+                False,
+                ADOPTED,
+                (
+                    f"Secret {secret.name} was there before; the keys {', '.join(sorted(secret.data))} are written to it, "  # noqa: E501
+                    "the rest of it is kept, and it is not deleted with its pods unless it had an owner"
+                ),
+                secret.name,
+            )
         for key, holder in outcome.taken:
-            await self._tell(member, True, TAKEN, (
-                f"key {key} of Secret {secret.name} was written by SecretProviderClass {holder} and is now written by "
-                f"{secret.class_name}; if both are in use give each another key or secretName"), f"{secret.name}/{key}")
+            await self._tell(
+                member,
+                True,
+                TAKEN,
+                (
+                    f"key {key} of Secret {secret.name} was written by SecretProviderClass {holder} and is now written by "  # noqa: E501
+                    f"{secret.class_name}; if both are in use give each another key or secretName"
+                ),
+                f"{secret.name}/{key}",
+            )
 
     async def _owners(self, users: Sequence[Member]) -> Sequence[Any]:
         """The owners of all pods that use the class; each pod is read once."""
         unread = [member for member in users if member.owners is None]
         found = await asyncio.gather(*(self._writer.owners(member.pod, member.target_path) for member in unread))
-        for member, owners in zip(unread, found):
+        for member, owners in zip(unread, found):  # noqa: B905
             member.owners, member.gone = owners or (), owners is None
         owned_by = [owner for member in users for owner in member.owners or ()]
         if not owned_by:
@@ -287,5 +308,6 @@ def _entry(provider_class: ProviderClass, secret_name: str) -> SecretObject:
     if len(found) > 1:
         raise PreconditionFailed(
             f"failed to get data in spc {provider_class.ref} for secret {secret_name}, err: "
-            "spec.secretObjects names it more than once: list all its data in one entry")
+            "spec.secretObjects names it more than once: list all its data in one entry"
+        )
     return found[0]

@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from driver import tls
-from driver.names import is_object_name
+from driver.objects.names import is_object_name
 from driver.ports import ClassRef, SecretObject
+from driver.sync import tls
 from driver.volume import content, layout
 from runtime.errors import Failure, PreconditionFailed
 
@@ -50,8 +50,15 @@ def build(ref: ClassRef, item: SecretObject, target_path: str, limit: int, fetch
     try:
         _check(item)
         return Wanted(
-            ref.namespace, item.secret_name.strip(), item.type.strip() or "Opaque", ref.name,
-            _data(item, _files(target_path, limit)), item.labels, item.annotations, fetched)
+            ref.namespace,
+            item.secret_name.strip(),
+            item.type.strip() or "Opaque",
+            ref.name,
+            _data(item, _files(target_path, limit)),
+            item.labels,
+            item.annotations,
+            fetched,
+        )
     except NoContent:
         raise
     except Failure as failure:
@@ -62,9 +69,7 @@ def build(ref: ClassRef, item: SecretObject, target_path: str, limit: int, fetch
 def _check(item: SecretObject) -> None:
     name, kind = item.secret_name.strip(), item.type.strip()
     _require(name, "secret name is empty: set secretName in spec.secretObjects")
-    _require(
-        is_object_name(name),
-        "secretName must be a DNS name: lower case letters, digits, '-' and '.'")
+    _require(is_object_name(name), "secretName must be a DNS name: lower case letters, digits, '-' and '.'")
     _require(item.type, "secret type is empty: set type in spec.secretObjects, for example Opaque")
     _require(kind not in REFUSED_TYPES, f"type {kind} is refused: such a Secret is a credential of the cluster itself")
     _require(item.data, "data is empty: list objectName and key in spec.secretObjects[].data")
@@ -79,7 +84,8 @@ def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
         _require(key not in data, f"key {key} appears twice")
         _require(
             object_name in files,
-            f"file matching objectName {object_name} not found in the pod's volume, which has: {_names(files)}")
+            f"file matching objectName {object_name} not found in the pod's volume, which has: {_names(files)}",
+        )
         data[key] = _value(item.type.strip(), object_name, key, files[object_name])
     size = sum(len(value) for value in data.values())
     _require(size <= LARGEST_SECRET, f"its data are {size} bytes, and a Secret holds at most {LARGEST_SECRET}")

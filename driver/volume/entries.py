@@ -50,7 +50,7 @@ def _flatten(directory: int, name: str) -> list[str]:
                 hoisted.append(upper)
     finally:
         os.close(below)
-    try:
+    try:  # noqa: SIM105
         os.rmdir(name, dir_fd=directory)
     except FileNotFoundError:
         pass

@@ -31,6 +31,7 @@ def translated(doing: str, error: OSError) -> Failure:
     reason = os.strerror(error.errno) if error.errno else "unknown error"
     if error.errno in _FULL:
         return ResourceExhausted(
-            f"{doing}: {reason}: the tmpfs is full (old and new content lie in it side by side); raise --tmpfs-size")
+            f"{doing}: {reason}: the tmpfs is full (old and new content lie in it side by side); raise --tmpfs-size"
+        )
     hint = _HINTS.get(error.errno or 0)
     return Internal(f"{doing}: {reason}" + (f": {hint}" if hint else ""))

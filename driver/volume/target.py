@@ -40,19 +40,21 @@ class Target:
         if not walk.has_shape(path):
             raise InvalidRequest(
                 f"target path {path} is not a volume of kubelet's: "
-                "it must end in pods/<uid>/volumes/kubernetes.io~csi/<name>/mount")
+                "it must end in pods/<uid>/volumes/kubernetes.io~csi/<name>/mount"
+            )
         shape_root, names = walk.split(path)
         root = os.path.normpath(pods_dir) if pods_dir else shape_root
         if shape_root != root and not shape_root.startswith(root.rstrip("/") + "/"):
             raise InvalidRequest(
                 f"target path {path} is not below {root}: "
-                "--kubelet-pods-dir must be the directory pods in kubelet's --root-dir")
+                "--kubelet-pods-dir must be the directory pods in kubelet's --root-dir"
+            )
         return Target(path, root, pod_uid=names[0], volume_name=names[3])
 
     def check_disk(self) -> None:
         """Raise InvalidRequest if a component below the pods directory is a symlink or no directory."""
         names = os.path.relpath(self.path, self.pods_dir).split("/")
-        try:
+        try:  # noqa: SIM105
             os.close(walk.descend(self.pods_dir, names, self.path))
         except FileNotFoundError:
             pass  # kubelet makes the directories above, publish makes the target

@@ -78,7 +78,7 @@ def make(path: str, mode: int) -> None:
     fd = _open_root(root, path)
     try:
         for name in names:
-            try:
+            try:  # noqa: SIM105
                 os.mkdir(name, mode, dir_fd=fd)
             except FileExistsError:
                 pass

@@ -104,7 +104,7 @@ def _create(directory: int, name: str, leaf: Leaf, group: int) -> None:
     try:
         rest = memoryview(leaf.contents)
         while rest:
-            rest = rest[os.write(fd, rest):]
+            rest = rest[os.write(fd, rest) :]
         _finish(fd, leaf.mode, group)
     finally:
         os.close(fd)
@@ -117,7 +117,7 @@ def _finish(fd: int, mode: int, group: int) -> None:
 
 def _link_if_free(root: int, name: str) -> None:
     """Step 5."""
-    try:
+    try:  # noqa: SIM105
         os.symlink(layout.link_text(name), name, dir_fd=root)
     except FileExistsError:
         pass  # the link of the old payload; anything else is dealt with after the commit

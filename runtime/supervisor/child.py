@@ -20,9 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 log = logs.get(__name__)
 
 
-def become(
-    role: Role, parent: int, environment: Mapping[str, str], configure_logs: Callable[[str], None]
-) -> NoReturn:
+def become(role: Role, parent: int, environment: Mapping[str, str], configure_logs: Callable[[str], None]) -> NoReturn:
     """Run the role and end the process; supervisord must get neither a return nor an exception."""
     code = BUG_EXIT_CODE
     try:

@@ -49,7 +49,7 @@ def write_all(fd: int, data: bytes) -> None:
     one that takes nothing for a second from a pipe that somebody made non-blocking."""
     while data:
         try:
-            data = data[os.write(fd, data):]
+            data = data[os.write(fd, data) :]
         except BlockingIOError:
             poll = select.poll()
             poll.register(fd, select.POLLOUT)

@@ -32,9 +32,14 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 def supervise(
-    roles: Sequence[Role], board: Board, *, limits: Limits = Limits(), as_json: bool = False, verbosity: int = 0,
+    roles: Sequence[Role],
+    board: Board,
+    *,
+    limits: Limits = Limits(),  # noqa: B008
+    as_json: bool = False,
+    verbosity: int = 0,
     termination_log: str = TERMINATION_LOG,
-) -> int:  # fmt: skip
+) -> int:
     """Run the roles until a signal ends them all (exit code 0), or one of them cannot be kept alive (1).
 
     Whatever the roles share must have been imported before; nothing of gRPC may exist and no thread may run.

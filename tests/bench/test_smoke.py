@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tests.bench import measures, report
-from tests.bench.figures import Figures
-from tests.bench.measures import Effort
-from tests.bench.stage import Stage
-from tests.bench.subjects import OURS, Driver
+from bench import measures, report
+from bench.figures import Figures
+from bench.measures import Effort
+from bench.stage import Stage
+from bench.subjects import OURS, Driver
 
 
 def test_ten_publishes_make_a_report(tmp_path: Path) -> None:

@@ -30,7 +30,12 @@ class Api:
     """
 
     def __init__(
-        self, server: str, context: ssl.SSLContext, token: str | None = None, *, timeout: float = 30,
+        self,
+        server: str,
+        context: ssl.SSLContext,
+        token: str | None = None,
+        *,
+        timeout: float = 30,
     ) -> None:
         self._address = urlsplit(server).netloc
         self._context = context
@@ -68,7 +73,10 @@ class Api:
     def delete(self, path: str, propagation: str = "Background") -> None:
         """Delete without a grace period (no kubelet would end it); what is gone already is fine."""
         options = {
-            "apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "propagationPolicy": propagation,
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "gracePeriodSeconds": 0,
+            "propagationPolicy": propagation,
         }
         try:
             self.request("DELETE", path, options)
@@ -114,8 +122,13 @@ class Api:
         return f"{root}/{resource['name']}" + ("" if collection else f"/{metadata['name']}")
 
     def request(
-        self, method: str, path: str, body: Object | None = None, *,
-        content_type: str = "application/json", query: dict[str, str] | None = None,
+        self,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        *,
+        content_type: str = "application/json",
+        query: dict[str, str] | None = None,
     ) -> Object:
         """One call; the answer's JSON, or ``ApiError``."""
         headers = {"Content-Type": content_type, **self._headers()}

@@ -11,7 +11,9 @@ from tests.cluster.api import Api
 
 # One event a call is enough for counting. A watch's first event is written when it opens, not when it ends.
 POLICY = {
-    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
     "rules": [
         {"level": "None", "users": ["system:apiserver", "system:kube-controller-manager"]},
         {"level": "Metadata"},
@@ -106,6 +108,12 @@ def _call(event: dict[str, object]) -> Call:
     if target.get("subresource"):
         resource += f"/{target['subresource']}"
     return Call(
-        str(user.get("username", "")), str(event["verb"]), resource, target.get("namespace", ""),
-        target.get("name", ""), int(status.get("code", 0)), str(event.get("userAgent", "")), str(event["requestURI"]),
+        str(user.get("username", "")),
+        str(event["verb"]),
+        resource,
+        target.get("namespace", ""),
+        target.get("name", ""),
+        int(status.get("code", 0)),
+        str(event.get("userAgent", "")),
+        str(event["requestURI"]),
     )

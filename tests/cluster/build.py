@@ -68,16 +68,24 @@ def _kubernetes(*names: str) -> dict[str, str]:
 
 
 GROUPS = {
-    "sanity": Group("conformance", "github.com/kubernetes-csi/csi-test/v5", {
-        "csi-sanity": "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
-    }),
+    "sanity": Group(
+        "conformance",
+        "github.com/kubernetes-csi/csi-test/v5",
+        {
+            "csi-sanity": "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
+        },
+    ),
     "helm": Group("helm", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"}),
     # etcd is of the release that this Kubernetes is made with; Debian's is older and lacks progress notifications,
     # without which a watch without a resource version fails.
-    "apiserver": Group("cluster", "k8s.io/kubernetes", {
-        "etcd": "go.etcd.io/etcd/server/v3",
-        **_kubernetes("kube-apiserver", "kube-controller-manager", "kubectl"),
-    }),
+    "apiserver": Group(
+        "cluster",
+        "k8s.io/kubernetes",
+        {
+            "etcd": "go.etcd.io/etcd/server/v3",
+            **_kubernetes("kube-apiserver", "kube-controller-manager", "kubectl"),
+        },
+    ),
     "node": Group("cluster", "k8s.io/kubernetes", _kubernetes("kube-scheduler", "kubelet")),
 }
 
@@ -107,9 +115,20 @@ def _compile(name: str, group: Group) -> None:
     unfinished = group.home / f".{name}"
     unfinished.mkdir(exist_ok=True)
     subprocess.run(
-        ["go", "build", "-buildvcs=false", "-trimpath", "-ldflags", _linker_flags(group),
-         "-o", f"{unfinished}/", *group.packages.values()],
-        cwd=TESTS / group.directory, env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}, check=True,
+        [
+            "go",
+            "build",
+            "-buildvcs=false",
+            "-trimpath",
+            "-ldflags",
+            _linker_flags(group),
+            "-o",
+            f"{unfinished}/",
+            *group.packages.values(),
+        ],
+        cwd=TESTS / group.directory,
+        env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
+        check=True,
     )
     for program, package in group.packages.items():
         (unfinished / _last_element(package)).replace(group.home / program)

@@ -12,9 +12,16 @@ from tests.cluster.processes import free_ports
 # Those that answer for owners, service accounts and the chart's roles. Not those that look after nodes: there is none
 # here, and they would take its pods away.
 CONTROLLERS = (
-    "serviceaccount-controller", "root-ca-certificate-publisher-controller", "namespace-controller",
-    "garbage-collector-controller", "clusterrole-aggregation-controller", "replicaset-controller",
-    "deployment-controller", "statefulset-controller", "daemonset-controller", "job-controller",
+    "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller",
+    "namespace-controller",
+    "garbage-collector-controller",
+    "clusterrole-aggregation-controller",
+    "replicaset-controller",
+    "deployment-controller",
+    "statefulset-controller",
+    "daemonset-controller",
+    "job-controller",
 )
 ISSUER = "https://kubernetes.default.svc"
 
@@ -52,8 +59,11 @@ class Commands:
         server = authority.server([settings.address, *settings.names])
         accounts = signing_key()
         for name, content in (
-            ("ca.crt", authority.pem), ("server.crt", server.certificate), ("server.key", server.key),
-            ("accounts.pub", accounts.certificate), ("accounts.key", accounts.key),
+            ("ca.crt", authority.pem),
+            ("server.crt", server.certificate),
+            ("server.key", server.key),
+            ("accounts.pub", accounts.certificate),
+            ("accounts.key", accounts.key),
             ("audit-policy.json", json.dumps(POLICY).encode()),
         ):
             (directory / name).write_bytes(content)
@@ -64,35 +74,58 @@ class Commands:
         """etcd, which need not survive a power cut."""
         client, peer = (f"http://{self._settings.address}:{port}" for port in (self._etcd, self._peer))
         return [
-            str(build.path("etcd")), "--unsafe-no-fsync", f"--data-dir={self._directory / 'etcd'}", "--log-level=warn",
-            f"--listen-client-urls={client}", f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
+            str(build.path("etcd")),
+            "--unsafe-no-fsync",
+            f"--data-dir={self._directory / 'etcd'}",
+            "--log-level=warn",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
         ]
 
     def api_server(self) -> list[str]:
         """kube-apiserver with service account tokens, RBAC and an audit log."""
         directory, address = self._directory, self._settings.address
         return [
-            str(build.path("kube-apiserver")), f"--etcd-servers=http://{address}:{self._etcd}",
-            f"--bind-address={address}", f"--advertise-address={address}", f"--secure-port={self._api}",
-            "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
-            f"--tls-cert-file={directory / 'server.crt'}", f"--tls-private-key-file={directory / 'server.key'}",
-            f"--client-ca-file={directory / 'ca.crt'}", f"--authorization-mode={self._settings.authorization}",
-            f"--service-account-issuer={ISSUER}", f"--service-account-key-file={directory / 'accounts.pub'}",
+            str(build.path("kube-apiserver")),
+            f"--etcd-servers=http://{address}:{self._etcd}",
+            f"--bind-address={address}",
+            f"--advertise-address={address}",
+            f"--secure-port={self._api}",
+            "--endpoint-reconciler-type=none",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--allow-privileged=true",
+            f"--tls-cert-file={directory / 'server.crt'}",
+            f"--tls-private-key-file={directory / 'server.key'}",
+            f"--client-ca-file={directory / 'ca.crt'}",
+            f"--authorization-mode={self._settings.authorization}",
+            f"--service-account-issuer={ISSUER}",
+            f"--service-account-key-file={directory / 'accounts.pub'}",
             f"--service-account-signing-key-file={directory / 'accounts.key'}",
-            f"--audit-policy-file={directory / 'audit-policy.json'}", f"--audit-log-path={self.audit_log}",
-            "--profiling=false", *self._settings.api_flags,
+            f"--audit-policy-file={directory / 'audit-policy.json'}",
+            f"--audit-log-path={self.audit_log}",
+            "--profiling=false",
+            *self._settings.api_flags,
         ]
 
     def controller_manager(self) -> list[str]:
         """kube-controller-manager with the controllers of the settings, all as one user, which is not audited."""
         directory, credentials = self._directory, self._directory / "controller-manager.kubeconfig"
         return [
-            str(build.path("kube-controller-manager")), "--leader-elect=false", "--profiling=false",
-            f"--kubeconfig={credentials}", f"--authentication-kubeconfig={credentials}",
-            f"--authorization-kubeconfig={credentials}", f"--root-ca-file={directory / 'ca.crt'}",
+            str(build.path("kube-controller-manager")),
+            "--leader-elect=false",
+            "--profiling=false",
+            f"--kubeconfig={credentials}",
+            f"--authentication-kubeconfig={credentials}",
+            f"--authorization-kubeconfig={credentials}",
+            f"--root-ca-file={directory / 'ca.crt'}",
             f"--service-account-private-key-file={directory / 'accounts.key'}",
-            f"--bind-address={self._settings.address}", f"--secure-port={self._manager}",
-            f"--cert-dir={directory / 'controller-manager'}", f"--controllers={','.join(self._settings.controllers)}",
-            "--kube-api-qps=200", "--kube-api-burst=400",
+            f"--bind-address={self._settings.address}",
+            f"--secure-port={self._manager}",
+            f"--cert-dir={directory / 'controller-manager'}",
+            f"--controllers={','.join(self._settings.controllers)}",
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
         ]

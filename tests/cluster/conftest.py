@@ -40,7 +40,8 @@ def cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) ->
     """The control plane that the tests share, with the chart's CRDs if there are any."""
     directory = tmp_path_factory.mktemp("cluster")
     manifests = sorted((HERE.parent.parent / "helm").glob("**/crds/*.yaml")) or write_trio_crds(
-        directory / "crds", pruned=False)
+        directory / "crds", pruned=False
+    )
     with ControlPlane(directory, Settings(manifests=tuple(manifests))) as running:
         _warm_up(running)
         yield running
@@ -49,7 +50,8 @@ def cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) ->
 def _warm_up(cluster: ControlPlane) -> None:
     """A new API server takes two seconds for the first custom object; no test's timing should tell of that."""
     status: Object = {
-        "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClassPodStatus",
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+        "kind": "SecretProviderClassPodStatus",
         "metadata": {"namespace": "default", "name": "warm-up"},
     }
     cluster.api.create(status)

@@ -20,14 +20,23 @@ def _list(items: Schema) -> Schema:
 
 
 _CLASS_SPEC = _object(
-    provider=STRING, parameters=STRINGS,
-    secretObjects=_list(_object(
-        secretName=STRING, type=STRING, labels=STRINGS, annotations=STRINGS,
-        data=_list(_object(objectName=STRING, key=STRING)),
-    )),
+    provider=STRING,
+    parameters=STRINGS,
+    secretObjects=_list(
+        _object(
+            secretName=STRING,
+            type=STRING,
+            labels=STRINGS,
+            annotations=STRINGS,
+            data=_list(_object(objectName=STRING, key=STRING)),
+        )
+    ),
 )
 _POD_STATUS = _object(
-    podName=STRING, secretProviderClassName=STRING, mounted={"type": "boolean"}, targetPath=STRING,
+    podName=STRING,
+    secretProviderClassName=STRING,
+    mounted={"type": "boolean"},
+    targetPath=STRING,
     objects=_list(_object(id=STRING, version=STRING)),
 )
 
@@ -51,19 +60,33 @@ def write_trio_crds(directory: Path, *, pruned: bool = True) -> tuple[Path, ...]
 def _definition(kind: str, schema: Schema) -> Schema:
     singular = kind.lower()
     plural = f"{singular}es"
-    whole = {"type": "object", "properties": {
-        "apiVersion": STRING, "kind": STRING, "metadata": {"type": "object"}, **schema["properties"],
-    }}
+    whole = {
+        "type": "object",
+        "properties": {
+            "apiVersion": STRING,
+            "kind": STRING,
+            "metadata": {"type": "object"},
+            **schema["properties"],
+        },
+    }
     versions = [
-        {"name": name, "served": True, "storage": name == "v1", "deprecated": name != "v1",
-         "schema": {"openAPIV3Schema": whole}}
+        {
+            "name": name,
+            "served": True,
+            "storage": name == "v1",
+            "deprecated": name != "v1",
+            "schema": {"openAPIV3Schema": whole},
+        }
         for name in ("v1", "v1alpha1")
     ]
     return {
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
         "metadata": {"name": f"{plural}.{GROUP}"},
         "spec": {
-            "group": GROUP, "scope": "Namespaced", "versions": versions,
+            "group": GROUP,
+            "scope": "Namespaced",
+            "versions": versions,
             "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": singular},
         },
     }

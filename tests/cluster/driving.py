@@ -41,14 +41,18 @@ def grant(cluster: ControlPlane, namespace: str, rules: list[Object], account: s
     cluster.service_account(namespace, account)
     name, group = f"{namespace}-{account}", "rbac.authorization.k8s.io"
     cluster.api.apply({"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules})
-    cluster.api.apply({
-        "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
-    })
+    cluster.api.apply(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
+        }
+    )
     user = service_account(namespace, account)
     for rule in (*BASE_RULES, *SYNC_RULES, *TAINT_RULES):
-        wait(lambda: may(cluster, user, rule) == (rule in rules), f"the authorizer to know the rights of {user}")
+        wait(lambda: may(cluster, user, rule) == (rule in rules), f"the authorizer to know the rights of {user}")  # noqa: B023
     return user
 
 
@@ -56,7 +60,9 @@ def may(cluster: ControlPlane, user: str, rule: Object, namespace: str = "") -> 
     """Whether a user has the first of a rule's rights; the authorizer learns of roles by a watch of its own."""
     attributes = {"group": rule["apiGroups"][0], "resource": rule["resources"][0], "verb": rule["verbs"][0]}
     review = {
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {},
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "metadata": {},
         "spec": {"user": user, "resourceAttributes": {**attributes, "namespace": namespace}},
     }
     return bool(cluster.api.create(review)["status"]["allowed"])
@@ -90,18 +96,25 @@ class Site:
     def make_class(self, name: str = "app", version: str = "v1", **spec: Any) -> Object:
         """A SecretProviderClass, applied; ``annotations`` go to its metadata."""
         metadata = {"name": name, "namespace": self.namespace, "annotations": spec.pop("annotations", {})}
-        return self.api.apply({
-            "apiVersion": f"{CLASS_GROUP}/{version}", "kind": "SecretProviderClass", "metadata": metadata,
-            "spec": {"provider": "stub", "parameters": {"objects": OBJECTS}, **spec},
-        })
+        return self.api.apply(
+            {
+                "apiVersion": f"{CLASS_GROUP}/{version}",
+                "kind": "SecretProviderClass",
+                "metadata": metadata,
+                "spec": {"provider": "stub", "parameters": {"objects": OBJECTS}, **spec},
+            }
+        )
 
     def make_pod(self, name: str = "pod-1", owners: list[Object] | None = None) -> Pod:
         """A pod that no kubelet will ever run."""
-        made = self.api.create({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"namespace": self.namespace, "name": name, "ownerReferences": owners or []},
-            "spec": {"containers": [{"name": "main", "image": "nothing"}], "nodeName": NODE},
-        })
+        made = self.api.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"namespace": self.namespace, "name": name, "ownerReferences": owners or []},
+                "spec": {"containers": [{"name": "main", "image": "nothing"}], "nodeName": NODE},
+            }
+        )
         return Pod(self.namespace, name, made["metadata"]["uid"])
 
     def record(self, pod: Pod, class_name: str = "app", volume: str = "secrets", **fields: Any) -> VolumeRecord:
@@ -122,8 +135,9 @@ class Site:
 
     def make_owner(self, name: str = "owner") -> Object:
         """An owner reference to an object that no controller touches."""
-        made = self.api.create({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": self.namespace, "name": name}})
+        made = self.api.create(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": self.namespace, "name": name}}
+        )
         return {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": made["metadata"]["uid"]}
 
     def status_path(self, pod: str = "pod-1", class_name: str = "app") -> str:

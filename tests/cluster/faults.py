@@ -6,8 +6,17 @@ from dataclasses import dataclass, field
 from itertools import count
 
 _REASONS = {
-    400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired",
-    422: "Invalid", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout",
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    410: "Expired",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "Timeout",
 }
 # Orders rules and watches by the moment they began.
 moments = count()
@@ -107,6 +116,12 @@ def status_object(fault: Answer | WatchError) -> dict[str, object]:
     """The body of a Kubernetes error."""
     details = {"retryAfterSeconds": fault.retry_after} if isinstance(fault, Answer) and fault.retry_after else {}
     return {
-        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "message": fault.message,
-        "reason": _REASONS.get(fault.status, "Unknown"), "code": fault.status, "details": details,
+        "apiVersion": "v1",
+        "kind": "Status",
+        "metadata": {},
+        "status": "Failure",
+        "message": fault.message,
+        "reason": _REASONS.get(fault.status, "Unknown"),
+        "code": fault.status,
+        "details": details,
     }

@@ -9,15 +9,28 @@ from tests.cluster.pki import Pair
 
 def write(path: Path, server: str, ca: bytes, identity: Pair | str) -> Path:
     """A kubeconfig (as JSON, which is YAML) for a client certificate or a bearer token."""
-    user = {"token": identity} if isinstance(identity, str) else {
-        "client-certificate-data": b64encode(identity.certificate).decode(),
-        "client-key-data": b64encode(identity.key).decode(),
-    }
+    user = (
+        {"token": identity}
+        if isinstance(identity, str)
+        else {
+            "client-certificate-data": b64encode(identity.certificate).decode(),
+            "client-key-data": b64encode(identity.key).decode(),
+        }
+    )
     content = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "tests", "preferences": {},
-        "clusters": [{"name": "tests", "cluster": {
-            "server": server, "certificate-authority-data": b64encode(ca).decode(),
-        }}],
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "tests",
+        "preferences": {},
+        "clusters": [
+            {
+                "name": "tests",
+                "cluster": {
+                    "server": server,
+                    "certificate-authority-data": b64encode(ca).decode(),
+                },
+            }
+        ],
         "users": [{"name": "tests", "user": user}],
         "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}],
     }

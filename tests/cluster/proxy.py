@@ -73,7 +73,10 @@ class FaultProxy:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.clear()
         self._run(self._close())
@@ -120,7 +123,8 @@ class FaultProxy:
     async def _listen(self) -> None:
         """On the port that it had before, if it had one."""
         self._listener = await self._loop.create_server(
-            self._server, "127.0.0.1", self._port, ssl=self._context, reuse_address=True)
+            self._server, "127.0.0.1", self._port, ssl=self._context, reuse_address=True
+        )
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def _refuse(self) -> None:
@@ -177,7 +181,11 @@ class FaultProxy:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         url = URL(self._upstream + request.raw_path, encoded=True)
         async with self._session.request(
-            request.method, url, headers=headers, data=await request.content.read(), allow_redirects=False,
+            request.method,
+            url,
+            headers=headers,
+            data=await request.content.read(),
+            allow_redirects=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
         ) as answer:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP}

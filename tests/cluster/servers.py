@@ -1,7 +1,7 @@
 """A real control plane on the loopback: etcd, kube-apiserver and kube-controller-manager, for one test run.
 
-    with ControlPlane(directory, Settings()) as cluster:
-        cluster.api.create({...})
+with ControlPlane(directory, Settings()) as cluster:
+    cluster.api.create({...})
 """
 
 import shutil
@@ -27,7 +27,7 @@ from tests.cluster.processes import Process
 class ControlPlane:
     """The running servers, and what a test needs of them. Start and stop it as a context manager."""
 
-    def __init__(self, directory: Path, settings: Settings = Settings()) -> None:
+    def __init__(self, directory: Path, settings: Settings = Settings()) -> None:  # noqa: B008
         self.directory = directory
         self.settings = settings
         self.authority = Authority(lax=settings.lax_ca)
@@ -39,10 +39,13 @@ class ControlPlane:
         self.api = Api(self.url, self.client_context(admin))
         self.audit = AuditLog(commands.audit_log, self.api)
         self.etcd, self.api_server, self.controller_manager = (
-            Process(name, command, directory / f"{name}.log") for name, command in (
-                ("etcd", commands.etcd()), ("kube-apiserver", commands.api_server()),
+            Process(name, command, directory / f"{name}.log")
+            for name, command in (
+                ("etcd", commands.etcd()),
+                ("kube-apiserver", commands.api_server()),
                 ("kube-controller-manager", commands.controller_manager()),
-            ))
+            )
+        )
 
     @property
     def ca(self) -> bytes:
@@ -58,7 +61,10 @@ class ControlPlane:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -106,8 +112,17 @@ class ControlPlane:
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as administrator; its standard output."""
         done = subprocess.run(
-            [build.path("kubectl"), "--kubeconfig", self.admin_kubeconfig, "--cache-dir", self.directory / "discovery",
-             *arguments], input=stdin, capture_output=True, text=True,
+            [
+                build.path("kubectl"),
+                "--kubeconfig",
+                self.admin_kubeconfig,
+                "--cache-dir",
+                self.directory / "discovery",
+                *arguments,
+            ],
+            input=stdin,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise AssertionError(f"kubectl {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
@@ -121,12 +136,21 @@ class ControlPlane:
 
     def service_account(self, namespace: str, name: str) -> None:
         """Make a service account, unless it is there."""
-        self.api.apply({
-            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": namespace, "name": name},
-        })
+        self.api.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": {"namespace": namespace, "name": name},
+            }
+        )
 
     def token(
-        self, namespace: str, name: str, *, seconds: int = 3600, audiences: Sequence[str] = (),
+        self,
+        namespace: str,
+        name: str,
+        *,
+        seconds: int = 3600,
+        audiences: Sequence[str] = (),
         bound_to: Object | None = None,
     ) -> str:
         """A token of a service account as the API server gives it to kubelet (10 minutes is the shortest life).
@@ -143,7 +167,13 @@ class ControlPlane:
         return str(answer["status"]["token"])
 
     def token_kubeconfig(
-        self, path: Path, namespace: str, name: str, *, server: str | None = None, ca: bytes | None = None,
+        self,
+        path: Path,
+        namespace: str,
+        name: str,
+        *,
+        server: str | None = None,
+        ca: bytes | None = None,
     ) -> Path:
         """A kubeconfig with a token of a service account; ``server`` and ``ca`` when a proxy stands in front."""
         return kubeconfig.write(path, server or self.url, ca or self.ca, self.token(namespace, name))
@@ -188,5 +218,5 @@ def _wait_for(process: Process, url: str, context: ssl.SSLContext, seconds: floa
         except OSError as error:
             if time.monotonic() > deadline:
                 reason = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else error
-                raise TimeoutError(f"{process.name} is not ready after {seconds:g} s: {reason}\n{process.tail()}")
+                raise TimeoutError(f"{process.name} is not ready after {seconds:g} s: {reason}\n{process.tail()}")  # noqa: B904
         time.sleep(0.05)

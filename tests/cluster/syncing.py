@@ -39,7 +39,7 @@ def owners(secret: Object | None) -> list[tuple[str, str]]:
 
 def engine_of(rig: Rig) -> engine.SyncEngine:
     """The driver's engine."""
-    found = rig.driver.world.sync
+    found = rig.driver.backend.sync
     assert isinstance(found, engine.SyncEngine)
     return found
 
@@ -63,8 +63,9 @@ def workload(site: Site, kind: str, replicas: int = 1, name: str = "web") -> lis
     else:
         spec |= {"replicas": replicas, "selector": {"matchLabels": {"app": name}}}
     group = "batch/v1" if kind == "Job" else "apps/v1"
-    site.api.create({
-        "apiVersion": group, "kind": kind, "metadata": {"namespace": site.namespace, "name": name}, "spec": spec})
+    site.api.create(
+        {"apiVersion": group, "kind": kind, "metadata": {"namespace": site.namespace, "name": name}, "spec": spec}
+    )
 
     def pods() -> list[Object]:
         return [item for item in site.listed("pods") if item["metadata"]["labels"]["app"] == name]

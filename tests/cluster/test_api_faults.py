@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from driver.cluster import classes, statuses
+from driver.cluster import class_store, statuses
 from driver.cluster.api import Api
 from driver.cluster.gateway import ApiCluster
 from driver.ports import ClassRef
@@ -40,11 +40,22 @@ async def hears_of_changes(site: Site, cluster: ApiCluster) -> None:
     raise AssertionError("the change was not heard of")
 
 
-@pytest.mark.parametrize("fault", [
-    Answer(429, retry_after=1), Answer(500), Answer(503), Answer(504), Page(), Drop(), Drop(done=True),
-], ids=["429", "500", "503", "504", "no-json", "dropped", "answer-lost"])
 @pytest.mark.parametrize(
-    "call", [("GET", r"/secretproviderclasses/app$"), ("POST", r"podstatuses$")], ids=["get", "post"])
+    "fault",
+    [
+        Answer(429, retry_after=1),
+        Answer(500),
+        Answer(503),
+        Answer(504),
+        Page(),
+        Drop(),
+        Drop(done=True),
+    ],
+    ids=["429", "500", "503", "504", "no-json", "dropped", "answer-lost"],
+)
+@pytest.mark.parametrize(
+    "call", [("GET", r"/secretproviderclasses/app$"), ("POST", r"podstatuses$")], ids=["get", "post"]
+)
 def test_a_call_is_tried_again(site: Site, proxy: FaultProxy, call: tuple[str, str], fault: Fault) -> None:
     """The first two tries of one call fail: the publish waits inside its call and succeeds, a Retry-After is obeyed,
     and a write whose answer was lost is not made twice."""
@@ -87,8 +98,10 @@ def test_a_conflict_is_read_again(site: Site, proxy: FaultProxy, verb: str, path
 
 
 @pytest.mark.parametrize(
-    "fault", [Answer(410), WatchError(410), WatchError(500), Answer(503), Answer(429, retry_after=1), Page()],
-    ids=["410", "410-event", "500-event", "503", "429", "no-json"])
+    "fault",
+    [Answer(410), WatchError(410), WatchError(500), Answer(503), Answer(429, retry_after=1), Page()],
+    ids=["410", "410-event", "500-event", "503", "429", "no-json"],
+)
 def test_a_watch_that_is_refused(site: Site, proxy: FaultProxy, fault: Fault) -> None:
     """The watch is refused three times, then works: changes are heard of, missed ones too."""
     site.make_class()
@@ -96,10 +109,10 @@ def test_a_watch_that_is_refused(site: Site, proxy: FaultProxy, fault: Fault) ->
     async def test() -> None:
         rule = proxy.on("WATCH", r"secretproviderclasses$", fault, times=3)
         async with site.driver(proxy) as rig:
-            assert isinstance(rig.driver.world.cluster, ApiCluster)
-            await hears_of_changes(site, rig.driver.world.cluster)
+            assert isinstance(rig.driver.backend.cluster, ApiCluster)
+            await hears_of_changes(site, rig.driver.backend.cluster)
             await until(lambda: rule.hits == 3, "all refusals")
-            await hears_of_changes(site, rig.driver.world.cluster)
+            await hears_of_changes(site, rig.driver.backend.cluster)
 
     run(test)
 
@@ -111,9 +124,9 @@ def test_a_watch_that_is_forbidden(site: Site, proxy: FaultProxy, caplog: pytest
     async def test() -> None:
         rule = proxy.on("WATCH", r"secretproviderclasses$", Answer(403), times=3)
         async with site.driver(proxy) as rig:
-            assert isinstance(rig.driver.world.cluster, ApiCluster)
+            assert isinstance(rig.driver.backend.cluster, ApiCluster)
             await until(lambda: rule.hits == 3, "all refusals")
-            await hears_of_changes(site, rig.driver.world.cluster)
+            await hears_of_changes(site, rig.driver.backend.cluster)
 
     with caplog.at_level(logging.WARNING):
         run(test)
@@ -159,7 +172,7 @@ def test_a_watch_that_breaks_goes_on_where_it_was(site: Site, proxy: FaultProxy)
 
     async def test() -> None:
         async with site.driver(proxy) as rig:
-            cluster = rig.driver.world.cluster
+            cluster = rig.driver.backend.cluster
             assert isinstance(cluster, ApiCluster)
             await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
             await cluster.get_class(ClassRef(site.namespace, "other"))
@@ -183,9 +196,9 @@ def test_without_the_version(site: Site, proxy: FaultProxy, fault: Fault) -> Non
     async def test() -> None:
         rule = proxy.on("GET", r"^/version$", fault)
         async with site.driver(proxy) as rig:
-            assert isinstance(rig.driver.world.cluster, ApiCluster)
+            assert isinstance(rig.driver.backend.cluster, ApiCluster)
             await until(lambda: rule.hits >= 8, "the questions")
-            await hears_of_changes(site, rig.driver.world.cluster)
+            await hears_of_changes(site, rig.driver.backend.cluster)
 
     run(test)
 
@@ -238,7 +251,7 @@ def test_a_watch_that_falls_silent(site: Site, proxy: FaultProxy, silent: Silenc
 def test_the_api_server_is_away(site: Site, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections are refused. A volume of a known class is refreshed in a few seconds all the same; a new one fails
     as UNAVAILABLE with a sentence, near its deadline. Back again, all converges: class, status, events, Secret."""
-    monkeypatch.setattr(classes, "LAST_PAUSE", 2.0)
+    monkeypatch.setattr(class_store, "LAST_PAUSE", 2.0)
     site.make_class(secretObjects=[ENTRY])
     site.make_class("new")
     first, second = site.make_pod(), site.make_pod("pod-2")
@@ -262,12 +275,13 @@ def test_the_api_server_is_away(site: Site, proxy: FaultProxy, monkeypatch: pyte
             await site.volume(rig, second, provider_class="new").publish()
             version = dict(state.objects)["password"]
             await until(
-                lambda: site.api.get(site.status_path())["status"]["objects"][0]["version"] == version, "the status")
+                lambda: site.api.get(site.status_path())["status"]["objects"][0]["version"] == version, "the status"
+            )
             await until(lambda: site.secret("synced"), "the Secret")
             await until(lambda: (site.secret("synced") or {}).get("data") == {"pw": "bmV3"}, "the Secret's new value")
             site.make_class(provider="other", secretObjects=[ENTRY])
             for _ in range(600):
-                if (await rig.driver.world.cluster.get_class(ClassRef(site.namespace, "app"))).provider == "other":
+                if (await rig.driver.backend.cluster.get_class(ClassRef(site.namespace, "app"))).provider == "other":
                     break
                 await asyncio.sleep(0.05)
             else:

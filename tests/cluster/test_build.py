@@ -10,10 +10,15 @@ import pytest
 from tests.cluster import build
 
 
-@pytest.mark.parametrize(("group", "home"), [
-    ("sanity", "csi-test-v5.4.0"), ("helm", "helm-v3.19.2"), ("apiserver", "kubernetes-v1.34.2"),
-    ("node", "kubernetes-v1.34.2"),
-])
+@pytest.mark.parametrize(
+    ("group", "home"),
+    [
+        ("sanity", "csi-test-v5.4.0"),
+        ("helm", "helm-v3.19.2"),
+        ("apiserver", "kubernetes-v1.34.2"),
+        ("node", "kubernetes-v1.34.2"),
+    ],
+)
 def test_versions_come_from_go_mod(group: str, home: str) -> None:
     """Each group's cache directory carries the version that its go.mod requires."""
     assert build.GROUPS[group].home.name == home
@@ -69,6 +74,9 @@ def test_an_unknown_group_is_refused() -> None:
 
 def _run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.cluster.build", *arguments], cwd=build.TESTS.parent, env=environment,
-        capture_output=True, text=True,
+        [sys.executable, "-m", "tests.cluster.build", *arguments],
+        cwd=build.TESTS.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
     )

@@ -60,28 +60,46 @@ def test_server_accepts_every_object(cluster: ControlPlane, name: str) -> None:
 def test_notes(cluster: ControlPlane) -> None:
     """What became of the trio's values is told at install, and where secrets lie on Windows."""
     done = chart.run(
-        "install", "csi", str(chart.CHART), "--dry-run=server", f"--values={chart.VALUES}/trio.yaml",
-        "--set=windows.enabled=true", "--namespace=kube-system", f"--kubeconfig={cluster.admin_kubeconfig}")
+        "install",
+        "csi",
+        str(chart.CHART),
+        "--dry-run=server",
+        f"--values={chart.VALUES}/trio.yaml",
+        "--set=windows.enabled=true",
+        "--namespace=kube-system",
+        f"--kubeconfig={cluster.admin_kubeconfig}",
+    )
     assert done.returncode == 0, done.stderr
     for text in (
-        "linux.registrarImage", "linux.livenessProbeImage", "linux.crds.image", "rbac.pspEnabled", "node's disk",
+        "linux.registrarImage",
+        "linux.livenessProbeImage",
+        "linux.crds.image",
+        "rbac.pspEnabled",
+        "node's disk",
     ):
         assert text in done.stdout
 
 
 def granted(cluster: ControlPlane) -> set[tuple[str, str, str]]:
     """What the driver's account may do in the cluster now."""
-    return trio.rights([
-        {"kind": "ClusterRole", **cluster.api.get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}")}
-        for name in ("secretproviderclasses-role", "secretprovidersyncing-role")])
+    return trio.rights(
+        [
+            {"kind": "ClusterRole", **cluster.api.get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}")}
+            for name in ("secretproviderclasses-role", "secretprovidersyncing-role")
+        ]
+    )
 
 
-@pytest.mark.parametrize("how, works", [
-    (["--reuse-values"], False),
-    (["--reuse-values", *OUR_IMAGE], True),
-    (["--reset-then-reuse-values"], True),
-    ([f"--values={chart.VALUES}/trio.yaml"], True),
-], ids=["reused", "reused with our image", "reset then reused", "the user's file"])  # fmt: skip
+@pytest.mark.parametrize(
+    "how, works",
+    [
+        (["--reuse-values"], False),
+        (["--reuse-values", *OUR_IMAGE], True),
+        (["--reset-then-reuse-values"], True),
+        ([f"--values={chart.VALUES}/trio.yaml"], True),
+    ],
+    ids=["reused", "reused with our image", "reset then reused", "the user's file"],
+)
 def test_upgrade_of_a_trio_release(cluster: ControlPlane, tmp_path: Path, how: list[str], works: bool) -> None:
     """A release of a chart with the trio's values and DaemonSet becomes ours in place, or is refused by the image's
     key and left as it was; the way back works too."""

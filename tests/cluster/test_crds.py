@@ -66,7 +66,9 @@ def test_nothing_of_the_trios_is_lost(tmp_path: Path) -> None:
         assert crd["spec"]["group"] == GROUP and crd["spec"]["scope"] == "Namespaced"
         assert crd["spec"]["names"].items() >= trio["spec"]["names"].items()
         assert [(item["name"], item["storage"]) for item in crd["spec"]["versions"]] == [
-            ("v1", True), ("v1alpha1", False)]
+            ("v1", True),
+            ("v1alpha1", False),
+        ]
         for version in ("v1", "v1alpha1"):
             assert differences(schema(trio, version), schema(crd, version)) == []
             assert undescribed(schema(crd, version)) == []
@@ -77,13 +79,23 @@ def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
     """A namespace with a class and a pod's status."""
     made = Site(cluster, namespace, tmp_path)
     made.make_class("db", version="v1alpha1")
-    made.api.create({
-        "apiVersion": f"{CLASS_GROUP}/v1", "kind": "SecretProviderClassPodStatus",
-        "metadata": {"namespace": namespace, "name": "web-db"},
-        "status": {
-            "podName": "web", "secretProviderClassName": "db", "mounted": True, "targetPath": "/t",
-            "objects": [{"id": "a", "version": "1"}], "lastRefresh": "2026-01-01T00:00:00Z", "lastFailure": FAILURE,
-            "conditions": [{"type": "Refreshed", "status": "False"}]}})
+    made.api.create(
+        {
+            "apiVersion": f"{CLASS_GROUP}/v1",
+            "kind": "SecretProviderClassPodStatus",
+            "metadata": {"namespace": namespace, "name": "web-db"},
+            "status": {
+                "podName": "web",
+                "secretProviderClassName": "db",
+                "mounted": True,
+                "targetPath": "/t",
+                "objects": [{"id": "a", "version": "1"}],
+                "lastRefresh": "2026-01-01T00:00:00Z",
+                "lastFailure": FAILURE,
+                "conditions": [{"type": "Refreshed", "status": "False"}],
+            },
+        }
+    )
     return made
 
 
@@ -109,10 +121,15 @@ def test_kubectl_get_of_statuses(site: Site, name: str) -> None:
     assert row[:4] == ["web-db", "web", "db", "true"] and row[4][-1] in "dhy"
 
 
-@pytest.mark.parametrize("field, example", [
-    ("spc.spec.parameters", "secretPath"), ("spc.spec.secretObjects", "db-credentials"),
-    ("spc", "rotation-poll-interval"), ("spcps.status.lastFailure.reason", "GRPCProviderError"),
-])
+@pytest.mark.parametrize(
+    "field, example",
+    [
+        ("spc.spec.parameters", "secretPath"),
+        ("spc.spec.secretObjects", "db-credentials"),
+        ("spc", "rotation-poll-interval"),
+        ("spcps.status.lastFailure.reason", "GRPCProviderError"),
+    ],
+)
 def test_kubectl_explain(site: Site, field: str, example: str) -> None:
     """Fields are explained with examples."""
     assert example in site.cluster.kubectl("explain", field)
@@ -124,8 +141,10 @@ def test_an_old_client(site: Site) -> None:
     path = site.path("secretproviderclasspodstatuses", "web-db")
     for version in ("v1", "v1alpha1"):
         found = site.api.get(path.replace("/v1/", f"/{version}/"))
-        known = {key: found["status"][key] for key in (
-            "podName", "secretProviderClassName", "mounted", "targetPath", "objects")}
+        known = {
+            key: found["status"][key]
+            for key in ("podName", "secretProviderClassName", "mounted", "targetPath", "objects")
+        }
         known["objects"] = [{"id": "a", "version": "2"}]
         written = site.api.request("PUT", path.replace("/v1/", f"/{version}/"), {**found, "status": known})
         assert written["status"] == known

@@ -38,8 +38,9 @@ def test_a_rotated_token(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (incluster_config, transport):
         monkeypatch.setattr(module, "SERVICE_TOKEN_FILENAME", str(directory / "token"))
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(directory / "ca.crt"))
-    secret = site.api.create({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": site.namespace, "name": "life"}})
+    secret = site.api.create(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": site.namespace, "name": "life"}}
+    )
     bound = {"apiVersion": "v1", "kind": "Secret", "name": "life", "uid": secret["metadata"]["uid"]}
     first = site.cluster.token(site.namespace, ACCOUNT, bound_to=bound)
     second = site.cluster.token(site.namespace, ACCOUNT)
@@ -80,10 +81,15 @@ def test_an_expired_client_certificate(site: Site) -> None:
     grant(site.cluster, site.namespace, site.rules)
     expired = authority.client("late-driver", (), datetime.timedelta(minutes=-1))
     kubeconfig.write(path, site.cluster.url, site.cluster.ca, expired)
-    site.api.apply({
-        "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": f"{site.namespace}-late"},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": f"{site.namespace}-{ACCOUNT}"},
-        "subjects": [{"kind": "User", "name": "late-driver", "apiGroup": group}]})
+    site.api.apply(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": f"{site.namespace}-late"},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": f"{site.namespace}-{ACCOUNT}"},
+            "subjects": [{"kind": "User", "name": "late-driver", "apiGroup": group}],
+        }
+    )
 
     async def test() -> None:
         api = Api(str(path))
@@ -116,7 +122,7 @@ def test_a_rotated_ca(site: Site, proxy: FaultProxy) -> None:
                     break
                 await asyncio.sleep(0.05)
             assert not calling.done() and "Certificate" in api.last_error
-            path.write_text(new[:len(new) // 2])  # being written
+            path.write_text(new[: len(new) // 2])  # being written
             await asyncio.sleep(1)
             assert not calling.done()
             path.write_text(new)

@@ -41,6 +41,7 @@ async def gateway(site: Site, *, running: bool = False, **options: Any) -> Async
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """The test, in at most a minute."""
+
     async def bounded() -> None:
         async with asyncio.timeout(60):
             await test()
@@ -51,8 +52,17 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 @pytest.mark.parametrize("version", ["v1", "v1alpha1"])
 def test_a_class_is_read_once(site: Site, version: str) -> None:
     """Ten volumes ask for one class at once, of either API version: one GET, and the class is as it was written."""
-    site.make_class(version=version, secretObjects=[
-        {"secretName": "s", "type": "Opaque", "data": [{"objectName": "password", "key": "p"}], "labels": {"a": "b"}}])
+    site.make_class(
+        version=version,
+        secretObjects=[
+            {
+                "secretName": "s",
+                "type": "Opaque",
+                "data": [{"objectName": "password", "key": "p"}],
+                "labels": {"a": "b"},
+            }
+        ],
+    )
 
     async def test() -> None:
         async with gateway(site) as it:
@@ -144,11 +154,17 @@ def test_pod_status(site: Site) -> None:
             assert found["metadata"]["labels"] == {"internal.secrets-store.csi.k8s.io/node-name": NODE}
             owner = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}
             assert found["metadata"]["ownerReferences"] == [owner]
-            assert found["status"].items() >= {
-                "podName": "pod-1", "secretProviderClassName": "app", "mounted": True,
-                "targetPath": site.record(pod).target_path, "objects": [{"id": "password", "version": "v1"}],
-                "lastRefresh": "1970-01-01T00:16:40Z",
-            }.items()
+            assert (
+                found["status"].items()
+                >= {
+                    "podName": "pod-1",
+                    "secretProviderClassName": "app",
+                    "mounted": True,
+                    "targetPath": site.record(pod).target_path,
+                    "objects": [{"id": "password", "version": "v1"}],
+                    "lastRefresh": "1970-01-01T00:16:40Z",
+                }.items()
+            )
             await it.record(site.record(pod, last_refresh=2000.0))
             resource = "secretproviderclasspodstatuses"
             assert site.count(mark) == {("create", resource): 1}
@@ -157,7 +173,11 @@ def test_pod_status(site: Site) -> None:
             status = site.api.get(site.status_path())["status"]
             assert status["objects"] == [{"id": "other", "version": "2"}]
             assert status["lastFailure"] == {
-                "reason": "GRPCProviderError", "message": "no", "count": 2, "time": "1970-01-01T00:50:00Z"}
+                "reason": "GRPCProviderError",
+                "message": "no",
+                "count": 2,
+                "time": "1970-01-01T00:50:00Z",
+            }
             (condition,) = status["conditions"]
             assert (condition["status"], condition["lastTransitionTime"]) == ("False", "1970-01-01T00:50:00Z")
             again = RefreshFailure("GRPCProviderError", "no", 3, 3600.0)
@@ -223,8 +243,10 @@ def test_two_volumes_with_one_class(site: Site) -> None:
             async with gateway(site) as it:
                 await it.records()
                 await asyncio.gather(*(it.record(record) for record in records))
-            found = {item["status"]["targetPath"]: item["status"]["objects"][0]["version"]
-                     for item in site.listed("secretproviderclasspodstatuses")}
+            found = {
+                item["status"]["targetPath"]: item["status"]["objects"][0]["version"]
+                for item in site.listed("secretproviderclasspodstatuses")
+            }
             assert found == {record.target_path: record.volume_name for record in records}
 
     run(test)
@@ -246,7 +268,9 @@ def test_two_volumes_with_one_class_after_a_restart(site: Site) -> None:
         found = site.listed("secretproviderclasspodstatuses")
         assert {item["metadata"]["name"] for item in found} == names
         assert {item["status"]["targetPath"]: item["status"]["objects"][0]["version"] for item in found} == {
-            one.target_path: "one", two.target_path: "new"}
+            one.target_path: "one",
+            two.target_path: "new",
+        }
 
     run(test)
 

@@ -77,7 +77,7 @@ def test_a_synced_secret_costs_one_write_more(site: Site, shared: bool) -> None:
     async def test() -> None:
         async with site.driver() as rig:
             await site.volume(rig, first).publish()
-            await rig.driver.world.cluster.get_class(site.record(second, "other").provider_class)
+            await rig.driver.backend.cluster.get_class(site.record(second, "other").provider_class)
             await until(lambda: site.count(0)["watch", "secretproviderclasses"], "the watch to be open")
             mark = site.cluster.audit.mark()
             await site.volume(rig, second, provider_class="other").publish()
@@ -114,8 +114,10 @@ def test_a_restart_with_110_volumes(site: Site) -> None:
             # Once when the first volume asks for it and, where that was before the watch began, once more.
             assert counted["get", "secretproviderclasses"] <= 2
             assert counted.keys() == {
-                ("list", "secretproviderclasspodstatuses"), ("get", "secretproviderclasses"),
-                ("list", "secretproviderclasses"), ("watch", "secretproviderclasses"),
+                ("list", "secretproviderclasspodstatuses"),
+                ("get", "secretproviderclasses"),
+                ("list", "secretproviderclasses"),
+                ("watch", "secretproviderclasses"),
             }
 
     run(test)
@@ -133,10 +135,18 @@ def test_others_classes_and_secrets_cost_nothing(site: Site) -> None:
             mark = site.cluster.audit.mark()
             for number in range(200):
                 await asyncio.to_thread(site.make_class, f"other-{number}")
-                await asyncio.to_thread(site.api.create, {
-                    "apiVersion": "v1", "kind": "Secret", "metadata": {
-                        "namespace": site.namespace, "name": f"other-{number}",
-                        "labels": {"secrets-store.csi.k8s.io/managed": "true"}}})
+                await asyncio.to_thread(
+                    site.api.create,
+                    {
+                        "apiVersion": "v1",
+                        "kind": "Secret",
+                        "metadata": {
+                            "namespace": site.namespace,
+                            "name": f"other-{number}",
+                            "labels": {"secrets-store.csi.k8s.io/managed": "true"},
+                        },
+                    },
+                )
             assert site.count(mark) == {}
 
     run(test)

@@ -19,12 +19,15 @@ from tests.cluster.servers import ControlPlane
 def client(cluster: ControlPlane, namespace: str, proxy: FaultProxy) -> Api:
     """A client behind the proxy that may edit its namespace."""
     cluster.service_account(namespace, "editor")
-    cluster.api.apply({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"namespace": namespace, "name": "editor"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "editor"}],
-    })
+    cluster.api.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"namespace": namespace, "name": "editor"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "editor"}],
+        }
+    )
     context = ssl.create_default_context(cadata=proxy.ca.decode())
     return Api(proxy.url, context, cluster.token(namespace, "editor"))
 
@@ -46,11 +49,21 @@ def test_without_rules_nothing_changes(client: Api, namespace: str, proxy: Fault
     assert proxy.seen[-1] == Seen("GET", path, 404)
 
 
-@pytest.mark.parametrize(("status", "reason"), [
-    (409, "Conflict"), (429, "TooManyRequests"), (500, "InternalError"), (503, "ServiceUnavailable"),
-])
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (409, "Conflict"),
+        (429, "TooManyRequests"),
+        (500, "InternalError"),
+        (503, "ServiceUnavailable"),
+    ],
+)
 def test_the_next_calls_are_refused(
-    status: int, reason: str, client: Api, namespace: str, proxy: FaultProxy,
+    status: int,
+    reason: str,
+    client: Api,
+    namespace: str,
+    proxy: FaultProxy,
 ) -> None:
     """Two POSTs of ConfigMaps are answered with an error and leave nothing; other calls and the third pass."""
     rule = proxy.on("POST", r"/configmaps$", Answer(status, retry_after=1), times=2)
@@ -95,7 +108,10 @@ def test_a_call_is_delayed(client: Api, namespace: str, proxy: FaultProxy) -> No
 
 
 def test_a_silent_call_waits_for_the_rule_to_be_lifted(
-    client: Api, namespace: str, proxy: FaultProxy, worker: ThreadPoolExecutor,
+    client: Api,
+    namespace: str,
+    proxy: FaultProxy,
+    worker: ThreadPoolExecutor,
 ) -> None:
     """A GET is held; once the rule is lifted it is answered."""
     rule = proxy.on("GET", "/configmaps$", Silence())
@@ -107,7 +123,10 @@ def test_a_silent_call_waits_for_the_rule_to_be_lifted(
 
 
 def test_an_open_watch_falls_silent(
-    client: Api, namespace: str, proxy: FaultProxy, worker: ThreadPoolExecutor,
+    client: Api,
+    namespace: str,
+    proxy: FaultProxy,
+    worker: ThreadPoolExecutor,
 ) -> None:
     """Of two watches the one that was open when the rule was made stays silent until it is lifted; a new one works."""
     old = _watch(client, namespace)
@@ -152,15 +171,16 @@ def test_open_connections_are_cut(client: Api, namespace: str, proxy: FaultProxy
 
 def test_the_api_server_behind_it_is_down(cluster: ControlPlane, client: Api, proxy: FaultProxy) -> None:
     """With the API server killed the client sees a broken connection, not an answer that no API server would give."""
-    with cluster.outage():
-        with pytest.raises(OSError):
-            client.get("/version")
+    with cluster.outage(), pytest.raises(OSError):
+        client.get("/version")
     assert client.get("/version")["major"] == "1"
 
 
 def _config_map(namespace: str, size: int = 1) -> Object:
     return {
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": "example"},
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"namespace": namespace, "name": "example"},
         "data": {"key": "x" * size},
     }
 

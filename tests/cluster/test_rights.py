@@ -17,8 +17,8 @@ def rules(role: str, *values: str) -> list[Object]:
     """The rules of a role in the rendered chart, in a canonical order; none if it is not there."""
     command = [str(build.path("helm")), "template", "release", str(CHART), "--kube-version", "1.34.2"]
     done = subprocess.run(
-        [*command, *(word for value in values for word in ("--set", value))],
-        check=True, capture_output=True, text=True)
+        [*command, *(word for value in values for word in ("--set", value))], check=True, capture_output=True, text=True
+    )
     for document in yaml.safe_load_all(done.stdout):
         if document and document["kind"] in ("ClusterRole", "Role") and document["metadata"]["name"] == role:
             return canonical(document["rules"])

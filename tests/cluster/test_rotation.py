@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from driver.ports import INTERVAL_ANNOTATION, REFRESH_ANNOTATION, ClassRef
-from driver.volumes import Volume as Known
+from driver.registry import Volume as Known
 from tests.cluster.api import Object
 from tests.cluster.driving import BASE_RULES, OBJECTS, Site, until
 from tests.cluster.servers import ControlPlane
@@ -41,7 +41,7 @@ async def seen(rig: Rig, site: Site, provider: Callable[[Any], bool]) -> None:
     """Wait until the driver has heard of a change to the class."""
     ref = ClassRef(site.namespace, "app")
     for _ in range(200):
-        if provider(await rig.driver.world.cluster.get_class(ref)):
+        if provider(await rig.driver.backend.cluster.get_class(ref)):
             return
         await asyncio.sleep(0.05)
     raise AssertionError("the driver did not hear of the class's change")
@@ -92,9 +92,14 @@ def test_an_interval_that_is_none(site: Site) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("change", [
-    {"parameters": {"objects": OBJECTS, "more": "x"}}, {"annotations": {REFRESH_ANNOTATION: "2"}},
-], ids=["parameters", "refresh-annotation"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parameters": {"objects": OBJECTS, "more": "x"}},
+        {"annotations": {REFRESH_ANNOTATION: "2"}},
+    ],
+    ids=["parameters", "refresh-annotation"],
+)
 def test_a_changed_class_is_due_at_once(site: Site, change: dict[str, Any]) -> None:
     """The next republish fetches, well inside the interval; the one after does not."""
     site.make_class(annotations={REFRESH_ANNOTATION: "1"})
@@ -105,7 +110,7 @@ def test_a_changed_class_is_due_at_once(site: Site, change: dict[str, Any]) -> N
             volume = site.volume(rig, pod)
             await volume.publish()
             await watching(site)
-            before = await rig.driver.world.cluster.get_class(ClassRef(site.namespace, "app"))
+            before = await rig.driver.backend.cluster.get_class(ClassRef(site.namespace, "app"))
             site.make_class(**{"annotations": {REFRESH_ANNOTATION: "1"}, **change})
             await seen(rig, site, lambda found: found != before)
             rig.provider.put("password", "new")
@@ -139,7 +144,8 @@ def test_failure_and_recovery(site: Site) -> None:
                 await volume.publish()
             assert volume.read() == b"s3cret"
             (event,) = await until(
-                lambda: [item for item in site.events("SecretRefreshFailed") if item["count"] == 3], "the event")
+                lambda: [item for item in site.events("SecretRefreshFailed") if item["count"] == 3], "the event"
+            )
             assert event["type"] == "Warning" and "keeps its old content" in event["message"]
             assert event["involvedObject"]["name"] == pod.name
             failure = status()["lastFailure"]

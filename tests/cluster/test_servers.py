@@ -31,7 +31,9 @@ def test_a_service_account_is_who_its_token_says(cluster: ControlPlane, namespac
     config = cluster.token_kubeconfig(tmp_path / "kubeconfig", namespace, "driver")
     done = subprocess.run(
         [build.path("kubectl"), "--kubeconfig", config, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == service_account(namespace, "driver")
 
@@ -46,15 +48,23 @@ def test_rbac_is_enforced(cluster: ControlPlane, namespace: str) -> None:
     assert refused.value.status == 403
     metadata = {"namespace": namespace, "name": "lists-secrets"}
     group = "rbac.authorization.k8s.io"
-    cluster.api.apply({
-        "apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata,
-        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}],
-    })
-    cluster.api.apply({
-        "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": metadata,
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": "lists-secrets"},
-        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "driver"}],
-    })
+    cluster.api.apply(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}],
+        }
+    )
+    cluster.api.apply(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "lists-secrets"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "driver"}],
+        }
+    )
 
     def is_allowed() -> bool:
         try:
@@ -93,10 +103,14 @@ def test_an_open_watch_is_counted_once(cluster: ControlPlane, namespace: str) ->
 
 def test_a_secret_goes_with_its_last_owner(cluster: ControlPlane, namespace: str) -> None:
     """A Secret owned by a pod: after the pod is deleted the garbage collector takes the Secret."""
-    pod = cluster.api.create({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": "owner"},
-        "spec": {"containers": [{"name": "main", "image": "nothing"}], "nodeName": "nowhere"},
-    })
+    pod = cluster.api.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"namespace": namespace, "name": "owner"},
+            "spec": {"containers": [{"name": "main", "image": "nothing"}], "nodeName": "nowhere"},
+        }
+    )
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "owner", "uid": pod["metadata"]["uid"]}
     secret = {"namespace": namespace, "name": "owned", "ownerReferences": [owner]}
     path = cluster.api.path(cluster.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": secret}))
@@ -106,10 +120,10 @@ def test_a_secret_goes_with_its_last_owner(cluster: ControlPlane, namespace: str
 
 def test_an_outage_ends_ready(cluster: ControlPlane, namespace: str) -> None:
     """The API server is killed from a thread that ends: calls fail meanwhile, and afterwards nothing is lost."""
+
     def interrupt() -> None:
-        with cluster.outage():
-            with pytest.raises(OSError):
-                cluster.api.get("/version")
+        with cluster.outage(), pytest.raises(OSError):
+            cluster.api.get("/version")
 
     with ThreadPoolExecutor(1) as workers:
         workers.submit(interrupt).result()
@@ -120,9 +134,8 @@ def test_an_outage_ends_ready(cluster: ControlPlane, namespace: str) -> None:
 def test_a_frozen_server_does_not_answer(cluster: ControlPlane) -> None:
     """While the API server is frozen a call times out, and no connection is refused; afterwards it answers."""
     impatient = Api(cluster.url, cluster.client_context(), timeout=0.3)
-    with cluster.frozen():
-        with pytest.raises(TimeoutError):
-            impatient.get("/version")
+    with cluster.frozen(), pytest.raises(TimeoutError):
+        impatient.get("/version")
     assert impatient.get("/version")["major"] == "1"
 
 
@@ -136,12 +149,23 @@ def test_an_expired_client_certificate_is_refused(cluster: ControlPlane) -> None
 def test_a_bound_token_dies_with_its_secret(cluster: ControlPlane, namespace: str) -> None:
     """A token bound to a Secret works; once the Secret is deleted it is refused, as a rotated one may be."""
     cluster.service_account(namespace, "driver")
-    secret = cluster.api.create({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace, "name": "life"},
-    })
-    token = cluster.token(namespace, "driver", bound_to={
-        "apiVersion": "v1", "kind": "Secret", "name": "life", "uid": secret["metadata"]["uid"],
-    })
+    secret = cluster.api.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"namespace": namespace, "name": "life"},
+        }
+    )
+    token = cluster.token(
+        namespace,
+        "driver",
+        bound_to={
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "name": "life",
+            "uid": secret["metadata"]["uid"],
+        },
+    )
     driver = Api(cluster.url, cluster.client_context(), token)
     whoami: Object = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
     assert driver.create(whoami)["status"]["userInfo"]["username"] == service_account(namespace, "driver")
@@ -150,13 +174,26 @@ def test_a_bound_token_dies_with_its_secret(cluster: ControlPlane, namespace: st
 
 
 CRD: Object = {
-    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
     "metadata": {"name": "things.tests.example.com"},
     "spec": {
-        "group": "tests.example.com", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
-        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
-            "type": "object", "x-kubernetes-preserve-unknown-fields": True,
-        }}}],
+        "group": "tests.example.com",
+        "scope": "Namespaced",
+        "names": {"kind": "Thing", "plural": "things"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "x-kubernetes-preserve-unknown-fields": True,
+                    }
+                },
+            }
+        ],
     },
 }
 
@@ -184,10 +221,13 @@ def test_a_custom_object_goes_with_its_owner(other_cluster: ControlPlane) -> Non
     metadata = {"namespace": "default", "name": "owner"}
     owner = other_cluster.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
-    thing = other_cluster.api.create({
-        "apiVersion": "tests.example.com/v1", "kind": "Thing",
-        "metadata": {"namespace": "default", "name": "owned", "ownerReferences": [reference]},
-    })
+    thing = other_cluster.api.create(
+        {
+            "apiVersion": "tests.example.com/v1",
+            "kind": "Thing",
+            "metadata": {"namespace": "default", "name": "owned", "ownerReferences": [reference]},
+        }
+    )
     other_cluster.api.delete(other_cluster.api.path(owner))
     other_cluster.api.until(other_cluster.api.path(thing), lambda found: found is None, seconds=15)
 

@@ -40,8 +40,11 @@ def test_a_bare_pod(site: Site) -> None:
             name = f"{pod.name}-{site.namespace}-app"
             assert owners(secret) == [("SecretProviderClassPodStatus", name)]
             assert {key: number for key, number in site.count(mark).items() if key[0] not in ("list", "watch")} == {
-                ("get", "secretproviderclasses"): 1, ("create", "secretproviderclasspodstatuses"): 1,
-                ("get", "pods"): 1, ("get", "secrets"): 1, ("create", "secrets"): 1,
+                ("get", "secretproviderclasses"): 1,
+                ("create", "secretproviderclasspodstatuses"): 1,
+                ("get", "pods"): 1,
+                ("get", "secrets"): 1,
+                ("create", "secrets"): 1,
             }
             assert rig.metric("sync_k8s_secret_total", provider="stub") == 1
             site.api.delete(site.path("pods", pod.name))
@@ -50,8 +53,9 @@ def test_a_bare_pod(site: Site) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("kind, replicas, owner", [
-    ("Deployment", 2, "ReplicaSet"), ("StatefulSet", 1, "StatefulSet"), ("Job", 1, "Job")])
+@pytest.mark.parametrize(
+    "kind, replicas, owner", [("Deployment", 2, "ReplicaSet"), ("StatefulSet", 1, "StatefulSet"), ("Job", 1, "Job")]
+)
 def test_owners(site: Site, kind: str, replicas: int, owner: str) -> None:
     """The owner is what made the pod, once for all its replicas; with it the Secret goes."""
     site.make_class(secretObjects=[ENTRY])
@@ -98,8 +102,7 @@ def test_two_drivers_one_secret(site: Site) -> None:
 
     async def test() -> None:
         async with site.driver(name="a") as one, site.driver(name="b", nodeid="node-2") as two:
-            await asyncio.gather(
-                *(site.volume(rig, pod).publish() for rig, pod in zip([one, two] * 3, pods)))
+            await asyncio.gather(*(site.volume(rig, pod).publish() for rig, pod in zip([one, two] * 3, pods)))  # noqa: B905
             await until(lambda: len(owners(site.secret("synced"))) == 6, "all owners")
             assert values(site.secret("synced")) == {"pw": b"s3cret"}
             mark = site.cluster.audit.mark()
@@ -127,10 +130,20 @@ def test_drift(site: Site) -> None:
             await until(lambda: site.count(mark), "the check")
             assert site.count(mark) == {("get", "secrets"): 1}
             foreign = b64encode(b"foreign").decode()
-            site.api.apply({
-                "apiVersion": "v1", "kind": "Secret", "data": {"theirs": foreign},
-                "metadata": {"namespace": site.namespace, "name": "synced", "labels": {"x": "y"},
-                             "ownerReferences": [{**site.make_owner("other")}]}}, fieldManager="other")
+            site.api.apply(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "data": {"theirs": foreign},
+                    "metadata": {
+                        "namespace": site.namespace,
+                        "name": "synced",
+                        "labels": {"x": "y"},
+                        "ownerReferences": [{**site.make_owner("other")}],
+                    },
+                },
+                fieldManager="other",
+            )
             site.api.patch(path, {"data": {"pw": foreign}, "metadata": {"labels": {"team": None}}})
             check_now(rig)
             await until(lambda: (values(site.secret("synced")) or {}).get("pw") == b"s3cret", "the value")
@@ -232,9 +245,14 @@ def test_a_restart_with_rotation_off(site: Site) -> None:
 def test_adoption(site: Site) -> None:
     """A Secret that a person made without owner gets our key, keeps its own, and is not collected with our pod."""
     site.make_class(secretObjects=[ENTRY])
-    site.api.create({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": site.namespace, "name": "synced"},
-        "stringData": {"pw": "old", "mine": "kept"}})
+    site.api.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"namespace": site.namespace, "name": "synced"},
+            "stringData": {"pw": "old", "mine": "kept"},
+        }
+    )
     pod = site.make_pod()
 
     async def test() -> None:
@@ -254,10 +272,19 @@ def test_the_go_drivers_secret_is_ours(site: Site) -> None:
     """A Secret with the Go driver's label, and an owner that it had: both owners stay, the values are ours."""
     site.make_class(secretObjects=[ENTRY])
     reference = site.make_owner("former")
-    site.api.create({
-        "apiVersion": "v1", "kind": "Secret", "stringData": {"pw": "old"}, "metadata": {
-            "namespace": site.namespace, "name": "synced", "ownerReferences": [reference],
-            "labels": {"secrets-store.csi.k8s.io/managed": "true"}}})
+    site.api.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "stringData": {"pw": "old"},
+            "metadata": {
+                "namespace": site.namespace,
+                "name": "synced",
+                "ownerReferences": [reference],
+                "labels": {"secrets-store.csi.k8s.io/managed": "true"},
+            },
+        }
+    )
     pod = site.make_pod(owners=[site.make_owner()])
 
     async def test() -> None:
@@ -279,7 +306,9 @@ def test_sync_switched_off(site: Site) -> None:
             mark = site.cluster.audit.mark()
             await site.volume(rig, pod).publish()
             assert {resource for _, resource in site.count(mark)} == {
-                "secretproviderclasses", "secretproviderclasspodstatuses"}
+                "secretproviderclasses",
+                "secretproviderclasspodstatuses",
+            }
 
     run(test)
 
@@ -304,7 +333,7 @@ def test_a_slow_secret_does_not_hold_the_publish(site: Site, proxy: FaultProxy) 
 
 def test_two_classes_share_a_secret(site: Site) -> None:
     """Each has its own key in it, and takes only that away; a key that both want is told of."""
-    entry: Callable[[str], Object] = lambda key: {**ENTRY, "data": [{"objectName": "password", "key": key}]}
+    entry: Callable[[str], Object] = lambda key: {**ENTRY, "data": [{"objectName": "password", "key": key}]}  # noqa: E731
     site.make_class("one", secretObjects=[entry("one")])
     site.make_class("two", secretObjects=[entry("two")])
     pods = [site.make_pod(name) for name in ("pod-1", "pod-2")]

@@ -29,7 +29,9 @@ BAD: dict[str, tuple[Object, str]] = {
     "the cluster's token": ({"type": "bootstrap.kubernetes.io/token"}, "is refused"),
     "not what its type needs": ({"type": "kubernetes.io/dockerconfigjson"}, "422 Invalid (data[.dockerconfigjson])"),
     "no certificate": (
-        {"type": "kubernetes.io/tls", "data": [{"objectName": "password", "key": "tls.crt"}]}, "no certificate"),
+        {"type": "kubernetes.io/tls", "data": [{"objectName": "password", "key": "tls.crt"}]},
+        "no certificate",
+    ),
 }
 
 
@@ -52,16 +54,20 @@ def test_a_bad_entry_does_not_stop_the_others(site: Site, case: str) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("secret, sentence", [
-    ({"type": "kubernetes.io/basic-auth", "stringData": {"username": "u"}}, "cannot be changed"),
-    ({"immutable": True, "stringData": {"pw": "old"}}, "is immutable"),
-])
+@pytest.mark.parametrize(
+    "secret, sentence",
+    [
+        ({"type": "kubernetes.io/basic-auth", "stringData": {"username": "u"}}, "cannot be changed"),
+        ({"immutable": True, "stringData": {"pw": "old"}}, "is immutable"),
+    ],
+)
 def test_a_secret_that_cannot_be_changed(site: Site, secret: Object, sentence: str) -> None:
     """Another type, or immutable: an event that says what to do, and the Secret stays as it is; deleted, it is made
     anew and a Normal event says so."""
     site.make_class(secretObjects=[ENTRY])
-    site.api.create({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": site.namespace, "name": "synced"}, **secret})
+    site.api.create(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": site.namespace, "name": "synced"}, **secret}
+    )
     before = site.secret("synced")
     pod = site.make_pod()
 
@@ -100,22 +106,49 @@ def test_refused_by_a_policy(site: Site) -> None:
     which may quote what was sent."""
     group = "admissionregistration.k8s.io"
     name = f"no-secrets-{site.namespace}"
-    site.api.create({
-        "apiVersion": f"{group}/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": {
-            "matchConstraints": {"resourceRules": [
-                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}]},
-            "validations": [{"expression": "false", "messageExpression": "'not ' + string(object.data.pw)"}]}})
-    site.api.create({
-        "apiVersion": f"{group}/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name}, "spec": {
-            "policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": {
-                "matchLabels": {"kubernetes.io/metadata.name": site.namespace}}}}})
+    site.api.create(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {
+                    "resourceRules": [
+                        {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}
+                    ]
+                },
+                "validations": [{"expression": "false", "messageExpression": "'not ' + string(object.data.pw)"}],
+            },
+        }
+    )
+    site.api.create(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {
+                "policyName": name,
+                "validationActions": ["Deny"],
+                "matchResources": {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": site.namespace}}
+                },
+            },
+        }
+    )
     site.make_class(secretObjects=[ENTRY])
     pod = site.make_pod()
 
     def refuses() -> bool:
         try:
-            site.api.create({"apiVersion": "v1", "kind": "Secret", "data": {"pw": "eA=="}, "metadata": {
-                "namespace": site.namespace, "name": "probe"}}, dryRun="All")
+            site.api.create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "data": {"pw": "eA=="},
+                    "metadata": {"namespace": site.namespace, "name": "probe"},
+                },
+                dryRun="All",
+            )
         except ApiError:
             return True
         return False
@@ -157,10 +190,15 @@ def test_rights_in_named_namespaces_only(site: Site) -> None:
     group = "rbac.authorization.k8s.io"
     metadata = {"namespace": site.namespace, "name": "sync"}
     site.api.apply({"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": SYNC_RULES})
-    site.api.apply({
-        "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": metadata,
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": "sync"},
-        "subjects": [{"kind": "ServiceAccount", "namespace": site.namespace, "name": "driver"}]})
+    site.api.apply(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "sync"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": site.namespace, "name": "driver"}],
+        }
+    )
     wait(lambda: may(site.cluster, site.user, SYNC_RULES[1], site.namespace), "the Role to count")
     site.make_class(secretObjects=[ENTRY])
     pod = site.make_pod()

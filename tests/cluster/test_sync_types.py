@@ -64,7 +64,7 @@ def synced(site: Site, kind: str, keys: list[str], content: bytes) -> tuple[str,
 def test_types(site: Site, kind: str) -> None:
     """The file's bytes are the value, under the type that the class names."""
     expected, keys, content = TYPES[kind]
-    assert synced(site, kind, keys, content) == (expected, {key: content for key in keys})
+    assert synced(site, kind, keys, content) == (expected, dict.fromkeys(keys, content))
 
 
 @pytest.mark.parametrize("kind", KEYS)
@@ -85,8 +85,13 @@ def test_certificates(site: Site, tmp_path: Path, kind: str, form: str) -> None:
 def _certificate(key: Key) -> bytes:
     template = x509.load_pem_x509_certificate(Authority("someone").pem)
     builder = x509.CertificateBuilder(
-        template.issuer, template.subject, key.public_key(), template.serial_number,
-        template.not_valid_before_utc, template.not_valid_after_utc)
+        template.issuer,
+        template.subject,
+        key.public_key(),
+        template.serial_number,
+        template.not_valid_before_utc,
+        template.not_valid_after_utc,
+    )
     hashed = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return builder.sign(key, hashed).public_bytes(Encoding.PEM)
 
@@ -97,6 +102,19 @@ def _pkcs12(directory: Path, pair: bytes, options: list[str]) -> bytes:
         pytest.skip("openssl is not installed")
     (directory / "all.pem").write_bytes(pair)
     subprocess.run(
-        [openssl, "pkcs12", "-export", "-in", directory / "all.pem", "-out", directory / "all.p12",
-         "-passout", "pass:", *options], check=True, capture_output=True)
+        [
+            openssl,
+            "pkcs12",
+            "-export",
+            "-in",
+            directory / "all.pem",
+            "-out",
+            directory / "all.p12",
+            "-passout",
+            "pass:",
+            *options,
+        ],
+        check=True,
+        capture_output=True,
+    )
     return (directory / "all.p12").read_bytes()

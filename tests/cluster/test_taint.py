@@ -38,9 +38,14 @@ def node(cluster: ControlPlane) -> Iterator[str]:
 
 def register(site: Site, node: str, driver: str) -> None:
     """As kubelet does."""
-    site.api.apply({
-        "apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": node},
-        "spec": {"drivers": [{"name": driver, "nodeID": node}]}})
+    site.api.apply(
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "CSINode",
+            "metadata": {"name": node},
+            "spec": {"drivers": [{"name": driver, "nodeID": node}]},
+        }
+    )
 
 
 def keys(site: Site, node: str) -> list[str]:
@@ -68,8 +73,12 @@ def test_the_taint_goes_with_registration(site: Site, node: str, proxy: FaultPro
 
 
 def test_rights_that_come_later(
-    cluster: ControlPlane, namespace: str, node: str, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cluster: ControlPlane,
+    namespace: str,
+    node: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Without the rights: one line that names them, however often it is tried; once they are given, the taint goes."""
     monkeypatch.setattr(taint, "FORBIDDEN_PAUSE", 0.1)

@@ -20,8 +20,14 @@ ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "pass
 @pytest.mark.parametrize("in_secrets", [False, True], ids=["volume-context", "secrets-field"])
 @pytest.mark.parametrize("how", ["works", "fails", "bug"])
 def test_tokens_do_not_leak(
-    cluster: ControlPlane, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, in_secrets: bool, how: str,
+    cluster: ControlPlane,
+    namespace: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    in_secrets: bool,
+    how: str,
 ) -> None:
     """A real token is sent by either way; a refresh works, or the provider fails and repeats it in its error, or a bug
     of ours has it in its message and its stack: at the highest verbosity the provider has it, and no log, answer,
@@ -66,7 +72,7 @@ def test_tokens_do_not_leak(
     told.append("".join(capfd.readouterr()))
     told.append(caplog.text)
     for plural in ("events", "secretproviderclasspodstatuses", "secrets"):
-        told.append(json.dumps(site.listed(plural)))
+        told.append(json.dumps(site.listed(plural)))  # noqa: PERF401
     assert any("NodePublishVolume" in text for text in told), "nothing was logged"
     for text in told:
         assert token not in text and token.split(".")[1] not in text and "n0de-publish" not in text

@@ -22,8 +22,8 @@ from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Any, TypedDict
 
-from tests.bench.children import PYTHON, ROOT, Child, Generator
-from tests.bench.stage import Pod, unmount_below, volume
+from bench.children import PYTHON, ROOT, Child, Generator
+from bench.stage import Pod, unmount_below, volume
 from tests.cluster.pki import Authority
 from tests.cluster.processes import free_ports
 from tests.support.waiting import wait_for
@@ -116,7 +116,7 @@ def _driver_flags(place: Path, name: str) -> list[str]:
 
 def _publish(place: Path, name: str) -> None:
     """A volume comes and goes, with the provider of the benchmark."""
-    provider = Child([PYTHON, "-m", "tests.bench.provider", f"{place}/bench.sock"], place / "provider.log")
+    provider = Child([PYTHON, "-m", "bench.provider", f"{place}/bench.sock"], place / "provider.log")
     generator = Generator()
     try:
         wait_for((place / "bench.sock").exists, "the provider")
@@ -177,7 +177,7 @@ def _observe(
             said = [line for line in log.read_text().splitlines() if not line.startswith("import time:")]
             raise AssertionError(f"{error}\n" + "\n".join(said[-20:])) from None
         wait_for(lambda: _settled(log), "no more imports")
-        later = _names(log.read_text())[len(start):]
+        later = _names(log.read_text())[len(start) :]
         return {
             "modules": len(start) + len(later),
             "at start": _packages(start),

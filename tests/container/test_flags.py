@@ -45,23 +45,29 @@ def test_defaults() -> None:
     assert found.probe.http_endpoint == "0.0.0.0:9808"
 
 
-@pytest.mark.parametrize("argv, sentence", [
-    (["--endpoint=tcp://127.0.0.1:1"], "kubelet needs a Unix socket"),
-    (["--metrics-backend=x"], "unsupported metrics backend"),
-    (["--probe-timeout=0"], "--probe-timeout"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "argv, sentence",
+    [
+        (["--endpoint=tcp://127.0.0.1:1"], "kubelet needs a Unix socket"),
+        (["--metrics-backend=x"], "unsupported metrics backend"),
+        (["--probe-timeout=0"], "--probe-timeout"),
+    ],
+)
 def test_wrong_values(argv: list[str], sentence: str) -> None:
     """Whichever of the three it is, one sentence."""
     with pytest.raises(ConfigurationError, match=sentence):
         configs(*argv)
 
 
-@pytest.mark.parametrize("argv, code, sentence", [
-    ([], 1, "--kubelet-registration-path is required"),
-    ([REQUIRED, "--csi-address=/x"], 2, "flag provided but not defined: -csi-address"),
-    (["--version"], 0, ""),
-    (["--help"], 0, ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "argv, code, sentence",
+    [
+        ([], 1, "--kubelet-registration-path is required"),
+        ([REQUIRED, "--csi-address=/x"], 2, "flag provided but not defined: -csi-address"),
+        (["--version"], 0, ""),
+        (["--help"], 0, ""),
+    ],
+)
 def test_exit_codes(argv: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A bad command line never reaches the supervisor: no restart loop, one sentence."""
     assert main(argv) == code

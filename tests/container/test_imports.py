@@ -36,9 +36,9 @@ def test_a_role_imports_what_its_list_says(role: str, found: imports.Found, list
         assert not added, f"{role} imports {', '.join(sorted(added))} {when}: {REWRITE}"
     if same_python:
         most = listed[role]["modules"] * MORE_MODULES
-        assert (
-            found[role]["modules"] <= most
-        ), f"{role} imports {found[role]['modules']} modules, listed are {listed[role]['modules']}: {REWRITE}"
+        assert found[role]["modules"] <= most, (
+            f"{role} imports {found[role]['modules']} modules, listed are {listed[role]['modules']}: {REWRITE}"
+        )
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,23 @@ def test_an_order_to_stop_during_the_imports(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                sys.executable, "-m", "container.start", f"--endpoint=unix://{tmp_path}/csi.sock", "--nodeid=node-1",
-                f"--manifests={tmp_path}", f"--provider-volume={tmp_path}", "--additional-provider-volume-paths=",
-                f"--kubelet-pods-dir={tmp_path}", f"--status-directory={tmp_path}/status",
-                f"--kubelet-registration-path={tmp_path}/csi.sock", f"--plugin-registration-path={tmp_path}",
-                "--metrics-addr=127.0.0.1:0", "--probe-http-endpoint=127.0.0.1:0"],
-            stderr=log)  # fmt: skip
+                sys.executable,
+                "-m",
+                "container.start",
+                f"--endpoint=unix://{tmp_path}/csi.sock",
+                "--nodeid=node-1",
+                f"--manifests={tmp_path}",
+                f"--provider-volume={tmp_path}",
+                "--additional-provider-volume-paths=",
+                f"--kubelet-pods-dir={tmp_path}",
+                f"--status-directory={tmp_path}/status",
+                f"--kubelet-registration-path={tmp_path}/csi.sock",
+                f"--plugin-registration-path={tmp_path}",
+                "--metrics-addr=127.0.0.1:0",
+                "--probe-http-endpoint=127.0.0.1:0",
+            ],
+            stderr=log,
+        )
     try:
         wait_for(lambda: _blocks(process.pid, signal.SIGTERM), "the imports to begin")
         process.terminate()

@@ -41,14 +41,26 @@ class Container:
         for name in ("kubelet/pods", "kubelet/plugins_registry", "providers", "store", "manifests"):
             (directory / name).mkdir(parents=True)
         (directory / "store" / "password").write_text(SECRET)
-        self.process = subprocess.Popen([
-            sys.executable, "-m", "container.start", f"--endpoint=unix://{directory}/csi.sock", "--nodeid=node-1",
-            f"--manifests={directory}/manifests", f"--provider-volume={directory}/providers",
-            "--additional-provider-volume-paths=", f"--kubelet-pods-dir={directory}/kubelet/pods",
-            f"--metrics-addr=127.0.0.1:{self.metrics_port}", f"--status-directory={directory}/status",
-            f"--kubelet-registration-path={directory}/csi.sock",
-            f"--plugin-registration-path={directory}/kubelet/plugins_registry",
-            f"--probe-http-endpoint=127.0.0.1:{self.port}", *argv], stderr=(directory / "log").open("wb"))  # fmt: skip
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "container.start",
+                f"--endpoint=unix://{directory}/csi.sock",
+                "--nodeid=node-1",
+                f"--manifests={directory}/manifests",
+                f"--provider-volume={directory}/providers",
+                "--additional-provider-volume-paths=",
+                f"--kubelet-pods-dir={directory}/kubelet/pods",
+                f"--metrics-addr=127.0.0.1:{self.metrics_port}",
+                f"--status-directory={directory}/status",
+                f"--kubelet-registration-path={directory}/csi.sock",
+                f"--plugin-registration-path={directory}/kubelet/plugins_registry",
+                f"--probe-http-endpoint=127.0.0.1:{self.port}",
+                *argv,
+            ],
+            stderr=(directory / "log").open("wb"),
+        )
 
     def ask(self, path: str, port: int = 0) -> tuple[int, str]:
         """Code and body; 0 while nobody listens."""
@@ -110,7 +122,7 @@ def test_readyz_and_status(container: Container) -> None:
         assert container.ask("/readyz")[0] == 503
         assert container.ask("/livez") == (200, "ok")
         config = KubeletConfig(root=f"{container.directory}/kubelet", republish_interval=Duration(0))
-        async with running(container.directory / "providers" / "stub.sock", container.directory / "store"):
+        async with running(container.directory / "providers" / "stub.sock", container.directory / "store"):  # noqa: SIM117
             async with KubeletStub(config) as kubelet:
                 await kubelet.registered(DRIVER)
                 await asyncio.to_thread(wait_for, lambda: container.ask("/readyz") == (200, "ok"), "readyz")

@@ -40,11 +40,14 @@ def test_whole(tmp_path: Path) -> None:
         check_nothing_left(Path(short), [])
 
 
-@pytest.mark.parametrize("moment, ending", [
-    *((moment, signal.SIGINT) for moment in (0.05, 0.3, 0.5, 0.7, 1.0, 1.5)),
-    (1.0, signal.SIGTERM),
-    (1.0, signal.SIGHUP),
-])
+@pytest.mark.parametrize(
+    "moment, ending",
+    [
+        *((moment, signal.SIGINT) for moment in (0.05, 0.3, 0.5, 0.7, 1.0, 1.5)),
+        (1.0, signal.SIGTERM),
+        (1.0, signal.SIGHUP),
+    ],
+)
 def test_interrupted(moment: float, ending: signal.Signals) -> None:
     """Ctrl-C at any moment, or the end of its CI job or terminal: the demo ends by itself, soon, and leaves nothing
     behind."""

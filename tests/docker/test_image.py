@@ -19,7 +19,7 @@ ARCHIVE = Path(os.environ.get("OUTPUT", ROOT / "build" / "secrets-store-csi.tar"
 MOST_BYTES = 150 * 1024 * 1024
 SHELLS = ("sh", "dash", "bash", "rbash", "ash", "busybox")
 TOOLS = ("cc", "gcc", "g++", "c99", "clang", "tcc", "as", "ld", "make", "pip", "pip3", "easy_install", "uv")
-# Never imported: parts of the standard library that are programs of their own, and models that driver/cluster/lean.py
+# Never imported: parts of the standard library that are programs, and models that driver/cluster/slim_imports.py
 # keeps out.
 UNCOMPILED = ("/test/", "/tests/", "/idlelib/", "/lib2to3/", "/kubernetes/aio/client/models/")
 
@@ -69,13 +69,19 @@ def test_labels_and_entry_point(image: Image) -> None:
 
 def test_bytecode_is_compiled(image: Image) -> None:
     """Every module that may be imported has its byte code, so that a read-only root costs no start time."""
-    sources = [name for name in image.files if name.endswith(".py") and "/python3" in name
-               and not any(part in f"/{name}" for part in UNCOMPILED)
-               and name.startswith(("app/lib/", "usr/lib/python3.", "usr/local/lib/python3."))]  # fmt: skip
-    assert any(name.endswith("/site-packages/driver/publish.py") for name in sources)
+    sources = [
+        name
+        for name in image.files
+        if name.endswith(".py")
+        and "/python3" in name
+        and not any(part in f"/{name}" for part in UNCOMPILED)
+        and name.startswith(("app/lib/", "usr/lib/python3.", "usr/local/lib/python3."))
+    ]
+    assert any(name.endswith("/site-packages/driver/publish/publisher.py") for name in sources)
     assert any(name.endswith("/asyncio/base_events.py") for name in sources)
-    compiled = {name.replace("/__pycache__/", "/").partition(".cpython-")[0]
-                for name in image.files if name.endswith(".pyc")}  # fmt: skip
+    compiled = {
+        name.replace("/__pycache__/", "/").partition(".cpython-")[0] for name in image.files if name.endswith(".pyc")
+    }
     assert [name for name in sources if name.removesuffix(".py") not in compiled] == []
 
 
@@ -105,7 +111,11 @@ def test_version(image: Image, root: Path, command: str) -> None:
     before = sorted((root / "app").rglob("*"))
     done = subprocess.run(
         [str(shutil.which("chroot")), str(root), f"/app/bin/{command}", "--version"],
-        env={"SECRETS_STORE_COMMIT": image.labels["revision"]}, capture_output=True, text=True, timeout=60)  # fmt: skip
+        env={"SECRETS_STORE_COMMIT": image.labels["revision"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert image.labels["version"] in done.stdout
     assert sorted((root / "app").rglob("*")) == before
@@ -113,8 +123,13 @@ def test_version(image: Image, root: Path, command: str) -> None:
 
 def test_a_second_build_is_the_same(image: Image, tmp_path: Path) -> None:
     """Built again from the same tree: the same layers and the same configuration, to the last byte."""
-    subprocess.run([ROOT / "docker" / "build.sh"], env={**os.environ, "OUTPUT": f"{tmp_path}/again.tar"}, check=True,
-                   capture_output=True, timeout=600)  # fmt: skip
+    subprocess.run(
+        [ROOT / "docker" / "build.sh"],
+        env={**os.environ, "OUTPUT": f"{tmp_path}/again.tar"},
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
     again = Image.read(tmp_path / "again.tar")
     assert again.config == image.config, "make image builds what this tree has"
     assert again.layers == image.layers

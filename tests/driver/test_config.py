@@ -44,8 +44,20 @@ OURS = {
     "status-directory",
 }
 WITHOUT_EFFECT = {
-    "enable-pprof", "pprof-port", "vmodule", "logtostderr", "alsologtostderr", "stderrthreshold", "log_dir", "log_file",
-    "log_file_max_size", "log_backtrace_at", "add_dir_header", "skip_headers", "skip_log_headers", "one_output",
+    "enable-pprof",
+    "pprof-port",
+    "vmodule",
+    "logtostderr",
+    "alsologtostderr",
+    "stderrthreshold",
+    "log_dir",
+    "log_file",
+    "log_file_max_size",
+    "log_backtrace_at",
+    "add_dir_header",
+    "skip_headers",
+    "skip_log_headers",
+    "one_output",
 }
 
 
@@ -58,18 +70,21 @@ def test_flags_and_defaults() -> None:
     assert {item.name for item in GO_ONLY} == WITHOUT_EFFECT
 
 
-@pytest.mark.parametrize("values, sentence", [
-    ({"metrics_backend": "statsd"}, "unsupported metrics backend statsd"),
-    ({"drivername": ""}, "--drivername"),
-    ({"drivername": "x" * 64}, "--drivername"),
-    ({"rotation_poll_interval": 0.0}, "--rotation-poll-interval"),
-    ({"provider_health_check_interval": -1.0}, "--provider-health-check-interval"),
-    ({"max_call_recv_msg_size": 0}, "--max-call-recv-msg-size"),
-    ({"tmpfs_size": -2}, "--tmpfs-size"),
-    ({"kubelet_pods_dir": "pods"}, "--kubelet-pods-dir"),
-    ({"endpoint": "/csi.sock"}, "invalid endpoint: /csi.sock"),
-    ({"metrics_addr": "8095"}, "invalid address: 8095"),
-])
+@pytest.mark.parametrize(
+    "values, sentence",
+    [
+        ({"metrics_backend": "statsd"}, "unsupported metrics backend statsd"),
+        ({"drivername": ""}, "--drivername"),
+        ({"drivername": "x" * 64}, "--drivername"),
+        ({"rotation_poll_interval": 0.0}, "--rotation-poll-interval"),
+        ({"provider_health_check_interval": -1.0}, "--provider-health-check-interval"),
+        ({"max_call_recv_msg_size": 0}, "--max-call-recv-msg-size"),
+        ({"tmpfs_size": -2}, "--tmpfs-size"),
+        ({"kubelet_pods_dir": "pods"}, "--kubelet-pods-dir"),
+        ({"endpoint": "/csi.sock"}, "invalid endpoint: /csi.sock"),
+        ({"metrics_addr": "8095"}, "invalid address: 8095"),
+    ],
+)
 def test_bad_values(values: dict[str, Any], sentence: str) -> None:
     """A wrong value is a sentence that names its flag."""
     with pytest.raises(ConfigurationError, match=sentence):
@@ -94,11 +109,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(json.loads(capsys.readouterr().out)) == ["BuildVersion", "GitCommit", "BuildDate"]
 
 
-@pytest.mark.parametrize("argv, code, sentence", [
-    (["--filtered-watch-secret=true"], 2, "flag provided but not defined: -filtered-watch-secret"),
-    (["--metrics-backend=statsd"], 1, "unsupported metrics backend statsd"),
-    (["--manifests=/nowhere", "--metrics-addr="], 1, "--manifests"),
-])
+@pytest.mark.parametrize(
+    "argv, code, sentence",
+    [
+        (["--filtered-watch-secret=true"], 2, "flag provided but not defined: -filtered-watch-secret"),
+        (["--metrics-backend=statsd"], 1, "unsupported metrics backend statsd"),
+        (["--manifests=/nowhere", "--metrics-addr="], 1, "--manifests"),
+    ],
+)
 def test_exit_codes(argv: list[str], code: int, sentence: str) -> None:
     """A bad command line is one sentence and an exit code: 2 for its form, 1 for its content."""
     done = subprocess.run([sys.executable, "-m", "driver.main", *argv], capture_output=True, text=True, timeout=30)

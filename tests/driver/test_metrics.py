@@ -5,8 +5,8 @@ from pathlib import Path
 
 from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Pod
+from driver.registry import Volume
 from driver.volume.target import Target
-from driver.volumes import Volume
 from runtime import metrics
 
 SCOPE = 'otel_scope_name="sigs.k8s.io/secrets-store-csi-driver",otel_scope_schema_url="",otel_scope_version=""'

@@ -29,7 +29,8 @@ def config(directory: Path) -> DriverConfig:
     for name in ("csi", "pods", "registration"):
         (directory / name).mkdir(exist_ok=True)
     return DriverConfig(
-        endpoint=f"unix://{directory}/csi/csi.sock", kubelet_pods_dir=f"{directory}/pods", nodeid="node-1")
+        endpoint=f"unix://{directory}/csi/csi.sock", kubelet_pods_dir=f"{directory}/pods", nodeid="node-1"
+    )
 
 
 def check(directory: Path) -> None:
@@ -50,16 +51,22 @@ def test_all_is_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize("node", ["", "a node", "n" * 64])
 def test_a_node_that_no_label_can_hold(tmp_path: Path, node: str) -> None:
     """Refused before anything is started, not by a driver that is started again and again; files need no name."""
-    for changed, refused in ((replace(config(tmp_path), nodeid=node), True),
-                             (replace(config(tmp_path), nodeid=node, manifests=str(tmp_path)), False)):
+    for changed, refused in (
+        (replace(config(tmp_path), nodeid=node), True),
+        (replace(config(tmp_path), nodeid=node, manifests=str(tmp_path)), False),
+    ):
         with pytest.raises(ConfigurationError, match="--nodeid") if refused else nullcontext():
             preflight.check(changed, f"{tmp_path}/registration")
 
 
-@pytest.mark.parametrize("name, sentence", [
-    ("csi", "mount kubelet's plugins/csi-secrets-store there"),
-    ("registration", "mount kubelet's plugins_registry there"),
-    ("pods", "mount kubelet's pods directory there")])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, sentence",
+    [
+        ("csi", "mount kubelet's plugins/csi-secrets-store there"),
+        ("registration", "mount kubelet's plugins_registry there"),
+        ("pods", "mount kubelet's pods directory there"),
+    ],
+)
 def test_missing_directories(tmp_path: Path, name: str, sentence: str) -> None:
     """Each hostPath that is missing is named."""
     made = config(tmp_path)
@@ -103,10 +110,20 @@ def test_no_right_to_mount(tmp_path: Path) -> None:
         "import os; os.execv(sys.executable, [sys.executable, '-m', 'container.start', *sys.argv[1:]])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", drop, f"--endpoint={made.endpoint}", f"--kubelet-pods-dir={made.kubelet_pods_dir}",
-         "--nodeid=node-1", f"--kubelet-registration-path={tmp_path}/csi/csi.sock",
-         f"--plugin-registration-path={tmp_path}/registration"],
-        capture_output=True, text=True, timeout=30)  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            drop,
+            f"--endpoint={made.endpoint}",
+            f"--kubelet-pods-dir={made.kubelet_pods_dir}",
+            "--nodeid=node-1",
+            f"--kubelet-registration-path={tmp_path}/csi/csi.sock",
+            f"--plugin-registration-path={tmp_path}/registration",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     assert done.returncode == 1
     assert "securityContext.privileged: true" in done.stderr
     assert len(done.stderr.splitlines()) == 1

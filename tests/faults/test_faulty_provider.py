@@ -25,8 +25,11 @@ OBJECTS = {"objects": "[{objectName: password}, {objectName: a/b}]"}
 TROUBLES = [
     *({"stubError": code} for code in ("UNAVAILABLE", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "ABORTED", "UNKNOWN")),
     *({"stubReply": kind} for kind in ("no-versions", "dot-dot", "conflict", "oversized", "empty")),
-    {"stubDelay": "300ms"}, {"stubDelay": "3s"}, {"stubCrash": "true"}, {"stubErrorCode": "Refused"},
-]  # fmt: skip
+    {"stubDelay": "300ms"},
+    {"stubDelay": "3s"},
+    {"stubCrash": "true"},
+    {"stubErrorCode": "Refused"},
+]
 # As often as all troubles together: nothing is wrong, or the provider writes the files itself.
 FINE: list[dict[str, str]] = [{}, {"selfWrite": "true"}] * (len(TROUBLES) // 2)
 
@@ -113,9 +116,14 @@ def test_all_at_once(tmp_path: Path) -> None:
         (rig.secrets_dir / "a/b").write_text("1")
         (rig.secrets_dir / "password").write_text("x")
         config = Config(
-            root=str(tmp_path), node_name="node-1", publish_timeout=Duration(2.0),
-            republish_interval=Duration(0.15), stats_interval=Duration(0.2),
-            backoff_base=Duration(0.05), backoff_cap=Duration(0.3))  # fmt: skip
+            root=str(tmp_path),
+            node_name="node-1",
+            publish_timeout=Duration(2.0),
+            republish_interval=Duration(0.15),
+            stats_interval=Duration(0.2),
+            backoff_base=Duration(0.05),
+            backoff_cap=Duration(0.3),
+        )
         async with KubeletStub(config) as kubelet:
             kubelet.use_driver(DRIVER, f"{tmp_path}/csi.sock", "node-1")
             scene = Scene(rig, kubelet)

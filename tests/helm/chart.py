@@ -1,7 +1,7 @@
 """Renders the chart with the real Helm.
 
-    python -m tests.helm.chart --update     writes the golden renders anew
-    python -m tests.helm.chart              prints every object beside the trio's list (spec B.2), as a table
+python -m tests.helm.chart --update     writes the golden renders anew
+python -m tests.helm.chart              prints every object beside the trio's list (spec B.2), as a table
 """
 
 import subprocess
@@ -75,8 +75,9 @@ def table() -> str:
         (*key, trio.OBJECTS.get(key, "-"), "by default" if key in by_default else "when asked" if key in asked else "-")
         for key in dict.fromkeys([*trio.OBJECTS, *asked])
     ]
-    return "\n".join(["| kind | name | the trio | here |", "| --- | --- | --- | --- |",
-                      *(f"| {' | '.join(row)} |" for row in rows)])  # fmt: skip
+    return "\n".join(
+        ["| kind | name | the trio | here |", "| --- | --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]
+    )
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -47,7 +47,7 @@ def test_objects_of_the_trio() -> None:
     """Nothing else in a cluster notices: every object of the trio's chart under its name, and beside them only what
     is off by default."""
     everything = set(chart.names(f"--values={chart.VALUES}/everything.yaml"))
-    assert OF_THE_TRIO <= everything
+    assert everything >= OF_THE_TRIO
     assert {kind for kind, _ in everything - OF_THE_TRIO} == {kind for kind, _ in OURS}
     assert set(chart.names()) <= OF_THE_TRIO
 
@@ -76,7 +76,11 @@ def test_one_container() -> None:
     }
     assert only["securityContext"] == {"privileged": True, "readOnlyRootFilesystem": True}
     assert {(mount["mountPath"], mount.get("mountPropagation")) for mount in only["volumeMounts"]} >= {
-        ("/var/lib/kubelet/pods", "Bidirectional"), ("/tmp", None), ("/csi", None), ("/registration", None)}
+        ("/var/lib/kubelet/pods", "Bidirectional"),
+        ("/tmp", None),
+        ("/csi", None),
+        ("/registration", None),
+    }
     assert [port["containerPort"] for port in only["ports"]] == [9808, 8095]
 
 
@@ -89,12 +93,15 @@ def test_the_users_old_file() -> None:
     assert "--rotation-poll-interval=120s" in only["args"] and "--sync-secrets=true" in only["args"]
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--set=linux.image.repository=registry.k8s.io/csi-secrets-store/driver"],
-    ["--set=linux.image.repository=mirror.example/csi-secrets-store/driver,linux.image.digest=sha256:" + "0" * 64],
-    ["--set=linux.image.tag=v1.6.0"],
-    ["--set=linux.image.repository=mirror.example/sscd,linux.image.tag=v1.4.8"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--set=linux.image.repository=registry.k8s.io/csi-secrets-store/driver"],
+        ["--set=linux.image.repository=mirror.example/csi-secrets-store/driver,linux.image.digest=sha256:" + "0" * 64],
+        ["--set=linux.image.tag=v1.6.0"],
+        ["--set=linux.image.repository=mirror.example/sscd,linux.image.tag=v1.4.8"],
+    ],
+)
 def test_the_trios_image_is_refused(arguments: list[str]) -> None:
     """The old image would crash on our flags on every node: the render fails and names the key."""
     done = chart.template(*arguments)
@@ -111,9 +118,13 @@ def test_tokens_in_secrets(version: str, in_secrets: bool) -> None:
 
 def test_no_secret_access_unless_asked() -> None:
     """RBAC: nothing for Secrets by default; namespaced Roles where namespaces are listed."""
+
     def of_secrets(*arguments: str) -> list[tuple[str, str]]:
-        return [(item["kind"], item["metadata"].get("namespace", "")) for item in chart.render(*arguments)
-                if any("secrets" in rule.get("resources", ()) for rule in item.get("rules") or ())]
+        return [
+            (item["kind"], item["metadata"].get("namespace", ""))
+            for item in chart.render(*arguments)
+            if any("secrets" in rule.get("resources", ()) for rule in item.get("rules") or ())
+        ]
 
     assert of_secrets() == []
     assert of_secrets("--set=syncSecret.enabled=true") == [("ClusterRole", "")]
@@ -138,7 +149,9 @@ def test_hooks_touch_our_crds_only() -> None:
     kinds = ("secretproviderclasses", "secretproviderclasspodstatuses")
     names = [f"{kind}.secrets-store.csi.x-k8s.io" for kind in kinds]
     assert {(tuple(rule["verbs"]), tuple(rule.get("resourceNames", ()))) for rule in rules} == {
-        (("patch",), tuple(names)), (("create",), ())}
+        (("patch",), tuple(names)),
+        (("create",), ()),
+    }
     for job in (item for item in objects if item["kind"] == "Job"):
         (only,) = job["spec"]["template"]["spec"]["containers"]
         context = only["securityContext"]
@@ -165,17 +178,28 @@ def test_nothing_scrapes_a_port_that_is_off() -> None:
     assert [port["name"] for port in container(settings)["ports"]] == ["healthz"]
 
 
-@pytest.mark.parametrize("settings, expected", [
-    ("linux.driver.resources.limits=null", {"requests": {"cpu": "70m", "memory": "140Mi"}}),
-    ("linux.registrar.resources.limits.cpu=null",
-     {"limits": {"memory": "400Mi"}, "requests": {"cpu": "70m", "memory": "140Mi"}}),
-    ("linux.driver.resources.limits.cpu=1.5,linux.driver.resources.requests.memory=1G",
-     {"limits": {"cpu": "1700m", "memory": "400Mi"}, "requests": {"cpu": "70m", "memory": "994Mi"}}),
-    ("linux.driver.resources.requests.ephemeral-storage=1Gi",
-     {"limits": {"cpu": "400m", "memory": "400Mi"},
-      "requests": {"cpu": "70m", "memory": "140Mi", "ephemeral-storage": "1024Mi"}}),
-    ("linux.driver.resources=null,linux.registrar.resources=null,linux.livenessProbe.resources=null", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings, expected",
+    [
+        ("linux.driver.resources.limits=null", {"requests": {"cpu": "70m", "memory": "140Mi"}}),
+        (
+            "linux.registrar.resources.limits.cpu=null",
+            {"limits": {"memory": "400Mi"}, "requests": {"cpu": "70m", "memory": "140Mi"}},
+        ),
+        (
+            "linux.driver.resources.limits.cpu=1.5,linux.driver.resources.requests.memory=1G",
+            {"limits": {"cpu": "1700m", "memory": "400Mi"}, "requests": {"cpu": "70m", "memory": "994Mi"}},
+        ),
+        (
+            "linux.driver.resources.requests.ephemeral-storage=1Gi",
+            {
+                "limits": {"cpu": "400m", "memory": "400Mi"},
+                "requests": {"cpu": "70m", "memory": "140Mi", "ephemeral-storage": "1024Mi"},
+            },
+        ),
+        ("linux.driver.resources=null,linux.registrar.resources=null,linux.livenessProbe.resources=null", None),
+    ],
+)
 def test_resources(settings: str, expected: dict[str, Any] | None) -> None:
     """The sum of the three's; where one of them has no limit there is none, never the others' alone."""
     assert container(f"--set={settings}").get("resources") == expected
@@ -187,9 +211,12 @@ def test_the_startup_taint_is_tolerated() -> None:
     key = "secrets-store.csi.k8s.io/agent-not-ready"
     narrow = '--set-json=linux.tolerations=[{"key": "gpu", "operator": "Exists"}]'
     assert daemon_set("--set=startupTaint.enabled=true", narrow)["spec"]["template"]["spec"]["tolerations"] == [
-        {"key": "gpu", "operator": "Exists"}, {"key": key, "operator": "Exists"}]
+        {"key": "gpu", "operator": "Exists"},
+        {"key": key, "operator": "Exists"},
+    ]
     assert daemon_set("--set=startupTaint.enabled=true")["spec"]["template"]["spec"]["tolerations"] == [
-        {"operator": "Exists"}]
+        {"operator": "Exists"}
+    ]
 
 
 def test_alerts_name_metrics_that_exist() -> None:

@@ -17,13 +17,25 @@ OF_FLAGS = [row for row in ROWS if row.flag]
 # What follows from the pod's own shape and is nobody's to choose.
 FIXED = {"endpoint", "nodeid", "kubelet-registration-path", "plugin-registration-path", "probe-timeout"}
 # Not in values.yaml because their absence says something, or because they are accepted only.
-ABSENT = ("nameOverride", "fullnameOverride", "filteredWatchSecret", ".digest", "registrarImage", "livenessProbeImage",
-          "linux.crds.image")  # fmt: skip
+ABSENT = (
+    "nameOverride",
+    "fullnameOverride",
+    "filteredWatchSecret",
+    ".digest",
+    "registrarImage",
+    "livenessProbeImage",
+    "linux.crds.image",
+)
 SAMPLES: dict[str, Any] = {
-    "linux.kubeletRootDir": "/sample", "linux.providersDir": "/sample", "linux.metricsAddr": ":1234",
-    "linux.additionalProvidersDirs": ["/one", "/two"], "rotationPollInterval": "7s",
-    "providerHealthCheckInterval": "7s", "startupTaint.key": "sample", "tmpfsSize": 7,
-}  # fmt: skip
+    "linux.kubeletRootDir": "/sample",
+    "linux.providersDir": "/sample",
+    "linux.metricsAddr": ":1234",
+    "linux.additionalProvidersDirs": ["/one", "/two"],
+    "rotationPollInterval": "7s",
+    "providerHealthCheckInterval": "7s",
+    "startupTaint.key": "sample",
+    "tmpfsSize": 7,
+}
 # What else must be on for a value to be rendered.
 NEEDED = {"startupTaint.key": ["--set=startupTaint.enabled=true"]}
 
@@ -89,8 +101,9 @@ def test_every_flag_of_the_chart_has_its_value() -> None:
 def test_defaults_are_the_drivers() -> None:
     """Installed without a value of the user's the driver runs with its own defaults, but for what the pod's shape
     asks, and Secrets, which need rights."""
-    given = [f"--{name}={value}".replace("$(CSI_ENDPOINT)", "unix:///csi/csi.sock")
-             for name, value in arguments().items()]
+    given = [
+        f"--{name}={value}".replace("$(CSI_ENDPOINT)", "unix:///csi/csi.sock") for name, value in arguments().items()
+    ]
     config = configure(flags().parse(given).values).driver
     differing = {name for name, value in vars(config).items() if value != getattr(DriverConfig(), name)}
     assert differing == {"endpoint", "nodeid", "kubelet_pods_dir", "sync_secrets"}
@@ -98,9 +111,13 @@ def test_defaults_are_the_drivers() -> None:
 
 def test_extra_arguments_come_last() -> None:
     """A flag that has no value of its own is given by linux.extraArgs, after all others: the last one counts."""
-    (only,) = (item for item in chart.render("--set=linux.extraArgs={--probe-refuse-before-first-answer=true}")
-               if item["kind"] == "DaemonSet")
+    (only,) = (
+        item
+        for item in chart.render("--set=linux.extraArgs={--probe-refuse-before-first-answer=true}")
+        if item["kind"] == "DaemonSet"
+    )
     given = only["spec"]["template"]["spec"]["containers"][0]["args"]
     assert given[-1] == "--probe-refuse-before-first-answer=true"
-    assert configure(flags().parse([item.replace("$(CSI_ENDPOINT)", "unix:///csi/csi.sock") for item in given]).values
-                     ).probe.refuse_before_first_answer
+    assert configure(
+        flags().parse([item.replace("$(CSI_ENDPOINT)", "unix:///csi/csi.sock") for item in given]).values
+    ).probe.refuse_before_first_answer

@@ -54,7 +54,7 @@ WRONG = [
     ("startupTaint.enabled=x", BOOLEAN),
     ("podMonitor.interval=1 minute", DURATION),
     ("prometheusRule.staleAfterSeconds=0", "minimum: got 0, want 1"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("setting, allowed", WRONG, ids=[setting for setting, _ in WRONG])
@@ -67,10 +67,18 @@ def test_wrong_values(setting: str, allowed: str) -> None:
     assert allowed in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("key", [
-    "syncSecrets", "linux.imgae", "linux.crds.images", "windows.crds", "linux.driver.resource", "livenessProbe.ports",
-    "linux.driver.resources.limits.gpu",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "key",
+    [
+        "syncSecrets",
+        "linux.imgae",
+        "linux.crds.images",
+        "windows.crds",
+        "linux.driver.resource",
+        "livenessProbe.ports",
+        "linux.driver.resources.limits.gpu",
+    ],
+)
 def test_unknown_keys(key: str) -> None:
     """A key that does not exist is named with the place where it stands."""
     done = chart.template(f"--set={key}.x=y")
@@ -86,14 +94,29 @@ def test_namespaces_do_not_bind_the_go_driver() -> None:
     assert done.returncode != 0 and "syncSecret.namespaces" in done.stderr and "windows.enabled=false" in done.stderr
 
 
-@pytest.mark.parametrize("settings", [
-    "linux.kubeletRootDir=/var/lib/k0s/kubelet/", "linux.metricsAddr=", "linux.metricsAddr=0.0.0.0:8080",
-    "rotationPollInterval=1h30m", "rotationPollInterval=1.5h", "linux.driver.resources.limits.cpu=1.5",
-    "linux.driver.resources.limits.memory=1073741824", "linux.additionalProvidersDirs=null",
-    "linux.driver=null,linux.registrar=null,linux.livenessProbe=null", "linux.updateStrategy.type=OnDelete",
-    "linux.affinity=null", "linux.tolerations=null", "podMonitor=null", "startupTaint=null", "linux.env=null",
-    "linux.crds.enabled=false", "tokenRequests[0].audience=", "linux.image.tag=null",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "linux.kubeletRootDir=/var/lib/k0s/kubelet/",
+        "linux.metricsAddr=",
+        "linux.metricsAddr=0.0.0.0:8080",
+        "rotationPollInterval=1h30m",
+        "rotationPollInterval=1.5h",
+        "linux.driver.resources.limits.cpu=1.5",
+        "linux.driver.resources.limits.memory=1073741824",
+        "linux.additionalProvidersDirs=null",
+        "linux.driver=null,linux.registrar=null,linux.livenessProbe=null",
+        "linux.updateStrategy.type=OnDelete",
+        "linux.affinity=null",
+        "linux.tolerations=null",
+        "podMonitor=null",
+        "startupTaint=null",
+        "linux.env=null",
+        "linux.crds.enabled=false",
+        "tokenRequests[0].audience=",
+        "linux.image.tag=null",
+    ],
+)
 def test_right_values(settings: str) -> None:
     """What Kubernetes and the trio's chart take is taken."""
     done = chart.template(f"--set={settings}")
@@ -102,5 +125,7 @@ def test_right_values(settings: str) -> None:
 
 def test_a_trailing_slash_is_no_other_directory() -> None:
     """kubeletRootDir with a slash at its end: paths as without."""
-    assert chart.template("--set=linux.kubeletRootDir=/data/").stdout == chart.template(
-        "--set=linux.kubeletRootDir=/data").stdout
+    assert (
+        chart.template("--set=linux.kubeletRootDir=/data/").stdout
+        == chart.template("--set=linux.kubeletRootDir=/data").stdout
+    )

@@ -73,24 +73,47 @@ def values() -> Values:
     """The defaults that a release of the trio's chart carries, all of them."""
     return {
         "linux": {
-            **_system("/var/lib/kubelet", "/var/run/secrets-store-csi-providers", ("200m", "200Mi", "50m", "100Mi"),
-                      ("100m", "100Mi", "10m", "20Mi")),
+            **_system(
+                "/var/lib/kubelet",
+                "/var/run/secrets-store-csi-providers",
+                ("200m", "200Mi", "50m", "100Mi"),
+                ("100m", "100Mi", "10m", "20Mi"),
+            ),
             "enabled": True,
             "additionalProvidersDirs": ["/etc/kubernetes/secrets-store-csi-providers"],
-            "crds": {"enabled": True, "image": _image("csi-secrets-store/driver-crds", "v1.6.0"), "resources": {},
-                     "annotations": {}, "podLabels": {}},
+            "crds": {
+                "enabled": True,
+                "image": _image("csi-secrets-store/driver-crds", "v1.6.0"),
+                "resources": {},
+                "annotations": {},
+                "podLabels": {},
+            },
         },
         "windows": {
-            **_system(r"C:\var\lib\kubelet", r"C:\\k\\secrets-store-csi-providers", ("400m", "400Mi", "100m", "100Mi"),
-                      ("200m", "200Mi", "100m", "100Mi")),
-            "enabled": False, "additionalProvidersDirs": None,
+            **_system(
+                r"C:\var\lib\kubelet",
+                r"C:\\k\\secrets-store-csi-providers",
+                ("400m", "400Mi", "100m", "100Mi"),
+                ("200m", "200Mi", "100m", "100Mi"),
+            ),
+            "enabled": False,
+            "additionalProvidersDirs": None,
         },
-        "logVerbosity": 0, "logFormatJSON": False, "livenessProbe": {"port": 9808, "logLevel": 2},
-        "maxCallRecvMsgSize": 4194304, "rbac": {"install": True, "pspEnabled": False},
-        "syncSecret": {"enabled": False}, "enableSecretRotation": False, "rotationPollInterval": None,
-        "providerHealthCheck": False, "providerHealthCheckInterval": "2m", "imagePullSecrets": [], "tokenRequests": [],
-        "automountServiceAccountToken": True, "commonLabels": {},
-    }  # fmt: skip
+        "logVerbosity": 0,
+        "logFormatJSON": False,
+        "livenessProbe": {"port": 9808, "logLevel": 2},
+        "maxCallRecvMsgSize": 4194304,
+        "rbac": {"install": True, "pspEnabled": False},
+        "syncSecret": {"enabled": False},
+        "enableSecretRotation": False,
+        "rotationPollInterval": None,
+        "providerHealthCheck": False,
+        "providerHealthCheckInterval": "2m",
+        "imagePullSecrets": [],
+        "tokenRequests": [],
+        "automountServiceAccountToken": True,
+        "commonLabels": {},
+    }
 
 
 def write(directory: Path) -> Path:
@@ -107,15 +130,25 @@ def write(directory: Path) -> Path:
     ]
     labels = {"app": "secrets-store-csi-driver"}
     daemon_set = {
-        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": name, "labels": labels},
-        "spec": {"selector": {"matchLabels": labels}, "template": {
-            "metadata": {"labels": labels}, "spec": {"containers": containers}}},
-    }  # fmt: skip
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+        },
+    }
     driver = {
-        "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "secrets-store.csi.k8s.io"},
-        "spec": {"podInfoOnMount": True, "attachRequired": False, "volumeLifecycleModes": ["Ephemeral"],
-                 "requiresRepublish": False},
-    }  # fmt: skip
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "CSIDriver",
+        "metadata": {"name": "secrets-store.csi.k8s.io"},
+        "spec": {
+            "podInfoOnMount": True,
+            "attachRequired": False,
+            "volumeLifecycleModes": ["Ephemeral"],
+            "requiresRepublish": False,
+        },
+    }
     (directory / "templates" / "objects.yaml").write_text(yaml.safe_dump_all([daemon_set, driver]))
     return directory
 
@@ -148,7 +181,16 @@ def _system(kubelet: str, providers: str, driver: tuple[str, ...], sidecar: tupl
         "livenessProbeImage": _image("sig-storage/livenessprobe", "v2.18.0"),
         "livenessProbe": {"resources": _resources(*sidecar)},
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
-        "kubeletRootDir": kubelet, "providersDir": providers, "nodeSelector": {},
-        "tolerations": [{"operator": "Exists"}], "metricsAddr": ":8095", "env": [], "priorityClassName": "",
-        "daemonsetAnnotations": {}, "podAnnotations": {}, "podLabels": {}, "volumes": None, "volumeMounts": None,
-    }  # fmt: skip
+        "kubeletRootDir": kubelet,
+        "providersDir": providers,
+        "nodeSelector": {},
+        "tolerations": [{"operator": "Exists"}],
+        "metricsAddr": ":8095",
+        "env": [],
+        "priorityClassName": "",
+        "daemonsetAnnotations": {},
+        "podAnnotations": {},
+        "podLabels": {},
+        "volumes": None,
+        "volumeMounts": None,
+    }

@@ -24,9 +24,17 @@ upgrade takes down at a time; `linux.priorityClassName: system-node-critical` ke
 This page is written by `python -m tests.helm.values_page > docs/values.md`; a test compares the two.
 """
 NEW = (
-    "syncSecret.namespaces", "tmpfsSize", "volumeAttributesOverride", "volumeCondition", "startupTaint", "podMonitor",
-    "prometheusRule", "networkPolicy", "rbac.goDriver", "linux.extraArgs",
-)  # fmt: skip
+    "syncSecret.namespaces",
+    "tmpfsSize",
+    "volumeAttributesOverride",
+    "volumeCondition",
+    "startupTaint",
+    "podMonitor",
+    "prometheusRule",
+    "networkPolicy",
+    "rbac.goDriver",
+    "linux.extraArgs",
+)
 TITLES = {"linux": "Linux", "windows": "Windows", "": "Both"}
 
 

@@ -41,7 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """A table of the scenarios with their times."""
     reports = [
-        item for key in ("passed", "failed") for item in terminalreporter.stats.get(key, [])
+        item
+        for key in ("passed", "failed")
+        for item in terminalreporter.stats.get(key, [])
         if item.nodeid.startswith("tests/kubelet/")
     ]
     rows = [item for item in reports if item.when == "call"]

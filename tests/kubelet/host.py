@@ -35,5 +35,20 @@ def enter_network() -> None:
 def route_service(port: int) -> None:
     """Where a cluster has kube-proxy: the API's service address leads to the API server."""
     for chain in ("OUTPUT", "PREROUTING"):
-        run("iptables", "-t", "nat", "-A", chain, "-d", SERVICE, "-p", "tcp", "--dport", "443",
-            "-j", "DNAT", "--to-destination", f"{ADDRESS}:{port}")
+        run(
+            "iptables",
+            "-t",
+            "nat",
+            "-A",
+            chain,
+            "-d",
+            SERVICE,
+            "-p",
+            "tcp",
+            "--dport",
+            "443",
+            "-j",
+            "DNAT",
+            "--to-destination",
+            f"{ADDRESS}:{port}",
+        )

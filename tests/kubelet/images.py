@@ -51,8 +51,13 @@ def pause(directory: Path) -> Path:
 def busybox(directory: Path) -> Path:
     """The pods' image's archive."""
     program = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
-    return archive(directory / "busybox.tar", BUSYBOX, {"bin/busybox": program}, ["/bin/sh"], links={
-        f"bin/{name}": "busybox" for name in _APPLETS})
+    return archive(
+        directory / "busybox.tar",
+        BUSYBOX,
+        {"bin/busybox": program},
+        ["/bin/sh"],
+        links={f"bin/{name}": "busybox" for name in _APPLETS},
+    )
 
 
 def archive(
@@ -74,10 +79,15 @@ def archive(
             info.type, info.linkname = tarfile.SYMTYPE, target
             tar.addfile(info)
     digest = hashlib.sha256(layer.getvalue()).hexdigest()
-    config = json.dumps({
-        "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-        "config": {"Entrypoint": list(entrypoint), "Env": ["PATH=/bin"]}, "history": [{"created_by": "tests"}],
-    }).encode()
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+            "config": {"Entrypoint": list(entrypoint), "Env": ["PATH=/bin"]},
+            "history": [{"created_by": "tests"}],
+        }
+    ).encode()
     manifest = json.dumps([{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]).encode()
     with tarfile.open(path, "w") as tar:
         for name, content in (("config.json", config), ("layer.tar", layer.getvalue()), ("manifest.json", manifest)):

@@ -48,7 +48,9 @@ class Lab:
         values = {
             "linux": {"image": {"repository": self.repository, "tag": self.tag}},
             "syncSecret": {"enabled": True},
-            "enableSecretRotation": True, "rotationPollInterval": "2s", "startupTaint": {"enabled": True},
+            "enableSecretRotation": True,
+            "rotationPollInterval": "2s",
+            "startupTaint": {"enabled": True},
             "tokenRequests": [{"audience": "vault"}],
         }
         path = self.node.directory / "values.yaml"
@@ -59,7 +61,10 @@ class Lab:
         """Call Helm; its output."""
         done = subprocess.run(
             [str(chart.program()), *arguments, f"--kubeconfig={self.node.cluster.admin_kubeconfig}"],
-            capture_output=True, text=True, timeout=150)
+            capture_output=True,
+            text=True,
+            timeout=150,
+        )
         if done.returncode != 0:
             told = self.node.cluster.kubectl("get", "pods,events", "--all-namespaces", "-o", "wide")
             raise AssertionError(f"{done.stderr}\n{told}\n{self.logs()}")
@@ -75,7 +80,8 @@ class Lab:
         """The DaemonSet's pod on the node."""
         path = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3Dsecrets-store-csi-driver"
         found: list[Object] = [
-            item for item in self.node.cluster.api.get(path)["items"] if "deletionTimestamp" not in item["metadata"]]
+            item for item in self.node.cluster.api.get(path)["items"] if "deletionTimestamp" not in item["metadata"]
+        ]
         assert len(found) == 1, [item["metadata"]["name"] for item in found]
         return found[0]
 
@@ -84,8 +90,9 @@ class Lab:
         path = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3Dsecrets-store-csi-driver"
         found = self.node.cluster.api.get(path)["items"]
         conditions = [item for pod in found for item in pod["status"].get("conditions", ()) if item["type"] == "Ready"]
-        return [pod["metadata"]["uid"] for pod in found] != [not_uid] and [
-            item["status"] for item in conditions] == ["True"]
+        return [pod["metadata"]["uid"] for pod in found] != [not_uid] and [item["status"] for item in conditions] == [
+            "True"
+        ]
 
     def logs(self) -> str:
         """What the driver's container said."""
@@ -104,8 +111,12 @@ class Lab:
             return f"(no logs: {error})"
 
     def provider_class(
-        self, name: str, namespace: str = "default", objects: str = "- objectName: password\n",
-        secret_objects: list[Object] | None = None, **parameters: str,
+        self,
+        name: str,
+        namespace: str = "default",
+        objects: str = "- objectName: password\n",
+        secret_objects: list[Object] | None = None,
+        **parameters: str,
     ) -> None:
         """A SecretProviderClass of the stub."""
         spec: dict[str, Any] = {"provider": "stub", "parameters": {"objects": objects, **parameters}}
@@ -121,12 +132,20 @@ class Lab:
         )
 
     def pod(
-        self, name: str, classes: Mapping[str, str], namespace: str = "default", env: Mapping[str, str] | None = None,
+        self,
+        name: str,
+        classes: Mapping[str, str],
+        namespace: str = "default",
+        env: Mapping[str, str] | None = None,
         security: Object | None = None,
     ) -> Object:
         """A pod that sleeps, with one volume a class; ``env`` maps a variable to ``secret/key``."""
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
-                "spec": self.pod_spec(classes, env, security)}
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": self.pod_spec(classes, env, security),
+        }
 
     def pod_spec(
         self, classes: Mapping[str, str], env: Mapping[str, str] | None = None, security: Object | None = None
@@ -134,20 +153,33 @@ class Lab:
         """The same as a template for a Deployment."""
         variables = [
             {"name": key, "valueFrom": {"secretKeyRef": dict(zip(("name", "key"), value.split("/"), strict=True))}}
-            for key, value in (env or {}).items()]
+            for key, value in (env or {}).items()
+        ]
         return {
-            "terminationGracePeriodSeconds": 0, "securityContext": security or {},
-            "containers": [{
-                "name": "main", "image": images.BUSYBOX, "imagePullPolicy": "Never", "env": variables,
-                "command": ["/bin/sleep", "3600"],
-                "volumeMounts": [{"name": key, "mountPath": f"/mnt/{key}", "readOnly": True} for key in classes]}],
-            "volumes": [{"name": key, "csi": {
-                "driver": DRIVER, "readOnly": True, "volumeAttributes": {"secretProviderClass": value}}}
-                for key, value in classes.items()],
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": security or {},
+            "containers": [
+                {
+                    "name": "main",
+                    "image": images.BUSYBOX,
+                    "imagePullPolicy": "Never",
+                    "env": variables,
+                    "command": ["/bin/sleep", "3600"],
+                    "volumeMounts": [{"name": key, "mountPath": f"/mnt/{key}", "readOnly": True} for key in classes],
+                }
+            ],
+            "volumes": [
+                {
+                    "name": key,
+                    "csi": {"driver": DRIVER, "readOnly": True, "volumeAttributes": {"secretProviderClass": value}},
+                }
+                for key, value in classes.items()
+            ],
         }
 
     def running(self, name: str, namespace: str = "default", seconds: float = 60) -> None:
         """Until a pod's container runs."""
+
         def ready() -> bool:
             found = self.node.cluster.api.find(f"/api/v1/namespaces/{namespace}/pods/{name}") or {}
             states = found.get("status", {}).get("containerStatuses") or [{}]

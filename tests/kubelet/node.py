@@ -40,9 +40,20 @@ state = "{home}/state"
     conf_dir = "{home}/cni"
 """
 _CNI = {
-    "cniVersion": "0.4.0", "name": "pods", "plugins": [
-        {"type": "bridge", "bridge": "pods0", "isGateway": True, "ipMasq": True,
-         "ipam": {"type": "host-local", "ranges": [[{"subnet": host.POD_NETWORK}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+    "cniVersion": "0.4.0",
+    "name": "pods",
+    "plugins": [
+        {
+            "type": "bridge",
+            "bridge": "pods0",
+            "isGateway": True,
+            "ipMasq": True,
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": host.POD_NETWORK}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        },
     ],
 }
 
@@ -55,12 +66,20 @@ class Node:
         self.kubelet_dir = KUBELET_DIR
         (directory / "control").mkdir()
         host.enter_network()  # addresses are chosen below
-        self.cluster = ControlPlane(directory / "control", Settings(
-            address=host.ADDRESS, names=("localhost", "kubernetes.default.svc", host.SERVICE, "127.0.0.1"),
-            authorization="Node,RBAC", controllers=("*",),
-            api_flags=(
-                "--kubelet-preferred-address-types=InternalIP", f"--kubelet-client-certificate={directory}/api.crt",
-                f"--kubelet-client-key={directory}/api.key")))
+        self.cluster = ControlPlane(
+            directory / "control",
+            Settings(
+                address=host.ADDRESS,
+                names=("localhost", "kubernetes.default.svc", host.SERVICE, "127.0.0.1"),
+                authorization="Node,RBAC",
+                controllers=("*",),
+                api_flags=(
+                    "--kubelet-preferred-address-types=InternalIP",
+                    f"--kubelet-client-certificate={directory}/api.crt",
+                    f"--kubelet-client-key={directory}/api.key",
+                ),
+            ),
+        )
         identity = self.cluster.authority.client("kube-apiserver", ["system:masters"])
         (directory / "api.crt").write_bytes(identity.certificate)
         (directory / "api.key").write_bytes(identity.key)
@@ -135,6 +154,7 @@ class Node:
 
     def wait_ready(self) -> None:
         """Until the API server calls the node ready."""
+
         def ready() -> bool:
             self.kubelet.check()
             found = self.cluster.api.find(f"/api/v1/nodes/{NAME}")
@@ -189,9 +209,14 @@ class Node:
         identity = self.cluster.authority.client("system:kube-scheduler", ["system:masters"])
         kubeconfig.write(path, self.cluster.url, self.cluster.ca, identity)
         return [
-            str(build.path("kube-scheduler")), f"--kubeconfig={path}", f"--authentication-kubeconfig={path}",
-            f"--authorization-kubeconfig={path}", "--leader-elect=false", f"--bind-address={host.ADDRESS}",
-            f"--cert-dir={self.directory}/scheduler"]
+            str(build.path("kube-scheduler")),
+            f"--kubeconfig={path}",
+            f"--authentication-kubeconfig={path}",
+            f"--authorization-kubeconfig={path}",
+            "--leader-elect=false",
+            f"--bind-address={host.ADDRESS}",
+            f"--cert-dir={self.directory}/scheduler",
+        ]
 
     def _kubelet(self, home: Path) -> list[str]:
         identity = self.cluster.authority.client(f"system:node:{NAME}", ["system:nodes"])

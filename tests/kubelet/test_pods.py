@@ -6,10 +6,19 @@ from tests.kubelet.node import Node
 
 def test_plain_pod(node: Node) -> None:
     """The node itself works: a pod without volumes runs to its end."""
-    node.apply({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain", "namespace": "default"},
-        "spec": {"restartPolicy": "Never", "containers": [
-            {"name": "main", "image": images.BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/true"]}]}})
+    node.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "plain", "namespace": "default"},
+            "spec": {
+                "restartPolicy": "Never",
+                "containers": [
+                    {"name": "main", "image": images.BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/true"]}
+                ],
+            },
+        }
+    )
     node.until(lambda: phase(node, "plain") == "Succeeded", "the pod to succeed")
 
 

@@ -35,11 +35,21 @@ class Plugin:
     def registrar(self, told: Path) -> Iterator[subprocess.Popen[bytes]]:
         """A registrar that names ``told`` as the driver's socket."""
         with self.log.open("ab") as log:
-            process = subprocess.Popen([
-                sys.executable, "-m", "registrar.main", f"--csi-address={self.csi}", "--status-directory=",
-                f"--kubelet-registration-path={told}", f"--plugin-registration-path={self.registry}",
-                f"--driver-gone-after={DRIVER_GONE_AFTER}s", f"--http-endpoint=127.0.0.1:{self.port}",
-                "-v=5"], stderr=log)  # fmt: skip
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "registrar.main",
+                    f"--csi-address={self.csi}",
+                    "--status-directory=",
+                    f"--kubelet-registration-path={told}",
+                    f"--plugin-registration-path={self.registry}",
+                    f"--driver-gone-after={DRIVER_GONE_AFTER}s",
+                    f"--http-endpoint=127.0.0.1:{self.port}",
+                    "-v=5",
+                ],
+                stderr=log,
+            )
         try:
             yield process
         finally:
@@ -125,4 +135,4 @@ def test_refused_by_a_real_kubelet(plugin: Plugin) -> None:
         registrar.terminate()
         assert registrar.wait(20) == 0
     lines = [line for line in plugin.log.read_text().splitlines() if "Kubelet refused the registration" in line]
-    assert len(lines) == len(set(line.partition('"')[2] for line in lines)), json.dumps(lines, indent=1)
+    assert len(lines) == len(set(line.partition('"')[2] for line in lines)), json.dumps(lines, indent=1)  # noqa: C401

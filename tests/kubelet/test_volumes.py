@@ -11,9 +11,14 @@ from tests.helm import chart
 from tests.kubelet.lab import DRIVER, NAMESPACE, RELEASE, TAINT, Lab
 from tests.kubelet.node import NAME
 
-SYNC: list[Object] = [{
-    "secretName": "synced", "type": "Opaque", "labels": {"environment": "test"},
-    "data": [{"objectName": "password", "key": "password"}]}]
+SYNC: list[Object] = [
+    {
+        "secretName": "synced",
+        "type": "Opaque",
+        "labels": {"environment": "test"},
+        "data": [{"objectName": "password", "key": "password"}],
+    }
+]
 
 
 def value(secret: Object | None, key: str = "password") -> str:
@@ -88,9 +93,15 @@ def deployment(lab: Lab, name: str, provider_class: str) -> Object:
     """Two replicas."""
     labels = {"app": name}
     return {
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "default"},
-        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {
-            "metadata": {"labels": labels}, "spec": lab.pod_spec({"secrets": provider_class})}}}
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": lab.pod_spec({"secrets": provider_class})},
+        },
+    }
 
 
 def test_two_deployments_share_a_secret(lab: Lab) -> None:
@@ -148,8 +159,13 @@ def test_missing_class(lab: Lab) -> None:
 def test_rotation_in_pod_and_secret(lab: Lab) -> None:
     """A value rotated in the store reaches the running pod and the Secret, by kubelet's own republish."""
     lab.put("rotating", "before")
-    lab.provider_class("rotating", objects="- objectName: rotating\n", secret_objects=[
-        {"secretName": "rotating", "type": "Opaque", "data": [{"objectName": "rotating", "key": "password"}]}])
+    lab.provider_class(
+        "rotating",
+        objects="- objectName: rotating\n",
+        secret_objects=[
+            {"secretName": "rotating", "type": "Opaque", "data": [{"objectName": "rotating", "key": "password"}]}
+        ],
+    )
     lab.node.apply(lab.pod("rotates", {"secrets": "rotating"}))
     lab.running("rotates")
     lab.node.until(lambda: value(lab.secret("rotating")) == "before", "the Secret")

@@ -7,23 +7,42 @@ from tests.kubelet.lab import GROUP, NAMESPACE, RELEASE, Lab
 
 PODS = {"name": "pods", "mountPath": "/var/lib/kubelet/pods"}
 ARGUMENTS = [
-    "--endpoint=unix:///csi/csi.sock", "--nodeid=node-1", "--kubelet-pods-dir=/var/lib/kubelet/pods", "--metrics-addr=",
-    "--kubelet-registration-path=/var/lib/kubelet/plugins/x/csi.sock", "--plugin-registration-path=/registration",
+    "--endpoint=unix:///csi/csi.sock",
+    "--nodeid=node-1",
+    "--kubelet-pods-dir=/var/lib/kubelet/pods",
+    "--metrics-addr=",
+    "--kubelet-registration-path=/var/lib/kubelet/plugins/x/csi.sock",
+    "--plugin-registration-path=/registration",
 ]
 
 
 def bare_pod(lab: Lab, name: str, mounts: list[Object], *, privileged: bool) -> Object:
     """Our container by hand, with less than the chart gives it; its root is read-only."""
     volumes: list[Object] = [
-        {"name": "pods", "hostPath": {"path": f"{lab.node.kubelet_dir}/pods"}}, {"name": "csi", "emptyDir": {}},
-        {"name": "registration", "emptyDir": {}}, {"name": "tmp", "emptyDir": {"medium": "Memory"}}]
+        {"name": "pods", "hostPath": {"path": f"{lab.node.kubelet_dir}/pods"}},
+        {"name": "csi", "emptyDir": {}},
+        {"name": "registration", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {"medium": "Memory"}},
+    ]
     return {
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
-        "spec": {"restartPolicy": "Never", "tolerations": [{"operator": "Exists"}], "volumes": volumes, "containers": [{
-            "name": "secrets-store", "image": f"{lab.repository}:{lab.tag}", "imagePullPolicy": "IfNotPresent",
-            "args": ARGUMENTS,
-            "securityContext": {"privileged": privileged, "readOnlyRootFilesystem": True},
-            "volumeMounts": mounts}]},
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "restartPolicy": "Never",
+            "tolerations": [{"operator": "Exists"}],
+            "volumes": volumes,
+            "containers": [
+                {
+                    "name": "secrets-store",
+                    "image": f"{lab.repository}:{lab.tag}",
+                    "imagePullPolicy": "IfNotPresent",
+                    "args": ARGUMENTS,
+                    "securityContext": {"privileged": privileged, "readOnlyRootFilesystem": True},
+                    "volumeMounts": mounts,
+                }
+            ],
+        },
     }
 
 
@@ -39,7 +58,7 @@ WITHOUT: list[tuple[str, list[Object], bool, str]] = [
     ("no-pods", [TMP, CSI, REGISTRATION], True, "mount kubelet's pods directory there"),
     ("read-only-pods", [TMP, CSI, REGISTRATION, {**PODS, "readOnly": True}], True, "read-only"),
     ("no-tmp", [CSI, REGISTRATION, PODS], True, "mount an emptyDir volume with medium Memory at /tmp"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("name, mounts, privileged, sentence", WITHOUT, ids=[name for name, *_ in WITHOUT])
@@ -65,7 +84,8 @@ def test_sub_path_does_not_rotate(lab: Lab) -> None:
     lab.provider_class("sub", objects="- objectName: sub\n")
     pod = lab.pod("sub-path", {"secrets": "sub"})
     pod["spec"]["containers"][0]["volumeMounts"].append(
-        {"name": "secrets", "mountPath": "/mnt/one-file", "subPath": "sub", "readOnly": True})
+        {"name": "secrets", "mountPath": "/mnt/one-file", "subPath": "sub", "readOnly": True}
+    )
     lab.node.apply(pod)
     lab.running("sub-path")
     lab.put("sub", "after")
@@ -108,8 +128,14 @@ def test_uninstall(lab: Lab) -> None:
     lab.provider_class("kept")
     lab.helm("uninstall", RELEASE, f"--namespace={NAMESPACE}", "--wait", "--timeout=90s")
     told = lab.node.cluster.kubectl(
-        "get", "daemonsets,jobs,serviceaccounts,clusterroles,clusterrolebindings,csidrivers", "--all-namespaces",
-        "-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name")
+        "get",
+        "daemonsets,jobs,serviceaccounts,clusterroles,clusterrolebindings,csidrivers",
+        "--all-namespaces",
+        "-l",
+        f"app.kubernetes.io/instance={RELEASE}",
+        "-o",
+        "name",
+    )
     assert told.strip() == ""
     assert api.find(f"/apis/{GROUP}/v1/namespaces/default/secretproviderclasses/kept")
     lab.install()

@@ -122,7 +122,7 @@ def test_an_absent_endpoint_is_retried_until_it_is_there(tmp_path: Path) -> None
     toy = ToyDriver(endpoint=str(tmp_path / "late.sock"))
 
     async def run() -> None:
-        async with asyncio.timeout(10), KubeletStub(config(tmp_path)) as stub:
+        async with asyncio.timeout(10), KubeletStub(config(tmp_path)) as stub:  # noqa: SIM117
             async with registering(toy, stub.config.registry_directory):
                 event = await stub.events.wait(Reason.REGISTRATION_FAILED)
                 assert "code = Unavailable" in event.message

@@ -23,9 +23,15 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.timeout(30)
 
 OF_THE_ORIGINAL = {
-    "csi-address": "/run/csi/socket", "probe-timeout": "3s", "http-endpoint": '""', "health-port": "9808",
-    "metrics-address": '""', "metrics-path": "/metrics", "v": "0", "logging-format": "text",
-}  # fmt: skip
+    "csi-address": "/run/csi/socket",
+    "probe-timeout": "3s",
+    "http-endpoint": '""',
+    "health-port": "9808",
+    "metrics-address": '""',
+    "metrics-path": "/metrics",
+    "v": "0",
+    "logging-format": "text",
+}
 NOT_CONNECTED = (500, "context deadline exceeded")
 
 
@@ -41,13 +47,16 @@ def command(*argv: str) -> list[str]:
     return [sys.executable, "-m", "probe.main", "--status-directory=", *argv]
 
 
-@pytest.mark.parametrize("argv, code, text", [
-    (("--http-endpoint=:1", "--health-port=2"), 1, "only one of --http-endpoint and --health-port"),
-    (("--http-endpoint=:1", "--metrics-address=:2"), 1, "only one of --http-endpoint and --metrics-address"),
-    (("--probe-timeout=0",), 1, "--probe-timeout"),
-    (("--http-endpoint=9808",), 1, "invalid address: 9808"),
-    (("--unknown",), 2, "flag provided but not defined"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "argv, code, text",
+    [
+        (("--http-endpoint=:1", "--health-port=2"), 1, "only one of --http-endpoint and --health-port"),
+        (("--http-endpoint=:1", "--metrics-address=:2"), 1, "only one of --http-endpoint and --metrics-address"),
+        (("--probe-timeout=0",), 1, "--probe-timeout"),
+        (("--http-endpoint=9808",), 1, "invalid address: 9808"),
+        (("--unknown",), 2, "flag provided but not defined"),
+    ],
+)
 def test_ends_at_once(argv: tuple[str, ...], code: int, text: str) -> None:
     """Conflicts and wrong values: one sentence and an exit code."""
     done = subprocess.run(command(*argv), capture_output=True, text=True, timeout=20)
@@ -128,10 +137,15 @@ def test_refuse_before_the_first_answer(tmp_path: Path) -> None:
         assert it.ask() == NOT_CONNECTED
 
 
-@pytest.mark.parametrize("behaviour, answer", [
-    ("ready", (200, "ok")), ("absent", (200, "ok")), ("unready", (500, "driver responded but is not ready")),
-    ("error", (500, "rpc error: code = FailedPrecondition desc = broken")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "behaviour, answer",
+    [
+        ("ready", (200, "ok")),
+        ("absent", (200, "ok")),
+        ("unready", (500, "driver responded but is not ready")),
+        ("error", (500, "rpc error: code = FailedPrecondition desc = broken")),
+    ],
+)
 def test_answers_of_the_driver(running: Running, behaviour: str, answer: tuple[int, str]) -> None:
     """Ready true and ready absent are ok; not ready and an error have the original's bodies."""
     with running.driver(behaviour):
@@ -247,8 +261,11 @@ def test_deprecated_addresses(tmp_path: Path) -> None:
     """--health-port: /healthz on all addresses, no metrics; --metrics-address serves those, under their path."""
     health, metrics = free_port(), free_port()
     argv = (
-        "--http-endpoint=", f"--health-port={health}", f"--metrics-address=127.0.0.1:{metrics}", "--metrics-path=/m",
-    )  # fmt: skip
+        "--http-endpoint=",
+        f"--health-port={health}",
+        f"--metrics-address=127.0.0.1:{metrics}",
+        "--metrics-path=/m",
+    )
     with probing(tmp_path, *argv) as it:
         it.port = health
         wait_for(lambda: it.ask("/livez") == (200, "ok"), "the probe")

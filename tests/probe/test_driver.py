@@ -120,10 +120,16 @@ def test_before_and_after_the_first_answer(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("failure, text", [
-    (Unavailable("come back later"), "rpc error: code = Unavailable desc = come back later"),
-    (DeadlinePassed("the vault took too long"), "rpc error: code = DeadlineExceeded desc = the vault took too long"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "failure, text",
+    [
+        (Unavailable("come back later"), "rpc error: code = Unavailable desc = come back later"),
+        (
+            DeadlinePassed("the vault took too long"),
+            "rpc error: code = DeadlineExceeded desc = the vault took too long",
+        ),
+    ],
+)
 def test_errors_of_the_driver_itself(tmp_path: Path, failure: Exception, text: str) -> None:
     """They keep their own text, and are not taken for a connection that was lost: one call."""
 
@@ -151,7 +157,9 @@ def test_driver_without_a_name(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.INFO, "probe.driver"):
         asyncio.run(run())
     assert [record.getMessage() for record in caplog.records if record.name == "probe.driver"] == [
-        "The driver is not well", "The driver is well"]  # fmt: skip
+        "The driver is not well",
+        "The driver is well",
+    ]
 
 
 class Fake(ToyDriver):
@@ -182,9 +190,23 @@ def test_wrong_socket(tmp_path: Path) -> None:
 
 def test_names_of_codes() -> None:
     """Every code as Go writes it."""
-    names = (
-        "OK Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied "
-        "ResourceExhausted FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable DataLoss "
-        "Unauthenticated"
-    ).split()
+    names = [
+        "OK",
+        "Canceled",
+        "Unknown",
+        "InvalidArgument",
+        "DeadlineExceeded",
+        "NotFound",
+        "AlreadyExists",
+        "PermissionDenied",
+        "ResourceExhausted",
+        "FailedPrecondition",
+        "Aborted",
+        "OutOfRange",
+        "Unimplemented",
+        "Internal",
+        "Unavailable",
+        "DataLoss",
+        "Unauthenticated",
+    ]
     assert [go_name(code) for code in sorted(grpc.StatusCode, key=lambda code: int(code.value[0]))] == names

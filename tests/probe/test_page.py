@@ -22,22 +22,31 @@ HOSTILE = "</td><script>document.title='broken'</script>"
 def volume(pod: str, failures: int = 0, **fields: Any) -> dict[str, Any]:
     """A volume as the driver tells it."""
     return {
-        "pod": f"default/{pod}", "class": "default/app", "provider": "vault", "last_success": time.time() - 61,
-        "failures": failures, "reason": "denied" if failures else "", **fields}  # fmt: skip
+        "pod": f"default/{pod}",
+        "class": "default/app",
+        "provider": "vault",
+        "last_success": time.time() - 61,
+        "failures": failures,
+        "reason": "denied" if failures else "",
+        **fields,
+    }
 
 
 def state(**driver: Any) -> dict[str, Any]:
     """What is known of a node."""
     return {
-        "version": "v1", "driver": {**DRIVER, **driver}, "registrar": REGISTRAR, "not_ready": [],
-        "processes": [{
-            "role": "driver", "pid": 0, "resident_bytes": 0, "cpu_seconds": 0.0, "restarts": 2}]}  # fmt: skip
+        "version": "v1",
+        "driver": {**DRIVER, **driver},
+        "registrar": REGISTRAR,
+        "not_ready": [],
+        "processes": [{"role": "driver", "pid": 0, "resident_bytes": 0, "cpu_seconds": 0.0, "restarts": 2}],
+    }
 
 
 def test_the_bad_comes_first() -> None:
     """A volume that fails stands above the others and is marked; so is a role that is down, without figures."""
     text = render(state(volumes=[volume("a"), volume("b", failures=3), volume("c", failures=1)]))
-    assert [pod for pod in re.findall(r"default/(\w)<", text)] == ["b", "c", "a"]
+    assert [pod for pod in re.findall(r"default/(\w)<", text)] == ["b", "c", "a"]  # noqa: C416
     assert text.count("<tr class=bad>") == 3
     assert "<tr class=bad><td>driver<td>down<td><td><td>2" in text
 
@@ -55,14 +64,22 @@ def test_in_a_browser(tmp_path: Path) -> None:
 
     async def run() -> tuple[str, str]:
         driver = {**DRIVER, "volumes": [volume("a"), volume(HOSTILE)], "warnings": [HOSTILE]}
-        async with pages(tmp_path, REGISTRAR, driver) as page:
+        async with pages(tmp_path, REGISTRAR, driver) as page:  # noqa: SIM117
             async with http.served(TcpEndpoint("127.0.0.1", 0), {"/": page.page}) as port:
                 with tempfile.TemporaryDirectory() as profile:
                     browser = await asyncio.create_subprocess_exec(
-                        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-                        f"--user-data-dir={profile}", "--dump-dom", f"http://127.0.0.1:{port}/",
-                        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                        env={**os.environ, "HOME": profile})
+                        "chromium",
+                        "--headless",
+                        "--no-sandbox",
+                        "--disable-gpu",
+                        "--enable-logging=stderr",
+                        f"--user-data-dir={profile}",
+                        "--dump-dom",
+                        f"http://127.0.0.1:{port}/",
+                        stdout=asyncio.subprocess.PIPE,
+                        stderr=asyncio.subprocess.PIPE,
+                        env={**os.environ, "HOME": profile},
+                    )
                     out, err = await browser.communicate()
         return out.decode(), err.decode()
 

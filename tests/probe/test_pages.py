@@ -24,18 +24,28 @@ from tests.support.toy_driver import NAME, toy_driver
 REQUEST = http.Request("GET", "/", "")
 REGISTRAR = {"role": "registrar", "state": "registered", "driver": NAME, "since": 1.0, "error": ""}
 DRIVER = {
-    "role": "driver", "version": "v1", "node": "node-1", "started": 1.0, "ready": True, "reason": "",
-    "not_ready_reasons": [], "warnings": [], "volumes": [], "providers": [],
-}  # fmt: skip
+    "role": "driver",
+    "version": "v1",
+    "node": "node-1",
+    "started": 1.0,
+    "ready": True,
+    "reason": "",
+    "not_ready_reasons": [],
+    "warnings": [],
+    "volumes": [],
+    "providers": [],
+}
 
 
 @asynccontextmanager
 async def pages(directory: Path, *roles: Mapping[str, Any], board: Board | None = None) -> AsyncIterator[Pages]:
     """The pages beside a driver that is well and these roles' statuses."""
     config = ProbeConfig(
-        csi_address=f"{directory}/csi.sock", probe_timeout=Duration(0.5), status_directory=f"{directory}/status",
+        csi_address=f"{directory}/csi.sock",
+        probe_timeout=Duration(0.5),
+        status_directory=f"{directory}/status",
         http_endpoint="127.0.0.1:0",
-    )  # fmt: skip
+    )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(toy_driver(f"{directory}/csi.sock"))
         for role in roles:
@@ -52,22 +62,29 @@ async def samples(page: Pages) -> dict[tuple[str, str], float]:
     text = (await page.metrics(REQUEST)).body.decode()
     return {
         (sample.name, ",".join(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text) for sample in family.samples
-    }  # fmt: skip
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
-@pytest.mark.parametrize("roles, reasons", [
-    ((), ""),
-    ((REGISTRAR,), ""),
-    ((REGISTRAR, DRIVER), ""),
-    (({**REGISTRAR, "state": "waiting for kubelet"}, DRIVER), "registrar: waiting for kubelet"),
-    (({**REGISTRAR, "state": "refused by kubelet", "error": "no"},), "registrar: refused by kubelet: no"),
-    (({**REGISTRAR, "state": "no driver", "error": "gone"},), "registrar: no driver: gone"),
-    ((REGISTRAR, {**DRIVER, "ready": False, "reason": "it starts"}), "driver: it starts"),
-    ((REGISTRAR, {**DRIVER, "not_ready_reasons": ["no provider", "no API"]}), "driver: no provider\ndriver: no API"),
-    ((REGISTRAR, {**DRIVER, "warnings": ["a warning is no reason"]}), ""),
-    (({"role": "registrar"}, {"role": "driver"}), "registrar: \ndriver: not ready"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "roles, reasons",
+    [
+        ((), ""),
+        ((REGISTRAR,), ""),
+        ((REGISTRAR, DRIVER), ""),
+        (({**REGISTRAR, "state": "waiting for kubelet"}, DRIVER), "registrar: waiting for kubelet"),
+        (({**REGISTRAR, "state": "refused by kubelet", "error": "no"},), "registrar: refused by kubelet: no"),
+        (({**REGISTRAR, "state": "no driver", "error": "gone"},), "registrar: no driver: gone"),
+        ((REGISTRAR, {**DRIVER, "ready": False, "reason": "it starts"}), "driver: it starts"),
+        (
+            (REGISTRAR, {**DRIVER, "not_ready_reasons": ["no provider", "no API"]}),
+            "driver: no provider\ndriver: no API",
+        ),
+        ((REGISTRAR, {**DRIVER, "warnings": ["a warning is no reason"]}), ""),
+        (({"role": "registrar"}, {"role": "driver"}), "registrar: \ndriver: not ready"),
+    ],
+)
 def test_readyz(tmp_path: Path, roles: tuple[Mapping[str, Any], ...], reasons: str) -> None:
     """Each reason on its line with 503; 200 ok without one; a role that is not ours is unknown, and no reason."""
 
@@ -137,12 +154,22 @@ def test_page_for_people(tmp_path: Path) -> None:
     """Volumes with their age, providers, processes, warnings; what others named is escaped, nothing may be loaded."""
     hostile = "<script>alert(1)</script>"
     role = {
-        **DRIVER, "node": hostile, "warnings": [hostile],
-        "volumes": [{
-            "pod": f"default/{hostile}", "class": "default/app", "provider": hostile, "target": "/x", "failures": 2,
-            "reason": hostile, "last_success": time.time() - 61}],
+        **DRIVER,
+        "node": hostile,
+        "warnings": [hostile],
+        "volumes": [
+            {
+                "pod": f"default/{hostile}",
+                "class": "default/app",
+                "provider": hostile,
+                "target": "/x",
+                "failures": 2,
+                "reason": hostile,
+                "last_success": time.time() - 61,
+            }
+        ],
         "providers": [{"name": hostile, "socket": "/p/x.sock", "version": hostile, "last_error": hostile}],
-    }  # fmt: skip
+    }
 
     async def run() -> None:
         async with pages(tmp_path, {**REGISTRAR, "error": hostile, "state": hostile}, role) as page:

@@ -25,7 +25,8 @@ POD = {
 def mount_message(target: str = "/target", **parameters: str) -> provider_pb2.MountRequest:
     """A request with the strings that the driver sends."""
     return provider_pb2.MountRequest(
-        attributes=json.dumps({**POD, **parameters}), secrets="null", target_path=target, permission="420")
+        attributes=json.dumps({**POD, **parameters}), secrets="null", target_path=target, permission="420"
+    )
 
 
 @asynccontextmanager

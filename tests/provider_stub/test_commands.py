@@ -27,12 +27,19 @@ STUB = [sys.executable, "-m", "provider_stub.main"]
 
 @asynccontextmanager
 async def started(
-    command: Sequence[str], socket: Path, environment: Mapping[str, str] | None = None,
+    command: Sequence[str],
+    socket: Path,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A provider process that serves; killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
-        *command, "--endpoint", f"unix://{socket}",
-        stderr=asyncio.subprocess.PIPE, cwd=ROOT, env={**os.environ, **(environment or {})})
+        *command,
+        "--endpoint",
+        f"unix://{socket}",
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+    )
     try:
         assert process.stderr is not None
         while line := await asyncio.wait_for(process.stderr.readline(), 20):
@@ -64,6 +71,7 @@ def test_the_documented_provider(tmp_path: Path) -> None:
             assert "'nobody'" in await refused(socket, grpc.StatusCode.NOT_FOUND, names="nobody")
             process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(process.wait(), 10) == 0 and not socket.exists()
+
     asyncio.run(scenario())
 
 
@@ -86,14 +94,18 @@ def test_the_stub(tmp_path: Path) -> None:
             assert await asyncio.wait_for(process.wait(), 10) == CRASH_EXIT_CODE and socket.is_socket()
         async with started(command, socket):
             assert await mount(socket, objects=objects) == first
+
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("arguments, code, phrase", [
-    (["--endpoint", "tcp://:1"], 1, "Unix socket"),
-    (["--nonsense"], 2, "not defined"),
-    (["--endpoint", "unix:///tmp/x.sock", "--secrets-dir", "/does/not/exist"], 1, "does not exist"),
-])
+@pytest.mark.parametrize(
+    "arguments, code, phrase",
+    [
+        (["--endpoint", "tcp://:1"], 1, "Unix socket"),
+        (["--nonsense"], 2, "not defined"),
+        (["--endpoint", "unix:///tmp/x.sock", "--secrets-dir", "/does/not/exist"], 1, "does not exist"),
+    ],
+)
 def test_bad_command_lines(arguments: list[str], code: int, phrase: str) -> None:
     """A start that cannot work ends with one sentence and an exit code."""
     done = subprocess.run([*STUB, *arguments], capture_output=True, text=True, timeout=20, cwd=ROOT)

@@ -50,6 +50,7 @@ class Lab(Provider):
 
 def test_request_and_reply(tmp_path: Path) -> None:
     """The request arrives typed, with pod and tokens; modes default to the permission; nothing secret in a repr."""
+
     async def scenario() -> None:
         async with running(tmp_path / "lab.sock", provider=Lab()) as lab, stub_of(lab.path) as stub:
             message = mount_message(what="files", **{"csi.storage.k8s.io/serviceAccount.tokens": TOKENS})
@@ -68,11 +69,13 @@ def test_request_and_reply(tmp_path: Path) -> None:
             assert not any(secret in shown for secret in ("top-token", "top-secret", "hunter2"))
             assert stat.S_IMODE(lab.path.stat().st_mode) == 0o700
         assert not lab.path.exists()
+
     asyncio.run(scenario())
 
 
 def test_failures(tmp_path: Path) -> None:
     """A failure keeps its code and sentence; a bug is INTERNAL and shows nothing; Error.code is a reply."""
+
     async def scenario() -> None:
         async with running(tmp_path / "lab.sock", provider=Lab()) as lab:
             assert await refused(lab.path, grpc.StatusCode.PERMISSION_DENIED, what="denied") == "this pod may not"
@@ -80,21 +83,26 @@ def test_failures(tmp_path: Path) -> None:
             for bug in ("bug", "no-versions"):
                 assert "hunter2" not in await refused(lab.path, grpc.StatusCode.INTERNAL, what=bug)
             assert (await mount(lab.path, what="code")).error.code == "Forbidden"
+
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("field, value, phrase", [
-    ("attributes", "{", "no JSON"),
-    ("attributes", "null", "JSON object"),
-    ("attributes", '{"a": 1}', "object of strings"),
-    ("secrets", "", "no JSON"),
-    ("secrets", "[]", "JSON object"),
-    ("permission", "0644", "JSON number"),
-    ("permission", '"420"', "JSON number"),
-    ("target_path", "", "target_path is missing"),
-])
+@pytest.mark.parametrize(
+    "field, value, phrase",
+    [
+        ("attributes", "{", "no JSON"),
+        ("attributes", "null", "JSON object"),
+        ("attributes", '{"a": 1}', "object of strings"),
+        ("secrets", "", "no JSON"),
+        ("secrets", "[]", "JSON object"),
+        ("permission", "0644", "JSON number"),
+        ("permission", '"420"', "JSON number"),
+        ("target_path", "", "target_path is missing"),
+    ],
+)
 def test_bad_requests(tmp_path: Path, field: str, value: str, phrase: str) -> None:
     """A request that is not as the contract says is INVALID_ARGUMENT and names the field."""
+
     async def scenario() -> None:
         async with running(tmp_path / "lab.sock", provider=Lab()) as lab, stub_of(lab.path) as stub:
             message = mount_message(what="files")
@@ -103,12 +111,14 @@ def test_bad_requests(tmp_path: Path, field: str, value: str, phrase: str) -> No
                 await stub.Mount(message)
             assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
             assert phrase in (caught.value.details() or "") and lab.calls == 0
+
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("authority", [None, "example.org"])
 def test_authority(tmp_path: Path, authority: str | None) -> None:
     """Anything but localhost is refused by both methods, also gRPC's own default, the socket's path."""
+
     async def scenario() -> None:
         options = [("grpc.default_authority", authority)] if authority else []
         async with running(tmp_path / "lab.sock", provider=Lab()) as lab:
@@ -122,23 +132,32 @@ def test_authority(tmp_path: Path, authority: str | None) -> None:
             async with stub_of(lab.path) as stub:
                 assert (await stub.Version(provider_pb2.VersionRequest(version="v1alpha1"))).version == "v1alpha1"
             assert lab.calls == 0
+
     asyncio.run(scenario())
 
 
 def test_a_caller_that_gives_up(tmp_path: Path) -> None:
     """A hanging mount ends when its caller's deadline passes, and the server ends at once after it."""
+
     async def scenario() -> None:
         async with running(tmp_path / "lab.sock", provider=Lab()) as lab, stub_of(lab.path) as stub:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await stub.Mount(mount_message(what="hang"), timeout=0.2)
             assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             await asyncio.wait_for(lab.wait_for_calls(1), 5)
+
     asyncio.run(asyncio.wait_for(scenario(), 8))
 
 
-@pytest.mark.parametrize("endpoint", [
-    "tcp://:1", "unix:///tmp/a", "unix:///tmp/a b.sock", f"unix:///tmp/{'n' * 31}.sock",
-])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "tcp://:1",
+        "unix:///tmp/a",
+        "unix:///tmp/a b.sock",
+        f"unix:///tmp/{'n' * 31}.sock",
+    ],
+)
 def test_endpoints(endpoint: str) -> None:
     """A socket that the driver would never find is refused at start."""
     with pytest.raises(ConfigurationError):
@@ -152,6 +171,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path / "lab.sock", provider=Lab()):
             pass
+
     with pytest.raises(ConfigurationError):
         asyncio.run(scenario())
     assert (tmp_path / "lab.sock").read_text() == "precious"

@@ -38,30 +38,33 @@ def test_both_forms() -> None:
     assert objects.parse("[{objectName: x, encoding: hex}]")[0].decode(b"666f6f\n") == b"foo"
 
 
-@pytest.mark.parametrize("text, phrase", [
-    ("", "at least one entry"),
-    ("[]", "at least one entry"),
-    ("array: []", "at least one entry"),
-    ("a: 1", "only key is array"),
-    ("- [", "no valid YAML"),
-    ("- {objectName: ok}\n- {objectAlias: x}", "entry 1 has no objectName"),
-    ("- 'objectName: [a'", "entry 0 is no valid YAML"),
-    ("- just text", "entry 0 must be an object"),
-    ("- {objectName: a, colour: red}", "entry 0 ('a') has the unknown field colour"),
-    ("- {objectName: a, filePermission: 644}", "such as 0644"),
-    ("- {objectName: a, filePermission: '9'}", "such as 0644"),
-    ("- {objectName: a, filePermission: true}", "such as 0644"),
-    ("- {objectName: a, encoding: rot13}", "encoding must be one of utf-8, base64, hex"),
-    ("- {objectName: a, rotationPeriod: soon}", "want a duration"),
-    ("- {objectName: a, length: 3}", "8 to 256"),
-    ("- {objectName: a, objectAlias: /a}", "relative path"),
-    ("- {objectName: ../a}", "relative path"),
-    ("- {objectName: a, objectAlias: ..data}", "relative path"),
-    ("- {objectName: a, objectAlias: a//b}", "relative path"),
-    ("- {objectName: a, objectAlias: .}", "relative path"),
-    ("- {objectName: a}\n- {objectName: b, objectAlias: a}", "two objects entries make the file 'a'"),
-    ("- {objectName: q}\n- {objectName: q/r}", "'q' and 'q/r' conflict"),
-])
+@pytest.mark.parametrize(
+    "text, phrase",
+    [
+        ("", "at least one entry"),
+        ("[]", "at least one entry"),
+        ("array: []", "at least one entry"),
+        ("a: 1", "only key is array"),
+        ("- [", "no valid YAML"),
+        ("- {objectName: ok}\n- {objectAlias: x}", "entry 1 has no objectName"),
+        ("- 'objectName: [a'", "entry 0 is no valid YAML"),
+        ("- just text", "entry 0 must be an object"),
+        ("- {objectName: a, colour: red}", "entry 0 ('a') has the unknown field colour"),
+        ("- {objectName: a, filePermission: 644}", "such as 0644"),
+        ("- {objectName: a, filePermission: '9'}", "such as 0644"),
+        ("- {objectName: a, filePermission: true}", "such as 0644"),
+        ("- {objectName: a, encoding: rot13}", "encoding must be one of utf-8, base64, hex"),
+        ("- {objectName: a, rotationPeriod: soon}", "want a duration"),
+        ("- {objectName: a, length: 3}", "8 to 256"),
+        ("- {objectName: a, objectAlias: /a}", "relative path"),
+        ("- {objectName: ../a}", "relative path"),
+        ("- {objectName: a, objectAlias: ..data}", "relative path"),
+        ("- {objectName: a, objectAlias: a//b}", "relative path"),
+        ("- {objectName: a, objectAlias: .}", "relative path"),
+        ("- {objectName: a}\n- {objectName: b, objectAlias: a}", "two objects entries make the file 'a'"),
+        ("- {objectName: q}\n- {objectName: q/r}", "'q' and 'q/r' conflict"),
+    ],
+)
 def test_refusals(text: str, phrase: str) -> None:
     """Each bad form is refused with a sentence that names the entry or what to write."""
     with pytest.raises(InvalidRequest) as caught:

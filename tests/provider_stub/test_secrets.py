@@ -23,6 +23,7 @@ def test_files_and_rotation(tmp_path: Path) -> None:
     """Nested files with aliases and modes; a changed file is a new version, an unchanged one is not; versions
     hide the content.
     """
+
     async def scenario() -> None:
         async with running(tmp_path / "stub.sock", tmp_path) as stub:
             stub.put("db/password", "one")
@@ -44,6 +45,7 @@ def test_files_and_rotation(tmp_path: Path) -> None:
         async with running(tmp_path / "stub.sock", tmp_path) as other:
             last = await mount(other.path, objects=objects)
             assert versions(last) != versions(changed), "another key, other versions"
+
     asyncio.run(scenario())
 
 
@@ -64,12 +66,16 @@ def test_no_escape(tmp_path: Path) -> None:
         async with running(tmp_path / "stub.sock", root) as stub:
             assert files(await mount(stub.path, objects="[{objectName: good}]")) == {"good": b"inner"}
             for name, code in [
-                ("bad", grpc.StatusCode.PERMISSION_DENIED), ("badly/outside", grpc.StatusCode.PERMISSION_DENIED),
-                ("missing", grpc.StatusCode.NOT_FOUND), ("inner/x", grpc.StatusCode.NOT_FOUND),
-                ("dir", grpc.StatusCode.INVALID_ARGUMENT), ("fifo", grpc.StatusCode.INVALID_ARGUMENT),
+                ("bad", grpc.StatusCode.PERMISSION_DENIED),
+                ("badly/outside", grpc.StatusCode.PERMISSION_DENIED),
+                ("missing", grpc.StatusCode.NOT_FOUND),
+                ("inner/x", grpc.StatusCode.NOT_FOUND),
+                ("dir", grpc.StatusCode.INVALID_ARGUMENT),
+                ("fifo", grpc.StatusCode.INVALID_ARGUMENT),
             ]:
                 assert repr(name) in await refused(stub.path, code, objects=f"[{{objectName: {name}}}]")
             assert "objects" in await refused(stub.path, grpc.StatusCode.INVALID_ARGUMENT)
+
     asyncio.run(scenario())
 
 
@@ -80,11 +86,16 @@ def test_passwords(tmp_path: Path) -> None:
     async def scenario() -> None:
         nonlocal moment
         async with running(tmp_path / "stub.sock", now=lambda: moment) as stub:
+
             async def password(pod: str = "uid-1", **fields: str) -> bytes:
                 extra = "".join(f", {key}: {value}" for key, value in fields.items())
-                reply = await mount(stub.path, objects=f"[{{objectName: p, generate: password{extra}}}]",
-                                    **{"csi.storage.k8s.io/pod.uid": pod})
+                reply = await mount(
+                    stub.path,
+                    objects=f"[{{objectName: p, generate: password{extra}}}]",
+                    **{"csi.storage.k8s.io/pod.uid": pod},
+                )
                 return files(reply)["p"]
+
             shared = await password()
             assert len(shared) == 32 and shared.isalnum()
             assert await password("uid-2") == shared
@@ -97,11 +108,13 @@ def test_passwords(tmp_path: Path) -> None:
             assert await password(rotationPeriod="60s") != turning
             assert await password() == shared
             await refused(stub.path, grpc.StatusCode.NOT_FOUND, objects="[{objectName: p}]")
+
     asyncio.run(scenario())
 
 
 def test_certificates(tmp_path: Path) -> None:
     """tls.crt and tls.key belong together, also when asked for again; the names are those of the class."""
+
     async def scenario() -> None:
         async with running(tmp_path / "stub.sock") as stub:
             found = files(await mount(stub.path, objects=PAIR))
@@ -114,6 +127,7 @@ def test_certificates(tmp_path: Path) -> None:
             assert files(await mount(stub.path, objects=PAIR)) == found
             bad = "[{objectName: tls.pem, generate: certificate}]"
             assert "tls.pem" in await refused(stub.path, grpc.StatusCode.INVALID_ARGUMENT, objects=bad)
+
     asyncio.run(scenario())
 
 
@@ -126,8 +140,12 @@ def test_self_writing(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path / "stub.sock", tmp_path) as stub:
             stub.put("a", "one")
-            reply = await mount(stub.path, str(target), selfWrite="true",
-                                objects="[{objectName: a, filePermission: 0400}, {objectName: a, objectAlias: n/b}]")
+            reply = await mount(
+                stub.path,
+                str(target),
+                selfWrite="true",
+                objects="[{objectName: a, filePermission: 0400}, {objectName: a, objectAlias: n/b}]",
+            )
             assert not reply.files and set(versions(reply)) == {"a"}
             assert (target / "a").read_text() == "one" and (target / "a").stat().st_mode & 0o7777 == 0o400
             assert (target / "n/b").read_text() == "one"
@@ -138,12 +156,17 @@ def test_self_writing(tmp_path: Path) -> None:
             await mount(restarted.path, str(target), selfWrite="true", objects="[{objectName: a, objectAlias: a/deep}]")
             assert sorted(path.name for path in target.iterdir()) == ["..written", "a", "foreign"]
             assert (target / "a/deep").read_text() == "one"
+
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("kind, code", [
-    ("missing", grpc.StatusCode.FAILED_PRECONDITION), ("link", grpc.StatusCode.INVALID_ARGUMENT),
-])
+@pytest.mark.parametrize(
+    "kind, code",
+    [
+        ("missing", grpc.StatusCode.FAILED_PRECONDITION),
+        ("link", grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
 def test_self_writing_needs_a_directory(tmp_path: Path, kind: str, code: grpc.StatusCode) -> None:
     """A target that is not there, or a symlink, is refused and nothing is written."""
     (tmp_path / "elsewhere").mkdir()
@@ -153,5 +176,6 @@ def test_self_writing_needs_a_directory(tmp_path: Path, kind: str, code: grpc.St
         async with running(tmp_path / "stub.sock", tmp_path) as stub:
             stub.put("a", "one")
             await refused(stub.path, code, str(tmp_path / kind), selfWrite="true", objects="[{objectName: a}]")
+
     asyncio.run(scenario())
     assert not list((tmp_path / "elsewhere").iterdir())

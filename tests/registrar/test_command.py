@@ -28,14 +28,28 @@ pytestmark = pytest.mark.timeout(30)
 
 # spec C.1
 OF_THE_ORIGINAL = {
-    "csi-address": "/run/csi/socket", "kubelet-registration-path": '""', "plugin-registration-path": "/registration",
-    "timeout": "1s", "http-endpoint": '""', "health-port": "0", "mode": '""', "connection-timeout": "0s",
-    "version": "false", "v": "0", "logging-format": "text",
-}  # fmt: skip
+    "csi-address": "/run/csi/socket",
+    "kubelet-registration-path": '""',
+    "plugin-registration-path": "/registration",
+    "timeout": "1s",
+    "http-endpoint": '""',
+    "health-port": "0",
+    "mode": '""',
+    "connection-timeout": "0s",
+    "version": "false",
+    "v": "0",
+    "logging-format": "text",
+}
 WITHOUT_EFFECT = {
-    "enable-pprof", "automaxprocs", "vmodule", "log-flush-frequency", "log-text-split-stream",
-    "log-text-info-buffer-size", "log-json-split-stream", "log-json-info-buffer-size",
-}  # fmt: skip
+    "enable-pprof",
+    "automaxprocs",
+    "vmodule",
+    "log-flush-frequency",
+    "log-text-split-stream",
+    "log-text-info-buffer-size",
+    "log-json-split-stream",
+    "log-json-info-buffer-size",
+}
 REQUIRED = "--kubelet-registration-path=/host/csi.sock"
 NO_PROBE = ("--mode=kubelet-registration-probe",)  # ends with success when the flags are right
 
@@ -52,21 +66,29 @@ def command(*argv: str) -> list[str]:
     return [sys.executable, "-m", "registrar.main", "--status-directory=", *argv]
 
 
-@pytest.mark.parametrize("argv, code, text", [
-    ((), 1, "--kubelet-registration-path is required"),
-    (("--mode=kubelet-registration-probe",), 1, "--kubelet-registration-path is required"),
-    (("--mode=kubelet-registration-probe", REQUIRED), 0, "--mode is deprecated"),
-    ((REQUIRED, "--http-endpoint=:1", "--health-port=1"), 1, "only one of --http-endpoint and --health-port"),
-    ((REQUIRED, "--csi-address=tcp://x:1"), 1, "invalid CSI address"),
-    ((REQUIRED, "--timeout=0"), 1, "--timeout"),
-    ((REQUIRED, "--unknown"), 2, "flag provided but not defined: -unknown"),
-    ((REQUIRED, *NO_PROBE, "--connection-timeout=5s"), 0, "--connection-timeout is deprecated"),
-    ((REQUIRED, *NO_PROBE, "--health-port=1"), 0, "--health-port is deprecated"),
-    ((REQUIRED, *NO_PROBE, "-enable-pprof"), 0, "--enable-pprof has no effect"),
-    ((REQUIRED, *NO_PROBE, "--vmodule", "main=5", "-v", "2", "--logging-format=json"), 0, "--vmodule has no effect"),
-    (("--version",), 0, ""), ((REQUIRED, "--health-port=70000"), 1, "--health-port"),
-    ((REQUIRED, "--plugin-registration-path=here"), 1, "--plugin-registration-path"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "argv, code, text",
+    [
+        ((), 1, "--kubelet-registration-path is required"),
+        (("--mode=kubelet-registration-probe",), 1, "--kubelet-registration-path is required"),
+        (("--mode=kubelet-registration-probe", REQUIRED), 0, "--mode is deprecated"),
+        ((REQUIRED, "--http-endpoint=:1", "--health-port=1"), 1, "only one of --http-endpoint and --health-port"),
+        ((REQUIRED, "--csi-address=tcp://x:1"), 1, "invalid CSI address"),
+        ((REQUIRED, "--timeout=0"), 1, "--timeout"),
+        ((REQUIRED, "--unknown"), 2, "flag provided but not defined: -unknown"),
+        ((REQUIRED, *NO_PROBE, "--connection-timeout=5s"), 0, "--connection-timeout is deprecated"),
+        ((REQUIRED, *NO_PROBE, "--health-port=1"), 0, "--health-port is deprecated"),
+        ((REQUIRED, *NO_PROBE, "-enable-pprof"), 0, "--enable-pprof has no effect"),
+        (
+            (REQUIRED, *NO_PROBE, "--vmodule", "main=5", "-v", "2", "--logging-format=json"),
+            0,
+            "--vmodule has no effect",
+        ),
+        (("--version",), 0, ""),
+        ((REQUIRED, "--health-port=70000"), 1, "--health-port"),
+        ((REQUIRED, "--plugin-registration-path=here"), 1, "--plugin-registration-path"),
+    ],
+)
 def test_ends_at_once(argv: tuple[str, ...], code: int, text: str) -> None:
     """Exit codes as the original's, one sentence, no traceback."""
     done = subprocess.run(command(*argv), capture_output=True, text=True, timeout=20)
@@ -81,7 +103,10 @@ def test_http_port_taken() -> None:
         taken.listen()
         done = subprocess.run(
             command(REQUIRED, f"--http-endpoint=127.0.0.1:{taken.getsockname()[1]}"),
-            capture_output=True, text=True, timeout=20)  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
     assert done.returncode == 1
     assert "cannot listen on 127.0.0.1" in done.stderr
 
@@ -98,9 +123,14 @@ class Running:
         self.port = free_port()
         self.process = subprocess.Popen(
             command(
-                f"--csi-address={self.csi}", f"--kubelet-registration-path={self.csi}", "--driver-gone-after=1s",
-                f"--plugin-registration-path={self.registry}", f"--http-endpoint=127.0.0.1:{self.port}"),
-            stderr=(directory / "log").open("wb"))  # fmt: skip
+                f"--csi-address={self.csi}",
+                f"--kubelet-registration-path={self.csi}",
+                "--driver-gone-after=1s",
+                f"--plugin-registration-path={self.registry}",
+                f"--http-endpoint=127.0.0.1:{self.port}",
+            ),
+            stderr=(directory / "log").open("wb"),
+        )
 
     def healthz(self, path: str = "/healthz") -> tuple[int, str]:
         """Code and body; 0 while nobody listens."""
@@ -199,9 +229,14 @@ def test_json_logs(tmp_path: Path) -> None:
     """--logging-format=json writes JSON lines with the process's name."""
     process = subprocess.Popen(
         command(
-            REQUIRED, f"--csi-address={tmp_path}/csi.sock", f"--plugin-registration-path={tmp_path}",
-            "--logging-format=json"),
-        stderr=subprocess.PIPE, text=True)  # fmt: skip
+            REQUIRED,
+            f"--csi-address={tmp_path}/csi.sock",
+            f"--plugin-registration-path={tmp_path}",
+            "--logging-format=json",
+        ),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr is not None
     line = json.loads(process.stderr.readline())
     process.terminate()

@@ -79,7 +79,9 @@ def test_another_name(tmp_path: Path) -> None:
 
         async with rpc.served(UnixEndpoint(str(place.socket)), register):
             assert await ask(place, known(place, State.REGISTERED)) == (
-                500, f"{place.socket} answers for another driver")  # fmt: skip
+                500,
+                f"{place.socket} answers for another driver",
+            )
 
     asyncio.run(run())
 

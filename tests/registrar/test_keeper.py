@@ -30,7 +30,6 @@ from runtime.flags import Duration
 from tests.support.files import inode
 from tests.support.toy_driver import NAME, ToyDriver, toy_driver
 
-
 pytestmark = pytest.mark.timeout(20)
 
 
@@ -52,9 +51,15 @@ class Place:
 
     def config(self, **changes: Any) -> RegistrarConfig:
         """A registrar of this place; the path that kubelet is told is the same socket: no container lies between."""
-        return RegistrarConfig(**{
-            "csi_address": self.csi, "kubelet_registration_path": self.csi,
-            "plugin_registration_path": str(self.registry), "driver_gone_after": Duration(0.5), **changes})
+        return RegistrarConfig(
+            **{
+                "csi_address": self.csi,
+                "kubelet_registration_path": self.csi,
+                "plugin_registration_path": str(self.registry),
+                "driver_gone_after": Duration(0.5),
+                **changes,
+            }
+        )
 
     def kubelet(self, **changes: Any) -> KubeletStub:
         """A kubelet on this node."""
@@ -152,7 +157,7 @@ def test_hanging_driver(tmp_path: Path) -> None:
         place = Place(tmp_path)
         driver = ToyDriver()
         driver.hang = asyncio.Event()
-        async with place.kubelet() as kubelet, toy_driver(place.csi, driver):
+        async with place.kubelet() as kubelet, toy_driver(place.csi, driver):  # noqa: SIM117
             async with keeping(place.config(timeout=Duration(0.2))) as keeper:
                 await until(lambda: "DEADLINE_EXCEEDED" in keeper.registration.error)
                 driver.hang.set()
@@ -161,10 +166,14 @@ def test_hanging_driver(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("what, told", [
-    ("a file", "is no socket: see --csi-address"), ("nobody listens", "nothing within 0.2 s"),
-    ("another protocol", "nothing within 0.2 s"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "what, told",
+    [
+        ("a file", "is no socket: see --csi-address"),
+        ("nobody listens", "nothing within 0.2 s"),
+        ("another protocol", "nothing within 0.2 s"),
+    ],
+)
 def test_wrong_socket(tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str, told: str) -> None:
     """A file, a dead socket, a server that speaks something else: told once, however often it is tried, waited out in
     process, and the driver that comes in its place is registered."""
@@ -338,19 +347,18 @@ def test_surge_roll_out(tmp_path: Path) -> None:
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with place.kubelet() as kubelet, toy_driver(place.csi):
-            async with contextlib.AsyncExitStack() as second:
-                async with keeping(place.config()) as first:
-                    await until(lambda: first.registration.state is State.REGISTERED)
-                    before = place.socket.stat().st_ino
-                    successor = await second.enter_async_context(keeping(place.config()))
-                    await until(lambda: place.socket.stat().st_ino != before)
-                assert place.socket.exists()
-                await until(lambda: successor.registration.driver == NAME)
-                async with rpc.dial(str(place.socket)) as channel:
-                    stub = pluginregistration_pb2_grpc.RegistrationStub(channel)
-                    assert (await stub.GetInfo(pluginregistration_pb2.InfoRequest())).name == NAME
-                assert kubelet.csi_node["spec"]
+        async with place.kubelet() as kubelet, toy_driver(place.csi), contextlib.AsyncExitStack() as second:
+            async with keeping(place.config()) as first:
+                await until(lambda: first.registration.state is State.REGISTERED)
+                before = place.socket.stat().st_ino
+                successor = await second.enter_async_context(keeping(place.config()))
+                await until(lambda: place.socket.stat().st_ino != before)
+            assert place.socket.exists()
+            await until(lambda: successor.registration.driver == NAME)
+            async with rpc.dial(str(place.socket)) as channel:
+                stub = pluginregistration_pb2_grpc.RegistrationStub(channel)
+                assert (await stub.GetInfo(pluginregistration_pb2.InfoRequest())).name == NAME
+            assert kubelet.csi_node["spec"]
 
     asyncio.run(run())
 

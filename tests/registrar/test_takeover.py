@@ -163,7 +163,7 @@ def test_refusals_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config()) as keeper:
+        async with toy_driver(place.csi), keeping(place.config()) as keeper:  # noqa: SIM117
             async with place.kubelet(refuse_registration="not today") as kubelet:
                 inodes: set[tuple[int, int]] = set()
                 async with asyncio.timeout(10):

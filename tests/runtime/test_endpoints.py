@@ -6,13 +6,16 @@ from runtime.endpoints import TcpEndpoint, UnixEndpoint, parse_csi_address, pars
 from runtime.errors import ConfigurationError
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("unix://tmp/csi.sock", UnixEndpoint("/tmp/csi.sock")),
-    ("unix:///csi/csi.sock", UnixEndpoint("/csi/csi.sock")),
-    ("UNIX:///csi/csi.sock", UnixEndpoint("/csi/csi.sock")),
-    ("tcp://127.0.0.1:99", TcpEndpoint("127.0.0.1", 99)),
-    ("TCP://:99", TcpEndpoint("", 99)),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("unix://tmp/csi.sock", UnixEndpoint("/tmp/csi.sock")),
+        ("unix:///csi/csi.sock", UnixEndpoint("/csi/csi.sock")),
+        ("UNIX:///csi/csi.sock", UnixEndpoint("/csi/csi.sock")),
+        ("tcp://127.0.0.1:99", TcpEndpoint("127.0.0.1", 99)),
+        ("TCP://:99", TcpEndpoint("", 99)),
+    ],
+)
 def test_endpoints(text: str, expected: object) -> None:
     """Both schemes in any case; a Unix path without its slash gets one, as in the Go driver."""
     assert parse_endpoint(text) == expected
@@ -31,8 +34,10 @@ def test_csi_addresses(text: str) -> None:
     assert parse_csi_address(text) == UnixEndpoint("/csi/csi.sock")
 
 
-@pytest.mark.parametrize("text, expected", [
-    (":8095", TcpEndpoint("", 8095)), ("0.0.0.0:1", TcpEndpoint("0.0.0.0", 1)), ("[::1]:80", TcpEndpoint("::1", 80))])
+@pytest.mark.parametrize(
+    "text, expected",
+    [(":8095", TcpEndpoint("", 8095)), ("0.0.0.0:1", TcpEndpoint("0.0.0.0", 1)), ("[::1]:80", TcpEndpoint("::1", 80))],
+)
 def test_host_port(text: str, expected: TcpEndpoint) -> None:
     """As Go's net.Listen takes them."""
     assert parse_host_port(text) == expected

@@ -25,39 +25,45 @@ def parse(*argv: str) -> Config:
     return Config(**flags.parse(argv).values[Config])
 
 
-@pytest.mark.parametrize("argv, expected", [
-    ((), Config()),
-    (("-endpoint=x",), Config(endpoint="x")),
-    (("--endpoint", "x"), Config(endpoint="x")),
-    (("--endpoint=a=b",), Config(endpoint="a=b")),
-    (("--endpoint=",), Config(endpoint="")),
-    (("-verbose",), Config(verbose=True)),
-    (("--verbose=false",), Config(verbose=False)),
-    (("--verbose=T",), Config(verbose=True)),
-    (("--interval", "2m30s"), Config(interval=Duration(150.0))),
-    (("-size=0x10",), Config(size=16)),
-    (("--paths=/x,,/y",), Config(paths=("/x", "/y"))),
-    (("--paths=",), Config(paths=())),
-    (("-size", "1", "-size", "2"), Config(size=2)),
-    (("--pprof", "--port", "6065", "-verbose"), Config(verbose=True)),
-])
+@pytest.mark.parametrize(
+    "argv, expected",
+    [
+        ((), Config()),
+        (("-endpoint=x",), Config(endpoint="x")),
+        (("--endpoint", "x"), Config(endpoint="x")),
+        (("--endpoint=a=b",), Config(endpoint="a=b")),
+        (("--endpoint=",), Config(endpoint="")),
+        (("-verbose",), Config(verbose=True)),
+        (("--verbose=false",), Config(verbose=False)),
+        (("--verbose=T",), Config(verbose=True)),
+        (("--interval", "2m30s"), Config(interval=Duration(150.0))),
+        (("-size=0x10",), Config(size=16)),
+        (("--paths=/x,,/y",), Config(paths=("/x", "/y"))),
+        (("--paths=",), Config(paths=())),
+        (("-size", "1", "-size", "2"), Config(size=2)),
+        (("--pprof", "--port", "6065", "-verbose"), Config(verbose=True)),
+    ],
+)
 def test_accepted(argv: tuple[str, ...], expected: Config) -> None:
     """Each spelling that Go takes gives the value that Go gives; an empty list element is dropped."""
     assert parse(*argv) == expected
 
 
-@pytest.mark.parametrize("argv, sentence", [
-    (("--unknown",), "flag provided but not defined: -unknown"),
-    (("--private=x",), "flag provided but not defined: -private"),
-    (("--size=x",), 'invalid value "x" for flag -size: want a whole number'),
-    (("--verbose=maybe",), "want true or false"),
-    (("--verbose", "false"), "unexpected argument 'false'"),
-    (("--interval=5",), "want a duration"),
-    (("--endpoint",), "flag needs an argument: -endpoint"),
-    (("stray",), "unexpected argument 'stray'"),
-    (("--",), "unexpected argument"),
-    (("---x",), "unexpected argument"),
-])
+@pytest.mark.parametrize(
+    "argv, sentence",
+    [
+        (("--unknown",), "flag provided but not defined: -unknown"),
+        (("--private=x",), "flag provided but not defined: -private"),
+        (("--size=x",), 'invalid value "x" for flag -size: want a whole number'),
+        (("--verbose=maybe",), "want true or false"),
+        (("--verbose", "false"), "unexpected argument 'false'"),
+        (("--interval=5",), "want a duration"),
+        (("--endpoint",), "flag needs an argument: -endpoint"),
+        (("stray",), "unexpected argument 'stray'"),
+        (("--",), "unexpected argument"),
+        (("---x",), "unexpected argument"),
+    ],
+)
 def test_refused(argv: tuple[str, ...], sentence: str) -> None:
     """Each wrong spelling is refused with a sentence that names it; Go would ignore what stands after a stray word."""
     with pytest.raises(UsageError, match=sentence):
@@ -113,8 +119,10 @@ def test_bad_durations(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize("value, text", [
-    (True, "true"), (120.0, "2m"), (0.5, "500ms"), (3661.0, "1h1m1s"), (("a", "b"), "a,b"), ("", '""'), (4, "4")])
+@pytest.mark.parametrize(
+    "value, text",
+    [(True, "true"), (120.0, "2m"), (0.5, "500ms"), (3661.0, "1h1m1s"), (("a", "b"), "a,b"), ("", '""'), (4, "4")],
+)
 def test_show(value: object, text: str) -> None:
     """Defaults are shown as they would be written."""
     assert show(value) == text

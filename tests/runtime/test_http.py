@@ -88,9 +88,16 @@ def test_any_method(method: str) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("target, status", [
-    ("/ok?verbose=1", b"200"), ("http://node:9808/ok", b"200"), ("/", b"404"), ("/ok/", b"404"), ("*", b"404"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "target, status",
+    [
+        ("/ok?verbose=1", b"200"),
+        ("http://node:9808/ok", b"200"),
+        ("/", b"404"),
+        ("/ok/", b"404"),
+        ("*", b"404"),
+    ],
+)
 def test_paths(target: str, status: bytes) -> None:
     """A query or a host before the path changes nothing; any other path is 404 in Go's words."""
 
@@ -121,11 +128,15 @@ def test_kept_and_pipelined() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("sent", [
-    request(version="1.0"), request("/ok", "GET", CLOSE),
-    request("/ok", "POST", "Content-Length: 29") + request("/none"),
-    request("/ok", "POST", "Transfer-Encoding: chunked", "Expect: 100-continue"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request(version="1.0"),
+        request("/ok", "GET", CLOSE),
+        request("/ok", "POST", "Content-Length: 29") + request("/none"),
+        request("/ok", "POST", "Transfer-Encoding: chunked", "Expect: 100-continue"),
+    ],
+)
 def test_closed_after_the_answer(sent: bytes) -> None:
     """HTTP/1.0, ``Connection: close``, and any request with a body, of which nothing is taken for a request."""
 
@@ -152,13 +163,20 @@ def test_half_closed_client() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("sent, status", [
-    (b"\x16\x03\x01\x02\x00nonsense\r\n\r\n", b"400"), (b"GET  /ok HTTP/1.1\r\n\r\n", b"400"),
-    (b"GET /ok\r\n\r\n", b"400"),
-    (b"GET /ok HTTP/1.1\r\n folded: x\r\n\r\n", b"400"), (b"GET /ok HTTP/1.1\r\nno colon\r\n\r\n", b"400"),
-    (b"GET /ok HTTP/1.1\r\nSpace : x\r\n\r\n", b"400"), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505"),
-    (request("/ok", "GET", "X: " + "a" * 1024 * 1024), b"431"), (b"a" * 1024 * 1024, b"431"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sent, status",
+    [
+        (b"\x16\x03\x01\x02\x00nonsense\r\n\r\n", b"400"),
+        (b"GET  /ok HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /ok\r\n\r\n", b"400"),
+        (b"GET /ok HTTP/1.1\r\n folded: x\r\n\r\n", b"400"),
+        (b"GET /ok HTTP/1.1\r\nno colon\r\n\r\n", b"400"),
+        (b"GET /ok HTTP/1.1\r\nSpace : x\r\n\r\n", b"400"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505"),
+        (request("/ok", "GET", "X: " + "a" * 1024 * 1024), b"431"),
+        (b"a" * 1024 * 1024, b"431"),
+    ],
+)
 def test_what_is_no_request(sent: bytes, status: bytes) -> None:
     """Refused with a status that arrives also at a client that is still sending, and no handler is asked."""
 
@@ -307,7 +325,7 @@ def test_address_that_cannot_be_had(host: str) -> None:
     """A port that is taken, an address that is not ours, a name that leads nowhere: one sentence."""
 
     async def run() -> None:
-        with socket.create_server(("", 0)) as taken:
+        with socket.create_server(("", 0)) as taken:  # noqa: SIM117
             with pytest.raises(ConfigurationError, match="cannot listen on"):
                 async with http.served(TcpEndpoint(host, taken.getsockname()[1]), {}):
                     pass

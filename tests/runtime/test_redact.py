@@ -10,16 +10,19 @@ from runtime import redact
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl"
 
 
-@pytest.mark.parametrize("text, gone", [
-    (f"login failed with {TOKEN} today", TOKEN),
-    ("Authorization: Bearer abcdefgh12345678", "abcdefgh12345678"),
-    ('{"client_secret": "hunter2hunter2"}', "hunter2hunter2"),
-    ("password=hunter2 was wrong", "hunter2"),
-    ("token: s.abcdefgh", "s.abcdefgh"),
-    ("vault said hvs.CAESIJlongtoken", "hvs.CAESIJlongtoken"),
-    ("-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----", "MIIEow"),
-    ("-----BEGIN PRIVATE KEY-----\nMIIEow", "MIIEow"),
-])
+@pytest.mark.parametrize(
+    "text, gone",
+    [
+        (f"login failed with {TOKEN} today", TOKEN),
+        ("Authorization: Bearer abcdefgh12345678", "abcdefgh12345678"),
+        ('{"client_secret": "hunter2hunter2"}', "hunter2hunter2"),
+        ("password=hunter2 was wrong", "hunter2"),
+        ("token: s.abcdefgh", "s.abcdefgh"),
+        ("vault said hvs.CAESIJlongtoken", "hvs.CAESIJlongtoken"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----", "MIIEow"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIEow", "MIIEow"),
+    ],
+)
 def test_credentials_are_withheld(text: str, gone: str) -> None:
     """Each kind of credential vanishes from a text that comes from elsewhere, and the text says that something is
     missing."""
@@ -58,8 +61,11 @@ def test_hostile_texts_take_no_time(piece: str) -> None:
 def test_requests_show_structure_only() -> None:
     """A publish request keeps its ids and paths; of secrets and volume context only the keys are shown."""
     request = csi_pb2.NodePublishVolumeRequest(
-        volume_id="v", target_path="/t", secrets={"user": "hunter2"},
-        volume_context={"csi.storage.k8s.io/serviceAccount.tokens": TOKEN, "roleName": "app"})
+        volume_id="v",
+        target_path="/t",
+        secrets={"user": "hunter2"},
+        volume_context={"csi.storage.k8s.io/serviceAccount.tokens": TOKEN, "roleName": "app"},
+    )
     request.volume_capability.mount.volume_mount_group = "1000"
     shown = redact.message(request)
     assert shown["volume_id"] == "v"

@@ -37,13 +37,16 @@ class Odd(errors.NotFound):
     """A subclass that the table does not name."""
 
 
-@pytest.mark.parametrize("error, code, text", [
-    *[(kind("a sentence"), code, "a sentence") for kind, code in rpc.STATUS_CODES.items()],
-    (Odd("a sentence"), grpc.StatusCode.NOT_FOUND, "a sentence"),
-    (rpc.RemoteFailure(grpc.StatusCode.DATA_LOSS, "a sentence"), grpc.StatusCode.DATA_LOSS, "a sentence"),
-    (ValueError("private detail"), grpc.StatusCode.INTERNAL, "internal error"),
-    (errors.NotFound("password=hunter2"), grpc.StatusCode.NOT_FOUND, "***stripped***"),
-])
+@pytest.mark.parametrize(
+    "error, code, text",
+    [
+        *[(kind("a sentence"), code, "a sentence") for kind, code in rpc.STATUS_CODES.items()],
+        (Odd("a sentence"), grpc.StatusCode.NOT_FOUND, "a sentence"),
+        (rpc.RemoteFailure(grpc.StatusCode.DATA_LOSS, "a sentence"), grpc.StatusCode.DATA_LOSS, "a sentence"),
+        (ValueError("private detail"), grpc.StatusCode.INTERNAL, "internal error"),
+        (errors.NotFound("password=hunter2"), grpc.StatusCode.NOT_FOUND, "***stripped***"),
+    ],
+)
 def test_codes(tmp_path: Path, error: Exception, code: grpc.StatusCode, text: str) -> None:
     """Each failure, by its nearest class, has its code and sentence; a bug is INTERNAL and tells nothing; secrets are
     withheld."""
@@ -239,7 +242,7 @@ def test_a_new_channel_dials_for_itself(tmp_path: Path) -> None:
         async with rpc.dial(str(path), [("grpc.initial_reconnect_backoff_ms", 60_000)]) as first:
             with pytest.raises(grpc.aio.AioRpcError):
                 await csi_pb2_grpc.IdentityStub(first).Probe(csi_pb2.ProbeRequest())
-            async with rpc.served(UnixEndpoint(str(path)), registering(Failing())):
+            async with rpc.served(UnixEndpoint(str(path)), registering(Failing())):  # noqa: SIM117
                 async with rpc.dial(str(path), [("grpc.initial_reconnect_backoff_ms", 60_000)]) as second:
                     await csi_pb2_grpc.IdentityStub(second).Probe(csi_pb2.ProbeRequest())
 

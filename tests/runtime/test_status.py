@@ -66,7 +66,8 @@ def test_directory_that_cannot_be_had(directory: str, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.WARNING):
         asyncio.run(run())
     assert [record.getMessage() for record in caplog.records] == [
-        "This role's status is not served: see --status-directory"]  # fmt: skip
+        "This role's status is not served: see --status-directory"
+    ]
 
 
 def test_off(tmp_path: Path) -> None:

@@ -49,13 +49,21 @@ class Volume:
     def request(self) -> csi_pb2.NodePublishVolumeRequest:
         """The publish request as kubelet makes it."""
         context = {
-            "csi.storage.k8s.io/pod.name": self.pod, "csi.storage.k8s.io/pod.namespace": self.namespace,
-            "csi.storage.k8s.io/pod.uid": self.pod_uid, "csi.storage.k8s.io/serviceAccount.name": "default",
-            "csi.storage.k8s.io/ephemeral": "true", "secretProviderClass": self.provider_class, **self.attributes,
+            "csi.storage.k8s.io/pod.name": self.pod,
+            "csi.storage.k8s.io/pod.namespace": self.namespace,
+            "csi.storage.k8s.io/pod.uid": self.pod_uid,
+            "csi.storage.k8s.io/serviceAccount.name": "default",
+            "csi.storage.k8s.io/ephemeral": "true",
+            "secretProviderClass": self.provider_class,
+            **self.attributes,
         }
         request = csi_pb2.NodePublishVolumeRequest(
-            volume_id=f"csi-{self.pod}-{self.name}", target_path=str(self.target), readonly=True,
-            volume_context=context, secrets=self.secrets)
+            volume_id=f"csi-{self.pod}-{self.name}",
+            target_path=str(self.target),
+            readonly=True,
+            volume_context=context,
+            secrets=self.secrets,
+        )
         request.volume_capability.mount.volume_mount_group = self.group
         request.volume_capability.access_mode.mode = csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_READER_ONLY
         return request
@@ -131,7 +139,8 @@ class Rig:
         """A SecretProviderClass manifest; ``annotations`` go to its metadata."""
         annotations = spec.pop("annotations", {})
         document = {
-            "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
+            "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+            "kind": "SecretProviderClass",
             "metadata": {"name": name, "namespace": namespace, "annotations": annotations},
             "spec": {"provider": "stub", "parameters": {"objects": OBJECTS}, **spec},
         }

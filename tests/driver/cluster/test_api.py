@@ -5,14 +5,25 @@ import asyncio
 import pytest
 
 from driver.cluster.api import Api
-from driver.cluster.objects import classes_path
+from driver.objects.pod_status import classes_path
 from driver.ports import ClassRef
 from runtime.errors import InvalidRequest
 
 
-@pytest.mark.parametrize("name", [
-    "..", ".", "", "../../other/secretproviderclasses/x", "a/b/", "a?b", "a%2fb", "a#b", "a\n",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..",
+        ".",
+        "",
+        "../../other/secretproviderclasses/x",
+        "a/b/",
+        "a?b",
+        "a%2fb",
+        "a#b",
+        "a\n",
+    ],
+)
 def test_a_name_cannot_lead_elsewhere(name: str) -> None:
     """A class name as a stored pod status may have it: no path but the one that is meant is ever asked for."""
 

@@ -8,9 +8,10 @@ from asyncio.sslproto import SSLProtocol
 from pathlib import Path
 from typing import Any
 
-from driver.cluster import lean
-from driver.cluster.transport import Transport
 from kubernetes.aio.client.configuration import Configuration
+
+from driver.cluster import slim_imports
+from driver.cluster.transport import Transport
 from tests.cluster.pki import Authority
 
 BODY = json.dumps({"kind": "List", "items": ["x" * 1000] * 300}).encode()
@@ -44,7 +45,7 @@ def test_a_connection_has_a_small_buffer(tmp_path: Path) -> None:
             assert (status, content) == (200, BODY)
             clients: list[Any] = [each for each in gc.get_objects() if isinstance(each, SSLProtocol)]
             buffers = [len(each._ssl_buffer) for each in clients if not each._server_side]
-            assert buffers and max(buffers) <= lean.TLS_BUFFER
+            assert buffers and max(buffers) <= slim_imports.TLS_BUFFER
         finally:
             await transport.close()
             server.close()

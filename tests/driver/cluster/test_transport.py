@@ -31,7 +31,10 @@ def host(named: str) -> str:
 
 @pytest.mark.parametrize("by", ["flag", "environment"])
 def test_a_named_file_comes_before_the_service_account(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
 ) -> None:
     """In a pod: --kubeconfig and $KUBECONFIG are both said by a person, the service account is there by itself."""
     (tmp_path / "token").write_text("token")

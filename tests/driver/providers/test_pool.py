@@ -130,7 +130,8 @@ async def garbage(path: Path) -> AsyncIterator[None]:
     handler: Any = grpc.unary_unary_rpc_method_handler(answer)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("v1alpha1.CSIDriverProvider", {"Mount": handler, "Version": handler}),))
+        (grpc.method_handlers_generic_handler("v1alpha1.CSIDriverProvider", {"Mount": handler, "Version": handler}),)
+    )
     path.unlink()
     server.add_insecure_port(f"unix:{path}")
     await server.start()

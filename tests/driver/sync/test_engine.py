@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from driver.disk import Disk
 from driver.manifests import Manifests
 from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
+from driver.registry import VolumeRegistry
 from driver.sync import engine, jobs
 from driver.sync.wanted import Wanted
-from driver.volumes import VolumeTable
+from driver.volume.workers import DiskWorkers
 from runtime.errors import PreconditionFailed
 
 REF = ClassRef("ns", "app")
@@ -114,10 +114,11 @@ def on_stage(tmp_path: Path) -> Callable[[Callable[[Stage], Coroutine[Any, Any, 
 
     def run(test: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
         async def staged() -> None:
-            writer, cluster, disk = Writer(), Told(tmp_path), Disk()
+            writer, cluster, disk = Writer(), Told(tmp_path), DiskWorkers()
             writer.open.set()
             made = engine.SyncEngine(
-                cluster, writer, disk, DriverMetrics(VolumeTable()), engine.Limits(1 << 20, first=20.0))
+                cluster, writer, disk, DriverMetrics(VolumeRegistry()), engine.Limits(1 << 20, first=20.0)
+            )
             task = asyncio.create_task(made.run())
             try:
                 await test(Stage(made, writer, cluster, record))
@@ -207,8 +208,7 @@ def test_a_volume_on_its_way_out(on_stage: Run) -> None:
 
 
 def test_an_api_server_that_is_away(on_stage: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that gets no answer is followed by another soon, however often; no event, neither of that nor of its end.
-    """
+    """A run that gets no answer is followed by another soon, however often; no event, neither of that nor of its end."""  # noqa: E501
     monkeypatch.setattr(engine, "RUN_SECONDS", 0.05)
 
     async def test(it: Stage) -> None:

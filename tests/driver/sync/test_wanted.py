@@ -40,26 +40,31 @@ def build(volume: Path, item: SecretObject, limit: int = 1 << 20) -> wanted.Want
 
 def test_bytes_are_not_changed(volume: Path) -> None:
     """Names are trimmed as the Go driver does, a path below a directory is one name, contents stay as they are."""
-    found = build(volume, entry(
-        secret_name=" s ", type=" ", data=((" password ", " k "), ("sub/file", "f"), ("password", "again"))))
+    found = build(
+        volume,
+        entry(secret_name=" s ", type=" ", data=((" password ", " k "), ("sub/file", "f"), ("password", "again"))),
+    )
     assert (found.name, found.type) == ("s", "Opaque")
     assert found.data == {"k": b"s3cret\x00", "f": b"below", "again": b"s3cret\x00"}
 
 
-@pytest.mark.parametrize("fields, sentence", [
-    ({"secret_name": " "}, "secret name is empty"),
-    ({"secret_name": "A"}, "must be a DNS name"),
-    ({"secret_name": "a" * 254}, "must be a DNS name"),
-    ({"type": ""}, "secret type is empty"),
-    ({"type": "bootstrap.kubernetes.io/token "}, "is refused"),
-    ({"data": ()}, "data is empty"),
-    ({"data": (("", "k"),)}, "an objectName is empty"),
-    ({"data": (("password", " "),)}, "the key of objectName password is empty"),
-    ({"data": (("password", "a/b"),)}, "key a/b must be"),
-    ({"data": (("password", "k"), ("sub/file", "k"))}, "key k appears twice"),
-    ({"data": (("nothing", "k"),)}, "which has: password, sub/file"),
-    ({"type": "kubernetes.io/tls", "data": (("password", "tls.key"),)}, "objectName password cannot be tls.key"),
-])
+@pytest.mark.parametrize(
+    "fields, sentence",
+    [
+        ({"secret_name": " "}, "secret name is empty"),
+        ({"secret_name": "A"}, "must be a DNS name"),
+        ({"secret_name": "a" * 254}, "must be a DNS name"),
+        ({"type": ""}, "secret type is empty"),
+        ({"type": "bootstrap.kubernetes.io/token "}, "is refused"),
+        ({"data": ()}, "data is empty"),
+        ({"data": (("", "k"),)}, "an objectName is empty"),
+        ({"data": (("password", " "),)}, "the key of objectName password is empty"),
+        ({"data": (("password", "a/b"),)}, "key a/b must be"),
+        ({"data": (("password", "k"), ("sub/file", "k"))}, "key k appears twice"),
+        ({"data": (("nothing", "k"),)}, "which has: password, sub/file"),
+        ({"type": "kubernetes.io/tls", "data": (("password", "tls.key"),)}, "objectName password cannot be tls.key"),
+    ],
+)
 def test_refusals(volume: Path, fields: dict[str, Any], sentence: str) -> None:
     """Each names the class, the Secret and the field, and nothing of a file."""
     with pytest.raises(PreconditionFailed) as failure:

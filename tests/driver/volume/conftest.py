@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.volume import mounts, table
+from driver.volume import mountinfo, mounts
 from tests.driver.volume.support import SIZE
 
 
@@ -15,7 +15,7 @@ def pods(tmp_path: Path) -> Iterator[Path]:
     directory = tmp_path / "pods"
     directory.mkdir()
     yield directory
-    for row in reversed(list(table.rows())):
+    for row in reversed(list(mountinfo.rows())):
         if row.path.startswith(f"{tmp_path}/"):
             mounts.unmount(row.path)
 

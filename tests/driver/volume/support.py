@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.volume import state, syscalls, walk
+from driver.volume import operations, syscalls, walk
 from driver.volume.payload import File
 
 SIZE = 1024 * 1024
@@ -25,7 +25,7 @@ def files(**contents: bytes) -> list[File]:
 
 def commit(volume: Path, payload: list[File], group: int | None = None) -> bool:
     """Write a payload as a publish does."""
-    return state.commit(str(volume), payload, group)
+    return operations.commit(str(volume), payload, group)
 
 
 def seen(volume: Path) -> dict[str, bytes]:

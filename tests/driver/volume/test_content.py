@@ -40,9 +40,21 @@ def test_symlinks(volume: Path) -> None:
     (volume / "dir").mkdir()
     (volume / "dir" / "f").write_bytes(b"2")
     for name, text in {
-        "good": "dir/f", "gooddir": "dir", "absolute": str(outside / "f"), "up": "../outside/f",
-        "up2": "dir/../../outside/f", "outdir": str(outside), "second": "good", "through": "outdir/f", "loop": "loop",
-        "dangling": "nothing", "dot": ".", "nodata": "..data/x", "data": "..data", "slash": "dir/", "deep": "x/" * 500,
+        "good": "dir/f",
+        "gooddir": "dir",
+        "absolute": str(outside / "f"),
+        "up": "../outside/f",
+        "up2": "dir/../../outside/f",
+        "outdir": str(outside),
+        "second": "good",
+        "through": "outdir/f",
+        "loop": "loop",
+        "dangling": "nothing",
+        "dot": ".",
+        "nodata": "..data/x",
+        "data": "..data",
+        "slash": "dir/",
+        "deep": "x/" * 500,
         "file-as-dir": "dir/f/x",
     }.items():
         (volume / name).symlink_to(text)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from driver.volume import content, entries, layout, mounts, state, syscalls, writer
+from driver.volume import content, entries, layout, mounts, operations, syscalls, writer
 from driver.volume.payload import File
 from tests.driver.volume.support import commit, file, files, is_tidy, seen
 
@@ -45,7 +45,7 @@ def write_and_die(volume: Path, payload: list[File], calls: int) -> bool:
             module.os = mortal  # type: ignore[attr-defined]
         syscalls.exchange = mortal.mortal(syscalls.exchange)
         try:
-            state.commit(str(volume), payload, None)
+            operations.commit(str(volume), payload, None)
             os._exit(0)
         finally:
             os._exit(1)
@@ -92,12 +92,15 @@ def directories_are_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("driver.volume.mounts.look", lambda opened: mounts.Mounted(tmpfs=True))
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    (files(a=b"1", b=b"2"), files(a=b"X", b=b"Y")),
-    (files(a=b"1", gone=b"2"), files(a=b"1", come=b"3", d__e=b"4")),
-    (files(d__a=b"1"), files(d=b"1")),
-    ([file("a", b"1", 0o600)], [file("a", b"1", 0o644)]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (files(a=b"1", b=b"2"), files(a=b"X", b=b"Y")),
+        (files(a=b"1", gone=b"2"), files(a=b"1", come=b"3", d__e=b"4")),
+        (files(d__a=b"1"), files(d=b"1")),
+        ([file("a", b"1", 0o600)], [file("a", b"1", 0o644)]),
+    ],
+)
 def test_old_or_new(fresh: Callable[[list[File]], Path], old: list[File], new: list[File]) -> None:
     """A change killed at any point: what a pod sees is the old payload or the new one, never a mixture or a part."""
     both = [{item.path: item.contents for item in payload} for payload in (old, new)]

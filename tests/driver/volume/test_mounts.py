@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.volume import mounts, state, table
+from driver.volume import mountinfo, mounts, operations
 from driver.volume.mounts import Mounted
 from runtime.errors import Internal, InvalidRequest
 from tests.driver.volume.support import SIZE, bind, commit, files, mount_dead
@@ -39,9 +39,9 @@ def test_kernels_own_size(target: Path) -> None:
 
 def test_noswap(target: Path) -> None:
     """Where the probe says yes the option is set; the probe itself leaves nothing mounted."""
-    before = len(list(table.rows()))
+    before = len(list(mountinfo.rows()))
     possible = mounts.probe_noswap()
-    assert len(list(table.rows())) == before
+    assert len(list(mountinfo.rows())) == before
     if not possible:
         pytest.skip("this kernel has no noswap")
     target.mkdir()
@@ -80,7 +80,7 @@ def test_dead_mount(target: Path) -> None:
     with pytest.raises(OSError):
         os.listdir(target)
     assert mounts.mounted_at(str(target)) == Mounted(tmpfs=False, dead=True)
-    assert state.inspect(str(target)).foreign_mount
+    assert operations.inspect(str(target)).foreign_mount
     assert mounts.usage(str(target)) is None
     assert mounts.unmount(str(target))
     assert not mounts.is_mounted(str(target))
@@ -181,14 +181,15 @@ def test_rows_of_the_mount_table() -> None:
         b"37 35 0:5 /part /mnt/\xff rw - ext4 /dev/sda1 rw,errors=continue\n"
         b"nonsense\n"
     )
-    assert list(table.rows(text)) == [
-        table.Row("/", "/mnt/a b\\c\t", "tmpfs"),
-        table.Row("/part", "/mnt/\udcff", "ext4"),
+    assert list(mountinfo.rows(text)) == [
+        mountinfo.Row("/", "/mnt/a b\\c\t", "tmpfs"),
+        mountinfo.Row("/part", "/mnt/\udcff", "ext4"),
     ]
 
 
 def test_volumes_after_a_restart(pods: Path, tmp_path: Path) -> None:
     """Only a whole tmpfs at a target below the pods directory is listed, once even if stacked; no other driver's is."""
+
     def mounted(uid: str, root: Path = pods, note: str = "") -> Path:
         path = root / uid / "volumes" / "kubernetes.io~csi" / "a name" / "mount"
         path.mkdir(parents=True)
@@ -207,11 +208,11 @@ def test_volumes_after_a_restart(pods: Path, tmp_path: Path) -> None:
     other = pods / "bound" / "volumes" / "kubernetes.io~csi" / "b" / "mount"
     other.mkdir(parents=True)
     bind(part / "part", other)
-    found = {target.path for target in table.list_volumes(str(pods), "us")}
+    found = {target.path for target in mountinfo.list_volumes(str(pods), "us")}
     assert found == {str(ours), str(unnoted), str(part)}
-    assert len(table.list_volumes(str(pods))) == 4
+    assert len(mountinfo.list_volumes(str(pods))) == 4
     commit(ours, files(a=b"1"))
-    assert [target.path for target in state.committed_targets(str(pods), "us")] == [str(ours)]
+    assert [target.path for target in operations.committed_targets(str(pods), "us")] == [str(ours)]
     (tmp_path / "link").symlink_to(tmp_path)
-    linked = state.committed_targets(f"{tmp_path}/link/pods", "us")
+    linked = operations.committed_targets(f"{tmp_path}/link/pods", "us")
     assert [target.path for target in linked] == [str(ours).replace(str(tmp_path), f"{tmp_path}/link")]

@@ -29,12 +29,27 @@ REFUSED = [
     ("a\0b", "NUL"),
     ("\ud800", "text"),
     ("/".join("a" * 101), "100 components"),
-]  # fmt: skip
+]
 
 ACCEPTED = [
-    "a", "a/b/c", "a/..x", "a/...", " ", "a b", "a\nb", ".hidden", "-", "*", "a" * 255, "é" * 127,
-    "/".join("a" * 100), "/".join(["a" * 255] * 16), "a\\b", "C:", "..x/".lstrip(".") + "y",
-]  # fmt: skip
+    "a",
+    "a/b/c",
+    "a/..x",
+    "a/...",
+    " ",
+    "a b",
+    "a\nb",
+    ".hidden",
+    "-",
+    "*",
+    "a" * 255,
+    "é" * 127,
+    "/".join("a" * 100),
+    "/".join(["a" * 255] * 16),
+    "a\\b",
+    "C:",
+    "..x/".lstrip(".") + "y",
+]
 
 
 @pytest.mark.parametrize(("path", "reason"), REFUSED)
@@ -52,9 +67,17 @@ def test_accepted(path: str) -> None:
     validate([file(path)])
 
 
-@pytest.mark.parametrize("paths", [
-    ["q", "q"], ["q", "q/r"], ["q/r", "q"], ["q/r", "q/r"], ["q/r/s", "q/r"], ["q/r", "q/r/s/t"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["q", "q"],
+        ["q", "q/r"],
+        ["q/r", "q"],
+        ["q/r", "q/r"],
+        ["q/r/s", "q/r"],
+        ["q/r", "q/r/s/t"],
+    ],
+)
 def test_duplicates_and_conflicts(paths: list[str]) -> None:
     """A path that is there twice, or that is a file and a directory, is refused in either order."""
     with pytest.raises(InvalidRequest, match="invalid path"):
@@ -70,11 +93,21 @@ def test_refusal_is_short_and_holds_no_contents() -> None:
     assert "top secret" not in f"{files(x=b'top secret')!r} {tree!r}"
 
 
-@pytest.mark.parametrize(("mode", "alone", "with_group"), [
-    (0o644, 0o644, 0o644), (0o600, 0o600, 0o640), (0o400, 0o400, 0o440), (0, 0, 0), (0o4755, 0o755, 0o755),
-    (0o664, 0o664, 0o644),
-    (0o200, 0o200, 0o200), (0o1777, 0o777, 0o757), (-1, 0o777, 0o757), (0o100600, 0o600, 0o640),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mode", "alone", "with_group"),
+    [
+        (0o644, 0o644, 0o644),
+        (0o600, 0o600, 0o640),
+        (0o400, 0o400, 0o440),
+        (0, 0, 0),
+        (0o4755, 0o755, 0o755),
+        (0o664, 0o664, 0o644),
+        (0o200, 0o200, 0o200),
+        (0o1777, 0o777, 0o757),
+        (-1, 0o777, 0o757),
+        (0o100600, 0o600, 0o640),
+    ],
+)
 def test_modes(mode: int, alone: int, with_group: int) -> None:
     """Only permission bits count, none has a default; a group may read what the owner may, and write nothing."""
     assert plan([file("f", b"", mode)], readable_by_group=False) == {"f": Leaf(alone, b"")}

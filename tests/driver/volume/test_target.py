@@ -27,13 +27,31 @@ def test_target_below_the_configured_directory(pods_dir: str) -> None:
     assert Target.from_text(SHAPE, pods_dir).pod_uid == "uid"
 
 
-@pytest.mark.parametrize("path", [
-    "", "relative" + SHAPE, SHAPE + "/", SHAPE + "/..", SHAPE + "\0", SHAPE + "\n", SHAPE.replace("/uid/", "/../"),
-    SHAPE.replace("/uid/", "/./"), SHAPE.replace("/uid/", "//"), SHAPE.replace("pods", "pod"),
-    SHAPE.replace("~csi", "~nfs"), SHAPE.replace("/mount", "/data"), SHAPE + "/deeper", "/", "/etc",
-    "/tmp/csi-mount/target", "/uid/volumes/kubernetes.io~csi/name/mount", SHAPE.replace("uid", "\ud800"),
-    SHAPE.replace("name", "n" * 256), "/x" * 2100 + SHAPE,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "relative" + SHAPE,
+        SHAPE + "/",
+        SHAPE + "/..",
+        SHAPE + "\0",
+        SHAPE + "\n",
+        SHAPE.replace("/uid/", "/../"),
+        SHAPE.replace("/uid/", "/./"),
+        SHAPE.replace("/uid/", "//"),
+        SHAPE.replace("pods", "pod"),
+        SHAPE.replace("~csi", "~nfs"),
+        SHAPE.replace("/mount", "/data"),
+        SHAPE + "/deeper",
+        "/",
+        "/etc",
+        "/tmp/csi-mount/target",
+        "/uid/volumes/kubernetes.io~csi/name/mount",
+        SHAPE.replace("uid", "\ud800"),
+        SHAPE.replace("name", "n" * 256),
+        "/x" * 2100 + SHAPE,
+    ],
+)
 def test_other_text_is_refused(path: str) -> None:
     """A path without kubelet's shape or not in its shortest form: InvalidRequest, in one printable line."""
     with pytest.raises(InvalidRequest) as refusal:
@@ -60,7 +78,7 @@ def test_symlink_is_refused(pods: Path, tmp_path: Path, linked: int) -> None:
     """Any component below the pods directory is a symlink to a directory: refused, nothing touched."""
     names = ["uid", "volumes", "kubernetes.io~csi", "name", "mount"]
     elsewhere = tmp_path / "elsewhere"
-    elsewhere.joinpath(*names[linked + 1:]).mkdir(parents=True)
+    elsewhere.joinpath(*names[linked + 1 :]).mkdir(parents=True)
     parent = pods.joinpath(*names[:linked])
     parent.mkdir(parents=True, exist_ok=True)
     (parent / names[linked]).symlink_to(elsewhere)
@@ -105,7 +123,7 @@ def test_no_descriptor_is_left(target: Path, pods: Path) -> None:
     target.symlink_to("/")
     before = len(os.listdir("/proc/self/fd"))
     for path in (str(target), f"{pods}/other/volumes/kubernetes.io~csi/name/mount"):
-        try:
+        try:  # noqa: SIM105
             Target.parse(path, str(pods))
         except InvalidRequest:
             pass

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.volume import content, state, syscalls, walk, writer
+from driver.volume import content, operations, syscalls, walk, writer
 from driver.volume.payload import File, plan
 from runtime.errors import Aborted, Internal, InvalidRequest, ResourceExhausted
 from tests.driver.volume.support import SIZE, bind, commit, file, files, is_tidy, mode_of, seen, stamps
@@ -32,7 +32,13 @@ def test_layout(volume: Path) -> None:
     assert STAMP.fullmatch(stamps(volume)[0])
     assert os.readlink(volume / "a") == "..data/a" and os.readlink(volume / "d") == "..data/d"
     assert [mode_of(volume / name) for name in ("..data", "d", "d/e", "a", "d/e/f", "d/g")] == [
-        0o755, 0o755, 0o755, 0o600, 0o755, 0]
+        0o755,
+        0o755,
+        0o755,
+        0o600,
+        0o755,
+        0,
+    ]
     assert seen(volume) == {"a": b"1", "d/e/f": b"2", "d/g": b""}
 
 
@@ -45,10 +51,19 @@ def test_unchanged_swaps_nothing(volume: Path) -> None:
     assert layout_of(volume) == before
 
 
-@pytest.mark.parametrize("second", [
-    files(a=b"X", b=b"2"), files(a=b"1"), files(a=b"1", b=b"2", c=b"3"), files(a=b"1", b__c=b"2"), [],
-    [file("a", b"1", 0o600), file("b", b"2")], files(a=b"12", b=b"2"), files(x=b"1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "second",
+    [
+        files(a=b"X", b=b"2"),
+        files(a=b"1"),
+        files(a=b"1", b=b"2", c=b"3"),
+        files(a=b"1", b__c=b"2"),
+        [],
+        [file("a", b"1", 0o600), file("b", b"2")],
+        files(a=b"12", b=b"2"),
+        files(x=b"1"),
+    ],
+)
 def test_any_change_is_applied(volume: Path, second: list[File]) -> None:
     """Contents, names, a mode alone, a file that becomes a directory, no files: the volume holds the second."""
     assert commit(volume, files(a=b"1", b=b"2"))
@@ -262,7 +277,7 @@ def test_commit_sets_the_clock(volume: Path) -> None:
     """An unchanged write moves the clock of the last refresh to now."""
     commit(volume, files(a=b"1"))
     content.touch_refresh(str(volume), 1000.0)
-    assert state.inspect(str(volume)).last_refresh == 1000.0
+    assert operations.inspect(str(volume)).last_refresh == 1000.0
     assert not commit(volume, files(a=b"1"))
     last = content.last_refresh(str(volume))
     assert last is not None and last > 1_000_000_000

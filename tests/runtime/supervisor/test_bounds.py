@@ -49,10 +49,10 @@ def test_twenty_kills_in_a_row(tmp_path: Path) -> None:
         for round_ in range(2, 22):
             old = it.pid_of("driver")
             lived = time.monotonic()
-            wait_for(lambda: time.monotonic() > lived + 0.1, "a life")
+            wait_for(lambda: time.monotonic() > lived + 0.1, "a life")  # noqa: B023
             killed = time.monotonic()
             os.kill(old, signal.SIGKILL)
-            wait_for(lambda: it.pid_of("driver") not in (0, old), "a new driver")
+            wait_for(lambda: it.pid_of("driver") not in (0, old), "a new driver")  # noqa: B023
             took.append(time.monotonic() - killed)
             it.wait_said("driver entered RUNNING", times=round_)
         print(f"forked again after {statistics.median(took[:2]) * 1000:.0f} ms (first two), worst {max(took):.2f} s")

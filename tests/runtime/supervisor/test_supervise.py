@@ -180,8 +180,10 @@ def test_board(tmp_path: Path) -> None:
         it.wait_said("driver up", times=2)
         os.kill(it.pid_of("probe"), signal.SIGUSR1)
         it.wait_said('"restarts"')
-        states = {item["name"]: item for item in json.loads(re.sub(r"^\[probe\] ", "", next(
-            line for line in it.lines if '"restarts"' in line)))}
+        states = {
+            item["name"]: item
+            for item in json.loads(re.sub(r"^\[probe\] ", "", next(line for line in it.lines if '"restarts"' in line)))
+        }
         assert (states["driver"]["restarts"], states["driver"]["last_exit"]) == (1, -9)
         assert states["driver"]["pid"] == it.pid_of("driver")
         assert (states["registrar"]["restarts"], states["registrar"]["last_exit"]) == (0, None)

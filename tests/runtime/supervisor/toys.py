@@ -82,9 +82,17 @@ def env(name: str) -> int:
     """Tell what the child has inherited."""
     with open("/proc/self/comm") as comm:
         threads = threading.active_count()
-        say(json.dumps({"comm": comm.read().strip(), "handlers": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
-                        "fds": sorted(os.listdir("/proc/self/fd")), "threads": threads,
-                        "tempdir": tempfile.tempdir}))
+        say(
+            json.dumps(
+                {
+                    "comm": comm.read().strip(),
+                    "handlers": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
+                    "fds": sorted(os.listdir("/proc/self/fd")),
+                    "threads": threads,
+                    "tempdir": tempfile.tempdir,
+                }
+            )
+        )
     return serve(name)
 
 
@@ -145,10 +153,23 @@ BOARD = Board(list(ORDER))
 BEHAVIOURS: dict[str, Callable[[str], int]] = {
     function.__name__: function
     for function in (
-        serve, stubborn, die, die_late, bug, mumble, orphan, env, board_reader, die_once_up, tidy, flood,
-        leave_with_text, leave_with_nothing, whoami,
+        serve,
+        stubborn,
+        die,
+        die_late,
+        bug,
+        mumble,
+        orphan,
+        env,
+        board_reader,
+        die_once_up,
+        tidy,
+        flood,
+        leave_with_text,
+        leave_with_nothing,
+        whoami,
     )
-}  # fmt: skip
+}
 LIMITS = Limits(start_seconds=START_SECONDS, start_retries=4, restarts=5, window_seconds=30.0, first_pause=0.05)
 
 
@@ -181,8 +202,7 @@ def main() -> int:
         os.setgid(user)
         os.setuid(user)
     stop_seconds = options.pop("stop_seconds", 1.0)
-    roles = [
-        Role(name, partial(BEHAVIOURS[how], name), ORDER[name], stop_seconds) for name, how in wanted.items()]
+    roles = [Role(name, partial(BEHAVIOURS[how], name), ORDER[name], stop_seconds) for name, how in wanted.items()]
     code = supervise(roles, BOARD, limits=limits, **options)
     del kept
     times = os.times()

@@ -1,0 +1,147 @@
+"""The two small roles: /healthz of a probe, GetInfo of a registrar; ours and others side by side."""
+
+import os
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from bench import usage
+from bench.children import PYTHON, Child
+from bench.figures import Figures
+from bench.measures import Effort
+from bench.stage import Stage, settle
+from bench.subjects import Driver, command_of
+from tests.cluster.processes import free_ports
+from tests.support.waiting import wait_for
+
+PROBE = (PYTHON, "-m", "probe.main")
+REGISTRAR = (PYTHON, "-m", "registrar.main")
+
+
+def measure(stage: Stage, driver: Driver, figures: Figures, effort: Effort, registrar: str, probe: str) -> None:
+    """Both roles, against our driver."""
+    probes = {"ours": PROBE, **({"theirs": command_of(probe)} if probe else {})}
+    registrars = {"ours": REGISTRAR, **({"theirs": command_of(registrar)} if registrar else {})}
+    for number in range(effort.rounds):  # noqa: B007
+        for name, command in probes.items():
+            with _probe(stage, driver, name, command) as (port, _):
+                _healthz(stage, port, figures, name, effort)
+        _floors(stage, driver, figures, effort)
+    for number in range(effort.rounds):  # noqa: B007
+        for name, command in registrars.items():
+            with _registrar(stage, driver, name, command) as (socket, _):
+                result = stage.generator.do("getinfo", socket=socket, count=effort.singles * 2)
+                figures["getinfo"].add(name, *(each * 1e3 for each in result["seconds"]))
+
+
+def soak(stage: Stage, driver: Driver, figures: Figures, effort: Effort) -> None:
+    """Many calls, nothing gained: kubelet asks both for ever."""
+    with _probe(stage, driver, "ours", PROBE) as (port, pid):
+
+        def ask(count: int) -> None:
+            job = {"host": "127.0.0.1", "port": port, "connections": 8}
+            for keep in (True, False):
+                stage.generator.do("http", count=count // 2, keep=keep, **job)
+
+        _soak(pid, ask, effort.soak, figures, "healthz")
+    with _registrar(stage, driver, "ours", REGISTRAR) as (socket, pid):
+
+        def get_info(count: int) -> None:
+            stage.generator.do("getinfo", socket=socket, count=count)
+
+        _soak(pid, get_info, effort.soak, figures, "getinfo")
+
+
+def _soak(pid: int, ask: Callable[[int], object], calls: int, figures: Figures, key: str) -> None:
+    """In tenths, of which the first warms up: the last must be as the second was."""
+    found = []
+    for _ in range(10):
+        ask(calls // 10)
+        settle(0.5)
+        found.append((usage.anonymous(pid), _descriptors(pid)))
+    (memory, descriptors), (memory_after, descriptors_after) = found[1], found[-1]
+    figures[f"soak_{key}_calls"].add("ours", calls)
+    figures[f"soak_{key}_second"].add("ours", memory)
+    figures[f"soak_{key}_last"].add("ours", memory_after)
+    figures[f"soak_{key}_gained"].add("ours", memory_after - memory)
+    figures[f"soak_{key}_fds"].add("ours", descriptors_after - descriptors)
+
+
+def _descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def _floors(stage: Stage, driver: Driver, figures: Figures, effort: Effort) -> None:
+    for kind, keys in (("healthz", ("healthz_floor_new", "healthz_floor_kept")), ("http", (None, "healthz_http"))):
+        (port,) = free_ports(1)
+        child = Child([PYTHON, "-m", "bench.floors", kind, driver.socket, str(port)], stage.directory / "floor.log")
+        try:
+            wait_for(lambda: _answers(port), f"the floor {kind}")  # noqa: B023
+            for key, keep in zip(keys, (False, True)):  # noqa: B905
+                result = stage.generator.do(
+                    "http", host="127.0.0.1", port=port, count=effort.singles * 5, keep=keep, connections=1
+                )
+                if key is not None:
+                    figures[key].add("floor", *(each * 1e3 for each in result["seconds"]))
+        finally:
+            child.stop()
+
+
+def _healthz(stage: Stage, port: int, figures: Figures, name: str, effort: Effort) -> None:
+    def ask(count: int, *, keep: bool, connections: int) -> dict[str, object]:
+        result = stage.generator.do(
+            "http", host="127.0.0.1", port=port, count=count, keep=keep, connections=connections
+        )
+        if result["failures"]:
+            raise RuntimeError(f"{name}: /healthz answered {result['failures'][0]}")
+        return result
+
+    ask(50, keep=True, connections=2)
+    for key, keep in (("healthz_new", False), ("healthz_kept", True)):
+        seconds = ask(effort.singles * 5, keep=keep, connections=1)["seconds"]
+        assert isinstance(seconds, list)
+        figures[key].add(name, *(each * 1e3 for each in seconds))
+    total = ask(effort.singles * 30, keep=True, connections=8)["total"]
+    assert isinstance(total, float)
+    figures["healthz_8"].add(name, effort.singles * 30 / total)
+
+
+@contextmanager
+def _probe(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    (port,) = free_ports(1)
+    flags = [f"--csi-address={driver.socket}", f"--http-endpoint=127.0.0.1:{port}"]
+    if command == PROBE:
+        flags.append(f"--status-directory={driver.directory}/status")
+    child = Child([*command, *flags], stage.directory / f"probe-{name}.log")
+    try:
+        wait_for(lambda: _answers(port), f"{name}: /healthz 200")
+        yield port, child.pid
+    finally:
+        child.stop()
+
+
+@contextmanager
+def _registrar(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    directory = stage.directory / f"registry-{name}"
+    directory.mkdir(exist_ok=True)
+    flags = [
+        f"--csi-address={driver.socket}",
+        f"--kubelet-registration-path={driver.socket}",
+        f"--plugin-registration-path={directory}",
+    ]
+    if command == REGISTRAR:
+        flags.append(f"--status-directory={driver.directory}/status")
+    child = Child([*command, *flags], stage.directory / f"registrar-{name}.log")
+    try:
+        wait_for(lambda: list(directory.glob("*-reg.sock")), f"{name}: the registration socket")
+        yield str(next(directory.glob("*-reg.sock"))), child.pid
+    finally:
+        child.stop()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=3):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,51 @@
+"""Chooses what answers for everything beyond the node: a directory of YAML files, or an API server."""
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from driver.config import DriverConfig
+from driver.metrics import DriverMetrics
+from driver.ports import Backend, SecretSync
+from driver.sync.disabled import DisabledSync
+from driver.volume.workers import DiskWorkers
+
+if TYPE_CHECKING:
+    from driver.cluster.api import Api
+    from driver.cluster.gateway import ApiCluster
+
+
+def open_backend(config: DriverConfig, disk: DiskWorkers, metrics: DriverMetrics) -> Backend:
+    """Put the backend together; nothing is connected yet, since the CSI socket is served first.
+
+    Only what is used is imported: YAML takes 2 MiB, the API client half a second.
+    """
+    if config.manifests:
+        from driver.manifests import Manifests
+
+        return Backend(Manifests(config.manifests), DisabledSync("--manifests is in use; Secrets need an API server"))
+    return _open_cluster(config, disk, metrics)
+
+
+def _open_cluster(config: DriverConfig, disk: DiskWorkers, metrics: DriverMetrics) -> Backend:
+    from driver.cluster.api import Api
+    from driver.cluster.gateway import ApiCluster
+    from driver.cluster.taint import remove_startup_taint
+
+    api = Api(config.kubeconfig)
+    cluster = ApiCluster(api, config.nodeid)
+    background: list[Coroutine[Any, Any, None]] = []
+    if config.remove_startup_taint:
+        background.append(remove_startup_taint(api, config.nodeid, config.drivername, config.startup_taint))
+    return Backend(cluster, _open_sync(config, api, cluster, disk, metrics), background)
+
+
+def _open_sync(
+    config: DriverConfig, api: "Api", cluster: "ApiCluster", disk: DiskWorkers, metrics: DriverMetrics
+) -> SecretSync:
+    if not config.sync_secrets:
+        return DisabledSync("--sync-secrets=false")
+    from driver.cluster.secrets import SecretWriter
+    from driver.sync.engine import Limits, SyncEngine
+
+    limits = Limits(largest_volume=config.volume_size or 4 * config.max_call_recv_msg_size)
+    return SyncEngine(cluster, SecretWriter(api, cluster.statuses), disk, metrics, limits)

@@ -1,0 +1,1 @@
+"""The three CSI services: check the request, call one function, answer."""

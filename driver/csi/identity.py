@@ -1,0 +1,33 @@
+"""CSI Identity: who the driver is and whether a restart of its container would mend it."""
+
+from typing import Any
+
+from driver.health import Health
+from protos import csi_pb2, csi_pb2_grpc
+from runtime.version import build
+
+
+class IdentityService(csi_pb2_grpc.IdentityServicer):
+    """Three constant answers and the truth about readiness."""
+
+    def __init__(self, name: str, health: Health) -> None:
+        self._info = csi_pb2.GetPluginInfoResponse(name=name, vendor_version=build().version)
+        self._health = health
+
+    async def GetPluginInfo(self, request: csi_pb2.GetPluginInfoRequest, context: Any) -> csi_pb2.GetPluginInfoResponse:
+        """The driver's name and version."""
+        return self._info
+
+    async def GetPluginCapabilities(
+        self,
+        request: csi_pb2.GetPluginCapabilitiesRequest,
+        context: Any,
+    ) -> csi_pb2.GetPluginCapabilitiesResponse:
+        """None: the Go driver claims a controller in which nothing works; kubelet asks for nothing here."""
+        return csi_pb2.GetPluginCapabilitiesResponse()
+
+    async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:
+        """Not ready only while the driver starts, and for what a restart of the container mends."""
+        reply = csi_pb2.ProbeResponse()
+        reply.ready.value = self._health.ready
+        return reply

@@ -1,0 +1,1 @@
+"""NodePublishVolume and NodeUnpublishVolume."""

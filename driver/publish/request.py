@@ -1,0 +1,87 @@
+"""A NodePublishVolumeRequest, checked and taken apart once; nothing later looks at the wire message.
+
+The texts are those that users of the Go driver know. Nothing on disk is touched here but for reading what the target
+path is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from driver.objects.names import is_object_name
+from driver.ports import ClassRef, Pod
+from driver.volume.target import Target
+from protos import csi_pb2
+from runtime.errors import InvalidRequest
+
+RESERVED_PREFIX = "csi.storage.k8s.io/"
+POD_NAME, POD_NAMESPACE, POD_UID = (RESERVED_PREFIX + key for key in ("pod.name", "pod.namespace", "pod.uid"))
+SERVICE_ACCOUNT_TOKENS = RESERVED_PREFIX + "serviceAccount.tokens"
+CLASS_ATTRIBUTE = "secretProviderClass"
+
+
+@dataclass(frozen=True)
+class PublishRequest:
+    """One volume to publish. ``attributes`` is the pod author's part of the volume context, ``identity`` kubelet's;
+    ``group`` a gid to apply."""
+
+    target: Target
+    pod: Pod
+    provider_class: ClassRef
+    attributes: Mapping[str, str] = field(repr=False)
+    identity: Mapping[str, str] = field(repr=False)
+    secrets: Mapping[str, str] = field(repr=False)
+    group: int | None = None
+
+    @property
+    def tokens(self) -> str:
+        """The service account tokens as kubelet sent them: from the secrets field if the key is there, else from the
+        volume context."""
+        if SERVICE_ACCOUNT_TOKENS in self.secrets:
+            return self.secrets[SERVICE_ACCOUNT_TOKENS]
+        return self.identity.get(SERVICE_ACCOUNT_TOKENS, "")
+
+    @staticmethod
+    def parse(wire: csi_pb2.NodePublishVolumeRequest, *, pods_dir: str, apply_group: bool) -> "PublishRequest":
+        """Check the request; raises InvalidRequest with the sentence for the first thing that is wrong."""
+        _require(wire.HasField("volume_capability"), "Volume capability missing in request")
+        _require(wire.volume_id, "Volume ID missing in request")
+        _require(wire.target_path, "Target path missing in request")
+        _require(wire.volume_context, "Volume attributes missing in request")
+        _require(wire.readonly, "Readonly is not true in request: set readOnly: true on the pod's csi volume")
+        _require(not wire.volume_capability.HasField("block"), "block volumes are not supported: secrets are files")
+        context = dict(wire.volume_context)
+        _require(
+            context.get(CLASS_ATTRIBUTE),
+            "secretProviderClass is not set: name a SecretProviderClass in the volume's volumeAttributes",
+        )
+        # It becomes part of a path of the API's: `../` in it would lead to another namespace's classes.
+        _require(
+            is_object_name(context[CLASS_ATTRIBUTE]),
+            "secretProviderClass is not the name of a SecretProviderClass: lower case letters, digits, '-' and '.', "
+            "without a namespace (the pod's own is used)",
+        )
+        for key in (POD_NAME, POD_NAMESPACE, POD_UID):
+            _require(context.get(key), f"{key} is not set: the CSIDriver object needs podInfoOnMount: true")
+        return PublishRequest(
+            target=Target.from_text(wire.target_path, pods_dir or None),
+            pod=Pod(context[POD_NAMESPACE], context[POD_NAME], context[POD_UID]),
+            provider_class=ClassRef(context[POD_NAMESPACE], context[CLASS_ATTRIBUTE]),
+            attributes={key: value for key, value in context.items() if not key.startswith(RESERVED_PREFIX)},
+            identity={key: value for key, value in context.items() if key.startswith(RESERVED_PREFIX)},
+            secrets=dict(wire.secrets),
+            group=_group(wire.volume_capability.mount.volume_mount_group) if apply_group else None,
+        )
+
+
+def _group(text: str) -> int | None:
+    if not text:
+        return None
+    _require(
+        text.isascii() and text.isdecimal() and int(text) < 2**32 - 1, "volume_mount_group must be a numeric group id"
+    )
+    return int(text)
+
+
+def _require(condition: object, sentence: str) -> None:
+    if not condition:
+        raise InvalidRequest(sentence)

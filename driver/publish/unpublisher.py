@@ -1,0 +1,73 @@
+"""NodeUnpublishVolume: idempotent, and never at a path that is no target."""
+
+import os
+
+from driver.config import DriverConfig
+from driver.metrics import DriverMetrics
+from driver.ports import Cluster, SecretSync
+from driver.registry import VolumeRegistry
+from driver.volume import remove
+from driver.volume.target import Target
+from driver.volume.workers import DiskWorkers
+from runtime import logs
+from runtime.errors import Failure, InvalidRequest
+
+log = logs.get(__name__)
+
+
+class Unpublisher:
+    """Removes volumes; one a driver."""
+
+    def __init__(
+        self,
+        config: DriverConfig,
+        volumes: VolumeRegistry,
+        disk: DiskWorkers,
+        cluster: Cluster,
+        sync: SecretSync,
+        metrics: DriverMetrics,
+    ) -> None:
+        self._config = config
+        self._volumes = volumes
+        self._disk = disk
+        self._cluster = cluster
+        self._sync = sync
+        self._metrics = metrics
+
+    async def unpublish(self, volume_id: str, target_path: str, deadline: float) -> None:
+        """Remove the content, unmount, remove the directory. A path that does not exist is done already."""
+        try:
+            await self._unpublish(volume_id, target_path, deadline)
+        except Failure as failure:
+            self._metrics.unpublish_failed()
+            # Users of the Go driver search for the beginning of this line.
+            log.error("failed to clean and unmount target path", exc=failure, target=target_path)
+            raise
+        self._metrics.unpublished()
+
+    async def _unpublish(self, volume_id: str, target_path: str, deadline: float) -> None:
+        if not volume_id:
+            raise InvalidRequest("Volume ID missing in request")
+        if not target_path:
+            raise InvalidRequest("Target path missing in request")
+        async with self._volumes.exclusive(target_path, deadline):
+            await self._disk.run(_remove, target_path, self._config.kubelet_pods_dir or None)
+            self._forget(target_path)
+
+    def _forget(self, path: str) -> None:
+        volume = self._volumes.remove(path)
+        self._sync.forget(path)
+        self._cluster.forget_record(path)
+        if volume is not None and not self._volumes.uses(volume.provider_class):
+            self._cluster.forget_class(volume.provider_class)
+
+
+def _remove(path: str, pods_dir: str | None) -> None:
+    """In one turn of a worker thread; a path that is gone already is not looked at any closer."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return
+    except OSError:
+        pass  # there is something that cannot be looked at, such as a dead mount
+    remove.clear_and_unmount(Target.parse(path, pods_dir))

@@ -1,0 +1,204 @@
+"""What a Secret should become: ours set, ours of yesterday removed, everybody else's kept. No calls, only objects.
+
+A Secret's annotation ``managed-keys`` is the ledger: for each class that writes to it the data keys, labels and
+annotations that came from it, and when that class's values were fetched. Hence
+ - a key that a class no longer lists is removed, and nobody's else;
+ - two classes may share a Secret; where both list one key the later write takes it, which is told;
+ - a volume whose content is older than what was written (a pod that lives on with rotation off, a node that refreshes
+   a minute later) does not write its old values back. Only missing keys are then filled in.
+
+A Secret that somebody else made is adopted: it gets our keys and stays theirs. If it had no owner it gets none, for
+then it would be collected with our pods. The Go driver's Secrets carry its label and are ours.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from driver.sync.wanted import Wanted
+from runtime.errors import PreconditionFailed
+
+MANAGED_LABEL = "secrets-store.csi.k8s.io/managed"
+LEDGER = "secrets-store.csi.k8s.io/managed-keys"
+# The volume's clock is set a moment before the driver's own, and nodes' clocks differ.
+CLOCK_TOLERANCE = 5.0
+_PARTS = ("data", "labels", "annotations")
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """An owner reference without flags."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+    def reference(self) -> Object:
+        """As Kubernetes has it."""
+        return {"apiVersion": self.api_version, "kind": self.kind, "name": self.name, "uid": self.uid}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be done: ``patch`` is None if the Secret is as it should be. ``adopted``: just now; ``taken``: (key,
+    class) pairs."""
+
+    patch: Object | None = field(repr=False)
+    adopted: bool = False
+    taken: Sequence[tuple[str, str]] = ()
+
+
+def new_secret(wanted: Wanted, owners: Iterable[Owner]) -> Object:
+    """The Secret where there is none."""
+    ledger = Ledger(False, {})
+    ledger.enter(wanted, data_written=True)
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": wanted.name,
+            "labels": {**wanted.labels, MANAGED_LABEL: "true"},
+            "annotations": {**wanted.annotations, LEDGER: ledger.text()},
+            "ownerReferences": [owner.reference() for owner in _unique(owners)],
+        },
+        "type": wanted.type,
+        "data": {key: b64encode(value).decode() for key, value in wanted.data.items()},
+    }
+
+
+def merge(found: Object, wanted: Wanted, owners: Iterable[Owner]) -> Change:
+    """The difference as a JSON merge patch, good for the version of the Secret that was found.
+
+    Raises PreconditionFailed.
+    """
+    metadata = found["metadata"]
+    kind = found.get("type") or "Opaque"
+    if kind != wanted.type:
+        raise PreconditionFailed(
+            f"Secret {wanted} has type {kind}, the class wants {wanted.type}, and a Secret's type cannot be changed: "
+            "delete the Secret, or set another secretName or type"
+        )
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    ledger = Ledger.parse(annotations.get(LEDGER))
+    adopted = ledger is None and labels.get(MANAGED_LABEL) != "true"
+    ledger = ledger or Ledger(adopted, {})
+    before = ledger.text()
+    data, taken = _data_changes(found, wanted, ledger)
+    if data and found.get("immutable"):
+        raise PreconditionFailed(
+            f"Secret {wanted} is immutable and its content has changed: delete the Secret, or set another secretName"
+        )
+    label_changes = _changes(labels, {**wanted.labels, MANAGED_LABEL: "true"}, ledger.former("labels", wanted))
+    annotation_changes = _changes(annotations, wanted.annotations, ledger.former("annotations", wanted) - {LEDGER})
+    ledger.enter(wanted, data_written=bool(data))
+    if ledger.text() != before or LEDGER not in annotations:
+        annotation_changes[LEDGER] = ledger.text()
+    references = metadata.get("ownerReferences") or []
+    united = references if ledger.adopted and not references else _united(references, owners)
+    changed: Object = {}
+    if label_changes:
+        changed["labels"] = label_changes
+    if annotation_changes:
+        changed["annotations"] = annotation_changes
+    if len(united) != len(references):
+        changed["ownerReferences"] = united
+    if not changed and not data:
+        return Change(None)
+    patch: Object = {"metadata": {"resourceVersion": metadata["resourceVersion"], **changed}}
+    if data:
+        patch["data"] = data
+    return Change(patch, adopted, taken)
+
+
+class Ledger:
+    """Who wrote what; ``adopted``: the Secret was somebody else's."""
+
+    def __init__(self, adopted: bool, classes: dict[str, Object]) -> None:
+        self.adopted = adopted
+        self._classes = classes
+
+    @staticmethod
+    def parse(text: str | None) -> "Ledger | None":
+        """None for an annotation that is not there, or that somebody has spoilt."""
+        try:
+            found = json.loads(text or "")
+            classes = {str(name): _entry(entry) for name, entry in found["classes"].items()}
+            return Ledger(found.get("adopted") is True, classes)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def text(self) -> str:
+        """The annotation's value."""
+        return json.dumps({"adopted": self.adopted, "classes": self._classes}, sort_keys=True, separators=(",", ":"))
+
+    def fetched(self, class_name: str) -> float:
+        """When the values were fetched that this class wrote last."""
+        return float(self._classes.get(class_name, {}).get("fetched", 0.0))
+
+    def former(self, part: str, wanted: Wanted) -> set[str]:
+        """The class's own keys that no other class lists."""
+        mine = set(self._classes.get(wanted.class_name, {}).get(part, ()))
+        return mine - {key for entry in self._others(wanted).values() for key in entry[part]}
+
+    def holder(self, key: str, wanted: Wanted) -> str:
+        """The other class that wrote a data key; empty if none did."""
+        return next((name for name, entry in self._others(wanted).items() if key in entry["data"]), "")
+
+    def _others(self, wanted: Wanted) -> dict[str, Object]:
+        return {name: entry for name, entry in self._classes.items() if name != wanted.class_name}
+
+    def enter(self, wanted: Wanted, *, data_written: bool) -> None:
+        """The class's entry as it is from now on; a key that it took is its own."""
+        fetched = self.fetched(wanted.class_name)
+        if data_written or not fetched:
+            fetched = max(fetched, round(wanted.fetched, 3))
+        if data_written:
+            for entry in self._others(wanted).values():
+                entry["data"] = [key for key in entry["data"] if key not in wanted.data]
+        self._classes[wanted.class_name] = {
+            "data": sorted(wanted.data),
+            "labels": sorted(wanted.labels),
+            "annotations": sorted(wanted.annotations),
+            "fetched": fetched,
+        }
+        self._classes = {name: entry for name, entry in self._classes.items() if any(entry[part] for part in _PARTS)}
+
+
+def _entry(found: Mapping[str, Any]) -> Object:
+    entry: Object = {part: [str(key) for key in found.get(part) or ()] for part in _PARTS}
+    return {**entry, "fetched": float(found.get("fetched", 0))}
+
+
+def _data_changes(found: Object, wanted: Wanted, ledger: Ledger) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
+    current = found.get("data") or {}
+    older = wanted.fetched < ledger.fetched(wanted.class_name) - CLOCK_TOLERANCE
+    changes: dict[str, str | None] = {}
+    for key, value in wanted.data.items():
+        if key not in current or (not older and b64decode(current[key] or "") != value):
+            changes[key] = b64encode(value).decode()
+    taken = [(key, holder) for key in changes if key in current and (holder := ledger.holder(key, wanted))]
+    changes.update({key: None for key in ledger.former("data", wanted) if key not in wanted.data and key in current})
+    return changes, taken
+
+
+def _changes(current: Mapping[str, str], wanted: Mapping[str, str], former: set[str]) -> dict[str, str | None]:
+    changes: dict[str, str | None] = {
+        key: value for key, value in wanted.items() if current.get(key) != value and key != LEDGER
+    }
+    changes.update({key: None for key in former if key not in wanted and key in current})
+    return changes
+
+
+def _united(references: Sequence[Object], owners: Iterable[Owner]) -> list[Object]:
+    """All owners, those that are there as they are."""
+    known = {reference.get("uid") for reference in references}
+    return [*references, *(owner.reference() for owner in _unique(owners) if owner.uid not in known)]
+
+
+def _unique(owners: Iterable[Owner]) -> list[Owner]:
+    return list({owner.uid: owner for owner in owners}.values())

@@ -1,0 +1,28 @@
+"""The volume layer's system calls, run in a small thread pool: two workers are as fast as any number
+(docs/performance.md)."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+WORKERS = 2
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DiskWorkers:
+    """Runs blocking functions off the event loop. A call that has begun always ends, whatever becomes of its caller."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="disk")
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function`` in a worker thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args, **kwargs))
+
+    def close(self) -> None:
+        """Wait for what is running."""
+        self._pool.shutdown()
