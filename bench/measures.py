@@ -69,13 +69,13 @@ def singles(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None
     cpu: dict[tuple[str, str], float] = defaultdict(float)
     count = effort.singles // effort.rounds
     for _ in range(effort.rounds):
-        for key, provider_class, how in (
+        for key, class_name, how in (
             ("paced", "small", {"rate": 8}),
             ("single", "small", {"clients": 1}),
             ("single_large", "large", {"clients": 1}),
         ):
             for driver in drivers:
-                pods = driver.stage.pods(count, provider_class)
+                pods = driver.stage.pods(count, class_name)
                 settle(0.5)
                 before = driver.cpu()
                 figures[key].add(driver.name, *_milliseconds(driver.publish(pods, **how)))

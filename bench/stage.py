@@ -36,7 +36,7 @@ class Pod:
 
     name: str
     uid: str
-    provider_class: str
+    class_name: str
 
 
 class Stage:
@@ -93,10 +93,10 @@ class Stage:
         else:
             self.cluster.api.create(document)
 
-    def pods(self, count: int, provider_class: str | Sequence[str]) -> list[Pod]:
+    def pods(self, count: int, class_name: str | Sequence[str]) -> list[Pod]:
         """New pods; in a cluster they exist there, as owners of what is written for them."""
         first, self._pods = self._pods, self._pods + count
-        classes = [provider_class] * count if isinstance(provider_class, str) else list(provider_class)
+        classes = [class_name] * count if isinstance(class_name, str) else list(class_name)
         names = [f"pod-{number:06}" for number in range(first, first + count)]
         if self.cluster is None:
             return [Pod(name, f"uid-{name}", of) for name, of in zip(names, classes)]  # noqa: B905
@@ -134,7 +134,7 @@ def volume(pods_dir: Path, pod: Pod) -> dict[str, Any]:
             "csi.storage.k8s.io/pod.uid": pod.uid,
             "csi.storage.k8s.io/serviceAccount.name": "default",
             "csi.storage.k8s.io/ephemeral": "true",
-            "secretProviderClass": pod.provider_class,
+            "secretProviderClass": pod.class_name,
         },
     }
 

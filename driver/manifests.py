@@ -45,12 +45,12 @@ class Manifests:
     async def run(self) -> None:
         """Nothing to do: files are read when they are asked for."""
 
-    async def get_class(self, ref: ClassRef) -> ProviderClass:
+    async def get_class(self, class_ref: ClassRef) -> ProviderClass:
         """Read all files and return the class. Raises NotFound, or PreconditionFailed naming the file and line of bad
         YAML."""
-        return await asyncio.to_thread(self._find, ref)
+        return await asyncio.to_thread(self._find, class_ref)
 
-    def forget_class(self, ref: ClassRef) -> None:
+    def forget_class(self, class_ref: ClassRef) -> None:
         """Nothing was remembered."""
 
     def on_class_change(self, listener: ClassListener) -> None:
@@ -77,13 +77,13 @@ class Manifests:
         """Events have no other place here than the log."""
         (log.warning if event.warning else log.info)("Event", pod=event.pod, reason=event.reason, message=event.message)
 
-    def _find(self, ref: ClassRef) -> ProviderClass:
+    def _find(self, class_ref: ClassRef) -> ProviderClass:
         for path in sorted((*self._directory.glob("*.yaml"), *self._directory.glob("*.yml"))):
             for document in _documents(path):
                 found = _class_of(document, path)
-                if found is not None and found.ref == ref:
+                if found is not None and found.class_ref == class_ref:
                     return found
-        raise NotFound(f'{KIND}.{GROUP} "{ref.name}" not found in the YAML files of {self._directory}')
+        raise NotFound(f'{KIND}.{GROUP} "{class_ref.name}" not found in the YAML files of {self._directory}')
 
     def _write(self, record: VolumeRecord) -> None:
         self._statuses.mkdir(mode=0o700, exist_ok=True)
@@ -134,7 +134,7 @@ def _class_of(document: Any, path: Path) -> ProviderClass | None:
 def _status_of(record: VolumeRecord) -> dict[str, Any]:
     status: dict[str, Any] = {
         "podName": record.pod.name,
-        "secretProviderClassName": record.provider_class.name,
+        "secretProviderClassName": record.class_ref.name,
         "mounted": True,
         "targetPath": record.target_path,
         "objects": [{"id": key, "version": version} for key, version in sorted(record.objects.items())],
@@ -152,7 +152,7 @@ def _status_of(record: VolumeRecord) -> dict[str, Any]:
         "kind": STATUS_KIND,
         "metadata": {
             "namespace": record.pod.namespace,
-            "name": f"{record.pod.name}-{record.pod.namespace}-{record.provider_class.name}",
+            "name": f"{record.pod.name}-{record.pod.namespace}-{record.class_ref.name}",
             "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": record.pod.name, "uid": record.pod.uid}],
         },
         "status": status,
@@ -165,7 +165,7 @@ def _record_of(document: Mapping[str, Any]) -> VolumeRecord:
     target_path = status["targetPath"]
     return VolumeRecord(
         pod=Pod(metadata["namespace"], owner["name"], owner["uid"]),
-        provider_class=ClassRef(metadata["namespace"], status["secretProviderClassName"]),
+        class_ref=ClassRef(metadata["namespace"], status["secretProviderClassName"]),
         volume_name=target_path.split("/")[-2],
         target_path=target_path,
         objects={item["id"]: item["version"] for item in status["objects"]},

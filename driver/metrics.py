@@ -132,8 +132,8 @@ class _VolumeAges(Collector):
         now = time.time()
         for volume in self._volumes():
             values = (volume.pod.namespace, volume.pod.name, volume.target.volume_name, volume.provider)
-            if volume.last_success is not None:
-                ages.add_metric(values, max(0.0, now - volume.last_success))
+            if volume.last_refresh is not None:
+                ages.add_metric(values, max(0.0, now - volume.last_refresh))
             failures.add_metric(values, volume.failure.count if volume.failure else 0)
         yield ages
         yield failures

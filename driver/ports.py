@@ -54,7 +54,7 @@ class SecretObject:
 class ProviderClass:
     """A SecretProviderClass, either API version; empty strings and maps where a field is absent."""
 
-    ref: ClassRef
+    class_ref: ClassRef
     provider: str
     parameters: Mapping[str, str] = field(repr=False)
     secret_objects: tuple[SecretObject, ...] = ()
@@ -85,7 +85,7 @@ class VolumeRecord:
     seconds."""
 
     pod: Pod
-    provider_class: ClassRef
+    class_ref: ClassRef
     volume_name: str
     target_path: str
     objects: Mapping[str, str]
@@ -114,11 +114,11 @@ class Cluster(Protocol):
     async def run(self) -> None:
         """Work in the background (a watch, say) until cancelled; never raises for a world that is away."""
 
-    async def get_class(self, ref: ClassRef) -> ProviderClass:
+    async def get_class(self, class_ref: ClassRef) -> ProviderClass:
         """The class: remembered while a volume uses it, else read. Waits and retries until the caller's timeout
         cancels it. Raises NotFound."""
 
-    def forget_class(self, ref: ClassRef) -> None:
+    def forget_class(self, class_ref: ClassRef) -> None:
         """The last volume that used the class is gone."""
 
     def on_class_change(self, listener: ClassListener) -> None:

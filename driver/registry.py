@@ -1,6 +1,6 @@
 """The volumes of this node: what the driver knows of each while it runs, and a lock for each target path.
 
-Nothing here is kept over a restart: the mount table, the volumes' own clocks and the pod statuses tell it again.
+Nothing here survives a restart: it is restored from the mount table, the volumes themselves and the pod statuses.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ class Volume:
 
     target: Target
     pod: Pod
-    provider_class: ClassRef
+    class_ref: ClassRef
     provider: str = ""
     objects: Mapping[str, str] = field(default_factory=dict)
-    last_success: float | None = None
+    last_refresh: float | None = None
     fingerprint: str = ""
     failure: RefreshFailure | None = None
     retry_at: float = 0.0
@@ -39,11 +39,11 @@ class Volume:
         """What its pod status should say."""
         return VolumeRecord(
             self.pod,
-            self.provider_class,
+            self.class_ref,
             self.target.volume_name,
             self.target.path,
             self.objects,
-            self.last_success,
+            self.last_refresh,
             self.failure,
         )
 
@@ -74,23 +74,23 @@ class VolumeRegistry:
         """Forget a volume; returns what was known of it."""
         return self._volumes.pop(path, None)
 
-    def users(self, ref: ClassRef) -> list[Volume]:
+    def users(self, class_ref: ClassRef) -> list[Volume]:
         """The volumes that use a class."""
-        return [volume for volume in self._volumes.values() if volume.provider_class == ref]
+        return [volume for volume in self._volumes.values() if volume.class_ref == class_ref]
 
-    def uses(self, ref: ClassRef) -> bool:
+    def uses(self, class_ref: ClassRef) -> bool:
         """Whether any volume uses a class, or is about to: asked in each publish and unpublish, so the first one found
         is enough."""
-        return self._coming[ref] > 0 or any(volume.provider_class == ref for volume in self._volumes.values())
+        return self._coming[class_ref] > 0 or any(volume.class_ref == class_ref for volume in self._volumes.values())
 
     @contextmanager
-    def coming(self, ref: ClassRef) -> Iterator[None]:
+    def coming(self, class_ref: ClassRef) -> Iterator[None]:
         """A volume of a class is on its way: whoever goes meanwhile must not let the class be forgotten."""
-        self._coming[ref] += 1
+        self._coming[class_ref] += 1
         try:
             yield
         finally:
-            self._coming[ref] -= 1
+            self._coming[class_ref] -= 1
             self._coming += Counter()  # drops what is zero
 
     @asynccontextmanager

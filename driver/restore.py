@@ -21,7 +21,7 @@ async def restore_volumes(volumes: VolumeRegistry, disk: DiskWorkers, pods_dir: 
     for target in await disk.run(operations.committed_targets, pods_dir, driver_name):
         if volumes.get(target.path) is None:
             last_refresh = await disk.run(content.last_refresh, target.path)
-            volumes.put(Volume(target, Pod("", "", target.pod_uid), ClassRef("", ""), last_success=last_refresh))
+            volumes.put(Volume(target, Pod("", "", target.pod_uid), ClassRef("", ""), last_refresh=last_refresh))
 
 
 async def restore_records(volumes: VolumeRegistry, cluster: Cluster) -> None:
@@ -53,5 +53,5 @@ async def _read(cluster: Cluster) -> list[VolumeRecord]:
 def _merge(volume: Volume, record: VolumeRecord | None) -> None:
     volume.recorded = record is not None
     if record is not None:
-        volume.pod, volume.provider_class = record.pod, record.provider_class
+        volume.pod, volume.class_ref = record.pod, record.class_ref
         volume.objects, volume.failure = record.objects, record.failure

@@ -73,10 +73,10 @@ class Driver:
             "volumes": [
                 {
                     "pod": str(volume.pod),
-                    "class": str(volume.provider_class),
+                    "class": str(volume.class_ref),
                     "provider": volume.provider,
                     "target": volume.target.path,
-                    "last_success": volume.last_success,
+                    "last_refresh": volume.last_refresh,
                     "failures": volume.failure.count if volume.failure else 0,
                     "reason": volume.failure.message if volume.failure else "",
                 }

@@ -54,7 +54,7 @@ def _volumes(volumes: Iterable[Mapping[str, Any]]) -> list[tuple[bool, Cells]]:
                 item["pod"],
                 item["class"],
                 item["provider"],
-                _age(item["last_success"]),
+                _age(item["last_refresh"]),
                 item["failures"],
                 item["reason"],
             ),

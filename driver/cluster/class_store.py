@@ -49,32 +49,32 @@ class ClassStore:
         self._told = False
         self._refusal = ""
 
-    async def get(self, ref: ClassRef) -> ProviderClass:
+    async def get(self, class_ref: ClassRef) -> ProviderClass:
         """The remembered class, or a fresh one. Raises NotFound."""
-        lock = self._reading.setdefault(ref, asyncio.Lock())
+        lock = self._reading.setdefault(class_ref, asyncio.Lock())
         async with lock:
-            while ref not in self._known:
-                self._moved.discard(ref)
+            while class_ref not in self._known:
+                self._moved.discard(class_ref)
                 try:
-                    found = await self._read(ref)
+                    found = await self._read(class_ref)
                 except NotFound:
-                    if ref in self._moved:
+                    if class_ref in self._moved:
                         continue
-                    self._missing.add(ref)
+                    self._missing.add(class_ref)
                     raise
-                if ref not in self._moved:
-                    self._known[ref] = found
-                    self._missing.discard(ref)
-            return self._known[ref]
+                if class_ref not in self._moved:
+                    self._known[class_ref] = found
+                    self._missing.discard(class_ref)
+            return self._known[class_ref]
 
-    def forget(self, ref: ClassRef) -> None:
+    def forget(self, class_ref: ClassRef) -> None:
         """Nobody uses it any more."""
-        self._known.pop(ref, None)
-        self._moved.discard(ref)
-        self._missing.discard(ref)
-        lock = self._reading.get(ref)
+        self._known.pop(class_ref, None)
+        self._moved.discard(class_ref)
+        self._missing.discard(class_ref)
+        lock = self._reading.get(class_ref)
         if lock is not None and not lock.locked():
-            del self._reading[ref]
+            del self._reading[class_ref]
 
     def on_change(self, listener: ClassListener) -> None:
         """Tell ``listener`` of each change to a remembered class."""
@@ -112,10 +112,10 @@ class ClassStore:
         found = await self._api.call("GET", classes_path(), query={"limit": "1"}, accept=LIST_ACCEPT)
         self._version = found["metadata"]["resourceVersion"]
         self._moved.update(self._reading)
-        for ref in list(self._known):
-            await self._renew(ref)
-        for ref in list(self._missing):
-            self._tell(ref)
+        for class_ref in list(self._known):
+            await self._renew(class_ref)
+        for class_ref in list(self._missing):
+            self._tell(class_ref)
 
     async def _follow(self) -> None:
         self._told = False
@@ -137,36 +137,36 @@ class ClassStore:
         # Only now: an event that could not be dealt with comes again when the watch goes on.
         self._version, self._told = metadata["resourceVersion"], True
 
-    async def _changed(self, ref: ClassRef) -> None:
-        if ref in self._reading:
-            self._moved.add(ref)
-        if ref in self._known:
-            await self._renew(ref)
-        elif ref in self._missing:
-            self._tell(ref)
+    async def _changed(self, class_ref: ClassRef) -> None:
+        if class_ref in self._reading:
+            self._moved.add(class_ref)
+        if class_ref in self._known:
+            await self._renew(class_ref)
+        elif class_ref in self._missing:
+            self._tell(class_ref)
 
-    async def _renew(self, ref: ClassRef) -> None:
-        before = self._known.get(ref)
+    async def _renew(self, class_ref: ClassRef) -> None:
+        before = self._known.get(class_ref)
         try:
-            fresh = await self._read(ref)
+            fresh = await self._read(class_ref)
         except NotFound:
             fresh = None
-        if fresh == before or self._known.get(ref) is not before:
+        if fresh == before or self._known.get(class_ref) is not before:
             return  # the same as it was, or forgotten meanwhile
         if fresh is None:
-            del self._known[ref]
-            self._missing.add(ref)
+            del self._known[class_ref]
+            self._missing.add(class_ref)
         else:
-            self._known[ref] = fresh
-        self._tell(ref)
+            self._known[class_ref] = fresh
+        self._tell(class_ref)
 
-    def _tell(self, ref: ClassRef) -> None:
-        log.verbose(2, "A SecretProviderClass in use has changed", secretProviderClass=ref)
+    def _tell(self, class_ref: ClassRef) -> None:
+        log.verbose(2, "A SecretProviderClass in use has changed", secretProviderClass=class_ref)
         for listener in self._listeners:
-            listener(ref)
+            listener(class_ref)
 
-    async def _read(self, ref: ClassRef) -> ProviderClass:
+    async def _read(self, class_ref: ClassRef) -> ProviderClass:
         try:
-            return parse_class(await self._api.call("GET", classes_path(ref)))
+            return parse_class(await self._api.call("GET", classes_path(class_ref)))
         except NotFound:
-            raise NotFound(f'SecretProviderClass.secrets-store.csi.x-k8s.io "{ref.name}" not found') from None
+            raise NotFound(f'SecretProviderClass.secrets-store.csi.x-k8s.io "{class_ref.name}" not found') from None

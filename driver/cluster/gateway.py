@@ -31,13 +31,13 @@ class ApiCluster:
         finally:
             await self._api.close()
 
-    async def get_class(self, ref: ClassRef) -> ProviderClass:
+    async def get_class(self, class_ref: ClassRef) -> ProviderClass:
         """Remembered, or read by name."""
-        return await self._classes.get(ref)
+        return await self._classes.get(class_ref)
 
-    def forget_class(self, ref: ClassRef) -> None:
+    def forget_class(self, class_ref: ClassRef) -> None:
         """The last volume that used it is gone."""
-        self._classes.forget(ref)
+        self._classes.forget(class_ref)
 
     def on_class_change(self, listener: ClassListener) -> None:
         """Hear of changes to remembered classes."""

@@ -195,7 +195,7 @@ def _news(record: VolumeRecord) -> object:
     failure = record.failure
     return (
         record.pod,
-        record.provider_class,
+        record.class_ref,
         record.target_path,
         tuple(sorted(record.objects.items())),
         None if failure is None else (failure.reason, failure.message, failure.count),

@@ -10,7 +10,7 @@ def parse_class(document: Mapping[str, Any]) -> ProviderClass:
     """Raises ValueError, naming the field, where one has another type than the CRD's."""
     metadata, spec = _mapping(document, "metadata"), _mapping(document, "spec")
     return ProviderClass(
-        ref=ClassRef(metadata.get("namespace") or "default", str(metadata.get("name", ""))),
+        class_ref=ClassRef(metadata.get("namespace") or "default", str(metadata.get("name", ""))),
         provider=str(spec.get("provider") or ""),
         parameters=_strings(spec, "parameters"),
         secret_objects=tuple(_secret_object(item) for item in spec.get("secretObjects") or ()),

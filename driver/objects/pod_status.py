@@ -16,11 +16,11 @@ LONGEST_LABEL = 63
 _LABEL = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 
-def classes_path(ref: ClassRef | None = None) -> str:
+def classes_path(class_ref: ClassRef | None = None) -> str:
     """The path of one class, or of all."""
-    if ref is None:
+    if class_ref is None:
         return f"/apis/{GROUP_VERSION}/secretproviderclasses"
-    return f"/apis/{GROUP_VERSION}/namespaces/{ref.namespace}/secretproviderclasses/{ref.name}"
+    return f"/apis/{GROUP_VERSION}/namespaces/{class_ref.namespace}/secretproviderclasses/{class_ref.name}"
 
 
 def statuses_path(namespace: str = "", name: str = "") -> str:
@@ -49,7 +49,7 @@ def status_name(record: VolumeRecord, *, of_its_own: bool = False) -> str:
     ``of_its_own``: for a second volume of one pod with one class. That, and a name over 253 characters, ends in a
     digest of what makes it unique, always the same one.
     """
-    name = f"{record.pod.name}-{record.pod.namespace}-{record.provider_class.name}"
+    name = f"{record.pod.name}-{record.pod.namespace}-{record.class_ref.name}"
     if of_its_own:
         name += f"-{_digest(record.volume_name)}"
     if len(name) > LONGEST_NAME:
@@ -85,7 +85,7 @@ def status_object(record: VolumeRecord, node: str) -> dict[str, Any]:
         },
         "status": {
             "podName": record.pod.name,
-            "secretProviderClassName": record.provider_class.name,
+            "secretProviderClassName": record.class_ref.name,
             "mounted": True,
             "targetPath": record.target_path,
             "objects": [{"id": key, "version": version} for key, version in sorted(record.objects.items())],
@@ -128,7 +128,7 @@ def record_of(document: Mapping[str, Any]) -> VolumeRecord | None:
         return None
     return VolumeRecord(
         pod=Pod(metadata["namespace"], owners[0]["name"], owners[0]["uid"]),
-        provider_class=ClassRef(metadata["namespace"], status.get("secretProviderClassName", "")),
+        class_ref=ClassRef(metadata["namespace"], status.get("secretProviderClassName", "")),
         volume_name=parts[-2],
         target_path=status["targetPath"],
         objects={item.get("id", ""): item.get("version", "") for item in status.get("objects") or ()},

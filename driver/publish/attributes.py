@@ -34,7 +34,7 @@ def merge(request: PublishRequest, provider_class: ProviderClass, *, pod_overrid
     merged: dict[str, str] = {}
     for layer in reversed(layers) if pod_overrides else layers:
         merged.update(layer)
-    merged[CLASS_ATTRIBUTE] = request.provider_class.name
+    merged[CLASS_ATTRIBUTE] = request.class_ref.name
     merged.update({k: v for k, v in request.identity.items() if k != SERVICE_ACCOUNT_TOKENS})
     if request.tokens:
         merged[SERVICE_ACCOUNT_TOKENS] = request.tokens

@@ -6,7 +6,7 @@
  4. Find the class; merge what the provider is told (``attributes``).
  5. Mount the tmpfs. Never before a class is there, always before a provider is called: nothing may reach a disk.
  6. Call the provider, with the versions of the content that is in the volume now, if any.
- 7. Write the reply through the atomic writer; set the volume's clock.
+ 7. Write the reply through the atomic writer; set the time of the last refresh.
  8. Record the pod status, and let the Secrets be synced beside it.
  9. A first publish that fails leaves nothing mounted; if that cannot be done, or the content is whole and only its
     record is missing, the answer is one after which kubelet keeps the volume and unpublishes it later: ABORTED in
@@ -102,15 +102,15 @@ class Publisher:
 
     async def _publish_first(self, attempt: Attempt, found: operations.Found) -> None:
         try:
-            with self.volumes.coming(attempt.request.provider_class):
+            with self.volumes.coming(attempt.request.class_ref):
                 provider_class = await self._steps.find_class(attempt, attempt.deadline)
                 await self._steps.mount(attempt, found)
                 await self._refresh(attempt, self._volume(attempt, found, committed=False), provider_class)
         except Exception as error:
             raise await self._clear_uncommitted(attempt, rpc.as_failure(error, METHOD)) from None
         finally:
-            if not self.volumes.uses(attempt.request.provider_class):
-                self._cluster.forget_class(attempt.request.provider_class)
+            if not self.volumes.uses(attempt.request.class_ref):
+                self._cluster.forget_class(attempt.request.class_ref)
 
     async def _finish(self, attempt: Attempt, volume: Volume) -> None:
         """The publish that committed this volume could not tell of it; with its versions, it is told before it counts.
@@ -163,13 +163,13 @@ class Publisher:
         request = attempt.request
         known = self.volumes.get(request.target.path)
         if committed and known is not None:
-            known.pod, known.provider_class = request.pod, request.provider_class
+            known.pod, known.class_ref = request.pod, request.class_ref
             return known
         return Volume(
             request.target,
             request.pod,
-            request.provider_class,
-            last_success=found.last_refresh if committed else None,
+            request.class_ref,
+            last_refresh=found.last_refresh if committed else None,
             recorded=None if committed else False,
         )
 

@@ -26,7 +26,7 @@ class PublishRequest:
 
     target: Target
     pod: Pod
-    provider_class: ClassRef
+    class_ref: ClassRef
     attributes: Mapping[str, str] = field(repr=False)
     identity: Mapping[str, str] = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)
@@ -65,7 +65,7 @@ class PublishRequest:
         return PublishRequest(
             target=Target.from_text(wire.target_path, pods_dir or None),
             pod=Pod(context[POD_NAMESPACE], context[POD_NAME], context[POD_UID]),
-            provider_class=ClassRef(context[POD_NAMESPACE], context[CLASS_ATTRIBUTE]),
+            class_ref=ClassRef(context[POD_NAMESPACE], context[CLASS_ATTRIBUTE]),
             attributes={key: value for key, value in context.items() if not key.startswith(RESERVED_PREFIX)},
             identity={key: value for key, value in context.items() if key.startswith(RESERVED_PREFIX)},
             secrets=dict(wire.secrets),

@@ -1,6 +1,6 @@
 """When a volume's content is due to be fetched again, and how long a failing one is left alone.
 
-Due = last success + interval ± 10 %. The jitter comes from the target and the time of the last success, so that a
+Due = last refresh + interval ± 10 %. The jitter comes from the target and the time of the last refresh, so that a
 volume keeps its moment until then, and volumes that were published together drift apart. A changed class makes its
 volumes due at once. After a failure the wait doubles from BACKOFF_FIRST to BACKOFF_LAST; a provider that is
 overloaded or away gets four times as long.
@@ -36,11 +36,11 @@ def interval_of(annotations: Mapping[str, str], default: float) -> float:
     return interval
 
 
-def due_time(target_path: str, last_success: float, interval: float) -> float:
+def due_time(target_path: str, last_refresh: float, interval: float) -> float:
     """Unix time from which on a republish fetches the content again."""
-    digest = hashlib.blake2b(f"{target_path}|{last_success:.6f}".encode(), digest_size=4).digest()
+    digest = hashlib.blake2b(f"{target_path}|{last_refresh:.6f}".encode(), digest_size=4).digest()
     spread = int.from_bytes(digest) / 0xFFFFFFFF * 2 - 1
-    return last_success + interval * (1 + JITTER * spread)
+    return last_refresh + interval * (1 + JITTER * spread)
 
 
 def is_due(volume: Volume, fingerprint: str, interval: float, now: float) -> bool:
@@ -53,9 +53,9 @@ def is_due(volume: Volume, fingerprint: str, interval: float, now: float) -> boo
         return True
     if now < volume.retry_at:
         return False
-    if volume.failure is not None or volume.last_success is None:
+    if volume.failure is not None or volume.last_refresh is None:
         return True
-    return now >= due_time(volume.target.path, volume.last_success, interval)
+    return now >= due_time(volume.target.path, volume.last_refresh, interval)
 
 
 def retry_time(failure: Failure, failures: int, now: float) -> float:

@@ -55,19 +55,23 @@ class Steps:
 
     async def find_class(self, attempt: Attempt, deadline: float) -> ProviderClass:
         """Step 4: the class, fit for use."""
-        ref = attempt.request.provider_class
+        class_ref = attempt.request.class_ref
         attempt.error_type = "SecretProviderClassNotFound"
         try:
-            async with _until(deadline, f"failed to get secretproviderclass {ref}: the API server does not answer"):
-                provider_class = await self._cluster.get_class(ref)
+            async with _until(
+                deadline, f"failed to get secretproviderclass {class_ref}: the API server does not answer"
+            ):
+                provider_class = await self._cluster.get_class(class_ref)
         except NotFound as error:
-            raise NotFound(f"failed to get secretproviderclass {ref}, error: {error}") from None
+            raise NotFound(f"failed to get secretproviderclass {class_ref}, error: {error}") from None
         attempt.error_type = "FailedToMount"
         if not provider_class.provider:
-            raise PreconditionFailed(f"provider not set in {ref}: set spec.provider")
+            raise PreconditionFailed(f"provider not set in {class_ref}: set spec.provider")
         attempt.provider = provider_class.provider
         if not provider_class.parameters:
-            raise PreconditionFailed(f"parameters not set in {ref}: set spec.parameters as the provider wants them")
+            raise PreconditionFailed(
+                f"parameters not set in {class_ref}: set spec.parameters as the provider wants them"
+            )
         return provider_class
 
     async def interval(self, attempt: Attempt, provider_class: ProviderClass) -> float:
@@ -75,16 +79,16 @@ class Steps:
         try:
             return schedule.interval_of(provider_class.annotations, self._config.rotation_poll_interval)
         except ValueError as error:
-            ref, sentence = provider_class.ref, str(error)
-            if self._bad_intervals.get(ref) != sentence:
-                self._bad_intervals[ref] = sentence
+            class_ref, sentence = provider_class.class_ref, str(error)
+            if self._bad_intervals.get(class_ref) != sentence:
+                self._bad_intervals[class_ref] = sentence
                 await self._cluster.event(
                     PodEvent(
                         attempt.request.pod,
                         True,
                         "InvalidInterval",
-                        f"SecretProviderClass {ref}: {sentence}; until then the driver's own interval counts",
-                        ref.name,
+                        f"SecretProviderClass {class_ref}: {sentence}; until then the driver's own interval counts",
+                        class_ref.name,
                     )
                 )
             return self._config.rotation_poll_interval
@@ -116,7 +120,7 @@ class Steps:
         except Failure as failure:
             raise _prefixed(failure, f"failed to mount secrets store objects for pod {request.pod}, err: ") from None
         changed = changed or dict(reply.objects) != dict(volume.objects)
-        volume.provider, volume.objects, volume.last_success = provider_class.provider, reply.objects, time.time()
+        volume.provider, volume.objects, volume.last_refresh = provider_class.provider, reply.objects, time.time()
         volume.failure, volume.retry_at = None, 0.0
         return changed
 
@@ -140,15 +144,15 @@ class Steps:
             raise Unavailable(str(failure) if str(failure).startswith(sentence) else sentence + str(failure)) from None
 
     async def _warn_of_dropped(self, request: PublishRequest, dropped: Iterable[str]) -> None:
-        ref = request.provider_class
+        class_ref = request.class_ref
         await self._cluster.event(
             PodEvent(
                 request.pod,
                 True,
                 "ReservedParameter",
-                f"SecretProviderClass {ref} sets {', '.join(dropped)}, which only kubelet may set; "
+                f"SecretProviderClass {class_ref} sets {', '.join(dropped)}, which only kubelet may set; "
                 "remove it from spec.parameters",
-                ref.name,
+                class_ref.name,
             )
         )
 

@@ -58,8 +58,8 @@ class Unpublisher:
         volume = self._volumes.remove(path)
         self._sync.forget(path)
         self._cluster.forget_record(path)
-        if volume is not None and not self._volumes.uses(volume.provider_class):
-            self._cluster.forget_class(volume.provider_class)
+        if volume is not None and not self._volumes.uses(volume.class_ref):
+            self._cluster.forget_class(volume.class_ref)
 
 
 def _remove(path: str, pods_dir: str | None) -> None:

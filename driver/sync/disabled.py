@@ -22,7 +22,7 @@ class DisabledSync:
 
     async def published(self, record: VolumeRecord, provider_class: ProviderClass, changed: bool) -> None:
         """Warn of secretObjects that nobody will write."""
-        name = str(provider_class.ref)
+        name = str(provider_class.class_ref)
         if provider_class.secret_objects and name not in self._told:
             self._told.add(name)
             log.warning("secretObjects are not synced", secretProviderClass=name, reason=self._why)

@@ -96,9 +96,9 @@ class SyncEngine:
         try:
             while True:
                 self._wake.clear()
-                for ref in list(self._stale):
-                    self._stale.discard(ref)
-                    self._spawn(self._read_class(ref))
+                for class_ref in list(self._stale):
+                    self._stale.discard(class_ref)
+                    self._spawn(self._read_class(class_ref))
                 for job in [job for job in self._table.jobs.values() if job.due <= loop.time()]:
                     self._start(job)
                 try:
@@ -118,13 +118,13 @@ class SyncEngine:
         if former is not None and former.pod == member.pod and not former.gone:
             member.owners = former.owners
         self._table.members[record.target_path] = member
-        if self._classes.get(provider_class.ref) != provider_class:
+        if self._classes.get(provider_class.class_ref) != provider_class:
             # The class may have changed again while the volume was published: a look at what is remembered.
-            self._stale.add(provider_class.ref)
+            self._stale.add(provider_class.class_ref)
             self._wake.set()
         replanned = self._plan(provider_class)
         if former is None or changed:  # noqa: SIM108
-            due = self._table.of_class(provider_class.ref)
+            due = self._table.of_class(provider_class.class_ref)
         else:
             due = replanned
         tasks = [self._start(job) for job in due]
@@ -134,37 +134,37 @@ class SyncEngine:
     def restored(self, records: Iterable[VolumeRecord]) -> None:
         """Volumes that were there before this driver."""
         for record in records:
-            if record.provider_class.name and record.target_path not in self._table.members:
+            if record.class_ref.name and record.target_path not in self._table.members:
                 self._table.members[record.target_path] = jobs.Member.of(record, "")
-                self._stale.add(record.provider_class)
+                self._stale.add(record.class_ref)
         self._wake.set()
 
     def forget(self, target_path: str) -> None:
         """The volume is gone; with the last one of its class the jobs go."""
         member = self._table.members.pop(target_path, None)
-        if member is not None and not self._table.uses(member.provider_class):
-            self._classes.pop(member.provider_class, None)
-            for job in self._table.of_class(member.provider_class):
-                del self._table.jobs[job.provider_class, job.secret_name]
+        if member is not None and not self._table.uses(member.class_ref):
+            self._classes.pop(member.class_ref, None)
+            for job in self._table.of_class(member.class_ref):
+                del self._table.jobs[job.class_ref, job.secret_name]
 
-    def _class_changed(self, ref: ClassRef) -> None:
-        if self._table.uses(ref):
-            self._stale.add(ref)
+    def _class_changed(self, class_ref: ClassRef) -> None:
+        if self._table.uses(class_ref):
+            self._stale.add(class_ref)
             self._wake.set()
 
-    async def _read_class(self, ref: ClassRef) -> None:
+    async def _read_class(self, class_ref: ClassRef) -> None:
         """Step 4 and 5. A class that was deleted has nothing to sync any more; its Secrets stay with their owners."""
         try:
-            fresh = await self._cluster.get_class(ref)
+            fresh = await self._cluster.get_class(class_ref)
         except NotFound:
-            fresh = ProviderClass(ref, "", {})
+            fresh = ProviderClass(class_ref, "", {})
         except Failure as failure:
-            log.warning("A class cannot be read for its secretObjects", secretProviderClass=ref, err=failure)
-            asyncio.get_running_loop().call_later(jobs.jittered(jobs.BACKOFF_LAST), self._class_changed, ref)
+            log.warning("A class cannot be read for its secretObjects", secretProviderClass=class_ref, err=failure)
+            asyncio.get_running_loop().call_later(jobs.jittered(jobs.BACKOFF_LAST), self._class_changed, class_ref)
             return
-        if not self._table.uses(ref):
+        if not self._table.uses(class_ref):
             return
-        first = ref not in self._classes
+        first = class_ref not in self._classes
         for job in self._plan(fresh):
             spread = self._limits.restart_spread if first else 0.0
             job.due = asyncio.get_running_loop().time() + random.uniform(0.0, spread)
@@ -172,18 +172,18 @@ class SyncEngine:
 
     def _plan(self, provider_class: ProviderClass) -> list[Job]:
         """One job for each Secret that the class wants; those whose entry is new or changed."""
-        ref = provider_class.ref
-        former = self._classes.get(ref)
-        self._classes[ref] = provider_class
+        class_ref = provider_class.class_ref
+        former = self._classes.get(class_ref)
+        self._classes[class_ref] = provider_class
         names = {item.secret_name.strip() for item in provider_class.secret_objects}
-        for job in self._table.of_class(ref):
+        for job in self._table.of_class(class_ref):
             if job.secret_name not in names:
-                del self._table.jobs[ref, job.secret_name]
+                del self._table.jobs[class_ref, job.secret_name]
         same = former is not None and former.secret_objects == provider_class.secret_objects
         return [
-            self._table.jobs.setdefault((ref, name), Job(ref, name))
+            self._table.jobs.setdefault((class_ref, name), Job(class_ref, name))
             for name in sorted(names)
-            if not (same and (ref, name) in self._table.jobs)
+            if not (same and (class_ref, name) in self._table.jobs)
         ]
 
     def _start(self, job: Job) -> asyncio.Task[None]:
@@ -221,8 +221,8 @@ class SyncEngine:
 
     async def _attempt(self, job: Job) -> float:
         """One run; in how many seconds the next is due."""
-        users = self._table.users(job.provider_class)
-        provider_class = self._classes.get(job.provider_class)
+        users = self._table.users(job.class_ref)
+        provider_class = self._classes.get(job.class_ref)
         if not users or provider_class is None:
             return float("inf")
         member = users[-1]
@@ -237,7 +237,7 @@ class SyncEngine:
             log.warning(
                 "The API server does not answer; a Secret is synced later",
                 secret=job.secret_name,
-                secretProviderClass=job.provider_class,
+                secretProviderClass=job.class_ref,
             )
             return jobs.AWAY_SECONDS
         except Failure as failure:
@@ -254,12 +254,17 @@ class SyncEngine:
         member = users[-1]
         item = _entry(provider_class, job.secret_name)
         secret = await self._disk.run(
-            wanted.build, provider_class.ref, item, member.target_path, self._limits.largest_volume, member.fetched
+            wanted.build,
+            provider_class.class_ref,
+            item,
+            member.target_path,
+            self._limits.largest_volume,
+            member.last_refresh,
         )
         outcome = await self._writer.ensure(secret, self._owners(users))
         if outcome.written:
             self._metrics.synced(provider_class.provider, time.monotonic() - started)
-            log.info("Synced a Secret", secret=str(secret), secretProviderClass=provider_class.ref)
+            log.info("Synced a Secret", secret=str(secret), secretProviderClass=provider_class.class_ref)
         if outcome.adopted:
             await self._tell(
                 member,
@@ -307,7 +312,7 @@ def _entry(provider_class: ProviderClass, secret_name: str) -> SecretObject:
     found = [item for item in provider_class.secret_objects if item.secret_name.strip() == secret_name]
     if len(found) > 1:
         raise PreconditionFailed(
-            f"failed to get data in spc {provider_class.ref} for secret {secret_name}, err: "
+            f"failed to get data in spc {provider_class.class_ref} for secret {secret_name}, err: "
             "spec.secretObjects names it more than once: list all its data in one entry"
         )
     return found[0]

@@ -19,9 +19,9 @@ class Member:
     """A volume; ``owners`` once its pod was read, ``gone`` when that found no such pod."""
 
     pod: Pod
-    provider_class: ClassRef
+    class_ref: ClassRef
     target_path: str
-    fetched: float
+    last_refresh: float
     provider: str = ""
     owners: Sequence[Any] | None = None
     gone: bool = False
@@ -29,7 +29,7 @@ class Member:
     @staticmethod
     def of(record: VolumeRecord, provider: str) -> "Member":
         """What a record tells."""
-        return Member(record.pod, record.provider_class, record.target_path, record.last_refresh or 0.0, provider)
+        return Member(record.pod, record.class_ref, record.target_path, record.last_refresh or 0.0, provider)
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Job:
     ``due`` is loop time; ``again`` asks a run that is under way for one more.
     """
 
-    provider_class: ClassRef
+    class_ref: ClassRef
     secret_name: str
     due: float = float("inf")
     failures: int = 0
@@ -54,18 +54,18 @@ class Table:
     members: dict[str, Member] = field(default_factory=dict)
     jobs: dict[tuple[ClassRef, str], Job] = field(default_factory=dict)
 
-    def users(self, ref: ClassRef) -> list[Member]:
+    def users(self, class_ref: ClassRef) -> list[Member]:
         """The volumes that use a class and whose pods are there, the one with the freshest content last."""
-        found = [item for item in self.members.values() if item.provider_class == ref and not item.gone]
-        return sorted(found, key=lambda item: item.fetched)
+        found = [item for item in self.members.values() if item.class_ref == class_ref and not item.gone]
+        return sorted(found, key=lambda item: item.last_refresh)
 
-    def uses(self, ref: ClassRef) -> bool:
+    def uses(self, class_ref: ClassRef) -> bool:
         """Whether any volume uses a class."""
-        return any(item.provider_class == ref for item in self.members.values())
+        return any(item.class_ref == class_ref for item in self.members.values())
 
-    def of_class(self, ref: ClassRef) -> list[Job]:
+    def of_class(self, class_ref: ClassRef) -> list[Job]:
         """The jobs of a class."""
-        return [job for job in self.jobs.values() if job.provider_class == ref]
+        return [job for job in self.jobs.values() if job.class_ref == class_ref]
 
     def next_due(self) -> float:
         """Loop time of the job that is due next."""

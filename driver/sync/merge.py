@@ -1,7 +1,7 @@
 """What a Secret should become: ours set, ours of yesterday removed, everybody else's kept. No calls, only objects.
 
 A Secret's annotation ``managed-keys`` is the ledger: for each class that writes to it the data keys, labels and
-annotations that came from it, and when that class's values were fetched. Hence
+annotations that came from it, and the last refresh of the values that class wrote. Hence
  - a key that a class no longer lists is removed, and nobody's else;
  - two classes may share a Secret; where both list one key the later write takes it, which is told;
  - a volume whose content is older than what was written (a pod that lives on with rotation off, a node that refreshes
@@ -22,9 +22,11 @@ from runtime.errors import PreconditionFailed
 
 MANAGED_LABEL = "secrets-store.csi.k8s.io/managed"
 LEDGER = "secrets-store.csi.k8s.io/managed-keys"
-# The volume's clock is set a moment before the driver's own, and nodes' clocks differ.
+# The volume's own time of its last refresh is a moment before the driver's, and nodes' clocks differ.
 CLOCK_TOLERANCE = 5.0
 _PARTS = ("data", "labels", "annotations")
+# The name in annotations that are in clusters already.
+_LAST_REFRESH = "fetched"
 
 Object = dict[str, Any]
 
@@ -136,9 +138,9 @@ class Ledger:
         """The annotation's value."""
         return json.dumps({"adopted": self.adopted, "classes": self._classes}, sort_keys=True, separators=(",", ":"))
 
-    def fetched(self, class_name: str) -> float:
-        """When the values were fetched that this class wrote last."""
-        return float(self._classes.get(class_name, {}).get("fetched", 0.0))
+    def last_refresh(self, class_name: str) -> float:
+        """The last refresh (Unix time) of the values that this class wrote last."""
+        return float(self._classes.get(class_name, {}).get(_LAST_REFRESH, 0.0))
 
     def former(self, part: str, wanted: Wanted) -> set[str]:
         """The class's own keys that no other class lists."""
@@ -154,9 +156,9 @@ class Ledger:
 
     def enter(self, wanted: Wanted, *, data_written: bool) -> None:
         """The class's entry as it is from now on; a key that it took is its own."""
-        fetched = self.fetched(wanted.class_name)
-        if data_written or not fetched:
-            fetched = max(fetched, round(wanted.fetched, 3))
+        last_refresh = self.last_refresh(wanted.class_name)
+        if data_written or not last_refresh:
+            last_refresh = max(last_refresh, round(wanted.last_refresh, 3))
         if data_written:
             for entry in self._others(wanted).values():
                 entry["data"] = [key for key in entry["data"] if key not in wanted.data]
@@ -164,19 +166,19 @@ class Ledger:
             "data": sorted(wanted.data),
             "labels": sorted(wanted.labels),
             "annotations": sorted(wanted.annotations),
-            "fetched": fetched,
+            _LAST_REFRESH: last_refresh,
         }
         self._classes = {name: entry for name, entry in self._classes.items() if any(entry[part] for part in _PARTS)}
 
 
 def _entry(found: Mapping[str, Any]) -> Object:
     entry: Object = {part: [str(key) for key in found.get(part) or ()] for part in _PARTS}
-    return {**entry, "fetched": float(found.get("fetched", 0))}
+    return {**entry, _LAST_REFRESH: float(found.get(_LAST_REFRESH, 0))}
 
 
 def _data_changes(found: Object, wanted: Wanted, ledger: Ledger) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
     current = found.get("data") or {}
-    older = wanted.fetched < ledger.fetched(wanted.class_name) - CLOCK_TOLERANCE
+    older = wanted.last_refresh < ledger.last_refresh(wanted.class_name) - CLOCK_TOLERANCE
     changes: dict[str, str | None] = {}
     for key, value in wanted.data.items():
         if key not in current or (not older and b64decode(current[key] or "") != value):

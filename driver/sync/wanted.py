@@ -30,7 +30,7 @@ class NoContent(Failure):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A Secret as one class wants it; ``fetched`` is when its provider last confirmed the content (Unix time)."""
+    """A Secret as one class wants it; ``last_refresh`` is when its provider last confirmed the content (Unix time)."""
 
     namespace: str
     name: str
@@ -39,31 +39,31 @@ class Wanted:
     data: Mapping[str, bytes] = field(repr=False)
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    fetched: float
+    last_refresh: float
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
 
-def build(ref: ClassRef, item: SecretObject, target_path: str, limit: int, fetched: float) -> Wanted:
+def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int, last_refresh: float) -> Wanted:
     """Read the volume and make the Secret; to be run in a thread."""
     try:
         _check(item)
         return Wanted(
-            ref.namespace,
+            class_ref.namespace,
             item.secret_name.strip(),
             item.type.strip() or "Opaque",
-            ref.name,
+            class_ref.name,
             _data(item, _files(target_path, limit)),
             item.labels,
             item.annotations,
-            fetched,
+            last_refresh,
         )
     except NoContent:
         raise
     except Failure as failure:
         name = item.secret_name.strip() or "without a name"
-        raise PreconditionFailed(f"failed to get data in spc {ref} for secret {name}, err: {failure}") from None
+        raise PreconditionFailed(f"failed to get data in spc {class_ref} for secret {name}, err: {failure}") from None
 
 
 def _check(item: SecretObject) -> None:

@@ -25,25 +25,25 @@ def has_foreign_entries(path: str) -> bool:
 
 
 def last_refresh(path: str) -> float | None:
-    """The volume's clock, in Unix time; None if the volume is not committed."""
+    """When the volume was last refreshed, in Unix time; None if the volume is not committed."""
     with _opened(path) as root:
-        return None if root is None else clock(root)
+        return None if root is None else last_refresh_of(root)
 
 
 def touch_refresh(path: str, when: float | None = None) -> None:
-    """Set the volume's clock, to now unless told otherwise; a volume that is not committed has none."""
+    """Set the time of the last refresh, by default to now; a volume that is not committed has none."""
     with _opened(path) as root:
         if root is not None:
-            set_clock(root, when)
+            set_last_refresh(root, when)
 
 
-def clock(root: int) -> float | None:
+def last_refresh_of(root: int) -> float | None:
     """``last_refresh`` of an open volume: the modification time of the directory that ``..data`` names."""
     with _current(root) as content:
         return None if content is None else os.fstat(content).st_mtime
 
 
-def set_clock(root: int, when: float | None = None) -> None:
+def set_last_refresh(root: int, when: float | None = None) -> None:
     """``touch_refresh`` of an open volume."""
     with _current(root) as content:
         if content is not None:

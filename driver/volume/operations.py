@@ -52,7 +52,7 @@ def prepare(path: str, size: int | None, noswap: bool) -> None:
 
 
 def commit(path: str, files: Sequence[File], group: int | None) -> bool:
-    """Write the payload and set the volume's clock; tells whether the content changed.
+    """Write the payload and set the time of its last refresh; tells whether the content changed.
 
     Only ever into a mounted tmpfs, checked on the very directory that is written to: nothing may reach a disk.
     """
@@ -66,7 +66,7 @@ def commit(path: str, files: Sequence[File], group: int | None) -> bool:
                 if group is not None:
                     os.fchown(opened.fd, -1, group)
                 changed = writer.write(opened.fd, tree, os.getegid() if group is None else group)
-                content.set_clock(opened.fd)
+                content.set_last_refresh(opened.fd)
                 return changed
         except FileNotFoundError:
             raise Aborted(f"target path {path} is gone; nothing was written") from None
@@ -100,6 +100,8 @@ def committed_targets(pods_dir: str, driver_name: str = "") -> list[Target]:
 def _inspect_content(handle: int) -> Found:
     root = os.open(".", walk.READ, dir_fd=handle)
     try:
-        return Found(mounted=True, foreign_entries=bool(layout.foreign(root)), last_refresh=content.clock(root))
+        return Found(
+            mounted=True, foreign_entries=bool(layout.foreign(root)), last_refresh=content.last_refresh_of(root)
+        )
     finally:
         os.close(root)

@@ -29,12 +29,12 @@ def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
 
 async def hears_of_changes(site: Site, cluster: ApiCluster) -> None:
     """A class in use is changed: the gateway has the new one soon."""
-    ref = ClassRef(site.namespace, "app")
-    await cluster.get_class(ref)
+    class_ref = ClassRef(site.namespace, "app")
+    await cluster.get_class(class_ref)
     mark = f"x{time.monotonic_ns()}"
     await asyncio.to_thread(site.make_class, parameters={"mark": mark})
     for _ in range(400):
-        if (await cluster.get_class(ref)).parameters.get("mark") == mark:
+        if (await cluster.get_class(class_ref)).parameters.get("mark") == mark:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("the change was not heard of")
@@ -264,15 +264,15 @@ def test_the_api_server_is_away(site: Site, proxy: FaultProxy, monkeypatch: pyte
                 rig.provider.put("password", "new")
                 state = rig.driver.volumes.get(str(volume.target))
                 assert state is not None
-                state.last_success = 1.0
+                state.last_refresh = 1.0
                 started = time.monotonic()
                 await volume.publish()
                 assert volume.read() == b"new" and time.monotonic() - started < 6 and state.failure is None
                 started = time.monotonic()
-                code, sentence = await site.volume(rig, second, provider_class="new").failure(timeout=4.0)
+                code, sentence = await site.volume(rig, second, class_name="new").failure(timeout=4.0)
                 assert code == grpc.StatusCode.UNAVAILABLE and "API server does not answer" in sentence
                 assert time.monotonic() - started > 3
-            await site.volume(rig, second, provider_class="new").publish()
+            await site.volume(rig, second, class_name="new").publish()
             version = dict(state.objects)["password"]
             await until(
                 lambda: site.api.get(site.status_path())["status"]["objects"][0]["version"] == version, "the status"

@@ -67,8 +67,8 @@ def test_a_class_is_read_once(site: Site, version: str) -> None:
     async def test() -> None:
         async with gateway(site) as it:
             mark = site.cluster.audit.mark()
-            ref = ClassRef(site.namespace, "app")
-            found = await asyncio.gather(*(it.get_class(ref) for _ in range(10)))
+            class_ref = ClassRef(site.namespace, "app")
+            found = await asyncio.gather(*(it.get_class(class_ref) for _ in range(10)))
             assert {item.provider for item in found} == {"stub"}
             assert found[0].secret_objects[0].data == (("password", "p"),)
             assert found[0].secret_objects[0].labels == {"a": "b"}
@@ -94,10 +94,10 @@ async def watching(site: Site, it: ApiCluster) -> tuple[ClassRef, list[ClassRef]
     """The class ``app`` is in use and its watch open; with it, the list of what the listener hears."""
     heard: list[ClassRef] = []
     it.on_class_change(heard.append)
-    ref = ClassRef(site.namespace, "app")
-    await it.get_class(ref)
+    class_ref = ClassRef(site.namespace, "app")
+    await it.get_class(class_ref)
     await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
-    return ref, heard
+    return class_ref, heard
 
 
 def test_the_watch_keeps_classes_fresh(site: Site) -> None:
@@ -108,17 +108,17 @@ def test_the_watch_keeps_classes_fresh(site: Site) -> None:
 
     async def test() -> None:
         async with gateway(site, running=True) as it:
-            ref, heard = await watching(site, it)
+            class_ref, heard = await watching(site, it)
             mark = site.cluster.audit.mark()
             site.make_class("other", provider="else")
             site.make_class(provider="changed")
-            await until(lambda: heard == [ref], "news of the change")
-            assert (await it.get_class(ref)).provider == "changed"
+            await until(lambda: heard == [class_ref], "news of the change")
+            assert (await it.get_class(class_ref)).provider == "changed"
             assert site.count(mark) == {("get", "secretproviderclasses"): 1}
             site.api.delete(site.path("secretproviderclasses", "app"))
-            await until(lambda: heard == [ref, ref], "news of the deletion")
+            await until(lambda: heard == [class_ref, class_ref], "news of the deletion")
             with pytest.raises(NotFound):
-                await it.get_class(ref)
+                await it.get_class(class_ref)
 
     run(test)
 
@@ -129,14 +129,14 @@ def test_a_class_that_comes_back(site: Site) -> None:
 
     async def test() -> None:
         async with gateway(site, running=True) as it:
-            ref, heard = await watching(site, it)
+            class_ref, heard = await watching(site, it)
             site.api.delete(site.path("secretproviderclasses", "app"))
-            await until(lambda: heard == [ref], "news of the deletion")
+            await until(lambda: heard == [class_ref], "news of the deletion")
             site.make_class(provider="again")
-            await until(lambda: heard == [ref, ref], "news of its return")
-            assert (await it.get_class(ref)).provider == "again"
+            await until(lambda: heard == [class_ref, class_ref], "news of its return")
+            assert (await it.get_class(class_ref)).provider == "again"
             site.make_class(provider="changed")
-            await until(lambda: heard == [ref, ref, ref], "news of a change")
+            await until(lambda: heard == [class_ref, class_ref, class_ref], "news of a change")
 
     run(test)
 

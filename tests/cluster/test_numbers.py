@@ -56,7 +56,7 @@ def test_a_publish_costs_one_write(site: Site) -> None:
                 await volume.publish()
                 state = rig.driver.volumes.get(str(volume.target))
                 assert state is not None
-                state.last_success = 1.0
+                state.last_refresh = 1.0
                 await volume.publish()  # fetched again, and found unchanged
             assert rig.provider.calls == 6
             for volume in volumes:
@@ -77,10 +77,10 @@ def test_a_synced_secret_costs_one_write_more(site: Site, shared: bool) -> None:
     async def test() -> None:
         async with site.driver() as rig:
             await site.volume(rig, first).publish()
-            await rig.driver.backend.cluster.get_class(site.record(second, "other").provider_class)
+            await rig.driver.backend.cluster.get_class(site.record(second, "other").class_ref)
             await until(lambda: site.count(0)["watch", "secretproviderclasses"], "the watch to be open")
             mark = site.cluster.audit.mark()
-            await site.volume(rig, second, provider_class="other").publish()
+            await site.volume(rig, second, class_name="other").publish()
             assert await asyncio.to_thread(site.secret, "synced" if shared else "another")
             writes, reads = writes_and_reads(site.count(mark))
             assert writes == 2 and reads <= 2, site.count(mark)

@@ -39,9 +39,9 @@ async def watching(site: Site) -> None:
 
 async def seen(rig: Rig, site: Site, provider: Callable[[Any], bool]) -> None:
     """Wait until the driver has heard of a change to the class."""
-    ref = ClassRef(site.namespace, "app")
+    class_ref = ClassRef(site.namespace, "app")
     for _ in range(200):
-        if provider(await rig.driver.backend.cluster.get_class(ref)):
+        if provider(await rig.driver.backend.cluster.get_class(class_ref)):
             return
         await asyncio.sleep(0.05)
     raise AssertionError("the driver did not hear of the class's change")
@@ -58,13 +58,13 @@ def test_the_interval_of_a_class(site: Site) -> None:
             await volume.publish()
             await watching(site)
             state = known(rig, volume)
-            assert state.last_success is not None
-            state.last_success -= 15
+            assert state.last_refresh is not None
+            state.last_refresh -= 15
             await volume.publish()
             assert rig.provider.calls == 2
             site.make_class(annotations={INTERVAL_ANNOTATION: "1h"})
             await seen(rig, site, lambda found: found.annotations[INTERVAL_ANNOTATION] == "1h")
-            state.last_success -= 15
+            state.last_refresh -= 15
             await volume.publish()
             assert rig.provider.calls == 2
 
@@ -81,7 +81,7 @@ def test_an_interval_that_is_none(site: Site) -> None:
             volume = site.volume(rig, pod)
             for age, calls in ((0, 1), (30, 1), (90, 2), (0, 2)):
                 if age:
-                    known(rig, volume).last_success = time.time() - age
+                    known(rig, volume).last_refresh = time.time() - age
                 await volume.publish()
                 assert rig.provider.calls == calls
             (event,) = await until(lambda: site.events("InvalidInterval"), "the event")
@@ -179,7 +179,7 @@ def test_a_failure_survives_a_restart(site: Site) -> None:
             site.make_class(parameters=FAILING)
             for count in (1, 2):
                 await rig.restart()
-                known(rig, volume).last_success = 1.0
+                known(rig, volume).last_refresh = 1.0
                 await volume.publish()
                 state = known(rig, volume)
                 assert state.failure is not None and state.failure.count == count

@@ -173,7 +173,7 @@ def test_rotation_reaches_the_secret_in_the_same_republish(site: Site) -> None:
             known = rig.driver.volumes.get(str(volume.target))
             assert known is not None and site.count(mark) == {}
             rig.provider.put("password", "new")
-            known.last_success = 1.0
+            known.last_refresh = 1.0
             await volume.publish()
             assert values(site.secret("synced")) == {"pw": b"new"}
 
@@ -340,8 +340,8 @@ def test_two_classes_share_a_secret(site: Site) -> None:
 
     async def test() -> None:
         async with site.driver() as rig:
-            await site.volume(rig, pods[0], provider_class="one").publish()
-            await site.volume(rig, pods[1], provider_class="two").publish()
+            await site.volume(rig, pods[0], class_name="one").publish()
+            await site.volume(rig, pods[1], class_name="two").publish()
             assert values(site.secret("synced")) == {"one": b"s3cret", "two": b"s3cret"}
             await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
             site.make_class("one", secretObjects=[entry("uno")])
@@ -366,8 +366,8 @@ def test_older_content_is_not_written_back(site: Site) -> None:
             for rig, volume in ((one, first), (two, second)):
                 state = rig.driver.volumes.get(str(volume.target))
                 assert state is not None
-                state.last_success = 1.0
-            engine_of(two)._table.members[str(second.target)].fetched -= 60
+                state.last_refresh = 1.0
+            engine_of(two)._table.members[str(second.target)].last_refresh -= 60
             one.provider.put("password", "new")
             await first.publish()
             assert values(site.secret("synced")) == {"pw": b"new"}

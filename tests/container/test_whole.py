@@ -101,9 +101,9 @@ def container(tmp_path: Path) -> Iterator[Container]:
             made.process.wait()
 
 
-def pod(name: str, provider_class: str) -> dict[str, Any]:
+def pod(name: str, class_name: str) -> dict[str, Any]:
     """A pod with one volume."""
-    csi = {"driver": DRIVER, "readOnly": True, "volumeAttributes": {"secretProviderClass": provider_class}}
+    csi = {"driver": DRIVER, "readOnly": True, "volumeAttributes": {"secretProviderClass": class_name}}
     return {
         "metadata": {"name": name, "namespace": "default", "uid": f"uid-{name}"},
         "spec": {"volumes": [{"name": "secrets", "csi": csi}]},

@@ -51,7 +51,7 @@ def test_volume_age() -> None:
     """Each volume has the age of its content; a volume that is gone has no series."""
     target = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", None)
     volumes = [
-        Volume(target, Pod("ns", "pod", "u"), ClassRef("ns", "c"), provider="stub", last_success=time.time() - 100)
+        Volume(target, Pod("ns", "pod", "u"), ClassRef("ns", "c"), provider="stub", last_refresh=time.time() - 100)
     ]
     made = DriverMetrics(volumes)
     line = next(line for line in text(made).splitlines() if line.startswith("secrets_store_volume_age_seconds{"))

@@ -74,7 +74,7 @@ def test_volume_of_the_go_driver(tmp_path: Path) -> None:
             assert it.provider.calls == 0 and volume.read() == b"old"
             found = it.driver.volumes.get(str(volume.target))
             assert found is not None
-            found.last_success = 1.0
+            found.last_refresh = 1.0
             await volume.publish()
             assert it.provider.last_request is not None
             assert it.provider.last_request.current_versions == {"secret/password": "v1"}

@@ -89,7 +89,7 @@ def test_sync_with_env_var(lab: Lab) -> None:
     lab.node.until(lambda: lab.secret("synced") is None, "the Secret to be collected")
 
 
-def deployment(lab: Lab, name: str, provider_class: str) -> Object:
+def deployment(lab: Lab, name: str, class_name: str) -> Object:
     """Two replicas."""
     labels = {"app": name}
     return {
@@ -99,7 +99,7 @@ def deployment(lab: Lab, name: str, provider_class: str) -> Object:
         "spec": {
             "replicas": 2,
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": lab.pod_spec({"secrets": provider_class})},
+            "template": {"metadata": {"labels": labels}, "spec": lab.pod_spec({"secrets": class_name})},
         },
     }
 

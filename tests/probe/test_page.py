@@ -25,7 +25,7 @@ def volume(pod: str, failures: int = 0, **fields: Any) -> dict[str, Any]:
         "pod": f"default/{pod}",
         "class": "default/app",
         "provider": "vault",
-        "last_success": time.time() - 61,
+        "last_refresh": time.time() - 61,
         "failures": failures,
         "reason": "denied" if failures else "",
         **fields,

@@ -165,7 +165,7 @@ def test_page_for_people(tmp_path: Path) -> None:
                 "target": "/x",
                 "failures": 2,
                 "reason": hostile,
-                "last_success": time.time() - 61,
+                "last_refresh": time.time() - 61,
             }
         ],
         "providers": [{"name": hostile, "socket": "/p/x.sock", "version": hostile, "last_error": hostile}],

@@ -29,7 +29,7 @@ class Volume:
     rig: "Rig"
     pod: str = "pod-1"
     name: str = "secrets"
-    provider_class: str = "app"
+    class_name: str = "app"
     namespace: str = "default"
     attributes: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Volume:
             "csi.storage.k8s.io/pod.uid": self.pod_uid,
             "csi.storage.k8s.io/serviceAccount.name": "default",
             "csi.storage.k8s.io/ephemeral": "true",
-            "secretProviderClass": self.provider_class,
+            "secretProviderClass": self.class_name,
             **self.attributes,
         }
         request = csi_pb2.NodePublishVolumeRequest(

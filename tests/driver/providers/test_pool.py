@@ -86,7 +86,7 @@ def test_a_call_outlives_the_move(tmp_path: Path) -> None:
         other.mkdir()
         async with rig(tmp_path, additional_provider_volume_paths=(str(other),)) as it:
             it.write_class("slow", parameters=SLOW)
-            slow = asyncio.create_task(it.volume("pod-1", provider_class="slow").publish())
+            slow = asyncio.create_task(it.volume("pod-1", class_name="slow").publish())
             await it.provider.wait_for_calls(1)
             async with running(other / "stub.sock", it.secrets_dir) as moved:
                 await it.volume("pod-2").publish()

@@ -88,7 +88,7 @@ def test_unknown_class(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with rig(tmp_path) as it:
-            volume = it.volume(provider_class="absent")
+            volume = it.volume(class_name="absent")
             code, text = await volume.failure()
             assert code == grpc.StatusCode.NOT_FOUND
             assert "failed to get secretproviderclass default/absent" in text and "not found" in text

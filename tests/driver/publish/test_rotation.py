@@ -29,9 +29,9 @@ def known(rig_: Rig, volume: RigVolume) -> Volume:
 
 
 def make_due(rig_: Rig, volume: RigVolume) -> None:
-    """Let the volume's clock, and any back-off, lie far in the past."""
+    """Let the volume's last refresh, and any back-off, lie far in the past."""
     found = known(rig_, volume)
-    found.last_success, found.retry_at = 1.0, 0.0
+    found.last_refresh, found.retry_at = 1.0, 0.0
 
 
 def test_due_time_has_jitter_and_is_steady() -> None:
@@ -46,9 +46,9 @@ def test_due_time_has_jitter_and_is_steady() -> None:
     "change, due",
     [
         ({}, False),
-        ({"last_success": 1.0}, True),
-        ({"last_success": 1.0, "retry_at": 2000.0}, False),
-        ({"last_success": None}, True),
+        ({"last_refresh": 1.0}, True),
+        ({"last_refresh": 1.0, "retry_at": 2000.0}, False),
+        ({"last_refresh": None}, True),
         ({"fingerprint": "other"}, True),
         ({"fingerprint": "other", "retry_at": 2000.0}, True),
         ({"fingerprint": ""}, False),
@@ -57,9 +57,9 @@ def test_due_time_has_jitter_and_is_steady() -> None:
     ],
 )
 def test_is_due(change: dict[str, object], due: bool) -> None:
-    """A volume is due by its clock, after a failure once the back-off has ended, and at once when its class was
+    """A volume is due by its last refresh, after a failure once the back-off has ended, and at once when its class was
     changed."""
-    volume = Volume(TARGET, Pod("n", "p", "u"), ClassRef("n", "c"), fingerprint="same", last_success=995.0)
+    volume = Volume(TARGET, Pod("n", "p", "u"), ClassRef("n", "c"), fingerprint="same", last_refresh=995.0)
     for name, value in change.items():
         setattr(volume, name, value)
     assert schedule.is_due(volume, "same", 100.0, 1000.0) is due

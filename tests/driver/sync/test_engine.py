@@ -67,7 +67,7 @@ class Told(Manifests):
         self.events: list[PodEvent] = []
         self.current = APP
 
-    async def get_class(self, ref: ClassRef) -> ProviderClass:
+    async def get_class(self, class_ref: ClassRef) -> ProviderClass:
         """As a store answers that remembers it."""
         return self.current
 

@@ -12,10 +12,10 @@ from runtime.errors import PreconditionFailed
 ONE, TWO = Owner("apps/v1", "ReplicaSet", "one", "1"), Owner("apps/v1", "ReplicaSet", "two", "2")
 
 
-def wanted(class_name: str = "app", fetched: float = 1000.0, **fields: Any) -> Wanted:
+def wanted(class_name: str = "app", last_refresh: float = 1000.0, **fields: Any) -> Wanted:
     """A Secret as a class wants it."""
     values: dict[str, Any] = {"data": {"k": b"v"}, "labels": {}, "annotations": {}, "type": "Opaque", **fields}
-    return Wanted(namespace="ns", name="s", class_name=class_name, fetched=fetched, **values)
+    return Wanted(namespace="ns", name="s", class_name=class_name, last_refresh=last_refresh, **values)
 
 
 def stored(body: Object) -> Object:
@@ -90,24 +90,32 @@ def test_own_keys_go_and_foreign_ones_stay() -> None:
 
 def test_older_content_does_not_overwrite() -> None:
     """A pod whose volume was fetched earlier adds its owner and missing keys, not its old values."""
-    body = stored(new_secret(wanted(fetched=2000.0), [ONE]))
-    older = wanted(fetched=1000.0, data={"k": b"old", "more": b"m"})
+    body = stored(new_secret(wanted(last_refresh=2000.0), [ONE]))
+    older = wanted(last_refresh=1000.0, data={"k": b"old", "more": b"m"})
     result = after(body, merge(body, older, [TWO]))
     assert data(result) == {"k": b"v", "more": b"m"}
     assert len(result["metadata"]["ownerReferences"]) == 2
 
 
+def test_ledger_of_an_earlier_version_is_understood() -> None:
+    """The annotation is stored in clusters: what was written as `fetched` protects newer values from older content."""
+    body = stored(new_secret(wanted(last_refresh=2000.0), [ONE]))
+    text = '{"adopted":false,"classes":{"app":{"annotations":[],"data":["k"],"fetched":2000.0,"labels":[]}}}'
+    assert body["metadata"]["annotations"][LEDGER] == text
+    assert merge(body, wanted(last_refresh=1000.0, data={"k": b"old"}), [ONE]).patch is None
+
+
 def test_about_the_same_age_overwrites() -> None:
     """Clocks differ by a second or two."""
-    body = stored(new_secret(wanted(fetched=2000.0), [ONE]))
-    result = after(body, merge(body, wanted(fetched=1998.0, data={"k": b"n"}), [ONE]))
+    body = stored(new_secret(wanted(last_refresh=2000.0), [ONE]))
+    result = after(body, merge(body, wanted(last_refresh=1998.0, data={"k": b"n"}), [ONE]))
     assert data(result) == {"k": b"n"}
 
 
 def test_older_writes_do_not_set_the_clock_back() -> None:
     """An older volume that filled in a key does not open the door to its other old values."""
-    body = stored(new_secret(wanted(fetched=2000.0), [ONE]))
-    older = wanted(fetched=1000.0, data={"k": b"old", "more": b"m"})
+    body = stored(new_secret(wanted(last_refresh=2000.0), [ONE]))
+    older = wanted(last_refresh=1000.0, data={"k": b"old", "more": b"m"})
     result = after(body, merge(body, older, [ONE]))
     assert merge(result, older, [ONE]).patch is None
 

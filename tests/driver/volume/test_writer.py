@@ -274,7 +274,7 @@ def test_no_descriptor_left_means_no_content_lost(volume: Path, monkeypatch: pyt
 
 
 def test_commit_sets_the_clock(volume: Path) -> None:
-    """An unchanged write moves the clock of the last refresh to now."""
+    """An unchanged write moves the time of the last refresh to now."""
     commit(volume, files(a=b"1"))
     content.touch_refresh(str(volume), 1000.0)
     assert operations.inspect(str(volume)).last_refresh == 1000.0
