@@ -1,4 +1,4 @@
-# The commands of the README; CI calls the same ones.
+# What developers and CI (.ci/run) call; `make help` lists it.
 PYTHON ?= python3
 VENV ?= .venv
 export VENV := $(abspath $(VENV))
@@ -6,46 +6,49 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CLUSTER_TESTS := SECRETS_STORE_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest
 
-.PHONY: help venv demo test lint conformance test-cluster test-kubelet image bench clean
+.PHONY: help venv hooks demo test lint conformance test-cluster test-kubelet image bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-venv: $(INSTALLED)  ## everything that is needed, in .venv
+venv: $(INSTALLED)  ## create .venv with everything needed
 
 $(INSTALLED): setup.py setup.cfg pyproject.toml $(wildcard protos/*.proto)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-demo: venv  ## the main job, told as it happens, without a cluster
+hooks: venv  ## install the Git hook that lints before each commit
+	$(BIN)/pre-commit install
+
+demo: venv  ## publish, rotate and unpublish a volume, step by step, without a cluster
 	@$(BIN)/python -m demo
 
-test: venv  ## lint, types, and every test that needs no cluster
+test: venv  ## lint, then all tests that need no cluster
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports,unit,conformance
 
-lint: venv  ## ruff, mypy --strict, import-linter
+lint: venv  ## ruff, mypy --strict, import-linter, release check
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports
 
-conformance: venv  ## csi-sanity against the driver
+conformance: venv  ## run csi-sanity against the driver; builds it with Go on the first run
 	$(BIN)/python -m tests.cluster.build sanity
 	$(BIN)/tox run -q --no-list-dependencies -e conformance
 
-test-cluster: venv  ## against a real API server; builds it with Go on the first run
+test-cluster: venv  ## tests against a real API server; builds it with Go on the first run
 	$(BIN)/python -m tests.cluster.build apiserver helm
 	$(CLUSTER_TESTS) tests/cluster tests/helm
 
-test-kubelet: venv image  ## the image, and it on a real kubelet, as root
+test-kubelet: venv image  ## tests of the image, alone and under a real kubelet; needs root
 	$(BIN)/python -m tests.cluster.build apiserver node helm
 	$(CLUSTER_TESTS) tests/docker tests/kubelet
 
-image:  ## build/secrets-store-csi.tar
+image:  ## build the image: build/secrets-store-csi.tar
 	docker/build.sh
 
-bench: venv  ## figures and a chart in build/bench; DRIVER= REGISTRAR= PROBE= of others; ARGS=--quick
+bench: venv  ## measure; report in build/bench; ARGS=--quick; DRIVER=, REGISTRAR=, PROBE= to compare with
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	$(BIN)/python -m tests.cluster.build apiserver || true
 	$(BIN)/python -m bench $(ARGS)
 
-clean:  ## what make made in the tree
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .tox
+clean:  ## delete what these targets created in the tree
+	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .tox

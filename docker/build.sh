@@ -5,6 +5,8 @@
 #           made by debootstrap, once, into the cache
 #   TAG     name of the image in the archive (default secrets-store-csi:VERSION)
 #   OUTPUT  the archive (default build/secrets-store-csi.tar)
+#
+# With --print-tag it prints TAG and builds nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,6 +18,11 @@ LOCAL_BASE="localhost/secrets-store-base:$SUITE-$RECIPE"
 OUTPUT="${OUTPUT:-build/secrets-store-csi.tar}"
 VERSION=$(sed -n 's/^version = //p' setup.cfg)
 TAG="${TAG:-secrets-store-csi:$VERSION}"
+case "${1:-}" in
+  "") ;;
+  --print-tag) echo "$TAG"; exit ;;
+  *) echo "build.sh: unknown argument $1: only --print-tag is known; everything else is set by environment variables" >&2; exit 2 ;;
+esac
 COMMIT=$(git rev-parse HEAD 2>/dev/null || echo unknown)$([ -z "$(git status --porcelain 2>/dev/null)" ] || echo -dirty)
 # The commit's own time: two builds of one commit carry the same date.
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}"
