@@ -22,9 +22,9 @@ from runtime import process
 from runtime.endpoints import UnixEndpoint
 from runtime.errors import ConfigurationError
 from runtime.flags import FlagSet, HelpRequested
-from runtime.supervisor.board import Board
+from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import Role
-from runtime.supervisor.supervise import note_termination, supervise
+from runtime.supervisor.supervise import supervise, write_termination_message
 from runtime.version import build
 
 PROGRAM = "secrets-store-csi"
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage)
         return 0
     except ConfigurationError as error:
-        note_termination(str(error))
+        write_termination_message(str(error))
         return process.refuse(PROGRAM, error)
     for warning in parsed.warnings:
         print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
@@ -106,13 +106,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(configs: Configs) -> int:
     """Supervise the three. They stop in this order: kubelet must not find a socket whose driver is going away."""
-    board = Board(["registrar", "driver", "probe"])
+    role_table = RoleTable(["registrar", "driver", "probe"])
     roles = [
         Role("registrar", partial(registrar.main.run, configs.registrar), stop_order=0, stop_seconds=3.0),
         Role("driver", partial(driver.main.run, configs.driver), stop_order=1, stop_seconds=20.0),
-        Role("probe", partial(probe.main.run, configs.probe, board), stop_order=2, stop_seconds=3.0),
+        Role("probe", partial(probe.main.run, configs.probe, role_table), stop_order=2, stop_seconds=3.0),
     ]
-    return supervise(roles, board, as_json=configs.driver.log_format_json, verbosity=configs.driver.v)
+    return supervise(roles, role_table, as_json=configs.driver.log_format_json, verbosity=configs.driver.v)
 
 
 if __name__ == "__main__":

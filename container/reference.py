@@ -4,7 +4,7 @@ from container.main import PROBE_FLAGS, REGISTRAR_FLAGS
 from driver.config import GO_ONLY, DriverConfig
 from probe.config import ProbeConfig
 from registrar.config import RegistrarConfig
-from runtime.flags import Flag, flags_of, show
+from runtime.flags import Flag, flags_of, format_value
 
 HEAD = """# Flags
 
@@ -26,7 +26,9 @@ def table() -> str:
         ("The probe's", _renamed(ProbeConfig, PROBE_FLAGS)),
     ):
         parts.append(f"## {title}\n\n| flag | default | meaning |\n| --- | --- | --- |")
-        parts.append("\n".join(f"| `--{name}` | `{show(item.default)}` | {item.help} |" for name, item in rows) + "\n")
+        parts.append(
+            "\n".join(f"| `--{name}` | `{format_value(item.default)}` | {item.help} |" for name, item in rows) + "\n"
+        )
     parts.append("## Accepted without effect\n\n| flag | why |\n| --- | --- |")
     parts.append("\n".join(f"| `--{item.name}` | {item.why} |" for item in GO_ONLY))
     return "\n".join(parts)

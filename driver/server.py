@@ -112,9 +112,9 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
         stack.push_async_callback(driver.providers.close)
         stack.push_async_callback(driver.node.drain)
         if config.metrics is not None:
-            await stack.enter_async_context(http.served(config.metrics, {"/metrics": _metrics_page(driver)}))
-        await stack.enter_async_context(status.served(config.status_directory, "driver", driver.snapshot))
-        await stack.enter_async_context(rpc.served(config.listen, driver.register))
+            await stack.enter_async_context(http.serve(config.metrics, {"/metrics": _metrics_page(driver)}))
+        await stack.enter_async_context(status.serve(config.status_directory, "driver", driver.snapshot))
+        await stack.enter_async_context(rpc.serve(config.listen, driver.register))
         log.info(
             "Serving CSI",
             endpoint=config.endpoint,
@@ -163,6 +163,6 @@ async def _guarded(work: Coroutine[Any, Any, None]) -> None:
 
 def _metrics_page(driver: Driver) -> http.Handler:
     async def page(_: Any) -> Any:
-        return http.plain(metrics.render(driver.metrics.registry), content_type=metrics.CONTENT_TYPE)
+        return http.text_response(metrics.render(driver.metrics.registry), content_type=metrics.CONTENT_TYPE)
 
     return page

@@ -3,7 +3,7 @@
 import grpc
 
 from runtime.errors import Failure
-from runtime.rpc import NOT_FINAL, RemoteFailure
+from runtime.rpc import NON_FINAL_CODES, RemoteFailure
 
 
 class Transient(Failure):
@@ -18,7 +18,7 @@ class Finished(Failure):
 
 def is_final(failure: Failure) -> bool:
     """Whether kubelet takes the operation as over: it failed and nothing is left to undo."""
-    return isinstance(failure, Finished) or (isinstance(failure, RemoteFailure) and failure.code not in NOT_FINAL)
+    return isinstance(failure, Finished) or (isinstance(failure, RemoteFailure) and failure.code not in NON_FINAL_CODES)
 
 
 def go_text(failure: Failure) -> str:

@@ -17,7 +17,7 @@ from kubelet_stub.config import Config
 from kubelet_stub.drivers import Driver, Drivers
 from protos import pluginregistration_pb2 as registration
 from protos import pluginregistration_pb2_grpc as registration_grpc
-from runtime.errors import DeadlinePassed, Failure, InvalidRequest
+from runtime.errors import DeadlineExceeded, Failure, InvalidRequest
 
 PLUGIN_TYPE = "CSIPlugin"
 DIAL_SECONDS, GET_INFO_SECONDS, NOTIFY_SECONDS = 10.0, 1.0, 5.0
@@ -44,7 +44,7 @@ async def get_info(socket: str) -> registration.PluginInfo:
             async with asyncio.timeout(DIAL_SECONDS):
                 await channel.channel_ready()
         except TimeoutError:
-            raise DeadlinePassed(f"failed to dial socket {socket} within {DIAL_SECONDS:g}s") from None
+            raise DeadlineExceeded(f"failed to dial socket {socket} within {DIAL_SECONDS:g}s") from None
         return await registration_grpc.RegistrationStub(channel).GetInfo(
             registration.InfoRequest(), timeout=GET_INFO_SECONDS
         )

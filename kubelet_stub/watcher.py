@@ -35,7 +35,7 @@ class PluginWatcher:
             with inotify.Watch(self._directory) as events:
                 self._walk(tasks)
                 async for event in events:
-                    if event.kind is inotify.Kind.LOST:
+                    if event.kind is inotify.Kind.OVERFLOW:
                         self._walk(tasks)
                     elif event.kind is inotify.Kind.APPEARED:
                         await self._appeared(tasks, event.path)

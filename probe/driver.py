@@ -29,7 +29,7 @@ log = logs.get(__name__)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ProbeResult:
     """How the driver answered: ``text`` is livenessprobe's body for it."""
 
     healthy: bool
@@ -44,7 +44,7 @@ class DriverProbe:
         self.name = UNKNOWN_DRIVER
         self._path = path
         self._timeout = timeout
-        self._asking: asyncio.Task[Verdict] | None = None
+        self._asking: asyncio.Task[ProbeResult] | None = None
         self._seconds = Histogram(
             "csi_sidecar_operations_seconds",
             "[ALPHA] Container Storage Interface operation duration with gRPC error code status total",
@@ -57,17 +57,17 @@ class DriverProbe:
         self._connection = rpc.Connection(self._channel)
         self._identity = csi_pb2_grpc.IdentityStub(self._channel)
 
-    async def ask(self) -> Verdict:
+    async def check(self) -> ProbeResult:
         """The driver's state within the timeout; who asks while an answer is awaited shares it."""
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
             self._asking.add_done_callback(self._asked)
         return await asyncio.shield(self._asking)
 
-    def _asked(self, _: "asyncio.Task[Verdict]") -> None:
+    def _asked(self, _: "asyncio.Task[ProbeResult]") -> None:
         self._asking = None
 
-    async def _ask(self) -> Verdict:
+    async def _ask(self) -> ProbeResult:
         """Ask once; once more if the kept connection turns out to be that of a driver that is gone."""
         deadline = time.monotonic() + self._timeout
         verdict, lost = await self._try(deadline)
@@ -76,22 +76,22 @@ class DriverProbe:
         self._tell(verdict)
         return verdict
 
-    async def _try(self, deadline: float) -> tuple[Verdict, bool]:
+    async def _try(self, deadline: float) -> tuple[ProbeResult, bool]:
         """The verdict, and whether the connection was lost on the way."""
-        if not await self._connection.made_within(max(0.0, deadline - time.monotonic())):
-            return Verdict(False, NOT_CONNECTED if self.answered else self._never_answered()), False
+        if not await self._connection.wait_ready(max(0.0, deadline - time.monotonic())):
+            return ProbeResult(False, NOT_CONNECTED if self.answered else self._never_answered()), False
         try:
             if self.name == UNKNOWN_DRIVER and not await self._learn_name(deadline):
-                return Verdict(False, "driver name is empty"), False
+                return ProbeResult(False, "driver name is empty"), False
             reply = await self._call(PROBE, self._identity.Probe, csi_pb2.ProbeRequest(), deadline)
         except grpc.aio.AioRpcError as error:
-            verdict = Verdict(False, f"rpc error: code = {go_name(error.code())} desc = {_text(error)}")
+            verdict = ProbeResult(False, f"rpc error: code = {go_name(error.code())} desc = {_text(error)}")
             return verdict, self._channel.get_state() is not grpc.ChannelConnectivity.READY
         self.answered = True
         # An absent value is as good as true, as the CSI specification has it.
         if reply.HasField("ready") and not reply.ready.value:
-            return Verdict(False, "driver responded but is not ready"), False
-        return Verdict(True, "ok"), False
+            return ProbeResult(False, "driver responded but is not ready"), False
+        return ProbeResult(True, "ok"), False
 
     def _never_answered(self) -> str:
         """livenessprobe has no words for this: it refuses connections until the driver has answered once."""
@@ -118,7 +118,7 @@ class DriverProbe:
         finally:
             self._seconds.labels(name, method, go_name(code)).observe(time.monotonic() - started)
 
-    def _tell(self, verdict: Verdict) -> None:
+    def _tell(self, verdict: ProbeResult) -> None:
         """One line when it changes, not one an asker."""
         if verdict.healthy is not self._told:
             self._told = verdict.healthy
@@ -134,7 +134,7 @@ class DriverProbe:
 
 def _text(error: grpc.aio.AioRpcError) -> str:
     details = error.details() or ""
-    return NOT_CONNECTED if details == rpc.OWN_DEADLINE else redact.text(details)
+    return NOT_CONNECTED if details == rpc.DEADLINE_DETAILS else redact.text(details)
 
 
 def go_name(code: grpc.StatusCode) -> str:

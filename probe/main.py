@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack, suppress
 
 from probe.config import GO_ONLY, ProbeConfig
 from probe.driver import DriverProbe
-from probe.pages import Pages
+from probe.handlers import Handlers
 from probe.processes import Processes
 from runtime import http, logs, metrics, process, status
 from runtime.flags import FlagSet
 from runtime.signals import stop_event
-from runtime.supervisor.board import Board
+from runtime.supervisor.role_table import RoleTable
 
 PROGRAM = "secrets-store-csi-probe"
 RETRY_SECONDS = 0.2
@@ -27,25 +27,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-def run(config: ProbeConfig, board: Board | None = None) -> int:
-    """Run until a signal; returns the exit code. ``board`` is the supervisor's, if there is one."""
+def run(config: ProbeConfig, role_table: RoleTable | None = None) -> int:
+    """Run until a signal; returns the exit code. ``role_table`` is the supervisor's, if there is one."""
     logs.configure("probe", as_json=config.logging_format == "json", verbosity=config.v)
-    return process.run(_serve(config, board))
+    return process.run(_serve(config, role_table))
 
 
-async def _serve(config: ProbeConfig, board: Board | None) -> None:
+async def _serve(config: ProbeConfig, role_table: RoleTable | None) -> None:
     registry = metrics.registry()
     driver = DriverProbe(config.driver.path, config.probe_timeout, registry)
-    pages = Pages(config, driver, Processes(board), registry)
+    handlers = Handlers(config, driver, Processes(role_table), registry)
     with stop_event() as stop:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(driver.close)
             if config.refuse_before_first_answer and not await _answered(driver, stop):
                 return
-            port = await stack.enter_async_context(http.served(config.http, pages.routes()))
+            port = await stack.enter_async_context(http.serve(config.http, handlers.routes()))
             if config.metrics is not None:
-                await stack.enter_async_context(http.served(config.metrics, {config.metrics_path: pages.metrics}))
-            await stack.enter_async_context(status.served(config.status_directory, "probe", lambda: {"role": "probe"}))
+                await stack.enter_async_context(http.serve(config.metrics, {config.metrics_path: handlers.metrics}))
+            await stack.enter_async_context(status.serve(config.status_directory, "probe", lambda: {"role": "probe"}))
             log.info("Serving health", port=port)
             await stop.wait()
 
@@ -53,7 +53,7 @@ async def _serve(config: ProbeConfig, board: Board | None) -> None:
 async def _answered(driver: DriverProbe, stop: asyncio.Event) -> bool:
     """Wait until the driver has answered once; False if a signal came first."""
     while not stop.is_set():
-        await driver.ask()
+        await driver.check()
         if driver.answered:
             return True
         # An error may come at once, and so would the next one.

@@ -9,7 +9,7 @@ import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from runtime.supervisor.board import Board
+from runtime.supervisor.role_table import RoleTable
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Usage:
 class Processes(Collector):
     """The container's processes; without a supervisor only this one is known."""
 
-    def __init__(self, board: Board | None) -> None:
-        self._board = board
+    def __init__(self, role_table: RoleTable | None) -> None:
+        self._role_table = role_table
         self._parent = os.getppid()
 
     @property
     def supervised(self) -> bool:
         """Whether this process is one of our three."""
-        return self._board is not None
+        return self._role_table is not None
 
     @property
     def orphaned(self) -> bool:
@@ -46,9 +46,9 @@ class Processes(Collector):
 
     def usages(self) -> list[Usage]:
         """All of them as they are now."""
-        if self._board is None:
+        if self._role_table is None:
             return [_usage("probe", os.getpid())]
-        roles = [_usage(each.name, each.pid, each.restarts, each.last_exit) for each in self._board.states()]
+        roles = [_usage(each.name, each.pid, each.restarts, each.last_exit) for each in self._role_table.states()]
         return [*roles, _usage("supervisor", os.getppid())]
 
     def collect(self) -> Iterator[Metric]:

@@ -91,11 +91,11 @@ def socket_of(endpoint: str) -> Path:
 async def served(provider: Provider, endpoint: str) -> AsyncIterator[Serving]:
     """Serve for as long as the context lasts; at its end the socket goes first, then running calls get their grace."""
     path = socket_of(endpoint)
-    sockets.refuse_other_than_socket(path)
+    sockets.refuse_non_socket(path)
     threads = concurrent.futures.ThreadPoolExecutor(MOST_CALLS, "mount")
     server = grpc.server(threads)
     server.add_generic_rpc_handlers((_Service(provider, asyncio.get_running_loop()).handlers(),))
-    hidden = sockets.hidden_name(path)
+    hidden = sockets.hidden_path(path)
     with sockets.private_umask():
         try:
             server.add_insecure_port(f"unix:{hidden}")

@@ -62,7 +62,7 @@ class Directories:
                     self._changed.set()
                     async for event in events:
                         self._changed.set()
-                        if event.kind is inotify.Kind.GONE:
+                        if event.kind is inotify.Kind.DIRECTORY_GONE:
                             break
             except OSError as error:  # not there, or no watches left: the slow poll does it
                 log.verbose(5, "Cannot watch", directory=path, reason=error)

@@ -43,7 +43,7 @@ class Driver:
             )
         except grpc.aio.AioRpcError as error:
             detail = error.details() or ""
-            if detail == rpc.OWN_DEADLINE:
+            if detail == rpc.DEADLINE_DETAILS:
                 detail = f"nothing within {self._timeout:g} s; it is frozen, or no CSI driver serves this socket"
             raise Unavailable(
                 f"the driver on {self.path} does not answer GetPluginInfo: {error.code().name} {redact.text(detail)}"

@@ -6,30 +6,30 @@ import grpc.aio
 
 from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
 from registrar.config import RegistrarConfig
-from registrar.keeper import Keeper
+from registrar.reconciler import Reconciler
 from registrar.state import State
 from runtime import http, redact, rpc
 
 
-def page(config: RegistrarConfig, keeper: Keeper) -> http.Handler:
+def page(config: RegistrarConfig, reconciler: Reconciler) -> http.Handler:
     """200 while kubelet can register, or has registered, the driver; 404 without a socket; 500 for all else."""
 
     async def healthz(_: http.Request) -> http.Response:
-        registration = keeper.registration
+        registration = reconciler.registration
         if registration.state is State.REFUSED:
-            return http.plain(f"kubelet refused the registration: {registration.error}", 500)
-        problem = await _problem(config, keeper)
+            return http.text_response(f"kubelet refused the registration: {registration.error}", 500)
+        problem = await _problem(config, reconciler)
         if problem is not None:
-            return http.plain(*problem)
+            return http.text_response(*problem)
         if registration.state is State.WAITING:
-            return http.plain(f"ok ({registration.error or registration.state.value})")
-        return http.plain("ok")
+            return http.text_response(f"ok ({registration.error or registration.state.value})")
+        return http.text_response("ok")
 
     return healthz
 
 
-async def _problem(config: RegistrarConfig, keeper: Keeper) -> tuple[str, int] | None:
-    path = keeper.socket
+async def _problem(config: RegistrarConfig, reconciler: Reconciler) -> tuple[str, int] | None:
+    path = reconciler.socket
     try:
         found = path.lstat() if path is not None else None
     except FileNotFoundError:
@@ -47,6 +47,6 @@ async def _problem(config: RegistrarConfig, keeper: Keeper) -> tuple[str, int] |
             )
         except grpc.aio.AioRpcError as error:
             return f"GetInfo failed: {error.code().name} {redact.text(error.details())}", 500
-    if info.name != keeper.registration.driver:
+    if info.name != reconciler.registration.driver:
         return f"{path} answers for another driver", 500
     return None

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 
 from registrar import health
 from registrar.config import GO_ONLY, PROBE_MODE, RegistrarConfig
-from registrar.keeper import Keeper
+from registrar.reconciler import Reconciler
 from runtime import http, logs, process, status
 from runtime.flags import FlagSet
 from runtime.signals import stop_event
@@ -38,13 +38,13 @@ def run(config: RegistrarConfig) -> int:
 async def _serve(config: RegistrarConfig) -> None:
     with stop_event() as stop:
         async with AsyncExitStack() as stack:
-            keeper = Keeper(config)
+            reconciler = Reconciler(config)
             if config.http is not None:
-                await stack.enter_async_context(http.served(config.http, {"/healthz": health.page(config, keeper)}))
+                await stack.enter_async_context(http.serve(config.http, {"/healthz": health.page(config, reconciler)}))
             await stack.enter_async_context(
-                status.served(config.status_directory, "registrar", keeper.registration.snapshot)
+                status.serve(config.status_directory, "registrar", reconciler.registration.snapshot)
             )
-            keeping = asyncio.create_task(keeper.run())
+            keeping = asyncio.create_task(reconciler.run())
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([keeping, stopping], return_when=asyncio.FIRST_COMPLETED)
             if keeping.done():

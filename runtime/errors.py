@@ -35,7 +35,7 @@ class Unavailable(Failure):
     """Something we depend on is away; trying again later may work (UNAVAILABLE)."""
 
 
-class DeadlinePassed(Failure):
+class DeadlineExceeded(Failure):
     """The caller's deadline ran out (DEADLINE_EXCEEDED)."""
 
 

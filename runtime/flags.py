@@ -138,7 +138,7 @@ class FlagSet:
         lines = [f"Usage of {self.program}:"]
         for _, item in sorted(self._flags.values(), key=lambda pair: pair[1].name):
             lines.append(f"  --{item.name} {'' if item.is_switch else item.kind}".rstrip())
-            lines.append(f"        {item.help} (default {show(item.default)})")
+            lines.append(f"        {item.help} (default {format_value(item.default)})")
         return "\n".join(lines)
 
     def _pairs(self, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -184,18 +184,18 @@ def parse_duration(text: str) -> Duration:
     return Duration(sign * sum(float(part.group(1)) * _UNITS[part.group(2)] for part in parts))
 
 
-def show(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A default as it would be written on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return show_duration(value)
+        return format_duration(value)
     if isinstance(value, tuple):
         return ",".join(value)
     return str(value) if value != "" else '""'
 
 
-def show_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``90.0`` → ``1m30s``, as Go prints it."""
     if 0 < abs(seconds) < 1:
         return f"{seconds * 1000:g}ms"

@@ -21,10 +21,10 @@ from runtime.errors import ConfigurationError
 
 log = logs.get(__name__)
 
-PLAIN = "text/plain; charset=utf-8"
-LONGEST_HEAD = 32 * 1024
-HEAD_SECONDS, KEPT_SECONDS, LINGER_SECONDS = 10.0, 75.0, 2.0
-MOST_CONNECTIONS = 256
+TEXT_PLAIN = "text/plain; charset=utf-8"
+MAX_HEAD_BYTES = 32 * 1024
+HEAD_SECONDS, KEEP_ALIVE_SECONDS, LINGER_SECONDS = 10.0, 75.0, 2.0
+MAX_CONNECTIONS = 256
 BACKLOG = 512
 STOP_SECONDS = 2.0
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/(\d)\.(\d)")
@@ -48,14 +48,14 @@ class Response:
 
     body: bytes
     status: int = 200
-    content_type: str = PLAIN
+    content_type: str = TEXT_PLAIN
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def plain(body: str | bytes, status: int = 200, content_type: str = PLAIN, **headers: str) -> Response:
+def text_response(body: str | bytes, status: int = 200, content_type: str = TEXT_PLAIN, **headers: str) -> Response:
     """An answer; ``headers`` are written with dashes for underscores."""
     return Response(
         body.encode() if isinstance(body, str) else body,
@@ -66,7 +66,7 @@ def plain(body: str | bytes, status: int = 200, content_type: str = PLAIN, **hea
 
 
 @asynccontextmanager
-async def served(address: TcpEndpoint, routes: Mapping[str, Handler]) -> AsyncIterator[int]:
+async def serve(address: TcpEndpoint, routes: Mapping[str, Handler]) -> AsyncIterator[int]:
     """Serve ``routes`` (path → handler) for as long as the context lasts; yields the port that was bound."""
     connections: dict[_Connection, None] = {}
     loop = asyncio.get_running_loop()
@@ -134,7 +134,7 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._all[self] = None
-        if len(self._all) > MOST_CONNECTIONS:
+        if len(self._all) > MAX_CONNECTIONS:
             next((each for each in self._all if each._answering is None), self).abort()
         self._set_timer(HEAD_SECONDS)
 
@@ -155,7 +155,7 @@ class _Connection(asyncio.Protocol):
         self._buffer += data
         if self._answering is None:
             self._next()
-        elif len(self._buffer) > LONGEST_HEAD:
+        elif len(self._buffer) > MAX_HEAD_BYTES:
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -194,7 +194,7 @@ class _Connection(asyncio.Protocol):
             return
         self._buffer = self._buffer.lstrip(b"\r\n")
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
-        if len(head) > LONGEST_HEAD:
+        if len(head) > MAX_HEAD_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
         if not found:
@@ -214,10 +214,10 @@ class _Connection(asyncio.Protocol):
     async def _answer(self, request: Request, last: bool) -> None:
         handler = self._routes.get(request.path)
         try:
-            response = await handler(request) if handler is not None else plain("404 page not found\n", 404)
+            response = await handler(request) if handler is not None else text_response("404 page not found\n", 404)
         except Exception as bug:  # the boundary: whatever else comes here is a bug of ours, told in the log only
             log.error("An HTTP request ended with a bug", exc=bug, path=request.path)
-            response, last = plain("internal error; the log has the details\n", 500), True
+            response, last = text_response("internal error; the log has the details\n", 500), True
         self._answering = None
         last = last or self._ending or self._half_closed and not self._buffer
         self._transport.write(_encode(response, request.method == "HEAD", last))
@@ -225,7 +225,7 @@ class _Connection(asyncio.Protocol):
             self._linger()
             return
         self._all[self] = self._all.pop(self, None)  # it was silent last
-        self._set_timer(KEPT_SECONDS)
+        self._set_timer(KEEP_ALIVE_SECONDS)
         self._transport.resume_reading()
         if self._buffer:
             self._loop.call_soon(self._next_if_idle)
@@ -235,7 +235,7 @@ class _Connection(asyncio.Protocol):
             self._next()
 
     def _refuse(self, status: int) -> None:
-        self._transport.write(_encode(plain(f"{status} {HTTPStatus(status).phrase}\n", status), False, True))
+        self._transport.write(_encode(text_response(f"{status} {HTTPStatus(status).phrase}\n", status), False, True))
         self._linger()
 
     def _linger(self) -> None:
@@ -247,7 +247,7 @@ class _Connection(asyncio.Protocol):
         except OSError:  # it has reset the connection, and the loop has not told us yet
             self._transport.abort()
             return
-        self._set_timer(KEPT_SECONDS if self._transport.get_write_buffer_size() else LINGER_SECONDS)
+        self._set_timer(KEEP_ALIVE_SECONDS if self._transport.get_write_buffer_size() else LINGER_SECONDS)
 
     def _set_timer(self, seconds: float) -> None:
         if self._timer is not None:

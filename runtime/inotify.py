@@ -31,9 +31,9 @@ class Kind(Enum):
     """An entry was made in the directory, or moved into it (also over an older entry of that name)."""
     REMOVED = "removed"
     """An entry was unlinked, or moved away."""
-    GONE = "gone"
+    DIRECTORY_GONE = "gone"
     """The directory itself was removed, moved or unmounted: the watch hears nothing more. ``name`` is empty."""
-    LOST = "lost"
+    OVERFLOW = "lost"
     """The kernel's queue was full and events are missing: list the directories again. ``path`` is that of no
     directory."""
 
@@ -115,7 +115,7 @@ class Watch:
 
     def _enqueue(self, number: int, mask: int, name: str) -> None:
         if mask & _IN_Q_OVERFLOW:
-            self._queue.put_nowait(Event(Path(), "", Kind.LOST))
+            self._queue.put_nowait(Event(Path(), "", Kind.OVERFLOW))
             return
         if mask & _IN_IGNORED:  # what follows a removal, which was told already
             self._directories.pop(number, None)
@@ -124,7 +124,7 @@ class Watch:
         if directory is None:
             return
         if mask & (_IN_DELETE_SELF | _IN_MOVE_SELF | _IN_UNMOUNT):
-            self._queue.put_nowait(Event(directory, "", Kind.GONE, True))
+            self._queue.put_nowait(Event(directory, "", Kind.DIRECTORY_GONE, True))
             return
         kind = Kind.APPEARED if mask & (_IN_CREATE | _IN_MOVED_TO) else Kind.REMOVED
         self._queue.put_nowait(Event(directory, name, kind, bool(mask & _IN_ISDIR)))

@@ -12,9 +12,9 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 WITHHELD = "***stripped***"
-LONGEST_TEXT = 1024
+MAX_TEXT_LENGTH = 1024
 # What is longer is cut before it is searched: some patterns take quadratic time.
-_LONGEST_SEARCHED = 8 * LONGEST_TEXT
+_MAX_SEARCHED_LENGTH = 8 * MAX_TEXT_LENGTH
 # The published CSI proto marks secret fields with this option (extension 1059 of FieldOptions).
 _SECRET_OPTION = "csi_secret"
 # Maps and messages that carry a person's parameters or a provider's answer: shown by key or size only.
@@ -30,10 +30,10 @@ _CREDENTIALS = (
 
 
 def text(value: object) -> str:
-    """``str(value)`` on one line, without anything that looks like a credential, at most ``LONGEST_TEXT``
+    """``str(value)`` on one line, without anything that looks like a credential, at most ``MAX_TEXT_LENGTH``
     characters."""
-    result = " ".join(mask(str(value)[:_LONGEST_SEARCHED]).split())
-    return result if len(result) <= LONGEST_TEXT else result[:LONGEST_TEXT] + "…"
+    result = " ".join(mask(str(value)[:_MAX_SEARCHED_LENGTH]).split())
+    return result if len(result) <= MAX_TEXT_LENGTH else result[:MAX_TEXT_LENGTH] + "…"
 
 
 def mask(text: str) -> str:

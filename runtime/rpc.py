@@ -27,14 +27,14 @@ STATUS_CODES: dict[type[errors.Failure], grpc.StatusCode] = {
     errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
-    errors.DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Aborted: grpc.StatusCode.ABORTED,
     errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     errors.Internal: grpc.StatusCode.INTERNAL,
 }
 # After these kubelet keeps the volume and asks again, since the driver may still be at work; after any other it takes
 # the volume as never published (kubernetes, pkg/volume/csi/csi_client.go, isFinalError).
-NOT_FINAL = frozenset(
+NON_FINAL_CODES = frozenset(
     {
         grpc.StatusCode.CANCELLED,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -44,7 +44,7 @@ NOT_FINAL = frozenset(
     }
 )
 # What grpc itself says when a call's own deadline has passed; a server may answer that code with a text of its own.
-OWN_DEADLINE = "Deadline Exceeded"
+DEADLINE_DETAILS = "Deadline Exceeded"
 REQUEST_VERBOSITY = 5
 GRACE_SECONDS = 10.0
 
@@ -127,7 +127,7 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
 
 
 @asynccontextmanager
-async def served(
+async def serve(
     endpoint: Endpoint, register: Register, options: Sequence[tuple[str, Any]] = ()
 ) -> AsyncIterator[sockets.BoundSocket | None]:
     """A running server for as long as the context lasts; at its end the socket goes first, then running calls get
@@ -137,7 +137,7 @@ async def served(
     ConfigurationError.
     """
     path = Path(endpoint.path) if isinstance(endpoint, UnixEndpoint) else None
-    hidden = sockets.hidden_name(path) if path is not None else None
+    hidden = sockets.hidden_path(path) if path is not None else None
     server = grpc.aio.server(interceptors=[FailureInterceptor()], options=list(options))
     register(server)
     bound = None
@@ -187,7 +187,7 @@ class Connection:
         self._channel = channel
         self._waiting: asyncio.Task[None] | None = None
 
-    async def made_within(self, seconds: float) -> bool:
+    async def wait_ready(self, seconds: float) -> bool:
         """Ask for the connection and wait for it, no longer than ``seconds``."""
         if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
             return True

@@ -16,7 +16,7 @@ from pathlib import Path
 from runtime.errors import ConfigurationError
 
 # sun_path of struct sockaddr_un holds 108 bytes with its terminating zero (unix(7)).
-LONGEST_PATH = 107
+MAX_PATH_BYTES = 107
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def private_umask() -> Iterator[None]:
         os.umask(previous)
 
 
-def refuse_other_than_socket(path: Path) -> None:
+def refuse_non_socket(path: Path) -> None:
     """A path that holds anything but a socket is left untouched and refused."""
     try:
         found = os.lstat(path)
@@ -67,24 +67,24 @@ def refuse_other_than_socket(path: Path) -> None:
         raise ConfigurationError(f"{path} exists and is no socket: move it away or choose another path")
 
 
-def hidden_name(path: Path) -> Path:
+def hidden_path(path: Path) -> Path:
     """A free name in the same directory for the bind; watchers of socket directories pass over names with a leading
     dot."""
-    if len(os.fsencode(path)) > LONGEST_PATH:
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise ConfigurationError(
-            f"{path} is longer than the {LONGEST_PATH} bytes that a socket's path may have: use a shorter directory"
+            f"{path} is longer than the {MAX_PATH_BYTES} bytes that a socket's path may have: use a shorter directory"
         )
     if not path.parent.is_dir():
         raise ConfigurationError(
             f"the directory {path.parent} does not exist: create it, or mount it into the container"
         )
-    refuse_other_than_socket(path)
+    refuse_non_socket(path)
     return path.parent / f".{secrets.token_hex(3)}"
 
 
 def move_into_place(hidden: Path, path: Path) -> BoundSocket:
     """Give the bound socket its wanted name, in place of a stale one."""
     found = os.lstat(hidden)
-    refuse_other_than_socket(path)
+    refuse_non_socket(path)
     os.rename(hidden, path)
     return BoundSocket(path, found.st_dev, found.st_ino, found.st_mtime_ns)

@@ -18,7 +18,7 @@ from runtime.errors import ConfigurationError
 
 Snapshot = Callable[[], Mapping[str, Any]]
 DEFAULT_DIRECTORY = "/tmp/secrets-store-csi"
-LARGEST_STATUS = 8 * 1024 * 1024
+MAX_STATUS_BYTES = 8 * 1024 * 1024
 
 log = logs.get(__name__)
 
@@ -29,7 +29,7 @@ def socket_path(directory: str, role: str) -> Path:
 
 
 @asynccontextmanager
-async def served(directory: str, role: str, snapshot: Snapshot) -> AsyncIterator[None]:
+async def serve(directory: str, role: str, snapshot: Snapshot) -> AsyncIterator[None]:
     """Serve ``snapshot()`` for as long as the context lasts; an empty directory means: not at all. Where it cannot be
     served (a read-only root file system), that is one warning: no role may fail for what only tells about it."""
     if not directory:
@@ -60,7 +60,7 @@ async def _listen(path: Path, snapshot: Snapshot) -> tuple[asyncio.Server, socke
         finally:
             writer.close()
 
-    hidden = sockets.hidden_name(path)
+    hidden = sockets.hidden_path(path)
     with sockets.private_umask():
         server = await asyncio.start_unix_server(answer, str(hidden))
     return server, sockets.move_into_place(hidden, path)
@@ -71,7 +71,7 @@ async def read(directory: str, role: str, timeout: float = 1.0) -> dict[str, Any
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_unix_connection(
-                os.fspath(socket_path(directory, role)), limit=LARGEST_STATUS
+                os.fspath(socket_path(directory, role)), limit=MAX_STATUS_BYTES
             )
             try:
                 found = json.loads(await reader.read(-1))

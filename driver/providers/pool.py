@@ -139,7 +139,7 @@ class ProviderPool:
             if socket is not None:
                 provider = await self._provider(name, socket)
                 async with provider.used():
-                    ready = await provider.connection.made_within(min(SEARCH_SECONDS, _left(deadline)))
+                    ready = await provider.connection.wait_ready(min(SEARCH_SECONDS, _left(deadline)))
                 if ready and not provider.left:
                     return provider
             elif name not in self._providers:

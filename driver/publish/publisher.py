@@ -182,7 +182,7 @@ def _inspect(target: Target) -> operations.Found:
 
 def _never_final(attempt: Attempt, failure: Failure, left: str) -> Failure:
     """The failure, with a code after which kubelet keeps the volume because of what is ``left`` mounted."""
-    if rpc.code_of(failure) in rpc.NOT_FINAL:
+    if rpc.code_of(failure) in rpc.NON_FINAL_CODES:
         return failure
     attempt.error_type = attempt.counted_as(failure)
     return Aborted(f"{failure}; {left}")

@@ -17,7 +17,7 @@ from runtime import logs
 from runtime.supervisor.child import become
 from runtime.supervisor.guard import why_not_fork
 from runtime.supervisor.poller import WakingPoller
-from runtime.supervisor.roles import Limits, Role
+from runtime.supervisor.roles import RestartPolicy, Role
 
 log = logs.get(__name__)
 
@@ -84,9 +84,9 @@ class RoleConfig(ProcessConfig):  # type: ignore[misc]
 class ForkingOptions(ServerOptions):  # type: ignore[misc]
     """``roles`` stand where supervisord has command lines; its configuration belongs to this package, not to a file."""
 
-    def __init__(self, roles: Sequence[Role], limits: Limits, configure_logs: Callable[[str], None]) -> None:
+    def __init__(self, roles: Sequence[Role], policy: RestartPolicy, configure_logs: Callable[[str], None]) -> None:
         self._roles = {role.name: role for role in roles}
-        self._limits = limits
+        self._policy = policy
         self._configure_logs = configure_logs
         self.fork_refused = ""
         self._pid = os.getpid()
@@ -98,7 +98,7 @@ class ForkingOptions(ServerOptions):  # type: ignore[misc]
         """The configuration, as text that supervisord parses."""
         last = len(self._roles)
         programs = (
-            _PROGRAM.format(name=role.name, priority=last - role.stop_order, retries=self._limits.start_retries)
+            _PROGRAM.format(name=role.name, priority=last - role.stop_order, retries=self._policy.start_retries)
             for role in self._roles.values()
         )
         return io.StringIO(_HEAD + "".join(programs))
@@ -107,7 +107,7 @@ class ForkingOptions(ServerOptions):  # type: ignore[misc]
         """Our kind of process; fractions of seconds, which the text cannot say."""
         configs = super().processes_from_section(parser, section, group_name, RoleConfig)
         for config in configs:
-            config.startsecs = self._limits.start_seconds
+            config.startsecs = self._policy.start_seconds
             config.stopwaitsecs = self._roles[config.name].stop_seconds
         return list(configs)
 

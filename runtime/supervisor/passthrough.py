@@ -1,13 +1,13 @@
 """What the roles write, passed through line by line: text with the role's name before it, JSON as it is.
 
-A line is held until it is complete, or its role has ended, or it has grown to LONGEST_LINE bytes.
+A line is held until it is complete, or its role has ended, or it has grown to MAX_LINE_BYTES bytes.
 """
 
 import os
 import select
 from typing import Any
 
-LONGEST_LINE = 64 * 1024
+MAX_LINE_BYTES = 64 * 1024
 _PATIENCE_MS = 1000
 _TARGETS = {"stdout": 1, "stderr": 2}
 
@@ -24,9 +24,9 @@ class PassThrough:
         key = (event.process.config.name, event.channel)
         data: bytes = self._parts.pop(key, b"") + event.data
         *lines, rest = data.split(b"\n")
-        while len(rest) > LONGEST_LINE:
-            lines.append(rest[:LONGEST_LINE])
-            rest = rest[LONGEST_LINE:]
+        while len(rest) > MAX_LINE_BYTES:
+            lines.append(rest[:MAX_LINE_BYTES])
+            rest = rest[MAX_LINE_BYTES:]
         if rest:
             self._parts[key] = rest
         self._write(key, lines)

@@ -18,7 +18,7 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RestartPolicy:
     """When a role that keeps dying ends the container, so that kubelet restarts it.
 
     A role is up once it has lived for ``start_seconds``. One that dies before is started again after growing pauses, at
@@ -34,10 +34,10 @@ class Limits:
     first_pause: float = 0.05
     longest_pause: float = 2.0
 
-    def pause(self, deaths: int) -> float:
+    def delay(self, deaths: int) -> float:
         """Seconds to wait before the next start, after ``deaths`` (≥ 1) in a row: none after the first."""
         return 0.0 if deaths <= 1 else min(self.first_pause * 2.0 ** (deaths - 2), self.longest_pause)
 
-    def rest(self, deaths: int, lived: float) -> float:
+    def remaining_delay(self, deaths: int, lived: float) -> float:
         """The same for a role that was up: what it ``lived`` counts, so that a long life is followed at once."""
-        return max(0.0, self.pause(deaths) - lived)
+        return max(0.0, self.delay(deaths) - lived)

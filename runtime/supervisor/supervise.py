@@ -19,10 +19,10 @@ from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
 from runtime import logs
-from runtime.supervisor.board import Board
 from runtime.supervisor.options import ForkingOptions
 from runtime.supervisor.passthrough import PassThrough, write_all
-from runtime.supervisor.roles import Limits, Role
+from runtime.supervisor.role_table import RoleTable
+from runtime.supervisor.roles import RestartPolicy, Role
 
 log = logs.get(__name__)
 
@@ -33,9 +33,9 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 def supervise(
     roles: Sequence[Role],
-    board: Board,
+    role_table: RoleTable,
     *,
-    limits: Limits = Limits(),  # noqa: B008
+    policy: RestartPolicy = RestartPolicy(),  # noqa: B008
     as_json: bool = False,
     verbosity: int = 0,
     termination_log: str = TERMINATION_LOG,
@@ -45,36 +45,38 @@ def supervise(
     Whatever the roles share must have been imported before; nothing of gRPC may exist and no thread may run.
     """
     logs.configure("supervisor", as_json=as_json, verbosity=verbosity, stream=_Prefixed(as_json))
-    options = ForkingOptions(roles, limits, partial(logs.configure, as_json=as_json, verbosity=verbosity))
+    options = ForkingOptions(roles, policy, partial(logs.configure, as_json=as_json, verbosity=verbosity))
     options.realize(args=[], progname="supervisord")
     options.first, options.test = True, False
     # Collected and frozen, the imported objects stay out of the children's collections, and so on shared pages.
     gc.collect()
     gc.freeze()
-    keeper = Keeper(options, board, limits, PassThrough(as_json=as_json))
+    supervisor = RoleSupervisor(options, role_table, policy, PassThrough(as_json=as_json))
     with suppress(asyncore.ExitNow):
-        keeper.main()
-    if keeper.gave_up:
-        note_termination(keeper.gave_up, termination_log)
+        supervisor.main()
+    if supervisor.failure:
+        write_termination_message(supervisor.failure, termination_log)
         return GAVE_UP_EXIT_CODE
     return 0
 
 
-def note_termination(sentence: str, path: str = TERMINATION_LOG) -> None:
+def write_termination_message(sentence: str, path: str = TERMINATION_LOG) -> None:
     """Leave the reason where kubelet looks for it; outside a container there is no such file, and none is made."""
     with suppress(OSError):
         if os.path.exists(path):
             Path(path).write_text(sentence + "\n")
 
 
-class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
-    """supervisord with our bounds: ``gave_up`` is why the container ends, empty as long as it need not."""
+class RoleSupervisor(Supervisor):  # type: ignore[misc]  # the package is untyped
+    """supervisord with our bounds: ``failure`` is why the container ends, empty as long as it need not."""
 
-    def __init__(self, options: ForkingOptions, board: Board, limits: Limits, output: PassThrough) -> None:
+    def __init__(
+        self, options: ForkingOptions, role_table: RoleTable, policy: RestartPolicy, output: PassThrough
+    ) -> None:
         super().__init__(options)
-        self.gave_up = ""
-        self._board = board
-        self._limits = limits
+        self.failure = ""
+        self._role_table = role_table
+        self._policy = policy
         self._output = output
         self._deaths: dict[str, deque[float]] = defaultdict(deque)
         self._told_to_stop = False
@@ -126,7 +128,7 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
         spawn_as_parent = process._spawn_as_parent
 
         def noted(pid: int) -> int:
-            self._board.note_start(process.config.name, pid, time.time())
+            self._role_table.record_start(process.config.name, pid, time.time())
             return int(spawn_as_parent(pid))
 
         process._spawn_as_parent = noted
@@ -134,13 +136,13 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
     def _note_end(self, process: Any) -> None:
         self._output.flush(process.config.name)
         if process.ended_with is not None:
-            self._board.note_end(process.config.name, process.ended_with)
+            self._role_table.record_exit(process.config.name, process.ended_with)
 
     def _on_early_death(self, event: Any) -> None:
         """supervisord has just set a pause of whole seconds; ours begins with none."""
         process = event.process
         self._note_end(process)
-        process.delay = time.time() + self._limits.pause(process.backoff)
+        process.delay = time.time() + self._policy.delay(process.backoff)
         log.warning(
             "A role ended right after its start",
             role=process.config.name,
@@ -154,14 +156,14 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
         self._note_end(process)
         deaths = self._deaths[name]
         deaths.append(now)
-        while deaths[0] < now - self._limits.window_seconds:
+        while deaths[0] < now - self._policy.window_seconds:
             deaths.popleft()
         log.warning("A role ended", role=name, deaths=len(deaths), how=self._how(process))
-        if len(deaths) > self._limits.restarts and self.options.mood == SupervisorStates.RUNNING:
+        if len(deaths) > self._policy.restarts and self.options.mood == SupervisorStates.RUNNING:
             self._give_up(
-                f"{name} died {len(deaths)} times within {self._limits.window_seconds:g} s; see its log lines"
+                f"{name} died {len(deaths)} times within {self._policy.window_seconds:g} s; see its log lines"
             )
-        process.not_before = now + self._limits.rest(len(deaths), now - process.started)
+        process.not_before = now + self._policy.remaining_delay(len(deaths), now - process.started)
 
     def _on_fatal(self, event: Any) -> None:
         # Stopping makes a program that was in back-off FATAL too; that is no reason to fail.
@@ -174,7 +176,7 @@ class Keeper(Supervisor):  # type: ignore[misc]  # the package is untyped
         return describe(process.ended_with)
 
     def _give_up(self, why: str) -> None:
-        self.gave_up = why
+        self.failure = why
         log.error("Ending the container, so that it is restarted", reason=why)
         self.options.mood = SupervisorStates.SHUTDOWN
 

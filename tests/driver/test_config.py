@@ -10,7 +10,7 @@ import pytest
 from driver.config import GO_ONLY, DriverConfig
 from driver.main import main
 from runtime.errors import ConfigurationError
-from runtime.flags import flags_of, show
+from runtime.flags import flags_of, format_value
 
 # spec A.1
 OF_THE_GO_DRIVER = {
@@ -64,7 +64,7 @@ WITHOUT_EFFECT = {
 def test_flags_and_defaults() -> None:
     """Every flag of the Go driver is there under its name with its default; ours beside them; the rest has no
     effect."""
-    flags = {item.name: show(item.default) for item in flags_of(DriverConfig)}
+    flags = {item.name: format_value(item.default) for item in flags_of(DriverConfig)}
     assert {name: flags[name] for name in OF_THE_GO_DRIVER} == OF_THE_GO_DRIVER
     assert set(flags) - set(OF_THE_GO_DRIVER) == OURS
     assert {item.name for item in GO_ONLY} == WITHOUT_EFFECT

@@ -121,7 +121,7 @@ class _Registration(registration_grpc.RegistrationServicer):
 async def serving(toy: ToyDriver, directory: Path) -> AsyncIterator[ToyDriver]:
     """The driver's own socket."""
     toy.endpoint = toy.endpoint or str(directory / f"{toy.name[:3]}.sock")
-    async with rpc.served(
+    async with rpc.serve(
         UnixEndpoint(toy.endpoint), lambda server: csi_grpc.add_NodeServicer_to_server(_Node(toy), server)
     ):
         yield toy
@@ -132,7 +132,7 @@ async def registering(toy: ToyDriver, registry: Path, name: str = "toy-reg.sock"
     """The registration socket."""
     registry.mkdir(parents=True, exist_ok=True)
     path = registry / name
-    async with rpc.served(
+    async with rpc.serve(
         UnixEndpoint(str(path)),
         lambda server: registration_grpc.add_RegistrationServicer_to_server(_Registration(toy), server),
     ):

@@ -15,7 +15,7 @@ import pytest
 
 from demo.stage import free_port
 from probe.config import GO_ONLY, ProbeConfig
-from runtime.flags import flags_of, show
+from runtime.flags import flags_of, format_value
 from tests.support.asking import ask
 from tests.support.toy_driver import NAME, driver_process
 from tests.support.waiting import wait_for
@@ -37,7 +37,7 @@ NOT_CONNECTED = (500, "context deadline exceeded")
 
 def test_flags_and_defaults() -> None:
     """Every flag of the original under its name with its default; ours beside them."""
-    flags = {item.name: show(item.default) for item in flags_of(ProbeConfig)}
+    flags = {item.name: format_value(item.default) for item in flags_of(ProbeConfig)}
     assert {name: flags[name] for name in OF_THE_ORIGINAL} == OF_THE_ORIGINAL
     assert set(flags) - set(OF_THE_ORIGINAL) == {"refuse-before-first-answer", "status-directory", "version"}
     assert "automaxprocs" in {item.name for item in GO_ONLY}

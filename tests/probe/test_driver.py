@@ -12,13 +12,13 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
-from probe.driver import GET_PLUGIN_INFO, NOT_CONNECTED, PROBE, DriverProbe, Verdict, go_name
+from probe.driver import GET_PLUGIN_INFO, NOT_CONNECTED, PROBE, DriverProbe, ProbeResult, go_name
 from protos import csi_pb2
 from runtime import metrics
-from runtime.errors import DeadlinePassed, Unavailable
+from runtime.errors import DeadlineExceeded, Unavailable
 from tests.support.toy_driver import NAME, ToyDriver, toy_driver
 
-OK = Verdict(True, "ok")
+OK = ProbeResult(True, "ok")
 
 
 @asynccontextmanager
@@ -43,18 +43,18 @@ def test_one_call_for_all(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with toy_driver(f"{tmp_path}/csi.sock") as driver, probing(tmp_path) as (probe, registry):
-            assert await probe.ask() == OK
+            assert await probe.check() == OK
             driver.hang = asyncio.Event()
-            asking = [asyncio.create_task(probe.ask()) for _ in range(50)]
+            asking = [asyncio.create_task(probe.check()) for _ in range(50)]
             while driver.probes < 2:
                 await asyncio.sleep(0.001)
-            asking.append(asyncio.create_task(probe.ask()))
+            asking.append(asyncio.create_task(probe.check()))
             await asyncio.sleep(0)
             asking.pop(0).cancel()  # one who goes away takes nobody's answer with it
             driver.hang.set()
             assert await asyncio.gather(*asking) == [OK] * 50
             assert driver.probes == 2
-            assert await probe.ask() == OK
+            assert await probe.check() == OK
             assert (driver.probes, count(registry, "OK")) == (3, 3.0)
 
     asyncio.run(run())
@@ -67,8 +67,8 @@ def test_restarts(tmp_path: Path) -> None:
         async with probing(tmp_path, 3.0) as (probe, _):
             for _ in range(10):
                 async with toy_driver(f"{tmp_path}/csi.sock"):
-                    assert await probe.ask() == OK
-                    assert await probe.ask() == OK
+                    assert await probe.check() == OK
+                    assert await probe.check() == OK
 
     asyncio.run(run())
 
@@ -80,21 +80,21 @@ def test_budget(tmp_path: Path) -> None:
         loop = asyncio.get_running_loop()
         async with probing(tmp_path, 0.3) as (probe, registry):
             started = loop.time()
-            assert not (await probe.ask()).healthy
+            assert not (await probe.check()).healthy
             assert 0.3 <= loop.time() - started < 0.8
             assert registry.get_sample_value("csi_sidecar_operations_seconds_count") is None
             async with toy_driver(f"{tmp_path}/csi.sock") as driver:
                 driver.hang = asyncio.Event()
                 text = "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
-                verdict = Verdict(False, NOT_CONNECTED)
+                verdict = ProbeResult(False, NOT_CONNECTED)
                 while verdict.text.startswith(NOT_CONNECTED):  # the next try to connect may come after this budget
                     started = loop.time()
-                    verdict = await probe.ask()
-                assert verdict == Verdict(False, text)
+                    verdict = await probe.check()
+                assert verdict == ProbeResult(False, text)
                 assert loop.time() - started < 0.8
                 assert count(registry, "DeadlineExceeded", GET_PLUGIN_INFO, "unknown-driver") == 1
                 driver.hang.set()
-                assert await probe.ask() == OK
+                assert await probe.check() == OK
                 assert count(registry, "OK", GET_PLUGIN_INFO, "unknown-driver") == 1
                 assert (count(registry, "OK"), count(registry, "OK", GET_PLUGIN_INFO)) == (1, 0)
 
@@ -108,14 +108,14 @@ def test_before_and_after_the_first_answer(tmp_path: Path) -> None:
         path = f"{tmp_path}/csi.sock"
         async with probing(tmp_path, 0.2) as (probe, _):
             never = f"{NOT_CONNECTED}: the driver has not answered yet on {path}; "
-            assert await probe.ask() == Verdict(False, never + "that does not exist")
+            assert await probe.check() == ProbeResult(False, never + "that does not exist")
             with socket.socket(socket.AF_UNIX) as dead:
                 dead.bind(path)
-                assert await probe.ask() == Verdict(False, never + "nobody answers there")
+                assert await probe.check() == ProbeResult(False, never + "nobody answers there")
             async with toy_driver(path):
-                while await probe.ask() != OK:
+                while await probe.check() != OK:
                     pass
-            assert await probe.ask() == Verdict(False, NOT_CONNECTED)
+            assert await probe.check() == ProbeResult(False, NOT_CONNECTED)
 
     asyncio.run(run())
 
@@ -125,7 +125,7 @@ def test_before_and_after_the_first_answer(tmp_path: Path) -> None:
     [
         (Unavailable("come back later"), "rpc error: code = Unavailable desc = come back later"),
         (
-            DeadlinePassed("the vault took too long"),
+            DeadlineExceeded("the vault took too long"),
             "rpc error: code = DeadlineExceeded desc = the vault took too long",
         ),
     ],
@@ -135,9 +135,9 @@ def test_errors_of_the_driver_itself(tmp_path: Path, failure: Exception, text: s
 
     async def run() -> None:
         async with toy_driver(f"{tmp_path}/csi.sock") as driver, probing(tmp_path) as (probe, _):
-            assert await probe.ask() == OK
+            assert await probe.check() == OK
             driver.error, driver.probes = failure, 0
-            assert await probe.ask() == Verdict(False, text)
+            assert await probe.check() == ProbeResult(False, text)
             assert driver.probes == 1
 
     asyncio.run(run())
@@ -149,9 +149,9 @@ def test_driver_without_a_name(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     async def run() -> None:
         async with toy_driver(f"{tmp_path}/csi.sock", ToyDriver("")) as driver, probing(tmp_path) as (probe, registry):
             for _ in range(20):
-                assert await probe.ask() == Verdict(False, "driver name is empty")
+                assert await probe.check() == ProbeResult(False, "driver name is empty")
             driver.name = NAME
-            assert await probe.ask() == OK
+            assert await probe.check() == OK
             assert count(registry, "OK") == 1
 
     with caplog.at_level(logging.INFO, "probe.driver"):
@@ -174,7 +174,7 @@ def test_wrong_socket(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with toy_driver(f"{tmp_path}/csi.sock", Fake()), probing(tmp_path) as (probe, _):
-            assert (await probe.ask()).text.startswith("rpc error: code = Unimplemented desc =")
+            assert (await probe.check()).text.startswith("rpc error: code = Unimplemented desc =")
 
         async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"220 mail.example ESMTP\r\n")
@@ -182,7 +182,7 @@ def test_wrong_socket(tmp_path: Path) -> None:
 
         server = await asyncio.start_unix_server(other, f"{tmp_path}/csi.sock")
         async with probing(tmp_path, 0.3) as (probe, _):
-            assert (await probe.ask()).text.startswith(NOT_CONNECTED)
+            assert (await probe.check()).text.startswith(NOT_CONNECTED)
         server.close()
 
     asyncio.run(run())

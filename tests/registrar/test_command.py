@@ -19,7 +19,7 @@ from kubelet_stub.config import Config as KubeletConfig
 from kubelet_stub.events import Reason
 from kubelet_stub.kubelet import KubeletStub
 from registrar.config import GO_ONLY, RegistrarConfig
-from runtime.flags import flags_of, show
+from runtime.flags import flags_of, format_value
 from tests.support.asking import ask
 from tests.support.toy_driver import NAME, driver_process
 from tests.support.waiting import wait_for
@@ -56,7 +56,7 @@ NO_PROBE = ("--mode=kubelet-registration-probe",)  # ends with success when the 
 
 def test_flags_and_defaults() -> None:
     """Every flag of the original under its name with its default; ours beside them."""
-    flags = {item.name: show(item.default) for item in flags_of(RegistrarConfig)}
+    flags = {item.name: format_value(item.default) for item in flags_of(RegistrarConfig)}
     assert {name: flags[name] for name in OF_THE_ORIGINAL} == OF_THE_ORIGINAL
     assert set(flags) - set(OF_THE_ORIGINAL) == {"driver-gone-after", "status-directory"}
     assert {item.name for item in GO_ONLY} == WITHOUT_EFFECT

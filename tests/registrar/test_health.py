@@ -10,30 +10,30 @@ import pytest
 
 from protos import pluginregistration_pb2_grpc
 from registrar import health
-from registrar.keeper import Keeper
+from registrar.reconciler import Reconciler
 from registrar.service import RegistrationService
 from registrar.state import State
 from runtime import http, rpc
 from runtime.endpoints import UnixEndpoint
 from runtime.flags import Duration
-from tests.registrar.test_keeper import Place, keeping, until
+from tests.registrar.test_reconciler import Place, keeping, until
 from tests.support.toy_driver import NAME, toy_driver
 
 pytestmark = pytest.mark.timeout(20)
 REQUEST = http.Request("GET", "/healthz", "")
 
 
-async def ask(place: Place, keeper: Keeper, timeout: float = 5.0) -> tuple[int, str]:
+async def ask(place: Place, reconciler: Reconciler, timeout: float = 5.0) -> tuple[int, str]:
     """Status and body."""
-    answer = await health.page(place.config(timeout=Duration(timeout)), keeper)(REQUEST)
+    answer = await health.page(place.config(timeout=Duration(timeout)), reconciler)(REQUEST)
     return answer.status, answer.body.decode()
 
 
-def known(place: Place, state: State, error: str = "") -> Keeper:
+def known(place: Place, state: State, error: str = "") -> Reconciler:
     """A registrar that is in this state and serves nothing itself."""
-    keeper = Keeper(place.config())
-    keeper.registration.become(state, driver="" if state is State.NO_DRIVER else NAME, error=error)
-    return keeper
+    reconciler = Reconciler(place.config())
+    reconciler.registration.become(state, driver="" if state is State.NO_DRIVER else NAME, error=error)
+    return reconciler
 
 
 def test_no_socket(tmp_path: Path) -> None:
@@ -52,16 +52,16 @@ def test_something_else_at_the_path(tmp_path: Path) -> None:
 
     async def run() -> None:
         place = Place(tmp_path)
-        keeper = known(place, State.REGISTERED)
+        reconciler = known(place, State.REGISTERED)
         place.socket.write_text("x")
-        assert await ask(place, keeper) == (500, f"{place.socket} is not a socket")
+        assert await ask(place, reconciler) == (500, f"{place.socket} is not a socket")
         place.socket.unlink()
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(place.socket))
-            code, text = await ask(place, keeper)
+            code, text = await ask(place, reconciler)
             assert code == 500 and text.startswith("GetInfo failed: UNAVAILABLE")
             dead.listen()  # accepts, and is frozen
-            code, text = await ask(place, keeper, timeout=0.3)
+            code, text = await ask(place, reconciler, timeout=0.3)
             assert code == 500 and text.startswith("GetInfo failed: DEADLINE_EXCEEDED")
 
     asyncio.run(run())
@@ -77,7 +77,7 @@ def test_another_name(tmp_path: Path) -> None:
             service = RegistrationService("other.example", "/x", lambda *_: None)
             pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(service, server)
 
-        async with rpc.served(UnixEndpoint(str(place.socket)), register):
+        async with rpc.serve(UnixEndpoint(str(place.socket)), register):
             assert await ask(place, known(place, State.REGISTERED)) == (
                 500,
                 f"{place.socket} answers for another driver",
@@ -92,15 +92,15 @@ def test_states(tmp_path: Path) -> None:
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with keeping(place.config(driver_gone_after=Duration(20.0))) as keeper:
+        async with keeping(place.config(driver_gone_after=Duration(20.0))) as reconciler:
             async with toy_driver(place.csi):
                 await until(place.socket.exists)
-                assert await ask(place, keeper) == (200, "ok (waiting for kubelet)")
-                keeper.registration.become(State.REGISTERED)
-                assert await ask(place, keeper) == (200, "ok")
-            assert await ask(place, keeper) == (200, "ok")
-            keeper.registration.become(State.REFUSED, error="not today")
-            assert await ask(place, keeper) == (500, "kubelet refused the registration: not today")
+                assert await ask(place, reconciler) == (200, "ok (waiting for kubelet)")
+                reconciler.registration.become(State.REGISTERED)
+                assert await ask(place, reconciler) == (200, "ok")
+            assert await ask(place, reconciler) == (200, "ok")
+            reconciler.registration.become(State.REFUSED, error="not today")
+            assert await ask(place, reconciler) == (500, "kubelet refused the registration: not today")
 
     asyncio.run(run())
 
@@ -110,13 +110,13 @@ def test_descriptors(tmp_path: Path) -> None:
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config()) as keeper:
+        async with toy_driver(place.csi), keeping(place.config()) as reconciler:
             await until(place.socket.exists)
             for _ in range(20):
-                await ask(place, keeper)
+                await ask(place, reconciler)
             before = len(os.listdir("/proc/self/fd"))
             for _ in range(200):
-                assert (await ask(place, keeper))[0] == 200
+                assert (await ask(place, reconciler))[0] == 200
             assert len(os.listdir("/proc/self/fd")) <= before + 2
 
     asyncio.run(run())

@@ -15,12 +15,12 @@ import pytest
 
 from kubelet_stub.events import Reason
 from protos import csi_pb2
-from registrar import keeper as keeper_module
-from registrar.keeper import Keeper, pause_after
+from registrar import reconciler as reconciler_module
+from registrar.reconciler import Reconciler, pause_after
 from registrar.state import State
 from runtime import rpc
 from runtime.errors import ConfigurationError, PreconditionFailed
-from tests.registrar.test_keeper import Place, keeping, until
+from tests.registrar.test_reconciler import Place, keeping, until
 from tests.support.files import NOTHING, inode
 from tests.support.toy_driver import NAME, ToyDriver, toy_driver
 
@@ -32,7 +32,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The slow poll behind inotify, fast enough for a test that needs it."""
-    monkeypatch.setattr(keeper_module, "POLL_SECONDS", 0.3)
+    monkeypatch.setattr(reconciler_module, "POLL_SECONDS", 0.3)
 
 
 @contextmanager
@@ -51,20 +51,20 @@ def test_a_live_successor_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptur
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as keeper:
+        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as reconciler:
             await kubelet.registered(NAME)
             with another(place):
                 theirs = inode(place.socket)
-                await until(lambda: "another registrar serves" in keeper.registration.error)
-                assert keeper.registration.state is State.WAITING
+                await until(lambda: "another registrar serves" in reconciler.registration.error)
+                assert reconciler.registration.state is State.WAITING
                 await asyncio.sleep(1.0)  # three looks
                 assert inode(place.socket) == theirs
                 place.socket.unlink()
             await until(lambda: inode(place.socket) not in (NOTHING, theirs))
-            await until(lambda: keeper.registration.state is State.REGISTERED)
+            await until(lambda: reconciler.registration.state is State.REGISTERED)
 
     asyncio.run(run())
-    told = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.keeper")
+    told = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.reconciler")
     assert told["Another registrar has taken over; standing by"] == 1
 
 
@@ -73,14 +73,14 @@ def test_a_live_successor_is_left_alone_by_a_driver_that_comes_back(tmp_path: Pa
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with keeping(place.config()) as keeper:
+        async with keeping(place.config()) as reconciler:
             async with toy_driver(place.csi):
                 await until(place.socket.exists)
-            await until(lambda: keeper.registration.state is State.NO_DRIVER)
+            await until(lambda: reconciler.registration.state is State.NO_DRIVER)
             with another(place):
                 theirs = inode(place.socket)
                 async with toy_driver(place.csi):
-                    await until(lambda: "another registrar serves" in keeper.registration.error)
+                    await until(lambda: "another registrar serves" in reconciler.registration.error)
                     assert inode(place.socket) == theirs
 
     asyncio.run(run())
@@ -121,9 +121,9 @@ def test_directory_that_was_deleted_on_the_node(tmp_path: Path, which: str) -> N
         try:
             registry = ours if which == "registry" else place.registry
             csi = ours / "csi.sock" if which == "driver" else tmp_path / "csi.sock"
-            keeper = Keeper(place.config(csi_address=str(csi), plugin_registration_path=str(registry)))
+            reconciler = Reconciler(place.config(csi_address=str(csi), plugin_registration_path=str(registry)))
             async with toy_driver(str(csi)):
-                running = asyncio.create_task(keeper.run())
+                running = asyncio.create_task(reconciler.run())
                 await until((registry / f"{NAME}-reg.sock").exists)
                 for path in original.iterdir():
                     path.unlink()
@@ -143,8 +143,8 @@ def test_directory_that_is_read_only(tmp_path: Path, caplog: pytest.LogCaptureFi
         place = Place(tmp_path)
         mount(place.registry, _MS_RDONLY)
         try:
-            async with toy_driver(place.csi), keeping(place.config()) as keeper:
-                await until(lambda: "is not writable" in keeper.registration.error)
+            async with toy_driver(place.csi), keeping(place.config()) as reconciler:
+                await until(lambda: "is not writable" in reconciler.registration.error)
                 await asyncio.sleep(1.0)  # three tries
                 mount(place.registry, _MS_REMOUNT)
                 await until(place.socket.exists)
@@ -159,22 +159,22 @@ def test_directory_that_is_read_only(tmp_path: Path, caplog: pytest.LogCaptureFi
 def test_refusals_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Three refusals with one text are one line; the state keeps the text while the socket is made anew."""
 
-    caplog.set_level(logging.INFO, "registrar.keeper")
+    caplog.set_level(logging.INFO, "registrar.reconciler")
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config()) as keeper:  # noqa: SIM117
+        async with toy_driver(place.csi), keeping(place.config()) as reconciler:  # noqa: SIM117
             async with place.kubelet(refuse_registration="not today") as kubelet:
                 inodes: set[tuple[int, int]] = set()
                 async with asyncio.timeout(10):
                     while len(kubelet.events.of(Reason.REGISTRATION_FAILED)) < 3 or len(inodes - {NOTHING}) < 3:
                         inodes.add(inode(place.socket))
                         await asyncio.sleep(0.01)
-                await until(lambda: keeper.registration.state is State.REFUSED)
-                assert keeper.registration.error == "not today"
+                await until(lambda: reconciler.registration.state is State.REFUSED)
+                assert reconciler.registration.error == "not today"
 
     asyncio.run(run())
-    told = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.keeper")
+    told = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.reconciler")
     assert told["Kubelet refused the registration; it is offered again"] == 1
     assert told["Registration socket is served; waiting for kubelet"] == 1
 
@@ -208,9 +208,9 @@ def test_get_info_is_cheap(tmp_path: Path) -> None:
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config()) as keeper:
+        async with toy_driver(place.csi), keeping(place.config()) as reconciler:
             await until(place.socket.exists)
-            before = keeper.registration.snapshot()
+            before = reconciler.registration.snapshot()
             async with rpc.dial(str(place.socket)) as channel:
                 get_info: Any = channel.unary_unary("/pluginregistration.Registration/GetInfo")
                 seconds = []
@@ -219,7 +219,7 @@ def test_get_info_is_cheap(tmp_path: Path) -> None:
                     await get_info(b"")
                     seconds.append(asyncio.get_running_loop().time() - started)
             assert sorted(seconds)[100] < 0.005
-            assert keeper.registration.snapshot() == before
+            assert reconciler.registration.snapshot() == before
 
     asyncio.run(run())
 
@@ -242,8 +242,8 @@ def test_driver_that_answers_with_an_error(tmp_path: Path, caplog: pytest.LogCap
     async def run() -> None:
         place = Place(tmp_path)
         driver = Failing()
-        async with toy_driver(place.csi, driver), keeping(place.config()) as keeper:
-            await until(lambda: "FAILED_PRECONDITION no name yet" in keeper.registration.error)
+        async with toy_driver(place.csi, driver), keeping(place.config()) as reconciler:
+            await until(lambda: "FAILED_PRECONDITION no name yet" in reconciler.registration.error)
             await asyncio.sleep(0.5)
             driver.failing = False
             await until(place.socket.exists)
@@ -253,5 +253,5 @@ def test_driver_that_answers_with_an_error(tmp_path: Path, caplog: pytest.LogCap
         assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
-    told = [str(vars(record).get("fields")) for record in caplog.records if record.name == "registrar.keeper"]
+    told = [str(vars(record).get("fields")) for record in caplog.records if record.name == "registrar.reconciler"]
     assert len([text for text in told if "no name yet" in text]) == 1

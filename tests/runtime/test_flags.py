@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from runtime.flags import Duration, FlagSet, HelpRequested, Ignored, UsageError, flag, flags_of, parse_duration, show
+from runtime.flags import (
+    Duration,
+    FlagSet,
+    HelpRequested,
+    Ignored,
+    UsageError,
+    flag,
+    flags_of,
+    format_value,
+    parse_duration,
+)
 
 
 @dataclass(frozen=True)
@@ -125,4 +135,4 @@ def test_bad_durations(text: str) -> None:
 )
 def test_show(value: object, text: str) -> None:
     """Defaults are shown as they would be written."""
-    assert show(value) == text
+    assert format_value(value) == text

@@ -28,15 +28,15 @@ class Site:
 
     async def ok(self, request: http.Request) -> http.Response:
         self.asked.append(request)
-        return http.plain("ok")
+        return http.text_response("ok")
 
     async def slow(self, request: http.Request) -> http.Response:
         self.asked.append(request)
         await self.release.wait()
-        return http.plain("late")
+        return http.text_response("late")
 
     async def large(self, _: http.Request) -> http.Response:
-        return http.plain(LARGE)
+        return http.text_response(LARGE)
 
     async def bug(self, _: http.Request) -> http.Response:
         raise ValueError("a bug")
@@ -61,7 +61,7 @@ async def site(address: TcpEndpoint = LOCAL) -> AsyncIterator[Site]:
     """A running site."""
     made = Site()
     routes = {"/ok": made.ok, "/slow": made.slow, "/large": made.large, "/bug": made.bug}
-    async with http.served(address, routes) as made.port:
+    async with http.serve(address, routes) as made.port:
         yield made
 
 
@@ -192,7 +192,7 @@ def test_what_is_no_request(sent: bytes, status: bytes) -> None:
 def test_slow_and_silent_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head that does not come to its end is 408 after its time; a connection without a word is closed."""
     monkeypatch.setattr(http, "HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(http, "KEPT_SECONDS", 0.2)
+    monkeypatch.setattr(http, "KEEP_ALIVE_SECONDS", 0.2)
 
     async def run() -> None:
         async with site() as it:
@@ -206,7 +206,7 @@ def test_slow_and_silent_clients(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its next requests wait, and after its time it is cut; nothing of it is kept."""
-    monkeypatch.setattr(http, "KEPT_SECONDS", 0.3)
+    monkeypatch.setattr(http, "KEEP_ALIVE_SECONDS", 0.3)
 
     async def run() -> None:
         async with site() as it:
@@ -236,7 +236,7 @@ def test_large_answer() -> None:
 
 def test_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the limit the connection that has been silent longest makes room; one that is being answered stays."""
-    monkeypatch.setattr(http, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 3)
 
     async def run() -> None:
         async with site() as it, it.connected() as (answered, first), it.connected() as (silent, _):
@@ -255,7 +255,7 @@ def test_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_flood_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred that come in one round of the loop: no more than the limit are kept, and the next asker is served."""
-    monkeypatch.setattr(http, "MOST_CONNECTIONS", 10)
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 10)
 
     async def run() -> None:
         async with site() as it:
@@ -277,7 +277,7 @@ def test_slow_head_on_a_kept_connection(monkeypatch: pytest.MonkeyPatch, begun: 
     """A later head has the time of a head, not that of a silent connection; empty lines, which may stand before one,
     win no time."""
     monkeypatch.setattr(http, "HEAD_SECONDS", 0.2 if status else 30.0)
-    monkeypatch.setattr(http, "KEPT_SECONDS", 30.0 if status else 0.5)
+    monkeypatch.setattr(http, "KEEP_ALIVE_SECONDS", 30.0 if status else 0.5)
 
     async def run() -> None:
         async with site() as it, it.connected() as (reader, writer):
@@ -327,7 +327,7 @@ def test_address_that_cannot_be_had(host: str) -> None:
     async def run() -> None:
         with socket.create_server(("", 0)) as taken:  # noqa: SIM117
             with pytest.raises(ConfigurationError, match="cannot listen on"):
-                async with http.served(TcpEndpoint(host, taken.getsockname()[1]), {}):
+                async with http.serve(TcpEndpoint(host, taken.getsockname()[1]), {}):
                     pass
 
     asyncio.run(run())

@@ -80,7 +80,7 @@ def test_a_directory_that_goes_away_is_told(tmp_path: Path) -> None:
 
     async def scenario(watch: Watch) -> None:
         gone.rmdir()
-        assert await _gather(watch, 1) == [Event(gone, "", Kind.GONE, True)]
+        assert await _gather(watch, 1) == [Event(gone, "", Kind.DIRECTORY_GONE, True)]
         watch.add(other)
         (other / "file").touch()
         assert await _gather(watch, 1) == [Event(other, "file", Kind.APPEARED)]

@@ -53,7 +53,7 @@ def test_codes(tmp_path: Path, error: Exception, code: grpc.StatusCode, text: st
 
     async def run() -> None:
         endpoint = UnixEndpoint(str(tmp_path / "s"))
-        async with rpc.served(endpoint, registering(Failing(error))), rpc.dial(endpoint.path) as channel:
+        async with rpc.serve(endpoint, registering(Failing(error))), rpc.dial(endpoint.path) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest())
             assert caught.value.code() == code
@@ -68,7 +68,7 @@ def test_method_left_out(tmp_path: Path) -> None:
 
     async def run() -> None:
         endpoint = UnixEndpoint(str(tmp_path / "s"))
-        async with rpc.served(endpoint, registering(Failing())), rpc.dial(endpoint.path) as channel:
+        async with rpc.serve(endpoint, registering(Failing())), rpc.dial(endpoint.path) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await csi_pb2_grpc.IdentityStub(channel).GetPluginInfo(csi_pb2.GetPluginInfoRequest())
             assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
@@ -85,7 +85,7 @@ def test_socket_of_a_server(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as stale:
             stale.bind(str(path))
         before = os.umask(0o022)
-        async with rpc.served(UnixEndpoint(str(path)), registering(Failing())), rpc.dial(str(path)) as channel:
+        async with rpc.serve(UnixEndpoint(str(path)), registering(Failing())), rpc.dial(str(path)) as channel:
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
             assert os.listdir(tmp_path) == ["csi.sock"]
             await csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest())
@@ -100,8 +100,8 @@ def test_successors_socket_stays(tmp_path: Path) -> None:
 
     async def run() -> None:
         endpoint = UnixEndpoint(str(tmp_path / "csi.sock"))
-        async with rpc.served(endpoint, registering(Failing(errors.NotFound("old")))):
-            successor = rpc.served(endpoint, registering(Failing()))
+        async with rpc.serve(endpoint, registering(Failing(errors.NotFound("old")))):
+            successor = rpc.serve(endpoint, registering(Failing()))
             await successor.__aenter__()
         async with rpc.dial(endpoint.path) as channel:
             await csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest())
@@ -123,7 +123,7 @@ def test_each_channel_connects_for_itself(tmp_path: Path) -> None:
         async with rpc.dial(str(path)) as early:
             with pytest.raises(grpc.aio.AioRpcError):
                 await csi_pb2_grpc.IdentityStub(early).Probe(csi_pb2.ProbeRequest())
-            async with rpc.served(UnixEndpoint(str(path)), registering(Failing())):
+            async with rpc.serve(UnixEndpoint(str(path)), registering(Failing())):
                 await probe(path)
 
     asyncio.run(run())
@@ -144,9 +144,9 @@ def test_waiting_in_vain_costs_nothing(tmp_path: Path, monkeypatch: pytest.Monke
             await ready()
 
         monkeypatch.setattr(channel, "channel_ready", counted)
-        assert not any(await asyncio.gather(*(connection.made_within(0.01) for _ in range(30))))
-        async with rpc.served(UnixEndpoint(str(path)), registering(Failing())):
-            assert all(await asyncio.gather(*(connection.made_within(10) for _ in range(30))))
+        assert not any(await asyncio.gather(*(connection.wait_ready(0.01) for _ in range(30))))
+        async with rpc.serve(UnixEndpoint(str(path)), registering(Failing())):
+            assert all(await asyncio.gather(*(connection.wait_ready(10) for _ in range(30))))
         assert waits == 1
         await connection.close()
 
@@ -166,7 +166,7 @@ def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
         else:
             path.symlink_to("x")
         with pytest.raises(ConfigurationError, match=str(path)):
-            async with rpc.served(UnixEndpoint(str(path)), registering(Failing())):
+            async with rpc.serve(UnixEndpoint(str(path)), registering(Failing())):
                 pass
         assert os.listdir(tmp_path) == ["csi.sock"]
 
@@ -178,7 +178,7 @@ def test_directory_that_is_missing(tmp_path: Path) -> None:
 
     async def run() -> None:
         with pytest.raises(ConfigurationError, match="does not exist"):
-            async with rpc.served(UnixEndpoint(str(tmp_path / "absent" / "csi.sock")), registering(Failing())):
+            async with rpc.serve(UnixEndpoint(str(tmp_path / "absent" / "csi.sock")), registering(Failing())):
                 pass
 
     asyncio.run(run())
@@ -189,7 +189,7 @@ def test_path_too_long(tmp_path: Path) -> None:
 
     async def run() -> None:
         with pytest.raises(ConfigurationError, match="107 bytes"):
-            async with rpc.served(UnixEndpoint(str(tmp_path / ("x" * 120))), registering(Failing())):
+            async with rpc.serve(UnixEndpoint(str(tmp_path / ("x" * 120))), registering(Failing())):
                 pass
 
     asyncio.run(run())
@@ -203,7 +203,7 @@ def test_port_taken() -> None:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             with pytest.raises(ConfigurationError, match="cannot listen"):
-                async with rpc.served(TcpEndpoint("127.0.0.1", taken.getsockname()[1]), registering(Failing())):
+                async with rpc.serve(TcpEndpoint("127.0.0.1", taken.getsockname()[1]), registering(Failing())):
                     pass
 
     asyncio.run(run())
@@ -242,7 +242,7 @@ def test_a_new_channel_dials_for_itself(tmp_path: Path) -> None:
         async with rpc.dial(str(path), [("grpc.initial_reconnect_backoff_ms", 60_000)]) as first:
             with pytest.raises(grpc.aio.AioRpcError):
                 await csi_pb2_grpc.IdentityStub(first).Probe(csi_pb2.ProbeRequest())
-            async with rpc.served(UnixEndpoint(str(path)), registering(Failing())):  # noqa: SIM117
+            async with rpc.serve(UnixEndpoint(str(path)), registering(Failing())):  # noqa: SIM117
                 async with rpc.dial(str(path), [("grpc.initial_reconnect_backoff_ms", 60_000)]) as second:
                     await csi_pb2_grpc.IdentityStub(second).Probe(csi_pb2.ProbeRequest())
 

@@ -16,7 +16,7 @@ def test_served_and_read(tmp_path: Path) -> None:
 
     async def run() -> None:
         directory = tmp_path / "status"
-        async with status.served(str(directory), "driver", lambda: {"role": "driver", "volumes": [1] * 50_000}):
+        async with status.serve(str(directory), "driver", lambda: {"role": "driver", "volumes": [1] * 50_000}):
             found = await status.read(str(directory), "driver")
             assert found is not None and found["role"] == "driver" and len(found["volumes"]) == 50_000
             assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -60,7 +60,7 @@ def test_directory_that_cannot_be_had(directory: str, caplog: pytest.LogCaptureF
     """A read-only root file system, a file in the way, a path too long for a socket: one warning, and the role runs."""
 
     async def run() -> None:
-        async with status.served(directory, "driver", dict):
+        async with status.serve(directory, "driver", dict):
             assert await status.read(directory, "driver") is None
 
     with caplog.at_level(logging.WARNING):
@@ -74,7 +74,7 @@ def test_off(tmp_path: Path) -> None:
     """An empty directory serves nothing."""
 
     async def run() -> None:
-        async with status.served("", "driver", dict):
+        async with status.serve("", "driver", dict):
             assert list(tmp_path.iterdir()) == []
 
     asyncio.run(run())

@@ -68,7 +68,7 @@ class ToyDriver(csi_pb2_grpc.IdentityServicer, csi_pb2_grpc.NodeServicer):
 async def toy_driver(path: str, driver: ToyDriver | None = None) -> AsyncIterator[ToyDriver]:
     """Serve a toy driver on ``path``."""
     driver = driver or ToyDriver()
-    async with rpc.served(UnixEndpoint(path), driver.register):
+    async with rpc.serve(UnixEndpoint(path), driver.register):
         yield driver
 
 

@@ -11,37 +11,37 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runtime.supervisor.roles import Limits
+from runtime.supervisor.roles import RestartPolicy
 from tests.runtime.supervisor.running import THREE, supervised
 from tests.support.waiting import wait_for
 
 
 @pytest.mark.parametrize("lived", [1.05, 1.2, 2.0, 3.0])
 def test_the_default_bound_can_be_reached(lived: float) -> None:
-    """With the limits that ship, a role that always dies soon after it counts as up ends the container, within two
+    """With the policy that ship, a role that always dies soon after it counts as up ends the container, within two
     minutes: pauses that grow must not keep the window from filling."""
-    limits = Limits()
+    policy = RestartPolicy()
     now, deaths = 0.0, list[float]()
-    while len(deaths) <= limits.restarts:
+    while len(deaths) <= policy.restarts:
         now += lived
-        deaths = [death for death in deaths if death >= now - limits.window_seconds] + [now]
-        now += limits.rest(len(deaths), lived)
-        assert now < 120, f"{len(deaths)} deaths in the window, {limits.restarts} allowed"
+        deaths = [death for death in deaths if death >= now - policy.window_seconds] + [now]
+        now += policy.remaining_delay(len(deaths), lived)
+        assert now < 120, f"{len(deaths)} deaths in the window, {policy.restarts} allowed"
     print(f"living {lived} s: ends after {now:.0f} s")
 
 
 def test_pauses() -> None:
     """None after the first death, doubling to a longest one; for a role that was up its life is taken off."""
-    limits = replace(Limits(), first_pause=0.05, longest_pause=2.0)
-    assert [limits.pause(deaths) for deaths in (1, 2, 3, 4, 50)] == [0.0, 0.05, 0.1, 0.2, 2.0]
-    assert limits.rest(50, lived=10.0) == 0.0
-    assert limits.rest(50, lived=0.5) == 1.5
+    policy = replace(RestartPolicy(), first_pause=0.05, longest_pause=2.0)
+    assert [policy.delay(deaths) for deaths in (1, 2, 3, 4, 50)] == [0.0, 0.05, 0.1, 0.2, 2.0]
+    assert policy.remaining_delay(50, lived=10.0) == 0.0
+    assert policy.remaining_delay(50, lived=0.5) == 1.5
 
 
 def test_twenty_kills_in_a_row(tmp_path: Path) -> None:
     """kill -9 of the driver as soon as it is up, twenty times: a new one each time, at once; nobody else dies."""
-    limits = {"start_seconds": 0.05, "restarts": 25, "longest_pause": 0.2}
-    with supervised(THREE, tmp_path, limits=limits, verbosity=2) as it:
+    policy = {"start_seconds": 0.05, "restarts": 25, "longest_pause": 0.2}
+    with supervised(THREE, tmp_path, policy=policy, verbosity=2) as it:
         for name in THREE:
             it.wait_said(f"{name} entered RUNNING")
         others = (it.pid_of("registrar"), it.pid_of("probe"))
@@ -66,9 +66,9 @@ def test_twenty_kills_in_a_row(tmp_path: Path) -> None:
 def test_sigterm_while_one_waits_and_one_is_slow(tmp_path: Path) -> None:
     """The driver waits for its next start, the probe takes longer than that to stop: exit code 0, no new start, and no
     processor time burnt meanwhile."""
-    limits = {"start_seconds": 0.1, "first_pause": 1.2, "longest_pause": 1.2}
+    policy = {"start_seconds": 0.1, "first_pause": 1.2, "longest_pause": 1.2}
     roles = {"driver": "die_once_up", "probe": "stubborn"}
-    with supervised(roles, tmp_path, limits=limits, stop_seconds=3.0) as it:
+    with supervised(roles, tmp_path, policy=policy, stop_seconds=3.0) as it:
         it.wait_said("A role ended", times=2)
         it.process.terminate()
         assert it.end() == 0
@@ -98,8 +98,8 @@ def test_sigterm_at_the_moment_of_a_fork(tmp_path: Path) -> None:
 
 def test_end_with_a_role_that_had_ended_before(tmp_path: Path) -> None:
     """Roles that are stopped already cost no time when the others are stopped."""
-    limits = {"start_seconds": 0.1, "first_pause": 8.0, "longest_pause": 8.0}
-    with supervised({**THREE, "driver": "die_once_up"}, tmp_path, limits=limits) as it:
+    policy = {"start_seconds": 0.1, "first_pause": 8.0, "longest_pause": 8.0}
+    with supervised({**THREE, "driver": "die_once_up"}, tmp_path, policy=policy) as it:
         it.wait_said("A role ended", times=2)
         started = time.monotonic()
         it.process.terminate()

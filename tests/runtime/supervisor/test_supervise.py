@@ -173,7 +173,7 @@ def test_the_roles_end_with_the_supervisor(tmp_path: Path) -> None:
 
 def test_board(tmp_path: Path) -> None:
     """A role reads how often each was restarted, how its last life ended, and its present pid."""
-    with supervised({**THREE, "probe": "board_reader"}, tmp_path) as it:
+    with supervised({**THREE, "probe": "role_table_reader"}, tmp_path) as it:
         for name in THREE:
             it.wait_said(f"{name} up")
         os.kill(it.pid_of("driver"), signal.SIGKILL)

@@ -16,8 +16,8 @@ from functools import partial
 
 import grpc
 
-from runtime.supervisor.board import Board
-from runtime.supervisor.roles import Limits, Role
+from runtime.supervisor.role_table import RoleTable
+from runtime.supervisor.roles import RestartPolicy, Role
 from runtime.supervisor.supervise import supervise
 
 
@@ -96,9 +96,9 @@ def env(name: str) -> int:
     return serve(name)
 
 
-def board_reader(name: str) -> int:
-    """Tell the board whenever asked by SIGUSR1."""
-    signal.signal(signal.SIGUSR1, lambda *_: say(json.dumps([vars(state) for state in BOARD.states()])))
+def role_table_reader(name: str) -> int:
+    """Tell the role_table whenever asked by SIGUSR1."""
+    signal.signal(signal.SIGUSR1, lambda *_: say(json.dumps([vars(state) for state in ROLE_TABLE.states()])))
     return serve(name)
 
 
@@ -149,7 +149,7 @@ def whoami(name: str) -> int:
 
 START_SECONDS = 0.3
 ORDER = {"registrar": 0, "driver": 1, "probe": 2}
-BOARD = Board(list(ORDER))
+ROLE_TABLE = RoleTable(list(ORDER))
 BEHAVIOURS: dict[str, Callable[[str], int]] = {
     function.__name__: function
     for function in (
@@ -161,7 +161,7 @@ BEHAVIOURS: dict[str, Callable[[str], int]] = {
         mumble,
         orphan,
         env,
-        board_reader,
+        role_table_reader,
         die_once_up,
         tidy,
         flood,
@@ -170,7 +170,7 @@ BEHAVIOURS: dict[str, Callable[[str], int]] = {
         whoami,
     )
 }
-LIMITS = Limits(start_seconds=START_SECONDS, start_retries=4, restarts=5, window_seconds=30.0, first_pause=0.05)
+POLICY = RestartPolicy(start_seconds=START_SECONDS, start_retries=4, restarts=5, window_seconds=30.0, first_pause=0.05)
 
 
 def wrong_thread() -> object:
@@ -193,7 +193,7 @@ WRONG = {"thread": wrong_thread, "channel": wrong_channel, "loop": wrong_loop}
 def main() -> int:
     wanted = json.loads(sys.argv[1])
     options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
-    limits = replace(LIMITS, **options.pop("limits", {}))
+    policy = replace(POLICY, **options.pop("policy", {}))
     kept = [WRONG[what]() for what in options.pop("wrong", [])]
     if options.pop("slow_fork", False):
         os.register_at_fork(after_in_child=partial(time.sleep, 0.5))
@@ -203,7 +203,7 @@ def main() -> int:
         os.setuid(user)
     stop_seconds = options.pop("stop_seconds", 1.0)
     roles = [Role(name, partial(BEHAVIOURS[how], name), ORDER[name], stop_seconds) for name, how in wanted.items()]
-    code = supervise(roles, BOARD, limits=limits, **options)
+    code = supervise(roles, ROLE_TABLE, policy=policy, **options)
     del kept
     times = os.times()
     say(f"supervisor used {times.user + times.system:.2f} s")

@@ -14,11 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from probe.config import ProbeConfig
 from probe.driver import DriverProbe
-from probe.pages import Pages
+from probe.handlers import Handlers
 from probe.processes import Processes
 from runtime import http, metrics, status
 from runtime.flags import Duration
-from runtime.supervisor.board import Board
+from runtime.supervisor.role_table import RoleTable
 from tests.support.toy_driver import NAME, toy_driver
 
 REQUEST = http.Request("GET", "/", "")
@@ -38,7 +38,9 @@ DRIVER = {
 
 
 @asynccontextmanager
-async def pages(directory: Path, *roles: Mapping[str, Any], board: Board | None = None) -> AsyncIterator[Pages]:
+async def pages(
+    directory: Path, *roles: Mapping[str, Any], role_table: RoleTable | None = None
+) -> AsyncIterator[Handlers]:
     """The pages beside a driver that is well and these roles' statuses."""
     config = ProbeConfig(
         csi_address=f"{directory}/csi.sock",
@@ -49,15 +51,15 @@ async def pages(directory: Path, *roles: Mapping[str, Any], board: Board | None 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(toy_driver(f"{directory}/csi.sock"))
         for role in roles:
-            served = status.served(config.status_directory, role["role"], lambda role=role: role)  # type: ignore[misc]
+            served = status.serve(config.status_directory, role["role"], lambda role=role: role)  # type: ignore[misc]
             await stack.enter_async_context(served)
         registry = metrics.registry()
         driver = DriverProbe(config.driver.path, config.probe_timeout, registry)
         stack.push_async_callback(driver.close)
-        yield Pages(config, driver, Processes(board), registry)
+        yield Handlers(config, driver, Processes(role_table), registry)
 
 
-async def samples(page: Pages) -> dict[tuple[str, str], float]:
+async def samples(page: Handlers) -> dict[tuple[str, str], float]:
     """Metrics by name and the values of their labels."""
     text = (await page.metrics(REQUEST)).body.decode()
     return {
@@ -97,13 +99,13 @@ def test_readyz(tmp_path: Path, roles: tuple[Mapping[str, Any], ...], reasons: s
     asyncio.run(run())
 
 
-def board() -> Board:
+def role_table() -> RoleTable:
     """As the supervisor shares it: the registrar is down after its second life, the driver is this process."""
-    made = Board(["registrar", "driver"])
+    made = RoleTable(["registrar", "driver"])
     for pid in (1, 1):
-        made.note_start("registrar", pid, time.time())
-        made.note_end("registrar", -9)
-    made.note_start("driver", os.getpid(), time.time())
+        made.record_start("registrar", pid, time.time())
+        made.record_exit("registrar", -9)
+    made.record_start("driver", os.getpid(), time.time())
     return made
 
 
@@ -111,7 +113,7 @@ def test_supervised_role_that_is_away(tmp_path: Path) -> None:
     """One of the supervised three that does not answer is a reason; the page and the metrics tell that it is down."""
 
     async def run() -> None:
-        async with pages(tmp_path, DRIVER, board=board()) as page:
+        async with pages(tmp_path, DRIVER, role_table=role_table()) as page:
             answer = await page.readyz(REQUEST)
             assert (answer.status, answer.body) == (503, b"registrar: does not answer")
             found = await samples(page)
@@ -127,10 +129,10 @@ def test_livez(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ok without looking at the driver; 500 once supervisord, under which it began, is gone."""
 
     async def run() -> None:
-        async with pages(tmp_path, board=board()) as page:
-            assert await page.livez(REQUEST) == http.plain("ok")
+        async with pages(tmp_path, role_table=role_table()) as page:
+            assert await page.livez(REQUEST) == http.text_response("ok")
             monkeypatch.setattr(os, "getppid", lambda: 1)
-            assert await page.livez(REQUEST) == http.plain("supervisord is gone", 500)
+            assert await page.livez(REQUEST) == http.text_response("supervisord is gone", 500)
 
     asyncio.run(run())
 

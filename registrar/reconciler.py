@@ -52,7 +52,7 @@ class Trouble(Enum):
     DRIVER = "the driver is gone, or another one"
 
 
-class Keeper:
+class Reconciler:
     """One registrar at work; ``registration`` is what it knows."""
 
     def __init__(self, config: RegistrarConfig) -> None:
@@ -140,7 +140,7 @@ class Keeper:
             raise ConfigurationError(f"{directory} is not writable: mount it read-write, for the user of this process")
         service = RegistrationService(name, self._config.kubelet_registration_path, self._on_status)
         endpoint = UnixEndpoint(str(self.socket))
-        async with rpc.served(
+        async with rpc.serve(
             endpoint, lambda server: pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(service, server)
         ) as bound:
             assert bound is not None  # a Unix endpoint has one

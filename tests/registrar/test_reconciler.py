@@ -20,9 +20,9 @@ from kubelet_stub.events import Reason
 from kubelet_stub.kubelet import KubeletStub
 from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
 from registrar import directories
-from registrar import keeper as keeper_module
+from registrar import reconciler as reconciler_module
 from registrar.config import RegistrarConfig
-from registrar.keeper import Keeper
+from registrar.reconciler import Reconciler
 from registrar.state import State
 from runtime import inotify, rpc
 from runtime.errors import Unavailable
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(20)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The slow poll behind inotify, fast enough for a test that needs it."""
-    monkeypatch.setattr(keeper_module, "POLL_SECONDS", 0.5)
+    monkeypatch.setattr(reconciler_module, "POLL_SECONDS", 0.5)
 
 
 class Place:
@@ -67,12 +67,12 @@ class Place:
 
 
 @asynccontextmanager
-async def keeping(config: RegistrarConfig) -> AsyncIterator[Keeper]:
+async def keeping(config: RegistrarConfig) -> AsyncIterator[Reconciler]:
     """A registrar at work."""
-    keeper = Keeper(config)
-    task = asyncio.create_task(keeper.run())
+    reconciler = Reconciler(config)
+    task = asyncio.create_task(reconciler.run())
     try:
-        yield keeper
+        yield reconciler
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -91,9 +91,9 @@ def test_handshake(tmp_path: Path) -> None:
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as keeper:
+        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as reconciler:
             await kubelet.registered(NAME)
-            await until(lambda: keeper.registration.state is State.REGISTERED)
+            await until(lambda: reconciler.registration.state is State.REGISTERED)
             assert stat.S_IMODE(place.socket.stat().st_mode) == 0o700
             assert os.listdir(place.registry) == [f"{NAME}-reg.sock"]
         assert os.listdir(place.registry) == []
@@ -106,7 +106,7 @@ def test_wire_bytes(tmp_path: Path) -> None:
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config(kubelet_registration_path="/x/csi.sock")) as keeper:
+        async with toy_driver(place.csi), keeping(place.config(kubelet_registration_path="/x/csi.sock")) as reconciler:
             await until(place.socket.exists)
             async with rpc.dial(str(place.socket)) as channel:
                 get_info: Any = channel.unary_unary("/pluginregistration.Registration/GetInfo")
@@ -114,9 +114,9 @@ def test_wire_bytes(tmp_path: Path) -> None:
                 assert await get_info(b"") == expected
                 notify: Any = channel.unary_unary("/pluginregistration.Registration/NotifyRegistrationStatus")
                 assert await notify(b"\x08\x01") == b""
-                assert keeper.registration.state is State.REGISTERED
+                assert reconciler.registration.state is State.REGISTERED
                 assert await notify(b"\x12\x04text") == b""
-                assert (keeper.registration.state, keeper.registration.error) == (State.REFUSED, "text")
+                assert (reconciler.registration.state, reconciler.registration.error) == (State.REFUSED, "text")
 
     asyncio.run(run())
 
@@ -126,9 +126,9 @@ def test_late_driver(tmp_path: Path) -> None:
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with place.kubelet() as kubelet, keeping(place.config()) as keeper:
-            await until(lambda: "does not exist" in keeper.registration.error)
-            assert keeper.registration.state is State.NO_DRIVER and os.listdir(place.registry) == []
+        async with place.kubelet() as kubelet, keeping(place.config()) as reconciler:
+            await until(lambda: "does not exist" in reconciler.registration.error)
+            assert reconciler.registration.state is State.NO_DRIVER and os.listdir(place.registry) == []
             async with toy_driver(place.csi):
                 await kubelet.registered(NAME)
 
@@ -142,8 +142,8 @@ def test_driver_with_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     async def run() -> None:
         place = Place(tmp_path)
         driver = ToyDriver(name)
-        async with place.kubelet() as kubelet, toy_driver(place.csi, driver), keeping(place.config()) as keeper:
-            await until(lambda: "no CSI driver name" in keeper.registration.error)
+        async with place.kubelet() as kubelet, toy_driver(place.csi, driver), keeping(place.config()) as reconciler:
+            await until(lambda: "no CSI driver name" in reconciler.registration.error)
             driver.name = NAME
             await kubelet.registered(NAME)
 
@@ -158,8 +158,8 @@ def test_hanging_driver(tmp_path: Path) -> None:
         driver = ToyDriver()
         driver.hang = asyncio.Event()
         async with place.kubelet() as kubelet, toy_driver(place.csi, driver):  # noqa: SIM117
-            async with keeping(place.config(timeout=Duration(0.2))) as keeper:
-                await until(lambda: "DEADLINE_EXCEEDED" in keeper.registration.error)
+            async with keeping(place.config(timeout=Duration(0.2))) as reconciler:
+                await until(lambda: "DEADLINE_EXCEEDED" in reconciler.registration.error)
                 driver.hang.set()
                 await kubelet.registered(NAME)
 
@@ -190,8 +190,8 @@ def test_wrong_socket(tmp_path: Path, caplog: pytest.LogCaptureFixture, what: st
         else:
             listener.bind(place.csi)
         server = await asyncio.start_unix_server(mail, sock=listener) if what == "another protocol" else listener
-        async with place.kubelet() as kubelet, keeping(place.config(timeout=Duration(0.2))) as keeper:
-            await until(lambda: told in keeper.registration.error)
+        async with place.kubelet() as kubelet, keeping(place.config(timeout=Duration(0.2))) as reconciler:
+            await until(lambda: told in reconciler.registration.error)
             await asyncio.sleep(1.5)  # several tries
             server.close()
             Path(place.csi).unlink(missing_ok=True)
@@ -224,14 +224,16 @@ def test_refusal_is_retried(tmp_path: Path) -> None:
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config()) as keeper:
+        async with toy_driver(place.csi), keeping(place.config()) as reconciler:
             async with place.kubelet(refuse_registration="not today") as kubelet:
                 await kubelet.events.wait(Reason.REGISTRATION_FAILED)
                 await until(lambda: not place.socket.exists())
-                assert (keeper.registration.state, keeper.registration.error) == (State.REFUSED, "not today")
+                assert (reconciler.registration.state, reconciler.registration.error) == (State.REFUSED, "not today")
             async with place.kubelet() as kubelet:
                 await kubelet.registered(NAME)
-                await until(lambda: keeper.registration.state is State.REGISTERED and not keeper.registration.error)
+                await until(
+                    lambda: reconciler.registration.state is State.REGISTERED and not reconciler.registration.error
+                )
 
     asyncio.run(run())
 
@@ -292,8 +294,8 @@ def test_directory_missing_and_wiped(tmp_path: Path) -> None:
     async def run() -> None:
         place = Place(tmp_path)
         place.registry.rmdir()
-        async with toy_driver(place.csi), keeping(place.config()) as keeper:
-            await until(lambda: "does not exist" in keeper.registration.error)
+        async with toy_driver(place.csi), keeping(place.config()) as reconciler:
+            await until(lambda: "does not exist" in reconciler.registration.error)
             place.registry.mkdir()
             await until(place.socket.exists)
             shutil.rmtree(place.registry)
@@ -326,17 +328,17 @@ def test_quick_restart_does_not_flap(tmp_path: Path) -> None:
 
     async def run() -> None:
         place = Place(tmp_path)
-        async with place.kubelet() as kubelet, keeping(place.config(driver_gone_after=Duration(20.0))) as keeper:
+        async with place.kubelet() as kubelet, keeping(place.config(driver_gone_after=Duration(20.0))) as reconciler:
             async with toy_driver(place.csi):
                 await kubelet.registered(NAME)
-                await until(lambda: keeper.registration.state is State.REGISTERED)
+                await until(lambda: reconciler.registration.state is State.REGISTERED)
                 before = inode(place.socket)
             for _ in range(3):
                 with pytest.raises(Unavailable):
-                    await keeper._driver.name()
+                    await reconciler._driver.name()
                 async with toy_driver(place.csi) as back:
                     await until(lambda: back.asked)
-                    assert inode(place.socket) == before and keeper.registration.state is State.REGISTERED
+                    assert inode(place.socket) == before and reconciler.registration.state is State.REGISTERED
             assert len(kubelet.events.of(Reason.REGISTERED)) == 1
 
     asyncio.run(run())
@@ -373,8 +375,8 @@ def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
             place.socket.write_text("kept")
         else:
             place.socket.mkdir()
-        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as keeper:
-            await until(lambda: "is no socket" in keeper.registration.error)
+        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as reconciler:
+            await until(lambda: "is no socket" in reconciler.registration.error)
             assert place.socket.exists() and not place.socket.is_socket()
             place.socket.unlink() if kind == "file" else place.socket.rmdir()
             await kubelet.registered(NAME)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from probe.page import render
+from probe.status_page import render
 from runtime import http
 from runtime.endpoints import TcpEndpoint
-from tests.probe.test_pages import DRIVER, REGISTRAR, pages
+from tests.probe.test_handlers import DRIVER, REGISTRAR, pages
 
 HOSTILE = "</td><script>document.title='broken'</script>"
 
@@ -65,7 +65,7 @@ def test_in_a_browser(tmp_path: Path) -> None:
     async def run() -> tuple[str, str]:
         driver = {**DRIVER, "volumes": [volume("a"), volume(HOSTILE)], "warnings": [HOSTILE]}
         async with pages(tmp_path, REGISTRAR, driver) as page:  # noqa: SIM117
-            async with http.served(TcpEndpoint("127.0.0.1", 0), {"/": page.page}) as port:
+            async with http.serve(TcpEndpoint("127.0.0.1", 0), {"/": page.page}) as port:
                 with tempfile.TemporaryDirectory() as profile:
                     browser = await asyncio.create_subprocess_exec(
                         "chromium",

@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 
 from probe.config import ProbeConfig
 from probe.driver import DriverProbe
-from probe.page import render
 from probe.processes import Processes
+from probe.status_page import render
 from runtime import http, metrics, status
 from runtime.version import build
 
@@ -23,7 +23,7 @@ _JSON = "application/json; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
 
 
-class Pages:
+class Handlers:
     """The probe's answers."""
 
     def __init__(
@@ -52,33 +52,33 @@ class Pages:
 
     async def healthz(self, _: http.Request) -> http.Response:
         """livenessprobe's contract: 200 ``ok``, or 500 and the reason."""
-        verdict = await self._driver.ask()
-        return http.plain(verdict.text, 200 if verdict.healthy else 500)
+        verdict = await self._driver.check()
+        return http.text_response(verdict.text, 200 if verdict.healthy else 500)
 
     async def livez(self, _: http.Request) -> http.Response:
         """This process answers, and supervisord, if it began under one, still is its parent."""
         if self._processes.orphaned:
-            return http.plain("supervisord is gone", 500)
-        return http.plain("ok")
+            return http.text_response("supervisord is gone", 500)
+        return http.text_response("ok")
 
     async def readyz(self, _: http.Request) -> http.Response:
         """503 with every reason why a new pod would not get its volume."""
         reasons = self._reasons(await self._state())
-        return http.plain("ok" if not reasons else "\n".join(reasons), 503 if reasons else 200)
+        return http.text_response("ok" if not reasons else "\n".join(reasons), 503 if reasons else 200)
 
     async def status(self, _: http.Request) -> http.Response:
         """All that is known, as JSON."""
-        return http.plain(json.dumps(await self._state(), indent=1), content_type=_JSON)
+        return http.text_response(json.dumps(await self._state(), indent=1), content_type=_JSON)
 
     async def metrics(self, _: http.Request) -> http.Response:
         """livenessprobe's histogram, the processes, the registration."""
         self._registration.state = (await self._role("registrar") or {}).get("state")
         body = await asyncio.to_thread(metrics.render, self._registry)
-        return http.plain(body, content_type=metrics.CONTENT_TYPE)
+        return http.text_response(body, content_type=metrics.CONTENT_TYPE)
 
     async def page(self, _: http.Request) -> http.Response:
         """For people."""
-        return http.plain(
+        return http.text_response(
             render(await self._state()),
             content_type=_HTML,
             Content_Security_Policy="default-src 'none'; style-src 'unsafe-inline'",
@@ -91,7 +91,7 @@ class Pages:
 
     async def _state(self) -> dict[str, Any]:
         verdict, driver, registrar = await asyncio.gather(
-            self._driver.ask(), self._role("driver"), self._role("registrar")
+            self._driver.check(), self._role("driver"), self._role("registrar")
         )
         usages = await asyncio.to_thread(self._processes.usages)
         state: dict[str, Any] = {

@@ -16,7 +16,7 @@ Cells = tuple[Any, ...]
 
 
 def render(state: Mapping[str, Any]) -> str:
-    """The page of one state, as ``probe.pages`` gathers it."""
+    """The page of one state, as ``probe.handlers`` gathers it."""
     driver, registrar, reasons = state["driver"] or {}, state["registrar"] or {}, state["not_ready"]
     return "".join(
         [

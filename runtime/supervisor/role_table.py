@@ -25,7 +25,7 @@ class RoleState:
     started: float
 
 
-class Board:
+class RoleTable:
     """The shared records, in the order of ``names``."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -42,13 +42,13 @@ class Board:
             found.append(RoleState(name, pid, max(0, starts - 1), None if last_exit == NEVER else last_exit, started))
         return found
 
-    def note_start(self, name: str, pid: int, when: float) -> None:
+    def record_start(self, name: str, pid: int, when: float) -> None:
         """A role was forked."""
         offset = self._offset(name)
         _, starts, last_exit, _ = _RECORD.unpack_from(self._memory, offset)
         _RECORD.pack_into(self._memory, offset, pid, starts + 1, last_exit, when)
 
-    def note_end(self, name: str, how: int) -> None:
+    def record_exit(self, name: str, how: int) -> None:
         """A role ended: its exit code, or minus its signal."""
         offset = self._offset(name)
         _, starts, _, started = _RECORD.unpack_from(self._memory, offset)
