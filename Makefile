@@ -13,9 +13,9 @@ help:
 
 venv: $(INSTALLED)  ## create .venv with everything needed
 
-$(INSTALLED): setup.py setup.cfg pyproject.toml $(wildcard protos/*.proto)
+$(INSTALLED): setup.py setup.cfg pyproject.toml kubelet_stub/pyproject.toml $(wildcard protos/*.proto)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable ./kubelet_stub
 	@touch $@
 
 hooks: venv  ## install the Git hook that lints before each commit

@@ -18,10 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from provider_stub.contract import MountRequest
+from provider_kit import InvalidRequest, MountRequest, Versions
 from provider_stub.objects import SecretObject
-from provider_stub.versions import Versions
-from runtime.errors import InvalidRequest
 
 CLASS_ATTRIBUTE = "secretProviderClass"
 MOST_CERTIFICATES = 1024

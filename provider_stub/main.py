@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from provider_stub.kit import ServeConfig, Versions, flag, run_command
+from provider_kit import ServeConfig, Versions, flag, load_key, run_command
 from provider_stub.provider import StubProvider
 from provider_stub.store import Directory
-from provider_stub.versions import load_key
 
 PROGRAM = "secrets-store-provider-stub"
 

@@ -14,8 +14,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from runtime.errors import InvalidRequest
-from runtime.flags import parse_duration
+from provider_kit import InvalidRequest, parse_duration
 
 Encoding = Literal["utf-8", "base64", "hex"]
 Generate = Literal["", "password", "certificate"]

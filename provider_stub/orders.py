@@ -18,9 +18,8 @@ from dataclasses import dataclass
 import grpc
 
 from protos import provider_pb2
+from provider_kit import InvalidRequest, PermissionDenied, RemoteFailure
 from provider_stub.objects import seconds
-from runtime.errors import InvalidRequest, PermissionDenied
-from runtime.rpc import RemoteFailure
 
 _ORDER = re.compile("stub[A-Z]")
 OVERSIZED_BYTES = 5 * 1024 * 1024

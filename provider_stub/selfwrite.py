@@ -13,8 +13,7 @@ import posixpath
 import stat
 from collections.abc import Sequence
 
-from provider_stub.contract import File
-from runtime.errors import Failure, Internal, InvalidRequest, PreconditionFailed, ResourceExhausted
+from provider_kit import Failure, File, Internal, InvalidRequest, PreconditionFailed, ResourceExhausted
 
 LIST = "..written"
 _DRAFT = "..draft"

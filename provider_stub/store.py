@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from runtime.errors import ConfigurationError, Failure, InvalidRequest, NotFound, PermissionDenied, ResourceExhausted
+from provider_kit import ConfigurationError, Failure, InvalidRequest, NotFound, PermissionDenied, ResourceExhausted
 
 LARGEST_SECRET = 16 * 1024 * 1024
 _NO_FILE = "{} is no file in the secrets directory: name a file, with its path"

@@ -12,7 +12,10 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor
 from protos import csi_pb2, pluginregistration_pb2, provider_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("protos", "runtime", "driver", "registrar", "probe", "provider_stub", "kubelet_stub", "container")
+# What is in which distribution: the main one, which the image installs; the kubelet stub's; and what is in none.
+PACKAGES = ("protos", "runtime", "driver", "registrar", "probe", "provider_kit", "provider_stub", "container")
+KUBELET_STUB = "kubelet_stub"
+NOT_DISTRIBUTED = ("bench", "demo", "tests")
 CONTRACTS = ("csi", "pluginregistration", "provider")
 STUBS = [f"protos/{name}_pb2{suffix}" for name in CONTRACTS for suffix in (".py", ".pyi", "_grpc.py", "_grpc.pyi")]
 COMMANDS = {
@@ -22,8 +25,8 @@ COMMANDS = {
     "secrets-store-csi-probe": "probe.main",
     "secrets-store-csi-crds": "driver.cluster.crds",
     "secrets-store-provider-stub": "provider_stub.main",
-    "secrets-store-kubelet-stub": "kubelet_stub.main",
 }
+KUBELET_STUB_COMMAND = "secrets-store-kubelet-stub"
 
 # One line a message: its fields in the order of their numbers, which start at 1 and have no gap.
 # `!` marks csi_secret, `*` repeated fields (maps too).
@@ -164,6 +167,12 @@ def dist(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_every_package_has_its_place() -> None:
+    """Scenario: a new top-level package. Expected: it must be listed above, in a distribution or in none."""
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert folders == {*PACKAGES, KUBELET_STUB, *NOT_DISTRIBUTED}
+
+
 @pytest.mark.slow
 def test_source_distribution(dist: Path) -> None:
     """Scenario: the sdist. Expected: contracts, markers and licence, but no generated stubs."""
@@ -189,6 +198,26 @@ def test_wheel(dist: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
     assert "".join(scripts) == "".join(f"{name}={module}:main" for name, module in sorted(COMMANDS.items()))
     assert [name for name in names if name.endswith("/LICENSE")]
+
+
+@pytest.mark.slow
+def test_kubelet_stub_wheel(clone: Path, dist: Path, tmp_path: Path) -> None:
+    """Scenario: the kubelet stub's own wheel, built from its sdist. Expected: the stub, its marker and its command and
+    nothing else; the version is the main distribution's, which it requires."""
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), KUBELET_STUB, cwd=clone)
+    [archive] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(archive) as wheel:
+        names = set(wheel.namelist())
+        [entries] = [name for name in names if name.endswith("entry_points.txt")]
+        scripts = wheel.read(entries).decode().split("[console_scripts]", 1)[1].split()
+        [metadata] = [name for name in names if name.endswith(".dist-info/METADATA")]
+        requires = wheel.read(metadata).decode()
+    modules = {f"{KUBELET_STUB}/{path.name}" for path in (clone / KUBELET_STUB).glob("*.py")}
+    assert {name for name in names if ".dist-info/" not in name} == {*modules, f"{KUBELET_STUB}/py.typed"}
+    assert "".join(scripts) == f"{KUBELET_STUB_COMMAND}={KUBELET_STUB}.main:main"
+    [main] = dist.glob("*.whl")
+    version = main.name.split("-")[1]
+    assert archive.name.split("-")[1] == version and f"Requires-Dist: secrets-store-csi=={version}\n" in requires
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.docker.archive import Image
-from tests.test_packaging import COMMANDS
+from tests.test_packaging import COMMANDS, KUBELET_STUB, KUBELET_STUB_COMMAND, NOT_DISTRIBUTED, PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = Path(os.environ.get("OUTPUT", ROOT / "build" / "secrets-store-csi.tar"))  # as docker/build.sh has it
@@ -91,6 +91,20 @@ def test_no_compiler_and_no_pip(image: Image) -> None:
     names = [name for name in image.files if name.endswith(".whl") or "/ensurepip/" in name or "-packages/pip/" in name]
     assert programs == []
     assert names == []
+
+
+def test_no_developers_tool(image: Image) -> None:
+    """Our packages and commands are exactly those of the main distribution: no kubelet stub, no demo, no bench, no
+    tests; nor a package that only the development environment needs."""
+    installed = {
+        name.rpartition("/site-packages/")[2].split("/")[0] for name in image.files if "/site-packages/" in name
+    }
+    assert set(PACKAGES) <= installed
+    absent = {KUBELET_STUB, *NOT_DISTRIBUTED, "pytest", "mypy", "ruff", "grpc_tools", "importlinter", "setuptools"}
+    assert installed & absent == set()
+    commands = {name.removeprefix("app/bin/") for name in image.files if name.startswith("app/bin/secrets-store-")}
+    assert commands == {name for name in COMMANDS if name != "secrets-store-csi"}
+    assert f"app/bin/{KUBELET_STUB_COMMAND}" not in image.files
 
 
 def test_nothing_of_the_building_machine(image: Image) -> None:

@@ -1,13 +1,8 @@
-"""The commands as processes: the stub's, and the one that docs/providers.md shows."""
+"""The stub as a process, and its page of the guide."""
 
 import asyncio
-import os
-import re
-import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -18,61 +13,10 @@ from provider_stub.main import StubConfig
 from provider_stub.orders import MALFORMED
 from provider_stub.provider import CRASH_EXIT_CODE
 from runtime.flags import flags_of
-from tests.provider_stub.calling import files, mount, refused, versions
+from tests.support.provider_calls import ROOT, mount, started
 
-ROOT = Path(__file__).resolve().parents[2]
 DOC = (ROOT / "docs/providers.md").read_text()
 STUB = [sys.executable, "-m", "provider_stub.main"]
-
-
-@asynccontextmanager
-async def started(
-    command: Sequence[str],
-    socket: Path,
-    environment: Mapping[str, str] | None = None,
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A provider process that serves; killed at the end if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        "--endpoint",
-        f"unix://{socket}",
-        stderr=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-    )
-    try:
-        assert process.stderr is not None
-        while line := await asyncio.wait_for(process.stderr.readline(), 20):
-            if b"Serving" in line:
-                break
-        else:
-            pytest.fail(f"{command[0]} did not serve")
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-def test_the_documented_provider(tmp_path: Path) -> None:
-    """The code block of the guide, as it stands there, serves over a real socket; it has about 30 lines."""
-    block = re.search(r"```python\n(.*?)```", DOC, re.DOTALL)
-    assert block is not None and len(block.group(1).splitlines()) < 40
-    script = tmp_path / "documented.py"
-    script.write_text(block.group(1))
-    socket = tmp_path / "environment.sock"
-
-    async def scenario() -> None:
-        environment = {"SECRET_USER": "alice", "SECRET_PASSWORD": "hunter2", "PYTHONPATH": str(ROOT)}
-        async with started([sys.executable, str(script)], socket, environment) as process:
-            reply = await mount(socket, names="user, password")
-            assert files(reply) == {"user": b"alice", "password": b"hunter2"}
-            assert set(versions(reply)) == {"user", "password"}
-            assert "'nobody'" in await refused(socket, grpc.StatusCode.NOT_FOUND, names="nobody")
-            process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), 10) == 0 and not socket.exists()
-
-    asyncio.run(scenario())
 
 
 def test_the_stub(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from provider_stub.orders import MALFORMED, OVERSIZED_BYTES
 from provider_stub.running import running
-from tests.provider_stub.calling import files, mount, refused, versions
+from tests.support.provider_calls import files, mount, refused, versions
 
 CODES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 

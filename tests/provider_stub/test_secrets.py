@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from provider_stub.running import running
-from tests.provider_stub.calling import files, mount, refused, versions
+from tests.support.provider_calls import files, mount, refused, versions
 
 PAIR = """
 - {objectName: web/tls.crt, generate: certificate, dnsNames: "a.test,b.test"}

@@ -15,7 +15,7 @@ import yaml
 from driver import server
 from driver.config import DriverConfig
 from protos import csi_pb2, csi_pb2_grpc
-from provider_stub.running import RunningProvider, running
+from provider_stub.running import RunningStub, running
 from runtime import rpc
 
 NODE = "node-1"
@@ -129,7 +129,7 @@ class Rig:
                 **config,
             }
         )
-        self.provider: RunningProvider
+        self.provider: RunningStub
         self.driver: server.Driver
         self.node: csi_pb2_grpc.NodeAsyncStub
         self.identity: csi_pb2_grpc.IdentityAsyncStub

@@ -1,7 +1,9 @@
-"""What the tests call a provider with: the request as the driver builds it, over a channel as the driver opens it."""
+"""Calling a provider: the request as the driver builds it, over a channel as the driver opens it."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import pytest
 
 from protos import provider_pb2, provider_pb2_grpc
 from runtime import rpc
+
+ROOT = Path(__file__).resolve().parents[2]
 
 POD = {
     "csi.storage.k8s.io/pod.name": "app-1",
@@ -59,3 +63,32 @@ def files(reply: provider_pb2.MountResponse) -> Mapping[str, bytes]:
 def versions(reply: provider_pb2.MountResponse) -> Mapping[str, str]:
     """Versions by id."""
     return {item.id: item.version for item in reply.object_version}
+
+
+@asynccontextmanager
+async def started(
+    command: Sequence[str],
+    socket: Path,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A provider process that serves; killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        "--endpoint",
+        f"unix://{socket}",
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+    )
+    try:
+        assert process.stderr is not None
+        while line := await asyncio.wait_for(process.stderr.readline(), 20):
+            if b"Serving" in line:
+                break
+        else:
+            pytest.fail(f"{command[0]} did not serve")
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

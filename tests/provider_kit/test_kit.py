@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 
 from protos import provider_pb2, provider_pb2_grpc
-from provider_stub.kit import (
+from provider_kit import (
     ConfigurationError,
     File,
     InvalidRequest,
@@ -22,8 +22,8 @@ from provider_stub.kit import (
     ReplyError,
     ServeConfig,
 )
-from provider_stub.running import running
-from tests.provider_stub.calling import mount, mount_message, refused, stub_of
+from provider_kit.testing import running
+from tests.support.provider_calls import mount, mount_message, refused, stub_of
 
 TOKENS = json.dumps({"vault": {"token": "top-token", "expirationTimestamp": "2030-01-01T00:00:00Z"}})
 
@@ -52,7 +52,7 @@ def test_request_and_reply(tmp_path: Path) -> None:
     """The request arrives typed, with pod and tokens; modes default to the permission; nothing secret in a repr."""
 
     async def scenario() -> None:
-        async with running(tmp_path / "lab.sock", provider=Lab()) as lab, stub_of(lab.path) as stub:
+        async with running(Lab(), tmp_path / "lab.sock") as lab, stub_of(lab.path) as stub:
             message = mount_message(what="files", **{"csi.storage.k8s.io/serviceAccount.tokens": TOKENS})
             message.secrets = json.dumps({"password": "top-secret"})
             message.current_object_version.add(id="a", version="0")
@@ -77,7 +77,7 @@ def test_failures(tmp_path: Path) -> None:
     """A failure keeps its code and sentence; a bug is INTERNAL and shows nothing; Error.code is a reply."""
 
     async def scenario() -> None:
-        async with running(tmp_path / "lab.sock", provider=Lab()) as lab:
+        async with running(Lab(), tmp_path / "lab.sock") as lab:
             assert await refused(lab.path, grpc.StatusCode.PERMISSION_DENIED, what="denied") == "this pod may not"
             assert "the parameter what is missing" in await refused(lab.path, grpc.StatusCode.INVALID_ARGUMENT)
             for bug in ("bug", "no-versions"):
@@ -90,10 +90,10 @@ def test_failures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "field, value, phrase",
     [
-        ("attributes", "{", "no JSON"),
+        ("attributes", "{", "not valid JSON"),
         ("attributes", "null", "JSON object"),
         ("attributes", '{"a": 1}', "object of strings"),
-        ("secrets", "", "no JSON"),
+        ("secrets", "", "not valid JSON"),
         ("secrets", "[]", "JSON object"),
         ("permission", "0644", "JSON number"),
         ("permission", '"420"', "JSON number"),
@@ -104,7 +104,7 @@ def test_bad_requests(tmp_path: Path, field: str, value: str, phrase: str) -> No
     """A request that is not as the contract says is INVALID_ARGUMENT and names the field."""
 
     async def scenario() -> None:
-        async with running(tmp_path / "lab.sock", provider=Lab()) as lab, stub_of(lab.path) as stub:
+        async with running(Lab(), tmp_path / "lab.sock") as lab, stub_of(lab.path) as stub:
             message = mount_message(what="files")
             setattr(message, field, value)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -121,7 +121,7 @@ def test_authority(tmp_path: Path, authority: str | None) -> None:
 
     async def scenario() -> None:
         options = [("grpc.default_authority", authority)] if authority else []
-        async with running(tmp_path / "lab.sock", provider=Lab()) as lab:
+        async with running(Lab(), tmp_path / "lab.sock") as lab:
             async with grpc.aio.insecure_channel(f"unix:{lab.path}", options=options) as channel:
                 stub = provider_pb2_grpc.CSIDriverProviderStub(channel)
                 for call in (stub.Version(provider_pb2.VersionRequest()), stub.Mount(mount_message(what="files"))):
@@ -140,7 +140,7 @@ def test_a_caller_that_gives_up(tmp_path: Path) -> None:
     """A hanging mount ends when its caller's deadline passes, and the server ends at once after it."""
 
     async def scenario() -> None:
-        async with running(tmp_path / "lab.sock", provider=Lab()) as lab, stub_of(lab.path) as stub:
+        async with running(Lab(), tmp_path / "lab.sock") as lab, stub_of(lab.path) as stub:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await stub.Mount(mount_message(what="hang"), timeout=0.2)
             assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -169,7 +169,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "lab.sock").write_text("precious")
 
     async def scenario() -> None:
-        async with running(tmp_path / "lab.sock", provider=Lab()):
+        async with running(Lab(), tmp_path / "lab.sock"):
             pass
 
     with pytest.raises(ConfigurationError):

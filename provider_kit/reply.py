@@ -1,0 +1,58 @@
+"""What a provider replies with: files and object versions, or an error code."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from protos import provider_pb2
+from runtime.errors import Failure
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the volume.
+
+    ``path`` is relative to the volume's root and clean (no ``..``, no empty element). Without a ``mode`` the file gets
+    the permission that the driver requests.
+    """
+
+    path: str
+    contents: bytes = field(repr=False)
+    mode: int | None = None
+
+
+@dataclass(frozen=True)
+class MountReply:
+    """The contents of one volume.
+
+    ``versions`` maps each object's id to its version. No ``files`` means that the provider has written them to the
+    target path itself. A reply that the driver is bound to refuse (no versions, two files with the same path) is a bug
+    of the provider: ValueError.
+    """
+
+    files: Sequence[File]
+    versions: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if not self.versions:
+            raise ValueError("the reply has no object versions: the driver refuses it")
+        paths = [file.path for file in self.files]
+        if len(set(paths)) != len(paths):
+            raise ValueError("the reply has two files with the same path: the driver refuses it")
+
+
+class ReplyError(Failure):
+    """Refuse with the reply's own ``error.code`` instead of a gRPC status; the driver reports the code alone."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"refused with error code {code}")
+        self.code = code
+
+
+def encode_reply(reply: MountReply, permission: int) -> provider_pb2.MountResponse:
+    """The message for the wire; ``permission`` is the mode of files that have none."""
+    files = [
+        provider_pb2.File(path=file.path, mode=permission if file.mode is None else file.mode, contents=file.contents)
+        for file in reply.files
+    ]
+    versions = [provider_pb2.ObjectVersion(id=name, version=version) for name, version in reply.versions.items()]
+    return provider_pb2.MountResponse(object_version=versions, files=files)

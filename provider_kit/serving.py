@@ -1,0 +1,92 @@
+"""Serving a provider on its Unix socket."""
+
+import asyncio
+import concurrent.futures
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+
+from provider_kit.provider import Provider
+from provider_kit.service import ProviderService
+from runtime import logs, redact, sockets
+from runtime.endpoints import UnixEndpoint, parse_endpoint
+from runtime.errors import ConfigurationError
+from runtime.signals import stop_event
+
+log = logs.get(__name__)
+
+GRACE_SECONDS = 10.0
+MAX_CONCURRENT_CALLS = 64
+_SOCKET_NAME = re.compile(r"[a-zA-Z0-9_-]{1,30}\.sock")
+
+
+class Serving:
+    """A running server; ``path`` is its socket."""
+
+    def __init__(self, server: grpc.Server, bound: sockets.BoundSocket) -> None:
+        self.path = bound.path
+        self._server = server
+        self._bound = bound
+
+    def crash(self) -> None:
+        """Stop as a killed process does: running calls break off at once, and the socket's file stays behind."""
+        self._server.stop(None)
+
+    async def stop(self, grace: float) -> None:
+        """Accept no new calls; running ones have ``grace`` seconds to finish."""
+        self._bound.unlink()
+        await asyncio.to_thread(self._server.stop(grace).wait)
+
+
+def socket_path(endpoint: str) -> Path:
+    """The endpoint's path; ConfigurationError unless it is a Unix socket where the driver looks for a provider:
+    ``<name>.sock``, with a name of 1 to 30 letters, digits, ``_`` and ``-``.
+    """
+    parsed = parse_endpoint(endpoint)
+    if not isinstance(parsed, UnixEndpoint):
+        raise ConfigurationError(
+            f"invalid endpoint: {endpoint} (a provider is served on a Unix socket: unix:///path/to/<name>.sock)"
+        )
+    path = Path(parsed.path)
+    if not _SOCKET_NAME.fullmatch(path.name):
+        raise ConfigurationError(
+            f"invalid endpoint: {endpoint} (the driver looks for <name>.sock; "
+            "a name has 1 to 30 letters, digits, _ or -)"
+        )
+    return path
+
+
+@asynccontextmanager
+async def served(provider: Provider, endpoint: str) -> AsyncIterator[Serving]:
+    """Serve ``provider`` inside the context. At the end the socket is removed first, then running calls have
+    ``GRACE_SECONDS`` to finish.
+    """
+    path = socket_path(endpoint)
+    sockets.refuse_non_socket(path)
+    threads = concurrent.futures.ThreadPoolExecutor(MAX_CONCURRENT_CALLS, "mount")
+    server = grpc.server(threads)
+    server.add_generic_rpc_handlers((ProviderService(provider, asyncio.get_running_loop()).handlers(),))
+    hidden = sockets.hidden_path(path)
+    with sockets.private_umask():
+        try:
+            server.add_insecure_port(f"unix:{hidden}")
+        except RuntimeError as error:  # what gRPC raises if it cannot bind
+            raise ConfigurationError(f"cannot listen on {path}: {redact.text(error)}") from None
+    server.start()
+    serving = Serving(server, sockets.move_into_place(hidden, path))
+    try:
+        yield serving
+    finally:
+        await serving.stop(GRACE_SECONDS)
+        threads.shutdown(wait=False)
+
+
+async def serve(provider: Provider, endpoint: str) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal exits at once."""
+    with stop_event() as stop:
+        async with served(provider, endpoint) as serving:
+            log.info("Serving", provider=provider.name, socket=serving.path)
+            await stop.wait()
