@@ -23,7 +23,7 @@ from bench import container, endpoints, measures, report
 from bench.children import ROOT
 from bench.figures import Figures
 from bench.measures import Effort
-from bench.stage import Stage, settle
+from bench.rig import BenchRig, settle
 from bench.subjects import OURS, Driver, command_of
 from tests.cluster import build
 from tests.support import namespaces
@@ -71,10 +71,10 @@ def main(argv: Sequence[str]) -> int:
         if (not options.only or name in options.only) and (cluster or name not in NEED_CLUSTER)
     ]
     figures = Figures()
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory, Stage(Path(directory), cluster=cluster) as stage:
-        stage.write_class("small")
-        stage.write_class("large", "large")
-        bench = Bench(stage, figures, options)
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory, BenchRig(Path(directory), cluster=cluster) as rig:
+        rig.write_class("small")
+        rig.write_class("large", "large")
+        bench = Bench(rig, figures, options)
         bench.run(wanted, lambda: _write(bench, argv))
     print((OUTPUT / "report.md").read_text())
     drawn = report.chart(figures, "ours", bench.other, OUTPUT / "ratios.svg")
@@ -95,15 +95,15 @@ def _write(bench: "Bench", argv: Sequence[str]) -> None:
 class Bench:
     """One run: the drivers and containers of it, its measures by name, and what came of them."""
 
-    def __init__(self, stage: Stage, figures: Figures, options: argparse.Namespace) -> None:
-        self.stage, self.figures, self.options = stage, figures, options
+    def __init__(self, rig: BenchRig, figures: Figures, options: argparse.Namespace) -> None:
+        self.rig, self.figures, self.options = rig, figures, options
         self.calls: measures.CallsOf = {}
         self.failed: dict[str, str] = {}
         self.effort = Effort.quick() if options.quick else Effort()
         self.other = "theirs" if options.driver or options.registrar or options.probe else None
         others = {name: command_of(getattr(options, name)) for name in PARTS if getattr(options, name)}
         self.commands = {"ours": OURS, **({"theirs": others["driver"]} if "driver" in others else {})}
-        self.drivers = [Driver(name, command, stage) for name, command in self.commands.items()]
+        self.drivers = [Driver(name, command, rig) for name, command in self.commands.items()]
         self.containers = {"ours": container.OURS, **({"theirs": others} if len(others) == len(PARTS) else {})}
 
     def run(self, wanted: Sequence[str], write: Callable[[], None]) -> None:
@@ -122,40 +122,40 @@ class Bench:
             self._stopped()
 
     def _measure(self, name: str) -> None:
-        stage, figures, effort = self.stage, self.figures, self.effort
+        rig, figures, effort = self.rig, self.figures, self.effort
         if name == "floor":
-            measures.floor(stage, figures)
+            measures.floor(rig, figures)
         elif name == "starts":
             measures.starts(self._stopped(), figures, effort)
         elif name in _ON_RUNNING_DRIVERS:
             _ON_RUNNING_DRIVERS[name](self._running(), figures, effort)
         elif name == "calls":
-            measures.calls(stage, self._stopped(), figures, self.calls)
+            measures.calls(rig, self._stopped(), figures, self.calls)
         elif name == "memory":
             measures.memory(self._stopped(), figures)
         elif name == "republish":
             self._stopped()
-            measures.republish(stage, self._rotating(), figures, self.calls, effort)
+            measures.republish(rig, self._rotating(), figures, self.calls, effort)
         elif name == "endpoints":
-            endpoints.measure(stage, self._running()[0], figures, effort, self.options.registrar, self.options.probe)
+            endpoints.measure(rig, self._running()[0], figures, effort, self.options.registrar, self.options.probe)
         elif name == "container":
             self._stopped()
-            container.measure(stage, self.containers, figures, effort)
+            container.measure(rig, self.containers, figures, effort)
         elif name == "limits":
             self._stopped()
-            container.measure_limited(stage, self.containers, figures, effort)
+            container.measure_limited(rig, self.containers, figures, effort)
         elif name == "soak":
-            endpoints.soak(stage, self._running()[0], figures, effort)
+            endpoints.soak(rig, self._running()[0], figures, effort)
         elif name == "outage" and effort.outage:
-            measures.outage(stage, self._running(), figures, effort)
+            measures.outage(rig, self._running(), figures, effort)
         elif name == "crowd":
             self._stopped()
             measures.memory_with_one_class(self.drivers, figures, "driver_one")
-            measures.crowd(stage, effort.objects)
+            measures.crowd(rig, effort.objects)
             measures.memory_with_one_class(self.drivers, figures, "driver_large")
             measures.growth(self.drivers, figures)
             self._stopped()
-            container.measure_in_crowd(stage, self.containers, figures)
+            container.measure_in_crowd(rig, self.containers, figures)
 
     def _running(self) -> list[Driver]:
         for driver in self.drivers:
@@ -171,7 +171,7 @@ class Bench:
 
     def _rotating(self) -> list[Driver]:
         flags = ("--enable-secret-rotation", "--rotation-poll-interval=2s")
-        return [Driver(f"{name}-rotating", command, self.stage, flags) for name, command in self.commands.items()]
+        return [Driver(f"{name}-rotating", command, self.rig, flags) for name, command in self.commands.items()]
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:

@@ -16,8 +16,8 @@ from bench.children import PYTHON, Child
 from bench.figures import Figures
 from bench.limits import Limits, limited
 from bench.measures import Effort
-from bench.stage import Pod, Stage, settle, unmount_below, volume
-from tests.cluster.processes import free_ports
+from bench.rig import BenchRig, Pod, settle, unmount_below, volume
+from tests.support.ports import free_ports
 
 Command = tuple[str, ...]
 OURS: Mapping[str, Command] = {"supervisord": (PYTHON, "-m", "container.start")}
@@ -30,7 +30,7 @@ class Container:
     """A running container; ``started`` is the wall clock of its exec."""
 
     name: str
-    stage: Stage
+    rig: BenchRig
     directory: Path
     children: Mapping[str, Child]
     started: float
@@ -57,14 +57,14 @@ class Container:
     def publish(self, pods: list[Pod]) -> dict[str, Any]:
         """Publish a volume of each pod at once."""
         volumes = [volume(self.directory / "pods", pod) for pod in pods]
-        result = self.stage.generator.do("publish", socket=self.socket, volumes=volumes, capabilities=2)
+        result = self.rig.generator.do("publish", socket=self.socket, volumes=volumes, capabilities=2)
         if result["failures"]:
             raise RuntimeError(f"container: publishes failed, the first with {result['failures'][0]}")
         return result
 
     def probed(self, since: float) -> float:
         """Seconds from ``since`` (wall clock) to the first successful Probe, which the generator was told to make."""
-        found = self.stage.generator.result()
+        found = self.rig.generator.result()
         if found["at"] is None:
             raise RuntimeError(f"the container does not answer Probe: {self.tail()}")
         return float(found["at"] - since)
@@ -86,34 +86,34 @@ class Container:
 
 
 @contextmanager
-def running(stage: Stage, name: str, commands: Mapping[str, Command], prefix: Command = ()) -> Iterator[Container]:
+def running(rig: BenchRig, name: str, commands: Mapping[str, Command], prefix: Command = ()) -> Iterator[Container]:
     """A container of its own, without a kubelet: it is not registered, everything else is as on a node."""
-    directory = stage.directory / f"container-{name}"
+    directory = rig.directory / f"container-{name}"
     for below in ("pods", "registry"):
         (directory / below).mkdir(parents=True, exist_ok=True)
     port, metrics = free_ports(2)
-    flags = _our_flags(stage, directory) if commands is OURS else _their_flags()
+    flags = _our_flags(rig, directory) if commands is OURS else _their_flags()
     places = {
         "socket": f"{directory}/csi.sock",
         "node": f"node-container-{name}",
-        "providers": str(stage.providers),
+        "providers": str(rig.providers),
         "metrics": f"127.0.0.1:{metrics}",
         "registry": f"{directory}/registry",
         "health": f"127.0.0.1:{port}",
     }
-    stage.generator.begin("probe", socket=places["socket"])
+    rig.generator.begin("probe", socket=places["socket"])
     time.sleep(0.1)  # it is asking by now
     with ExitStack() as stack:
         stack.callback(unmount_below, directory / "pods")
         started, children = time.time(), {}
         for part, command in commands.items():
             arguments = [*prefix, *command, *(flag.format(**places) for flag in flags[part])]
-            children[part] = Child(arguments, directory / f"{part}.log", **stage.environment)
+            children[part] = Child(arguments, directory / f"{part}.log", **rig.environment)
             stack.callback(children[part].stop)
-        yield Container(name, stage, directory, children, started, port)
+        yield Container(name, rig, directory, children, started, port)
 
 
-def _our_flags(stage: Stage, directory: Path) -> dict[str, list[str]]:
+def _our_flags(rig: BenchRig, directory: Path) -> dict[str, list[str]]:
     theirs = _their_flags()
     return {
         "supervisord": [
@@ -123,7 +123,7 @@ def _our_flags(stage: Stage, directory: Path) -> dict[str, list[str]]:
             "--kubelet-registration-path={socket}",
             "--plugin-registration-path={registry}",
             "--probe-http-endpoint={health}",
-            *([f"--manifests={stage.manifests}"] if stage.cluster is None else ()),
+            *([f"--manifests={rig.manifests}"] if rig.cluster is None else ()),
         ]
     }
 
@@ -149,11 +149,11 @@ def _their_flags() -> dict[str, list[str]]:
 Containers = Mapping[str, Mapping[str, Command]]
 
 
-def measure(stage: Stage, containers: Containers, figures: Figures, effort: Effort) -> None:
+def measure(rig: BenchRig, containers: Containers, figures: Figures, effort: Effort) -> None:
     """Start, memory idle and after 110 volumes, what wakes it while idle, how it comes back from kill -9."""
     for number in range(effort.rounds):
         for name, commands in containers.items():
-            with running(stage, name, commands) as container:
+            with running(rig, name, commands) as container:
                 healthy = container.healthy()
                 figures["container_start"].add(name, container.probed(container.started))
                 figures["container_healthz"].add(name, healthy)
@@ -161,7 +161,7 @@ def measure(stage: Stage, containers: Containers, figures: Figures, effort: Effo
                 _add_memory(figures, "idle", container)
                 if number == 0:
                     _wakeups(container, figures)
-                    container.publish(stage.pods(110, "small"))
+                    container.publish(rig.pods(110, "small"))
                     settle(3.0)
                     _add_memory(figures, "loaded", container)
                 if commands is OURS:
@@ -184,7 +184,7 @@ def _kill_each(container: Container, figures: Figures) -> None:
         old, killed = container.processes()[role], time.time()
         os.kill(old, signal.SIGKILL)
         if role == "driver":
-            container.stage.generator.begin("probe", socket=container.socket)
+            container.rig.generator.begin("probe", socket=container.socket)
         end = time.monotonic() + 10
         while container.processes().get(role) in (None, old):
             if time.monotonic() > end:
@@ -197,18 +197,18 @@ def _kill_each(container: Container, figures: Figures) -> None:
             figures["answers_again"].add(container.name, container.probed(killed) * 1e3)
 
 
-def measure_in_crowd(stage: Stage, containers: Containers, figures: Figures) -> None:
+def measure_in_crowd(rig: BenchRig, containers: Containers, figures: Figures) -> None:
     """Memory in a large cluster, with one class in use."""
     for name, commands in containers.items():
-        with running(stage, name, commands) as container:
+        with running(rig, name, commands) as container:
             container.healthy()
             container.probed(container.started)
-            container.publish(stage.pods(1, "small"))
+            container.publish(rig.pods(1, "small"))
             settle(8.0)
             _add_memory(figures, "large", container)
 
 
-def measure_limited(stage: Stage, containers: Containers, figures: Figures, effort: Effort) -> None:
+def measure_limited(rig: BenchRig, containers: Containers, figures: Figures, effort: Effort) -> None:
     """Start, burst and memory under the chart's limits. Another's three processes share one sum of limits too, which
     is more than Kubernetes gives them: there each has its own."""
     with limited(Limits.of_chart()) as prefix:
@@ -216,19 +216,19 @@ def measure_limited(stage: Stage, containers: Containers, figures: Figures, effo
             raise RuntimeError("this machine does not let us make a cgroup with limits")
         for _ in range(max(2, effort.rounds - 2)):
             for name, commands in containers.items():
-                with running(stage, name, commands, prefix) as container:
+                with running(rig, name, commands, prefix) as container:
                     figures["limited_healthz"].add(name, container.healthy(60.0))
                     figures["limited_start"].add(name, container.probed(container.started))
                     settle(6.0)
                     figures["limited_idle"].add(name, sum(container.pss().values()))
-                    _limited_bursts(stage, container, figures)
+                    _limited_bursts(rig, container, figures)
                     settle(3.0)
                     figures["limited_loaded"].add(name, sum(container.pss().values()))
 
 
-def _limited_bursts(stage: Stage, container: Container, figures: Figures, sizes: Sequence[int] = (30, 110)) -> None:
+def _limited_bursts(rig: BenchRig, container: Container, figures: Figures, sizes: Sequence[int] = (30, 110)) -> None:
     for size in sizes:
-        pods = stage.pods(size, "small")
+        pods = rig.pods(size, "small")
         settle(1.0)
         figures[f"limited_burst{size}"].add(container.name, container.publish(pods)["total"])
 

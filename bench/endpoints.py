@@ -9,45 +9,45 @@ from bench import usage
 from bench.children import PYTHON, Child
 from bench.figures import Figures
 from bench.measures import Effort
-from bench.stage import Stage, settle
+from bench.rig import BenchRig, settle
 from bench.subjects import Driver, command_of
-from tests.cluster.processes import free_ports
-from tests.support.waiting import wait_for
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 PROBE = (PYTHON, "-m", "probe.main")
 REGISTRAR = (PYTHON, "-m", "registrar.main")
 
 
-def measure(stage: Stage, driver: Driver, figures: Figures, effort: Effort, registrar: str, probe: str) -> None:
+def measure(rig: BenchRig, driver: Driver, figures: Figures, effort: Effort, registrar: str, probe: str) -> None:
     """Both roles, against our driver."""
     probes = {"ours": PROBE, **({"theirs": command_of(probe)} if probe else {})}
     registrars = {"ours": REGISTRAR, **({"theirs": command_of(registrar)} if registrar else {})}
     for number in range(effort.rounds):  # noqa: B007
         for name, command in probes.items():
-            with _probe(stage, driver, name, command) as (port, _):
-                _healthz(stage, port, figures, name, effort)
-        _floors(stage, driver, figures, effort)
+            with _probe(rig, driver, name, command) as (port, _):
+                _healthz(rig, port, figures, name, effort)
+        _floors(rig, driver, figures, effort)
     for number in range(effort.rounds):  # noqa: B007
         for name, command in registrars.items():
-            with _registrar(stage, driver, name, command) as (socket, _):
-                result = stage.generator.do("getinfo", socket=socket, count=effort.singles * 2)
+            with _registrar(rig, driver, name, command) as (socket, _):
+                result = rig.generator.do("getinfo", socket=socket, count=effort.singles * 2)
                 figures["getinfo"].add(name, *(each * 1e3 for each in result["seconds"]))
 
 
-def soak(stage: Stage, driver: Driver, figures: Figures, effort: Effort) -> None:
+def soak(rig: BenchRig, driver: Driver, figures: Figures, effort: Effort) -> None:
     """Many calls, nothing gained: kubelet asks both for ever."""
-    with _probe(stage, driver, "ours", PROBE) as (port, pid):
+    with _probe(rig, driver, "ours", PROBE) as (port, pid):
 
         def ask(count: int) -> None:
             job = {"host": "127.0.0.1", "port": port, "connections": 8}
             for keep in (True, False):
-                stage.generator.do("http", count=count // 2, keep=keep, **job)
+                rig.generator.do("http", count=count // 2, keep=keep, **job)
 
         _soak(pid, ask, effort.soak, figures, "healthz")
-    with _registrar(stage, driver, "ours", REGISTRAR) as (socket, pid):
+    with _registrar(rig, driver, "ours", REGISTRAR) as (socket, pid):
 
         def get_info(count: int) -> None:
-            stage.generator.do("getinfo", socket=socket, count=count)
+            rig.generator.do("getinfo", socket=socket, count=count)
 
         _soak(pid, get_info, effort.soak, figures, "getinfo")
 
@@ -71,14 +71,14 @@ def _descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def _floors(stage: Stage, driver: Driver, figures: Figures, effort: Effort) -> None:
+def _floors(rig: BenchRig, driver: Driver, figures: Figures, effort: Effort) -> None:
     for kind, keys in (("healthz", ("healthz_floor_new", "healthz_floor_kept")), ("http", (None, "healthz_http"))):
-        (port,) = free_ports(1)
-        child = Child([PYTHON, "-m", "bench.floors", kind, driver.socket, str(port)], stage.directory / "floor.log")
+        port = free_port()
+        child = Child([PYTHON, "-m", "bench.floors", kind, driver.socket, str(port)], rig.directory / "floor.log")
         try:
-            wait_for(lambda: _answers(port), f"the floor {kind}")  # noqa: B023
+            wait_until(lambda: _answers(port), f"the floor {kind}")  # noqa: B023
             for key, keep in zip(keys, (False, True)):  # noqa: B905
-                result = stage.generator.do(
+                result = rig.generator.do(
                     "http", host="127.0.0.1", port=port, count=effort.singles * 5, keep=keep, connections=1
                 )
                 if key is not None:
@@ -87,11 +87,9 @@ def _floors(stage: Stage, driver: Driver, figures: Figures, effort: Effort) -> N
             child.stop()
 
 
-def _healthz(stage: Stage, port: int, figures: Figures, name: str, effort: Effort) -> None:
+def _healthz(rig: BenchRig, port: int, figures: Figures, name: str, effort: Effort) -> None:
     def ask(count: int, *, keep: bool, connections: int) -> dict[str, object]:
-        result = stage.generator.do(
-            "http", host="127.0.0.1", port=port, count=count, keep=keep, connections=connections
-        )
+        result = rig.generator.do("http", host="127.0.0.1", port=port, count=count, keep=keep, connections=connections)
         if result["failures"]:
             raise RuntimeError(f"{name}: /healthz answered {result['failures'][0]}")
         return result
@@ -107,22 +105,22 @@ def _healthz(stage: Stage, port: int, figures: Figures, name: str, effort: Effor
 
 
 @contextmanager
-def _probe(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    (port,) = free_ports(1)
+def _probe(rig: BenchRig, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    port = free_port()
     flags = [f"--csi-address={driver.socket}", f"--http-endpoint=127.0.0.1:{port}"]
     if command == PROBE:
         flags.append(f"--status-directory={driver.directory}/status")
-    child = Child([*command, *flags], stage.directory / f"probe-{name}.log")
+    child = Child([*command, *flags], rig.directory / f"probe-{name}.log")
     try:
-        wait_for(lambda: _answers(port), f"{name}: /healthz 200")
+        wait_until(lambda: _answers(port), f"{name}: /healthz 200")
         yield port, child.pid
     finally:
         child.stop()
 
 
 @contextmanager
-def _registrar(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    directory = stage.directory / f"registry-{name}"
+def _registrar(rig: BenchRig, driver: Driver, name: str, command: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    directory = rig.directory / f"registry-{name}"
     directory.mkdir(exist_ok=True)
     flags = [
         f"--csi-address={driver.socket}",
@@ -131,9 +129,9 @@ def _registrar(stage: Stage, driver: Driver, name: str, command: tuple[str, ...]
     ]
     if command == REGISTRAR:
         flags.append(f"--status-directory={driver.directory}/status")
-    child = Child([*command, *flags], stage.directory / f"registrar-{name}.log")
+    child = Child([*command, *flags], rig.directory / f"registrar-{name}.log")
     try:
-        wait_for(lambda: list(directory.glob("*-reg.sock")), f"{name}: the registration socket")
+        wait_until(lambda: list(directory.glob("*-reg.sock")), f"{name}: the registration socket")
         yield str(next(directory.glob("*-reg.sock"))), child.pid
     finally:
         child.stop()

@@ -10,10 +10,10 @@ from typing import Any
 from bench import usage
 from bench.children import PYTHON, Child
 from bench.figures import Figures
-from bench.stage import GROUP, NAMESPACE, Stage, settle
+from bench.rig import GROUP, NAMESPACE, BenchRig, settle
 from bench.subjects import Driver
 from tests.cluster.audit import AuditLog
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_until
 
 WRITES = frozenset({"create", "update", "patch", "delete"})
 OUTAGE_SECONDS = 24.0
@@ -37,18 +37,16 @@ class Effort:
         return Effort(rounds=2, singles=30, sequence=200, objects=500, outage=False, soak=5_000)
 
 
-def floor(stage: Stage, figures: Figures) -> None:
+def floor(rig: BenchRig, figures: Figures) -> None:
     """What the generator and an empty grpc.aio server take: the same connections and calls."""
-    socket = stage.directory / "floor.sock"
-    server = Child([PYTHON, "-m", "bench.floors", "grpc", str(socket)], stage.directory / "floor.log")
+    socket = rig.directory / "floor.sock"
+    server = Child([PYTHON, "-m", "bench.floors", "grpc", str(socket)], rig.directory / "floor.log")
     try:
-        wait_for(socket.exists, "the empty server")
+        wait_until(socket.exists, "the empty server")
         volumes = [{"id": "x", "target": "/x"}] * 110
         for _ in range(3):
-            figures["floor_burst"].add(
-                "floor", stage.generator.do("floor", socket=str(socket), volumes=volumes)["total"]
-            )
-            one = stage.generator.do("floor", socket=str(socket), volumes=volumes, clients=1, capabilities=0)
+            figures["floor_burst"].add("floor", rig.generator.do("floor", socket=str(socket), volumes=volumes)["total"])
+            one = rig.generator.do("floor", socket=str(socket), volumes=volumes, clients=1, capabilities=0)
             figures["floor_call"].add("floor", *(each * 1e3 for each in one["seconds"]))
     finally:
         server.stop()
@@ -75,7 +73,7 @@ def singles(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None
             ("single_large", "large", {"clients": 1}),
         ):
             for driver in drivers:
-                pods = driver.stage.pods(count, class_name)
+                pods = driver.rig.pods(count, class_name)
                 settle(0.5)
                 before = driver.cpu()
                 figures[key].add(driver.name, *_milliseconds(driver.publish(pods, **how)))
@@ -94,7 +92,7 @@ def singles(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None
 def sequence(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
     """A thousand volumes of one small secret, one after the other, provider included."""
     for driver in drivers:
-        pods = driver.stage.pods(effort.sequence, "small")
+        pods = driver.rig.pods(effort.sequence, "small")
         settle(0.5)
         figures["sequence"].add(driver.name, *_milliseconds(driver.publish(pods, clients=1)))
         driver.unpublish(pods, clients=8)
@@ -110,7 +108,7 @@ def bursts(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
     for size in (30, 110):
         for number in range(effort.rounds + 1):
             for driver in drivers:
-                pods = driver.stage.pods(size, "small")
+                pods = driver.rig.pods(size, "small")
                 settle(0.5)
                 result = driver.publish(pods)
                 if number:
@@ -126,12 +124,12 @@ def synced_bursts(drivers: Sequence[Driver], figures: Figures, effort: Effort) -
             for driver in drivers:
                 names = [f"synced-{driver.name}-{number}-{size}-{each}" for each in range(size)]
                 for name in names:
-                    driver.stage.write_class(name, synced=name)
-                pods = driver.stage.pods(size, names)
+                    driver.rig.write_class(name, synced=name)
+                pods = driver.rig.pods(size, names)
                 settle(1.0)
-                driver.stage.generator.begin("publish", **driver.job(pods, capabilities=2))
-                exist, owned = _await_secrets(driver.stage, set(names), time.perf_counter())
-                if driver.stage.generator.result()["failures"]:
+                driver.rig.generator.begin("publish", **driver.job(pods, capabilities=2))
+                exist, owned = _await_secrets(driver.rig, set(names), time.perf_counter())
+                if driver.rig.generator.result()["failures"]:
                     raise RuntimeError(f"{driver.name}: publishes with synced Secrets failed")
                 for key, seconds in (("exist", exist), ("owned", owned)):
                     if seconds is None:
@@ -140,14 +138,14 @@ def synced_bursts(drivers: Sequence[Driver], figures: Figures, effort: Effort) -
                 driver.unpublish(pods, clients=8)
 
 
-def _await_secrets(stage: Stage, names: set[str], started: float) -> tuple[float | None, float | None]:
+def _await_secrets(rig: BenchRig, names: set[str], started: float) -> tuple[float | None, float | None]:
     """Lists the Secrets ten times a second, as both drivers have to bear."""
-    assert stage.cluster is not None
+    assert rig.cluster is not None
     exist: float | None = None
     while time.perf_counter() - started < SYNC_SECONDS:
         found = {
             item["metadata"]["name"]: item["metadata"]
-            for item in stage.cluster.api.get(f"/api/v1/namespaces/{NAMESPACE}/secrets")["items"]
+            for item in rig.cluster.api.get(f"/api/v1/namespaces/{NAMESPACE}/secrets")["items"]
         }
         now = time.perf_counter() - started
         if names <= found.keys():
@@ -161,19 +159,19 @@ def _await_secrets(stage: Stage, names: set[str], started: float) -> tuple[float
 CallsOf = dict[str, dict[str, Counter[tuple[str, str]]]]
 
 
-def republish(stage: Stage, drivers: Sequence[Driver], figures: Figures, found: CallsOf, effort: Effort) -> None:
+def republish(rig: BenchRig, drivers: Sequence[Driver], figures: Figures, found: CallsOf, effort: Effort) -> None:
     """110 volumes that are due, nothing changed; the drivers of this measure run with rotation on and a short
     interval, one after the other, because their calls are counted."""
-    assert stage.cluster is not None
+    assert rig.cluster is not None
     for driver in drivers:
         subject = driver.name.partition("-")[0]
         driver.start()
         settle(2.0)
-        pods = stage.pods(110, "small")
+        pods = rig.pods(110, "small")
         driver.publish(pods)
         for _ in range(effort.rounds):
             settle(4.0)  # longer than the interval and its jitter
-            mark = stage.cluster.audit.mark()
+            mark = rig.cluster.audit.mark()
             figures["republish"].add(subject, driver.publish(pods)["total"])
             settle(1.0)
             made = driver.calls(mark)
@@ -183,15 +181,15 @@ def republish(stage: Stage, drivers: Sequence[Driver], figures: Figures, found: 
         driver.stop()
 
 
-def calls(stage: Stage, drivers: Sequence[Driver], figures: Figures, found: CallsOf) -> None:
+def calls(rig: BenchRig, drivers: Sequence[Driver], figures: Figures, found: CallsOf) -> None:
     """Calls to the API server from its audit log: of 30 publishes with a known class, of 30 unpublishes, of idling; one
     driver at a time."""
-    assert stage.cluster is not None
+    assert rig.cluster is not None
     for driver in drivers:
         driver.start()
         settle(2.0)
-        log, of = stage.cluster.audit, found.setdefault(driver.name, {})
-        first, pods = stage.pods(1, "small"), stage.pods(30, "small")
+        log, of = rig.cluster.audit, found.setdefault(driver.name, {})
+        first, pods = rig.pods(1, "small"), rig.pods(30, "small")
         driver.publish(first)
         settle(1.0)
         mark = log.mark()
@@ -216,8 +214,8 @@ def calls(stage: Stage, drivers: Sequence[Driver], figures: Figures, found: Call
 def _calls_of_sync(driver: Driver, log: AuditLog) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
     """Of 30 publishes of a known class, each a new owner of its one Secret; of a restart that finds these volumes."""
     name = f"calls-{driver.name}"
-    driver.stage.write_class(name, synced=name)
-    first, pods = driver.stage.pods(1, name), driver.stage.pods(30, name)
+    driver.rig.write_class(name, synced=name)
+    first, pods = driver.rig.pods(1, name), driver.rig.pods(30, name)
     driver.publish(first)
     settle(2.0)
     mark = log.mark()
@@ -232,22 +230,22 @@ def _calls_of_sync(driver: Driver, log: AuditLog) -> tuple[Counter[tuple[str, st
     return publishes, restart
 
 
-def outage(stage: Stage, drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
+def outage(rig: BenchRig, drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
     """The API server is killed, 30 pods come, it is back after 24 s; failed tries are repeated as kubelet does."""
-    cluster = stage.cluster
+    cluster = rig.cluster
     assert cluster is not None
     for driver in [*drivers] * max(1, effort.rounds // 2):
-        pods = stage.pods(30, "small")
+        pods = rig.pods(30, "small")
         settle(1.0)
         cluster.api_server.kill()
-        stage.generator.begin("publish", **driver.job(pods, capabilities=2, retry=True))
+        rig.generator.begin("publish", **driver.job(pods, capabilities=2, retry=True))
         started = time.monotonic()
         # It takes some seconds to be ready; it is started so that it is at about 24 s.
         settle(OUTAGE_SECONDS - READY_SECONDS)
         cluster.api_server.start()
         cluster.wait_ready()
         figures["outage_back"].add(driver.name, time.monotonic() - started)
-        result = stage.generator.result()
+        result = rig.generator.result()
         figures["outage"].add(driver.name, max(result["ended"]))
         figures["outage_failed"].add(driver.name, len(result["first_failures"]))
         driver.unpublish(pods, clients=8)
@@ -263,17 +261,17 @@ def memory(drivers: Sequence[Driver], figures: Figures) -> None:
         driver.start()
         settle(5.0)
         figures["driver_idle"].add(driver.name, usage.pss(driver.pid))
-        pods = driver.stage.pods(110, "small")
+        pods = driver.rig.pods(110, "small")
         driver.publish(pods)
         settle(3.0)
         figures["driver_loaded"].add(driver.name, usage.pss(driver.pid))
         driver.unpublish(pods, clients=8)
 
 
-def crowd(stage: Stage, count: int) -> None:
+def crowd(rig: BenchRig, count: int) -> None:
     """Many classes, and as many Secrets labelled as the trio's sync labels them."""
     spec = {"provider": "bench", "parameters": {"objects": "x" * 200}}
-    stage.many(
+    rig.many(
         [
             {
                 "apiVersion": GROUP,
@@ -284,7 +282,7 @@ def crowd(stage: Stage, count: int) -> None:
             for number in range(count)
         ]
     )
-    stage.many(
+    rig.many(
         [
             {
                 "apiVersion": "v1",
@@ -306,7 +304,7 @@ def memory_with_one_class(drivers: Sequence[Driver], figures: Figures, key: str)
     for driver in drivers:
         driver.stop()
         driver.start()
-        pods = driver.stage.pods(1, "small")
+        pods = driver.rig.pods(1, "small")
         driver.publish(pods)
         settle(8.0)
         figures[key].add(driver.name, usage.pss(driver.pid))

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.stage import Stage, settle
+from bench.rig import BenchRig, settle
 from bench.subjects import OURS, Driver
 from tests.cluster import build
 
@@ -15,14 +15,14 @@ def observe(command: Callable[[int], Sequence[str]], volumes: int, clients: int)
     """Publish and unpublish so many volumes, ``clients`` at a time, while ``command``, made from the driver's pid,
     runs; it is ended by SIGINT."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:  # noqa: SIM117
-        with Stage(Path(directory), cluster=not build.GROUPS["apiserver"].missing) as stage:
-            stage.write_class("small")
-            driver = Driver("ours", OURS, stage)
+        with BenchRig(Path(directory), cluster=not build.GROUPS["apiserver"].missing) as rig:
+            rig.write_class("small")
+            driver = Driver("ours", OURS, rig)
             driver.start()
             try:
                 settle(2.0)
-                driver.publish(stage.pods(10, "small"))
-                batches = [stage.pods(100, "small") for _ in range(volumes // 100)]
+                driver.publish(rig.pods(10, "small"))
+                batches = [rig.pods(100, "small") for _ in range(volumes // 100)]
                 tool = subprocess.Popen(command(driver.pid), stdout=subprocess.DEVNULL)
                 settle(1.5)
                 for pods in batches:

@@ -9,25 +9,25 @@ from typing import Any
 
 from bench import usage
 from bench.children import PYTHON, Child
-from bench.stage import ACCOUNT, NAMESPACE, Pod, Stage, unmount_below, volume
+from bench.rig import ACCOUNT, NAMESPACE, BenchRig, Pod, unmount_below, volume
 from tests.cluster import audit
-from tests.cluster.processes import free_ports
+from tests.support.ports import free_port
 
 OURS = (PYTHON, "-m", "driver.main")
 
 
 @dataclass
 class Driver:
-    """One driver on the stage; ``start`` it, ``stop`` it, publish by it."""
+    """One driver on the rig; ``start`` it, ``stop`` it, publish by it."""
 
     name: str
     command: tuple[str, ...]
-    stage: Stage
+    rig: BenchRig
     flags: tuple[str, ...] = ()
     child: Child | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.directory = self.stage.directory / self.name
+        self.directory = self.rig.directory / self.name
         self.pods_dir = self.directory / "pods"
         self.pods_dir.mkdir(parents=True, exist_ok=True)
         self.socket = str(self.directory / "csi.sock")
@@ -47,11 +47,11 @@ class Driver:
         if os.path.exists(self.socket):
             os.unlink(self.socket)
         command = [*self.command, *self._flags(), *self.flags]
-        self.stage.generator.begin("probe", socket=self.socket)
+        self.rig.generator.begin("probe", socket=self.socket)
         time.sleep(0.1)  # the generator is asking by now
         started = time.time()
-        self.child = Child(command, self.directory / "log", **self.stage.environment)
-        found = self.stage.generator.result()
+        self.child = Child(command, self.directory / "log", **self.rig.environment)
+        found = self.rig.generator.result()
         if found["at"] is None:
             raise RuntimeError(f"{self.name} does not answer Probe: {self.child.tail()}")
         return float(found["at"] - started)
@@ -90,15 +90,15 @@ class Driver:
     def calls(self, since: int) -> Counter[tuple[str, str]]:
         """Its calls to the API server since a mark, by verb and resource. All drivers have one account: no other one
         may run."""
-        assert self.stage.cluster is not None
-        return self.stage.cluster.audit.count(since, audit.service_account(NAMESPACE, ACCOUNT))
+        assert self.rig.cluster is not None
+        return self.rig.cluster.audit.count(since, audit.service_account(NAMESPACE, ACCOUNT))
 
     def cpu(self) -> float:
         """CPU seconds so far."""
         return usage.cpu_seconds(self.pid)
 
     def _do(self, what: str, pods: list[Pod], how: dict[str, Any]) -> dict[str, Any]:
-        result = self.stage.generator.do(what, **self.job(pods, **how))
+        result = self.rig.generator.do(what, **self.job(pods, **how))
         if result["failures"]:
             raise RuntimeError(
                 f"{self.name}: {len(result['failures'])} calls failed, the first with {result['failures'][0]}"
@@ -106,18 +106,18 @@ class Driver:
         return result
 
     def _flags(self) -> list[str]:
-        (port,) = free_ports(1)
+        port = free_port()
         flags = [
             f"--endpoint=unix://{self.socket}",
             f"--nodeid={self.node}",
-            f"--provider-volume={self.stage.providers}",
+            f"--provider-volume={self.rig.providers}",
             "--additional-provider-volume-paths=",
             f"--metrics-addr=127.0.0.1:{port}",
         ]
         if self.ours:
             flags += [f"--kubelet-pods-dir={self.pods_dir}", f"--status-directory={self.directory}/status"]
-            if self.stage.cluster is None:
-                flags.append(f"--manifests={self.stage.manifests}")
+            if self.rig.cluster is None:
+                flags.append(f"--manifests={self.rig.manifests}")
         return flags
 
 

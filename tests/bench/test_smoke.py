@@ -5,19 +5,19 @@ from pathlib import Path
 from bench import measures, report
 from bench.figures import Figures
 from bench.measures import Effort
-from bench.stage import Stage
+from bench.rig import BenchRig
 from bench.subjects import OURS, Driver
 
 
 def test_ten_publishes_make_a_report(tmp_path: Path) -> None:
     """A driver as a process, a provider, the load generator: ten volumes come and go, and are in the table."""
     figures = Figures()
-    with Stage(tmp_path, cluster=False) as stage:
-        stage.write_class("small")
-        driver = Driver("ours", OURS, stage)
+    with BenchRig(tmp_path, cluster=False) as rig:
+        rig.write_class("small")
+        driver = Driver("ours", OURS, rig)
         try:
             measures.starts([driver], figures, Effort(rounds=1))
-            pods = stage.pods(10, "small")
+            pods = rig.pods(10, "small")
             figures["burst30"].add(driver.name, driver.publish(pods)["total"])
             assert len(list(driver.pods_dir.glob("*/volumes/*/secrets/mount/file-0"))) == len(pods)
             driver.unpublish(pods)

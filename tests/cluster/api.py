@@ -4,10 +4,11 @@ import http.client
 import json
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
+
+from tests.support.waiting import wait_until
 
 Object = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
@@ -86,17 +87,14 @@ class Api:
 
     def until(self, path: str, condition: Callable[[Object | None], bool], seconds: float = 30) -> Object | None:
         """GET until ``condition`` holds (``None``: no such object); ``TimeoutError`` shows the last answer."""
-        found = self.find(path)
+        found: Object | None = None
 
         def holds() -> bool:
             nonlocal found
             found = self.find(path)
             return condition(found)
 
-        try:
-            wait(holds, f"{path} is as wanted", seconds)
-        except TimeoutError as error:
-            raise TimeoutError(f"{error}; it is {json.dumps(found)}") from None
+        wait_until(holds, lambda: f"{path} to be as expected; it is {json.dumps(found)}", seconds, pause=0.05)
         return found
 
     def open(self, path: str, **query: str) -> http.client.HTTPResponse:
@@ -175,15 +173,6 @@ class Api:
                     found: Object = resource
                     return found
         raise LookupError(f"the API server knows no {kind} under {root}")
-
-
-def wait(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Ask until ``condition`` holds; ``TimeoutError`` names ``what`` was waited for."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.05)
 
 
 def _error(status: int, raw: bytes) -> ApiError:

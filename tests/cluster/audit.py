@@ -1,13 +1,13 @@
 """The API server's audit log: which calls were made, by whom, counted by verb and resource."""
 
 import json
-import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.api import Api
+from tests.support.waiting import wait_until
 
 # One event a call is enough for counting. A watch's first event is written when it opens, not when it ends.
 POLICY = {
@@ -77,11 +77,7 @@ class AuditLog:
         name = f"{_FENCE}{uuid.uuid4()}"
         start = self._path.stat().st_size if self._path.exists() else 0
         self._api.find(f"/api/v1/namespaces/{name}")
-        deadline = time.monotonic() + 10
-        while not self._holds(name.encode(), start):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self._path} has no line of a call that was made 10 s ago")
-            time.sleep(0.005)
+        wait_until(lambda: self._holds(name.encode(), start), f"the line of a call in {self._path}")
 
     def _holds(self, text: bytes, start: int) -> bool:
         """Whether a finished line after ``start`` holds ``text``."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.cluster import build, kubeconfig
 from tests.cluster.audit import POLICY
 from tests.cluster.pki import Authority, signing_key
-from tests.cluster.processes import free_ports
+from tests.support.ports import free_ports
 
 # Those that answer for owners, service accounts and the chart's roles. Not those that look after nodes: there is none
 # here, and they would take its pods away.

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -99,15 +98,3 @@ class Process:
         if self._child is None:
             raise Ended(f"{self.name} is not running")
         return self._child
-
-
-def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
-    """Ports that were free a moment ago; they are chosen here because a restarted server must come back on its own."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((address, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

@@ -7,7 +7,6 @@ with ControlPlane(directory, Settings()) as cluster:
 import shutil
 import ssl
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from tests.cluster.audit import AuditLog
 from tests.cluster.commands import Commands, Settings
 from tests.cluster.pki import Authority, Pair
 from tests.cluster.processes import Process
+from tests.support.waiting import wait_until
 
 
 class ControlPlane:
@@ -76,7 +76,7 @@ class ControlPlane:
         for manifest in self.settings.manifests:
             self.kubectl("apply", "--server-side", "-f", str(manifest))
         self.controller_manager.start()
-        _wait_for(self.controller_manager, self._manager_health, _unverified())
+        _wait_ready(self.controller_manager, self._manager_health, _unverified())
         self._usable("default")
 
     def stop(self) -> None:
@@ -87,7 +87,7 @@ class ControlPlane:
 
     def wait_ready(self, seconds: float = 90) -> None:
         """Wait until the API server is ready."""
-        _wait_for(self.api_server, f"{self.url}/readyz", self.client_context(), seconds)
+        _wait_ready(self.api_server, f"{self.url}/readyz", self.client_context(), seconds)
 
     @contextmanager
     def outage(self) -> Iterator[None]:
@@ -207,16 +207,18 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-def _wait_for(process: Process, url: str, context: ssl.SSLContext, seconds: float = 90) -> None:
-    """Ask ``url`` until it answers 200; say why if the process ends or the time does."""
-    deadline = time.monotonic() + seconds
-    while True:
+def _wait_ready(process: Process, url: str, context: ssl.SSLContext, seconds: float = 90) -> None:
+    """Wait until ``url`` answers 200; an error shows why if the process ends or the time is up."""
+    reason = ""
+
+    def ready() -> bool:
+        nonlocal reason
         process.check()
         try:
             with urllib.request.urlopen(url, timeout=5, context=context):
-                return
+                return True
         except OSError as error:
-            if time.monotonic() > deadline:
-                reason = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else error
-                raise TimeoutError(f"{process.name} is not ready after {seconds:g} s: {reason}\n{process.tail()}")  # noqa: B904
-        time.sleep(0.05)
+            reason = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else str(error)
+            return False
+
+    wait_until(ready, lambda: f"{process.name} to be ready: {reason}\n{process.tail()}", seconds, pause=0.05)

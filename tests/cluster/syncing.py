@@ -7,9 +7,10 @@ from typing import Any
 
 from driver.ports import Pod
 from driver.sync import engine
-from tests.cluster.api import Object, wait
-from tests.cluster.driving import Site
+from tests.cluster.api import Object
+from tests.cluster.rig import ClusterRig
 from tests.support.rig import Rig
+from tests.support.waiting import wait_until
 
 ENTRY: Object = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
 
@@ -51,7 +52,7 @@ def check_now(rig: Rig) -> None:
     engine_of(rig)._wake.set()
 
 
-def workload(site: Site, kind: str, replicas: int = 1, name: str = "web") -> list[Pod]:
+def workload(cluster_rig: ClusterRig, kind: str, replicas: int = 1, name: str = "web") -> list[Pod]:
     """Let a controller make pods; wait for them."""
     template: Object = {
         "metadata": {"labels": {"app": name}},
@@ -63,12 +64,17 @@ def workload(site: Site, kind: str, replicas: int = 1, name: str = "web") -> lis
     else:
         spec |= {"replicas": replicas, "selector": {"matchLabels": {"app": name}}}
     group = "batch/v1" if kind == "Job" else "apps/v1"
-    site.api.create(
-        {"apiVersion": group, "kind": kind, "metadata": {"namespace": site.namespace, "name": name}, "spec": spec}
+    cluster_rig.api.create(
+        {
+            "apiVersion": group,
+            "kind": kind,
+            "metadata": {"namespace": cluster_rig.namespace, "name": name},
+            "spec": spec,
+        }
     )
 
     def pods() -> list[Object]:
-        return [item for item in site.listed("pods") if item["metadata"]["labels"]["app"] == name]
+        return [item for item in cluster_rig.listed("pods") if item["metadata"]["labels"]["app"] == name]
 
-    wait(lambda: len(pods()) == replicas, f"{replicas} pods of {kind}")
-    return [Pod(site.namespace, item["metadata"]["name"], item["metadata"]["uid"]) for item in pods()]
+    wait_until(lambda: len(pods()) == replicas, f"{replicas} pods of {kind}")
+    return [Pod(cluster_rig.namespace, item["metadata"]["name"], item["metadata"]["uid"]) for item in pods()]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.cluster.api import Object
-from tests.cluster.driving import BASE_RULES, SYNC_RULES, TAINT_RULES
+from tests.cluster.rig import BASE_RULES, SYNC_RULES, TAINT_RULES
 from tests.cluster.servers import ControlPlane
 from tests.helm import chart, trio
 

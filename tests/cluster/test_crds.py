@@ -10,7 +10,7 @@ import yaml
 
 from tests.cluster.api import Object
 from tests.cluster.crds import GROUP, write_trio_crds
-from tests.cluster.driving import CLASS_GROUP, Site
+from tests.cluster.rig import CLASS_GROUP, ClusterRig
 from tests.cluster.servers import ControlPlane
 
 CHART = Path(__file__).resolve().parent.parent.parent / "helm" / "crds"
@@ -75,9 +75,9 @@ def test_nothing_of_the_trios_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
     """A namespace with a class and a pod's status."""
-    made = Site(cluster, namespace, tmp_path)
+    made = ClusterRig(cluster, namespace, tmp_path)
     made.make_class("db", version="v1alpha1")
     made.api.create(
         {
@@ -99,24 +99,24 @@ def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
     return made
 
 
-def table(site: Site, *arguments: str) -> tuple[list[str], list[str]]:
+def table(cluster_rig: ClusterRig, *arguments: str) -> tuple[list[str], list[str]]:
     """What kubectl shows: the head and the one row."""
-    lines = site.cluster.kubectl("get", *arguments, "-n", site.namespace).splitlines()
+    lines = cluster_rig.cluster.kubectl("get", *arguments, "-n", cluster_rig.namespace).splitlines()
     head, row = (line.split() for line in lines)
     return head, row
 
 
 @pytest.mark.parametrize("name", ["spc", "secretproviderclasses.v1alpha1.secrets-store.csi.x-k8s.io"])
-def test_kubectl_get_of_classes(site: Site, name: str) -> None:
+def test_kubectl_get_of_classes(cluster_rig: ClusterRig, name: str) -> None:
     """Short name and columns, of either version."""
-    head, row = table(site, name)
+    head, row = table(cluster_rig, name)
     assert head == ["NAME", "PROVIDER", "AGE"] and row[:2] == ["db", "stub"]
 
 
 @pytest.mark.parametrize("name", ["spcps", "secretproviderclasspodstatuses.v1alpha1.secrets-store.csi.x-k8s.io"])
-def test_kubectl_get_of_statuses(site: Site, name: str) -> None:
+def test_kubectl_get_of_statuses(cluster_rig: ClusterRig, name: str) -> None:
     """Short name and columns: the age of the last refresh, not its date."""
-    head, row = table(site, name)
+    head, row = table(cluster_rig, name)
     assert head == ["NAME", "POD", "CLASS", "MOUNTED", "LAST-REFRESH", "AGE"]
     assert row[:4] == ["web-db", "web", "db", "true"] and row[4][-1] in "dhy"
 
@@ -130,21 +130,21 @@ def test_kubectl_get_of_statuses(site: Site, name: str) -> None:
         ("spcps.status.lastFailure.reason", "GRPCProviderError"),
     ],
 )
-def test_kubectl_explain(site: Site, field: str, example: str) -> None:
+def test_kubectl_explain(cluster_rig: ClusterRig, field: str, example: str) -> None:
     """Fields are explained with examples."""
-    assert example in site.cluster.kubectl("explain", field)
+    assert example in cluster_rig.cluster.kubectl("explain", field)
 
 
-def test_an_old_client(site: Site) -> None:
+def test_an_old_client(cluster_rig: ClusterRig) -> None:
     """A client with the trio's fields reads either version, and writes the whole object back without ours, as a Go
     struct does: it is taken, and ours are gone."""
-    path = site.path("secretproviderclasspodstatuses", "web-db")
+    path = cluster_rig.path("secretproviderclasspodstatuses", "web-db")
     for version in ("v1", "v1alpha1"):
-        found = site.api.get(path.replace("/v1/", f"/{version}/"))
+        found = cluster_rig.api.get(path.replace("/v1/", f"/{version}/"))
         known = {
             key: found["status"][key]
             for key in ("podName", "secretProviderClassName", "mounted", "targetPath", "objects")
         }
         known["objects"] = [{"id": "a", "version": "2"}]
-        written = site.api.request("PUT", path.replace("/v1/", f"/{version}/"), {**found, "status": known})
+        written = cluster_rig.api.request("PUT", path.replace("/v1/", f"/{version}/"), {**found, "status": known})
         assert written["status"] == known

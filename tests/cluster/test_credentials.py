@@ -10,62 +10,62 @@ import pytest
 
 from driver.cluster.api import Api
 from tests.cluster import kubeconfig
-from tests.cluster.driving import ACCOUNT, Site, grant
 from tests.cluster.proxy import FaultProxy
+from tests.cluster.rig import ACCOUNT, ClusterRig, grant
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import run
 
 
 @pytest.fixture
-def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
     """A namespace and a driver's account."""
-    return Site(cluster, namespace, tmp_path)
+    return ClusterRig(cluster, namespace, tmp_path)
 
 
-def test_a_rotated_token(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rotated_token(cluster_rig: ClusterRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a pod: kubelet writes a new token and the old one dies at once; calls go on without a restart. The file may
     even be empty for a moment."""
     from kubernetes.aio.config import incluster_config
 
     from driver.cluster import transport
 
-    site.make_class()
-    site.make_class("other")
-    directory = site.directory / "serviceaccount"
-    host, port = site.cluster.url.removeprefix("https://").split(":")
+    cluster_rig.make_class()
+    cluster_rig.make_class("other")
+    directory = cluster_rig.directory / "serviceaccount"
+    host, port = cluster_rig.cluster.url.removeprefix("https://").split(":")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
     for module in (incluster_config, transport):
         monkeypatch.setattr(module, "SERVICE_TOKEN_FILENAME", str(directory / "token"))
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(directory / "ca.crt"))
-    secret = site.api.create(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": site.namespace, "name": "life"}}
+    secret = cluster_rig.api.create(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": cluster_rig.namespace, "name": "life"}}
     )
     bound = {"apiVersion": "v1", "kind": "Secret", "name": "life", "uid": secret["metadata"]["uid"]}
-    first = site.cluster.token(site.namespace, ACCOUNT, bound_to=bound)
-    second = site.cluster.token(site.namespace, ACCOUNT)
-    kubeconfig.write_pod_credentials(directory, site.cluster.ca, site.namespace, first)
+    first = cluster_rig.cluster.token(cluster_rig.namespace, ACCOUNT, bound_to=bound)
+    second = cluster_rig.cluster.token(cluster_rig.namespace, ACCOUNT)
+    kubeconfig.write_pod_credentials(directory, cluster_rig.cluster.ca, cluster_rig.namespace, first)
 
     async def test() -> None:
         api = Api("")
         try:
-            await api.call("GET", site.path("secretproviderclasses", "app"))
-            site.api.delete(site.path("secrets", "life"))
+            await api.call("GET", cluster_rig.path("secretproviderclasses", "app"))
+            cluster_rig.api.delete(cluster_rig.path("secrets", "life"))
             (directory / "token").write_text("")
 
             async def refused() -> None:
                 while not api.last_error:
                     try:
                         async with asyncio.timeout(0.3):
-                            await api.call("GET", site.path("secretproviderclasses", "app"))
+                            await api.call("GET", cluster_rig.path("secretproviderclasses", "app"))
                     except TimeoutError:
                         pass
 
             await refused()
-            calling = asyncio.create_task(api.call("GET", site.path("secretproviderclasses", "other")))
+            calling = asyncio.create_task(api.call("GET", cluster_rig.path("secretproviderclasses", "other")))
             await asyncio.sleep(1)
             assert not calling.done()
-            kubeconfig.write_pod_credentials(directory, site.cluster.ca, site.namespace, second)
+            kubeconfig.write_pod_credentials(directory, cluster_rig.cluster.ca, cluster_rig.namespace, second)
             assert (await calling)["metadata"]["name"] == "other"
         finally:
             await api.close()
@@ -73,20 +73,20 @@ def test_a_rotated_token(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
-def test_an_expired_client_certificate(site: Site) -> None:
+def test_an_expired_client_certificate(cluster_rig: ClusterRig) -> None:
     """The kubeconfig's certificate has expired: calls wait; the file gets a new one, and they succeed."""
-    site.make_class()
-    path = site.directory / "kubeconfig"
-    authority, group = site.cluster.authority, "rbac.authorization.k8s.io"
-    grant(site.cluster, site.namespace, site.rules)
+    cluster_rig.make_class()
+    path = cluster_rig.directory / "kubeconfig"
+    authority, group = cluster_rig.cluster.authority, "rbac.authorization.k8s.io"
+    grant(cluster_rig.cluster, cluster_rig.namespace, cluster_rig.rules)
     expired = authority.client("late-driver", (), datetime.timedelta(minutes=-1))
-    kubeconfig.write(path, site.cluster.url, site.cluster.ca, expired)
-    site.api.apply(
+    kubeconfig.write(path, cluster_rig.cluster.url, cluster_rig.cluster.ca, expired)
+    cluster_rig.api.apply(
         {
             "apiVersion": f"{group}/v1",
             "kind": "ClusterRoleBinding",
-            "metadata": {"name": f"{site.namespace}-late"},
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": f"{site.namespace}-{ACCOUNT}"},
+            "metadata": {"name": f"{cluster_rig.namespace}-late"},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": f"{cluster_rig.namespace}-{ACCOUNT}"},
             "subjects": [{"kind": "User", "name": "late-driver", "apiGroup": group}],
         }
     )
@@ -94,10 +94,10 @@ def test_an_expired_client_certificate(site: Site) -> None:
     async def test() -> None:
         api = Api(str(path))
         try:
-            calling = asyncio.create_task(api.call("GET", site.path("secretproviderclasses", "app")))
+            calling = asyncio.create_task(api.call("GET", cluster_rig.path("secretproviderclasses", "app")))
             await asyncio.sleep(1)
             assert not calling.done() and api.last_error
-            kubeconfig.write(path, site.cluster.url, site.cluster.ca, authority.client("late-driver"))
+            kubeconfig.write(path, cluster_rig.cluster.url, cluster_rig.cluster.ca, authority.client("late-driver"))
             assert (await calling)["metadata"]["name"] == "app"
         finally:
             await api.close()
@@ -105,18 +105,18 @@ def test_an_expired_client_certificate(site: Site) -> None:
     run(test)
 
 
-def test_a_rotated_ca(site: Site, proxy: FaultProxy) -> None:
+def test_a_rotated_ca(cluster_rig: ClusterRig, proxy: FaultProxy) -> None:
     """The API server's certificate is of a new CA, which the file has a moment later: calls wait, then succeed."""
-    site.make_class()
-    path = Path(site.kubeconfig(proxy))
+    cluster_rig.make_class()
+    path = Path(cluster_rig.kubeconfig(proxy))
     new = path.read_text()
-    token = site.cluster.token(site.namespace, ACCOUNT)
-    kubeconfig.write(path, proxy.url, site.cluster.ca, token)
+    token = cluster_rig.cluster.token(cluster_rig.namespace, ACCOUNT)
+    kubeconfig.write(path, proxy.url, cluster_rig.cluster.ca, token)
 
     async def test() -> None:
         api = Api(str(path))
         try:
-            calling = asyncio.create_task(api.call("GET", site.path("secretproviderclasses", "app")))
+            calling = asyncio.create_task(api.call("GET", cluster_rig.path("secretproviderclasses", "app")))
             for _ in range(200):
                 if api.last_error:
                     break
@@ -133,9 +133,9 @@ def test_a_rotated_ca(site: Site, proxy: FaultProxy) -> None:
     run(test)
 
 
-def test_a_ca_without_key_usage(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ca_without_key_usage(cluster_rig: ClusterRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python 3.13 checks CAs strictly by default, as is forced here: the driver accepts what Go accepts."""
-    site.make_class()
+    cluster_rig.make_class()
     original = ssl.create_default_context
 
     def strict(*arguments: Any, **options: Any) -> ssl.SSLContext:
@@ -143,13 +143,13 @@ def test_a_ca_without_key_usage(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         return context
 
-    with FaultProxy(site.cluster.url, site.cluster.client_context(), lax_ca=True) as proxy:
+    with FaultProxy(cluster_rig.cluster.url, cluster_rig.cluster.client_context(), lax_ca=True) as proxy:
         monkeypatch.setattr(ssl, "create_default_context", strict)
 
         async def test() -> None:
-            api = Api(site.kubeconfig(proxy))
+            api = Api(cluster_rig.kubeconfig(proxy))
             try:
-                assert (await api.call("GET", site.path("secretproviderclasses", "app")))["kind"]
+                assert (await api.call("GET", cluster_rig.path("secretproviderclasses", "app")))["kind"]
             finally:
                 await api.close()
 

@@ -13,21 +13,22 @@ from driver.cluster.api import Api
 from driver.cluster.gateway import ApiCluster
 from driver.ports import ClassRef, PodEvent, RefreshFailure
 from runtime.errors import ConfigurationError, NotFound
-from tests.cluster.driving import BASE_RULES, Site, until
+from tests.cluster.rig import BASE_RULES, ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.support.rig import NODE
+from tests.support.waiting import until_blocking
 
 
 @pytest.fixture
-def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
     """A namespace and a driver's account with the rights that it has without sync."""
-    return Site(cluster, namespace, tmp_path, BASE_RULES)
+    return ClusterRig(cluster, namespace, tmp_path, BASE_RULES)
 
 
 @asynccontextmanager
-async def gateway(site: Site, *, running: bool = False, **options: Any) -> AsyncIterator[ApiCluster]:
+async def gateway(cluster_rig: ClusterRig, *, running: bool = False, **options: Any) -> AsyncIterator[ApiCluster]:
     """A gateway with the account's token; ``running`` with its background work."""
-    api = Api(site.kubeconfig())
+    api = Api(cluster_rig.kubeconfig())
     gateway = ApiCluster(api, NODE, **options)
     task = asyncio.create_task(gateway.run()) if running else None
     try:
@@ -50,9 +51,9 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha1"])
-def test_a_class_is_read_once(site: Site, version: str) -> None:
+def test_a_class_is_read_once(cluster_rig: ClusterRig, version: str) -> None:
     """Ten volumes ask for one class at once, of either API version: one GET, and the class is as it was written."""
-    site.make_class(
+    cluster_rig.make_class(
         version=version,
         secretObjects=[
             {
@@ -65,92 +66,92 @@ def test_a_class_is_read_once(site: Site, version: str) -> None:
     )
 
     async def test() -> None:
-        async with gateway(site) as it:
-            mark = site.cluster.audit.mark()
-            class_ref = ClassRef(site.namespace, "app")
+        async with gateway(cluster_rig) as it:
+            mark = cluster_rig.cluster.audit.mark()
+            class_ref = ClassRef(cluster_rig.namespace, "app")
             found = await asyncio.gather(*(it.get_class(class_ref) for _ in range(10)))
             assert {item.provider for item in found} == {"stub"}
             assert found[0].secret_objects[0].data == (("password", "p"),)
             assert found[0].secret_objects[0].labels == {"a": "b"}
-            assert site.count(mark) == {("get", "secretproviderclasses"): 1}
+            assert cluster_rig.count(mark) == {("get", "secretproviderclasses"): 1}
 
     run(test)
 
 
-def test_a_class_that_is_not_there(site: Site) -> None:
+def test_a_class_that_is_not_there(cluster_rig: ClusterRig) -> None:
     """NotFound, in the words that users know; once it exists it is found."""
 
     async def test() -> None:
-        async with gateway(site) as it:
+        async with gateway(cluster_rig) as it:
             with pytest.raises(NotFound, match='SecretProviderClass.secrets-store.csi.x-k8s.io "app" not found'):
-                await it.get_class(ClassRef(site.namespace, "app"))
-            site.make_class()
-            assert (await it.get_class(ClassRef(site.namespace, "app"))).provider == "stub"
+                await it.get_class(ClassRef(cluster_rig.namespace, "app"))
+            cluster_rig.make_class()
+            assert (await it.get_class(ClassRef(cluster_rig.namespace, "app"))).provider == "stub"
 
     run(test)
 
 
-async def watching(site: Site, it: ApiCluster) -> tuple[ClassRef, list[ClassRef]]:
+async def watching(cluster_rig: ClusterRig, it: ApiCluster) -> tuple[ClassRef, list[ClassRef]]:
     """The class ``app`` is in use and its watch open; with it, the list of what the listener hears."""
     heard: list[ClassRef] = []
     it.on_class_change(heard.append)
-    class_ref = ClassRef(site.namespace, "app")
+    class_ref = ClassRef(cluster_rig.namespace, "app")
     await it.get_class(class_ref)
-    await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
+    await cluster_rig.watch_open()
     return class_ref, heard
 
 
-def test_the_watch_keeps_classes_fresh(site: Site) -> None:
+def test_the_watch_keeps_classes_fresh(cluster_rig: ClusterRig) -> None:
     """A class in use is changed, then deleted: the listener hears of both and the next question gets the new answer;
     a class that nobody uses costs nothing."""
-    site.make_class()
-    site.make_class("other")
+    cluster_rig.make_class()
+    cluster_rig.make_class("other")
 
     async def test() -> None:
-        async with gateway(site, running=True) as it:
-            class_ref, heard = await watching(site, it)
-            mark = site.cluster.audit.mark()
-            site.make_class("other", provider="else")
-            site.make_class(provider="changed")
-            await until(lambda: heard == [class_ref], "news of the change")
+        async with gateway(cluster_rig, running=True) as it:
+            class_ref, heard = await watching(cluster_rig, it)
+            mark = cluster_rig.cluster.audit.mark()
+            cluster_rig.make_class("other", provider="else")
+            cluster_rig.make_class(provider="changed")
+            await until_blocking(lambda: heard == [class_ref], "news of the change")
             assert (await it.get_class(class_ref)).provider == "changed"
-            assert site.count(mark) == {("get", "secretproviderclasses"): 1}
-            site.api.delete(site.path("secretproviderclasses", "app"))
-            await until(lambda: heard == [class_ref, class_ref], "news of the deletion")
+            assert cluster_rig.count(mark) == {("get", "secretproviderclasses"): 1}
+            cluster_rig.api.delete(cluster_rig.path("secretproviderclasses", "app"))
+            await until_blocking(lambda: heard == [class_ref, class_ref], "news of the deletion")
             with pytest.raises(NotFound):
                 await it.get_class(class_ref)
 
     run(test)
 
 
-def test_a_class_that_comes_back(site: Site) -> None:
+def test_a_class_that_comes_back(cluster_rig: ClusterRig) -> None:
     """A class in use is deleted and made again, as some tools replace objects: the listener hears of it both times."""
-    site.make_class()
+    cluster_rig.make_class()
 
     async def test() -> None:
-        async with gateway(site, running=True) as it:
-            class_ref, heard = await watching(site, it)
-            site.api.delete(site.path("secretproviderclasses", "app"))
-            await until(lambda: heard == [class_ref], "news of the deletion")
-            site.make_class(provider="again")
-            await until(lambda: heard == [class_ref, class_ref], "news of its return")
+        async with gateway(cluster_rig, running=True) as it:
+            class_ref, heard = await watching(cluster_rig, it)
+            cluster_rig.api.delete(cluster_rig.path("secretproviderclasses", "app"))
+            await until_blocking(lambda: heard == [class_ref], "news of the deletion")
+            cluster_rig.make_class(provider="again")
+            await until_blocking(lambda: heard == [class_ref, class_ref], "news of its return")
             assert (await it.get_class(class_ref)).provider == "again"
-            site.make_class(provider="changed")
-            await until(lambda: heard == [class_ref, class_ref, class_ref], "news of a change")
+            cluster_rig.make_class(provider="changed")
+            await until_blocking(lambda: heard == [class_ref, class_ref, class_ref], "news of a change")
 
     run(test)
 
 
-def test_pod_status(site: Site) -> None:
+def test_pod_status(cluster_rig: ClusterRig) -> None:
     """POST when new, nothing when unchanged, PATCH when changed, POST again after someone deleted it; a failure appears
     and goes away again."""
-    pod = site.make_pod()
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with gateway(site) as it:
-            mark = site.cluster.audit.mark()
-            await it.record(site.record(pod, last_refresh=1000.0))
-            found = site.api.get(site.status_path())
+        async with gateway(cluster_rig) as it:
+            mark = cluster_rig.cluster.audit.mark()
+            await it.record(cluster_rig.record(pod, last_refresh=1000.0))
+            found = cluster_rig.api.get(cluster_rig.status_path())
             assert found["metadata"]["labels"] == {"internal.secrets-store.csi.k8s.io/node-name": NODE}
             owner = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}
             assert found["metadata"]["ownerReferences"] == [owner]
@@ -160,17 +161,17 @@ def test_pod_status(site: Site) -> None:
                     "podName": "pod-1",
                     "secretProviderClassName": "app",
                     "mounted": True,
-                    "targetPath": site.record(pod).target_path,
+                    "targetPath": cluster_rig.record(pod).target_path,
                     "objects": [{"id": "password", "version": "v1"}],
                     "lastRefresh": "1970-01-01T00:16:40Z",
                 }.items()
             )
-            await it.record(site.record(pod, last_refresh=2000.0))
+            await it.record(cluster_rig.record(pod, last_refresh=2000.0))
             resource = "secretproviderclasspodstatuses"
-            assert site.count(mark) == {("create", resource): 1}
+            assert cluster_rig.count(mark) == {("create", resource): 1}
             failure = RefreshFailure("GRPCProviderError", "no", 2, 3000.0)
-            await it.record(site.record(pod, objects={"other": "2"}, last_refresh=2000.0, failure=failure))
-            status = site.api.get(site.status_path())["status"]
+            await it.record(cluster_rig.record(pod, objects={"other": "2"}, last_refresh=2000.0, failure=failure))
+            status = cluster_rig.api.get(cluster_rig.status_path())["status"]
             assert status["objects"] == [{"id": "other", "version": "2"}]
             assert status["lastFailure"] == {
                 "reason": "GRPCProviderError",
@@ -181,91 +182,93 @@ def test_pod_status(site: Site) -> None:
             (condition,) = status["conditions"]
             assert (condition["status"], condition["lastTransitionTime"]) == ("False", "1970-01-01T00:50:00Z")
             again = RefreshFailure("GRPCProviderError", "no", 3, 3600.0)
-            await it.record(site.record(pod, objects={"other": "2"}, last_refresh=2000.0, failure=again))
-            assert site.api.get(site.status_path())["status"]["conditions"] == [condition]
-            await it.record(site.record(pod, objects={"other": "2"}, last_refresh=4000.0))
-            status = site.api.get(site.status_path())["status"]
+            await it.record(cluster_rig.record(pod, objects={"other": "2"}, last_refresh=2000.0, failure=again))
+            assert cluster_rig.api.get(cluster_rig.status_path())["status"]["conditions"] == [condition]
+            await it.record(cluster_rig.record(pod, objects={"other": "2"}, last_refresh=4000.0))
+            status = cluster_rig.api.get(cluster_rig.status_path())["status"]
             assert "lastFailure" not in status and status["conditions"][0]["status"] == "True"
-            assert site.count(mark) == {("create", resource): 1, ("patch", resource): 3}
-            site.api.delete(site.status_path())
-            await it.record(site.record(pod))
-            assert site.api.get(site.status_path())["status"]["objects"] == [{"id": "password", "version": "v1"}]
+            assert cluster_rig.count(mark) == {("create", resource): 1, ("patch", resource): 3}
+            cluster_rig.api.delete(cluster_rig.status_path())
+            await it.record(cluster_rig.record(pod))
+            assert cluster_rig.api.get(cluster_rig.status_path())["status"]["objects"] == [
+                {"id": "password", "version": "v1"}
+            ]
 
     run(test)
 
 
-def test_a_status_that_is_there_already(site: Site) -> None:
+def test_a_status_that_is_there_already(cluster_rig: ClusterRig) -> None:
     """A StatefulSet's pod came back on this node with another UID: the record is taken over, label and owner too."""
-    old = site.make_pod()
+    old = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with gateway(site) as it:
-            await it.record(site.record(old))
-        site.api.patch(site.status_path(), {"metadata": {"labels": None}})
-        site.api.delete(site.path("pods", "pod-1"))
-        new = site.make_pod()
-        async with gateway(site) as it:
-            await it.record(site.record(new))
-            found = site.api.get(site.status_path())
+        async with gateway(cluster_rig) as it:
+            await it.record(cluster_rig.record(old))
+        cluster_rig.api.patch(cluster_rig.status_path(), {"metadata": {"labels": None}})
+        cluster_rig.api.delete(cluster_rig.path("pods", "pod-1"))
+        new = cluster_rig.make_pod()
+        async with gateway(cluster_rig) as it:
+            await it.record(cluster_rig.record(new))
+            found = cluster_rig.api.get(cluster_rig.status_path())
             assert found["metadata"]["ownerReferences"][0]["uid"] == new.uid
             assert found["metadata"]["labels"] == {"internal.secrets-store.csi.k8s.io/node-name": NODE}
 
     run(test)
 
 
-def test_a_restart_is_one_list(site: Site) -> None:
+def test_a_restart_is_one_list(cluster_rig: ClusterRig) -> None:
     """Two volumes of two pods, then a new gateway: one LIST tells of both, and an unchanged record writes nothing."""
-    pods = [site.make_pod(name) for name in ("pod-1", "pod-2")]
-    records = [site.record(pod, last_refresh=1000.0, failure=RefreshFailure("R", "m", 3, 999.0)) for pod in pods]
+    pods = [cluster_rig.make_pod(name) for name in ("pod-1", "pod-2")]
+    records = [cluster_rig.record(pod, last_refresh=1000.0, failure=RefreshFailure("R", "m", 3, 999.0)) for pod in pods]
 
     async def test() -> None:
-        async with gateway(site) as it:
+        async with gateway(cluster_rig) as it:
             for record in records:
                 await it.record(record)
-        async with gateway(site) as it:
-            mark = site.cluster.audit.mark()
-            found = [item for item in await it.records() if item.pod.namespace == site.namespace]
+        async with gateway(cluster_rig) as it:
+            mark = cluster_rig.cluster.audit.mark()
+            found = [item for item in await it.records() if item.pod.namespace == cluster_rig.namespace]
             assert sorted(found, key=lambda record: record.pod.name) == records
             for record in records:
                 await it.record(record)
-            assert site.count(mark) == {("list", "secretproviderclasspodstatuses"): 1}
+            assert cluster_rig.count(mark) == {("list", "secretproviderclasspodstatuses"): 1}
 
     run(test)
 
 
-def test_two_volumes_with_one_class(site: Site) -> None:
+def test_two_volumes_with_one_class(cluster_rig: ClusterRig) -> None:
     """Each has its own record, and keeps it over a restart."""
-    pod = site.make_pod()
-    records = [site.record(pod, volume=name, objects={"password": name}) for name in ("one", "two")]
+    pod = cluster_rig.make_pod()
+    records = [cluster_rig.record(pod, volume=name, objects={"password": name}) for name in ("one", "two")]
 
     async def test() -> None:
         for _ in range(2):
-            async with gateway(site) as it:
+            async with gateway(cluster_rig) as it:
                 await it.records()
                 await asyncio.gather(*(it.record(record) for record in records))
             found = {
                 item["status"]["targetPath"]: item["status"]["objects"][0]["version"]
-                for item in site.listed("secretproviderclasspodstatuses")
+                for item in cluster_rig.listed("secretproviderclasspodstatuses")
             }
             assert found == {record.target_path: record.volume_name for record in records}
 
     run(test)
 
 
-def test_two_volumes_with_one_class_after_a_restart(site: Site) -> None:
+def test_two_volumes_with_one_class_after_a_restart(cluster_rig: ClusterRig) -> None:
     """The second volume is told of before the driver knows what was written: the first one's record stays."""
-    pod = site.make_pod()
-    one, two = (site.record(pod, volume=name, objects={"password": name}) for name in ("one", "two"))
+    pod = cluster_rig.make_pod()
+    one, two = (cluster_rig.record(pod, volume=name, objects={"password": name}) for name in ("one", "two"))
 
     async def test() -> None:
-        async with gateway(site) as it:
+        async with gateway(cluster_rig) as it:
             await it.record(one)
             await it.record(two)
-        names = {item["metadata"]["name"] for item in site.listed("secretproviderclasspodstatuses")}
-        async with gateway(site) as it:
+        names = {item["metadata"]["name"] for item in cluster_rig.listed("secretproviderclasspodstatuses")}
+        async with gateway(cluster_rig) as it:
             await it.record(replace(two, objects={"password": "new"}))
             await it.record(one)
-        found = site.listed("secretproviderclasspodstatuses")
+        found = cluster_rig.listed("secretproviderclasspodstatuses")
         assert {item["metadata"]["name"] for item in found} == names
         assert {item["status"]["targetPath"]: item["status"]["objects"][0]["version"] for item in found} == {
             one.target_path: "one",
@@ -275,16 +278,16 @@ def test_two_volumes_with_one_class_after_a_restart(site: Site) -> None:
     run(test)
 
 
-def test_a_name_that_is_too_long(site: Site) -> None:
+def test_a_name_that_is_too_long(cluster_rig: ClusterRig) -> None:
     """Pod and class names of 200 characters: a shortened name, the same one each time."""
-    pod = site.make_pod("p" * 200)
-    record = site.record(pod, class_name="c" * 200)
+    pod = cluster_rig.make_pod("p" * 200)
+    record = cluster_rig.record(pod, class_name="c" * 200)
 
     async def test() -> None:
         for _ in range(2):
-            async with gateway(site) as it:
+            async with gateway(cluster_rig) as it:
                 await it.record(record)
-            (found,) = site.listed("secretproviderclasspodstatuses")
+            (found,) = cluster_rig.listed("secretproviderclasspodstatuses")
             assert len(found["metadata"]["name"]) <= 253 and found["status"]["secretProviderClassName"] == "c" * 200
 
     run(test)
@@ -297,33 +300,33 @@ def test_a_node_name_that_is_no_label(node: str) -> None:
         ApiCluster(Api(""), node)
 
 
-def test_events_are_series(site: Site) -> None:
+def test_events_are_series(cluster_rig: ClusterRig) -> None:
     """One failure told three times, also by a restarted driver, is one event with a count; another subject another."""
-    pod = site.make_pod()
+    pod = cluster_rig.make_pod()
 
     def event(message: str, subject: str = "secrets") -> PodEvent:
         return PodEvent(pod, True, "SecretRefreshFailed", message, subject)
 
     def told() -> dict[str, int]:
-        return {item["message"]: item["count"] for item in site.events()}
+        return {item["message"]: item["count"] for item in cluster_rig.events()}
 
     async def test() -> None:
-        async with gateway(site, running=True) as it:
+        async with gateway(cluster_rig, running=True) as it:
             for message in ("first", "second", "%s third"):
                 await it.event(event(message))
-            await until(lambda: told() == {"%s third": 3}, "one event, counted")
-            (found,) = site.events()
+            await until_blocking(lambda: told() == {"%s third": 3}, "one event, counted")
+            (found,) = cluster_rig.events()
             assert found["involvedObject"]["uid"] == pod.uid and found["type"] == "Warning"
             assert found["source"] == {"component": "secrets-store-csi-driver", "host": NODE}
-        async with gateway(site, running=True) as it:
+        async with gateway(cluster_rig, running=True) as it:
             await it.event(event("again"))
-            await until(lambda: "again" in told(), "the event's new message")
+            await until_blocking(lambda: "again" in told(), "the event's new message")
             await it.event(event("again"))
-            await until(lambda: told() == {"again": 5}, "the count to go on")
+            await until_blocking(lambda: told() == {"again": 5}, "the count to go on")
             await it.event(event("other", "more"))
-            await until(lambda: len(told()) == 2, "a second series")
-            site.api.delete(site.path("events", found["metadata"]["name"]))
+            await until_blocking(lambda: len(told()) == 2, "a second series")
+            cluster_rig.api.delete(cluster_rig.path("events", found["metadata"]["name"]))
             await it.event(event("back"))
-            await until(lambda: told().get("back"), "the event that had expired")
+            await until_blocking(lambda: told().get("back"), "the event that had expired")
 
     run(test)

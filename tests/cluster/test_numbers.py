@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.driving import Site, until
+from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
 
 ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
@@ -16,9 +16,9 @@ WRITES = ("create", "update", "patch", "delete")
 
 
 @pytest.fixture
-def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
     """A namespace and a driver's account."""
-    return Site(cluster, namespace, tmp_path)
+    return ClusterRig(cluster, namespace, tmp_path)
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -37,21 +37,21 @@ def writes_and_reads(counted: Counter[tuple[str, str]]) -> tuple[int, int]:
     return writes, counted.total() - writes
 
 
-def test_a_publish_costs_one_write(site: Site) -> None:
+def test_a_publish_costs_one_write(cluster_rig: ClusterRig) -> None:
     """A new pod with a known class: one write and no read. Republishes that change nothing, and doing nothing: none."""
-    site.make_class()
-    pods = [site.make_pod(f"pod-{number}") for number in range(3)]
+    cluster_rig.make_class()
+    pods = [cluster_rig.make_pod(f"pod-{number}") for number in range(3)]
 
     async def test() -> None:
-        async with site.driver(enable_secret_rotation=True) as rig:
-            volumes = [site.volume(rig, pod) for pod in pods]
+        async with cluster_rig.driver(enable_secret_rotation=True) as rig:
+            volumes = [cluster_rig.volume(rig, pod) for pod in pods]
             await volumes[0].publish()
-            await until(lambda: site.count(0)["watch", "secretproviderclasses"], "the watch to be open")
-            mark = site.cluster.audit.mark()
+            await cluster_rig.watch_open()
+            mark = cluster_rig.cluster.audit.mark()
             for volume in volumes[1:]:
                 await volume.publish()
-            assert site.count(mark) == {("create", "secretproviderclasspodstatuses"): 2}
-            mark = site.cluster.audit.mark()
+            assert cluster_rig.count(mark) == {("create", "secretproviderclasspodstatuses"): 2}
+            mark = cluster_rig.cluster.audit.mark()
             for volume in volumes:
                 await volume.publish()
                 state = rig.driver.volumes.get(str(volume.target))
@@ -62,53 +62,55 @@ def test_a_publish_costs_one_write(site: Site) -> None:
             for volume in volumes:
                 await volume.unpublish()
             await asyncio.sleep(2)
-            assert site.count(mark) == {}
+            assert cluster_rig.count(mark) == {}
 
     run(test)
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own-secret", "shared-secret"])
-def test_a_synced_secret_costs_one_write_more(site: Site, shared: bool) -> None:
+def test_a_synced_secret_costs_one_write_more(cluster_rig: ClusterRig, shared: bool) -> None:
     """With one synced Secret two writes and at most two reads, whether the Secret is new or has another owner."""
-    site.make_class(secretObjects=[ENTRY])
-    site.make_class("other", secretObjects=[ENTRY if shared else {**ENTRY, "secretName": "another"}])
-    first, warm, second = (site.make_pod(name, owners=[site.make_owner(name)]) for name in ("pod-1", "pod-2", "pod-3"))
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    cluster_rig.make_class("other", secretObjects=[ENTRY if shared else {**ENTRY, "secretName": "another"}])
+    first, warm, second = (
+        cluster_rig.make_pod(name, owners=[cluster_rig.make_owner(name)]) for name in ("pod-1", "pod-2", "pod-3")
+    )
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, first).publish()
-            await rig.driver.backend.cluster.get_class(site.record(second, "other").class_ref)
-            await until(lambda: site.count(0)["watch", "secretproviderclasses"], "the watch to be open")
-            mark = site.cluster.audit.mark()
-            await site.volume(rig, second, class_name="other").publish()
-            assert await asyncio.to_thread(site.secret, "synced" if shared else "another")
-            writes, reads = writes_and_reads(site.count(mark))
-            assert writes == 2 and reads <= 2, site.count(mark)
-            mark = site.cluster.audit.mark()
-            await site.volume(rig, warm).publish()
-            writes, reads = writes_and_reads(site.count(mark))
-            assert writes == 2 and reads <= 2, site.count(mark)
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, first).publish()
+            await rig.driver.backend.cluster.get_class(cluster_rig.record(second, "other").class_ref)
+            await cluster_rig.watch_open()
+            mark = cluster_rig.cluster.audit.mark()
+            await cluster_rig.volume(rig, second, class_name="other").publish()
+            assert await asyncio.to_thread(cluster_rig.secret, "synced" if shared else "another")
+            writes, reads = writes_and_reads(cluster_rig.count(mark))
+            assert writes == 2 and reads <= 2, cluster_rig.count(mark)
+            mark = cluster_rig.cluster.audit.mark()
+            await cluster_rig.volume(rig, warm).publish()
+            writes, reads = writes_and_reads(cluster_rig.count(mark))
+            assert writes == 2 and reads <= 2, cluster_rig.count(mark)
 
     run(test)
 
 
 @pytest.mark.timeout(240)
-def test_a_restart_with_110_volumes(site: Site) -> None:
+def test_a_restart_with_110_volumes(cluster_rig: ClusterRig) -> None:
     """One LIST by node label, one GET of the class that all use, no write, and no provider call when kubelet comes."""
-    site.make_class()
-    pods = [site.make_pod(f"pod-{number}") for number in range(110)]
+    cluster_rig.make_class()
+    pods = [cluster_rig.make_pod(f"pod-{number}") for number in range(110)]
 
     async def test() -> None:
-        async with site.driver(enable_secret_rotation=True, rotation_poll_interval=3600.0) as rig:
-            volumes = [site.volume(rig, pod) for pod in pods]
+        async with cluster_rig.driver(enable_secret_rotation=True, rotation_poll_interval=3600.0) as rig:
+            volumes = [cluster_rig.volume(rig, pod) for pod in pods]
             await asyncio.gather(*(volume.publish(timeout=60) for volume in volumes))
             calls = rig.provider.calls
             await rig.stop()
-            mark = site.cluster.audit.mark()
+            mark = cluster_rig.cluster.audit.mark()
             await rig.start()
             await asyncio.gather(*(volume.publish(timeout=60) for volume in volumes))
-            await until(lambda: site.count(mark)["watch", "secretproviderclasses"], "the watch to be open")
-            counted = site.count(mark)
+            await cluster_rig.watch_open(mark)
+            counted = cluster_rig.count(mark)
             assert rig.provider.calls == calls
             assert counted["list", "secretproviderclasspodstatuses"] == 1
             # Once when the first volume asks for it and, where that was before the watch began, once more.
@@ -123,30 +125,30 @@ def test_a_restart_with_110_volumes(site: Site) -> None:
     run(test)
 
 
-def test_others_classes_and_secrets_cost_nothing(site: Site) -> None:
+def test_others_classes_and_secrets_cost_nothing(cluster_rig: ClusterRig) -> None:
     """Two hundred classes and managed Secrets of others come and change: no call of the driver's."""
-    site.make_class()
-    pod = site.make_pod()
+    cluster_rig.make_class()
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            await until(lambda: site.count(0)["watch", "secretproviderclasses"], "the watch to be open")
-            mark = site.cluster.audit.mark()
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            await cluster_rig.watch_open()
+            mark = cluster_rig.cluster.audit.mark()
             for number in range(200):
-                await asyncio.to_thread(site.make_class, f"other-{number}")
+                await asyncio.to_thread(cluster_rig.make_class, f"other-{number}")
                 await asyncio.to_thread(
-                    site.api.create,
+                    cluster_rig.api.create,
                     {
                         "apiVersion": "v1",
                         "kind": "Secret",
                         "metadata": {
-                            "namespace": site.namespace,
+                            "namespace": cluster_rig.namespace,
                             "name": f"other-{number}",
                             "labels": {"secrets-store.csi.k8s.io/managed": "true"},
                         },
                     },
                 )
-            assert site.count(mark) == {}
+            assert cluster_rig.count(mark) == {}
 
     run(test)

@@ -8,9 +8,10 @@ import pytest
 
 from tests.cluster.commands import Settings
 from tests.cluster.crds import write_trio_crds
-from tests.cluster.driving import Site, until
+from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import ENTRY, owners
+from tests.support.waiting import until_blocking
 
 PLUGIN = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
 
@@ -26,16 +27,16 @@ def strict_cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFact
 
 def test_owners_under_strict_admission(strict_cluster: ControlPlane, tmp_path: Path) -> None:
     """A pod's status and new Secret are made; a second owner is refused and the event names the right that it takes."""
-    site = Site(strict_cluster, strict_cluster.namespace("strict"), tmp_path)
-    site.make_class(secretObjects=[ENTRY])
-    pods = [site.make_pod(name) for name in ("pod-1", "pod-2")]
+    cluster_rig = ClusterRig(strict_cluster, strict_cluster.namespace("strict"), tmp_path)
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pods = [cluster_rig.make_pod(name) for name in ("pod-1", "pod-2")]
 
     async def test() -> None:
-        async with site.driver() as rig:
+        async with cluster_rig.driver() as rig:
             for pod in pods:
-                await site.volume(rig, pod).publish()
-            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+                await cluster_rig.volume(rig, pod).publish()
+            (event,) = await until_blocking(lambda: cluster_rig.events("FailedToCreateSecret"), "the event")
             assert "add delete on secrets" in event["message"]
-            assert len(owners(site.secret("synced"))) == 1
+            assert len(owners(cluster_rig.secret("synced"))) == 1
 
     asyncio.run(test())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.api import wait
 from tests.cluster.processes import Ended, Process
+from tests.support.waiting import wait_until
 
 PROGRAM = """
 import sys, time
@@ -31,7 +31,7 @@ def test_a_killed_test_run_takes_its_servers_along(tmp_path: Path) -> None:
     os.kill(pid, 0)
     run.kill()
     run.wait()
-    wait(lambda: _is_gone(pid), f"{pid} is gone")
+    wait_until(lambda: _is_gone(pid), f"{pid} to be gone")
 
 
 def test_a_server_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_frozen_server_can_be_killed_and_started_again(tmp_path: Path) -> None
     server.start()
     first = server.pid
     server.freeze()
-    wait(lambda: _state(first) == "T", f"{first} is stopped")
+    wait_until(lambda: _state(first) == "T", f"{first} to be stopped")
     server.kill()
     assert _is_gone(first)
     server.start()
@@ -62,7 +62,7 @@ def test_a_server_that_will_not_stop_is_killed(tmp_path: Path) -> None:
     """A program that ignores SIGTERM is gone after the time that ``stop`` grants it."""
     server = Process("deaf", ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"], tmp_path / "log")
     server.start()
-    wait(lambda: "ready" in server.tail(), "the trap is set")
+    wait_until(lambda: "ready" in server.tail(), "the trap to be set")
     pid = server.pid
     server.stop(0.2)
     assert _is_gone(pid)

@@ -9,10 +9,11 @@ from http.client import HTTPResponse
 
 import pytest
 
-from tests.cluster.api import Api, ApiError, Object, wait
+from tests.cluster.api import Api, ApiError, Object
 from tests.cluster.faults import Answer, Delay, Drop, Silence, WatchError
 from tests.cluster.proxy import FaultProxy, Seen
 from tests.cluster.servers import ControlPlane
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_a_silent_call_waits_for_the_rule_to_be_lifted(
     """A GET is held; once the rule is lifted it is answered."""
     rule = proxy.on("GET", "/configmaps$", Silence())
     held = worker.submit(client.get, f"/api/v1/namespaces/{namespace}/configmaps")
-    wait(lambda: rule.hits == 1, "the call is held")
+    wait_until(lambda: rule.hits == 1, "the call to be held")
     assert not held.done()
     rule.lift()
     assert held.result(10)["kind"] == "ConfigMapList"

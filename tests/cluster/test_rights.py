@@ -8,7 +8,7 @@ import yaml
 
 from tests.cluster import build
 from tests.cluster.api import Object
-from tests.cluster.driving import BASE_RULES, SYNC_RULES, TAINT_RULES
+from tests.cluster.rig import BASE_RULES, SYNC_RULES, TAINT_RULES
 
 CHART = Path(__file__).resolve().parent.parent.parent / "helm"
 

@@ -13,10 +13,11 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
 from tests.cluster import build
-from tests.cluster.api import Api, ApiError, Object, wait
+from tests.cluster.api import Api, ApiError, Object
 from tests.cluster.audit import service_account
 from tests.cluster.commands import Settings
 from tests.cluster.servers import ControlPlane
+from tests.support.waiting import wait_until
 
 
 def test_the_api_server_says_the_pinned_version(cluster: ControlPlane) -> None:
@@ -72,7 +73,7 @@ def test_rbac_is_enforced(cluster: ControlPlane, namespace: str) -> None:
         except ApiError:  # the authorizer learns of a new role by its own watch
             return False
 
-    wait(is_allowed, "the role to count")
+    wait_until(is_allowed, "the role to take effect")
 
 
 def test_calls_are_counted_by_user_verb_and_resource(cluster: ControlPlane, namespace: str) -> None:
@@ -170,7 +171,7 @@ def test_a_bound_token_dies_with_its_secret(cluster: ControlPlane, namespace: st
     whoami: Object = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
     assert driver.create(whoami)["status"]["userInfo"]["username"] == service_account(namespace, "driver")
     cluster.api.delete(cluster.api.path(secret))
-    wait(lambda: _status(driver, whoami) == 401, "the token is refused")
+    wait_until(lambda: _status(driver, whoami) == 401, "the token to be refused")
 
 
 CRD: Object = {

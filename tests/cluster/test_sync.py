@@ -8,38 +8,41 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.api import Object
-from tests.cluster.driving import Site, until
 from tests.cluster.faults import Silence
 from tests.cluster.proxy import FaultProxy
+from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import ENTRY, check_now, engine_of, owners, run, values, workload
+from tests.support.waiting import until_blocking
 
 
 @pytest.fixture
-def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
     """A namespace, and a driver's account with the rights that it has with sync."""
-    return Site(cluster, namespace, tmp_path)
+    return ClusterRig(cluster, namespace, tmp_path)
 
 
-def test_a_bare_pod(site: Site) -> None:
+def test_a_bare_pod(cluster_rig: ClusterRig) -> None:
     """The Secret is there when the publish has ended, labelled, annotated, owned by the pod's status object; two
     writes, two reads; after the pod's deletion it is collected."""
-    site.make_class(secretObjects=[{**ENTRY, "labels": {"team": "a"}, "annotations": {"note": "b"}}])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[{**ENTRY, "labels": {"team": "a"}, "annotations": {"note": "b"}}])
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
-            mark = site.cluster.audit.mark()
-            await site.volume(rig, pod).publish()
-            secret = site.secret("synced")
-            assert secret is not None, site.events()
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.watch_open()
+            mark = cluster_rig.cluster.audit.mark()
+            await cluster_rig.volume(rig, pod).publish()
+            secret = cluster_rig.secret("synced")
+            assert secret is not None, cluster_rig.events()
             assert values(secret) == {"pw": b"s3cret"} and secret["type"] == "Opaque"
             assert secret["metadata"]["labels"] == {"team": "a", "secrets-store.csi.k8s.io/managed": "true"}
             assert secret["metadata"]["annotations"]["note"] == "b"
-            name = f"{pod.name}-{site.namespace}-app"
+            name = f"{pod.name}-{cluster_rig.namespace}-app"
             assert owners(secret) == [("SecretProviderClassPodStatus", name)]
-            assert {key: number for key, number in site.count(mark).items() if key[0] not in ("list", "watch")} == {
+            assert {
+                key: number for key, number in cluster_rig.count(mark).items() if key[0] not in ("list", "watch")
+            } == {
                 ("get", "secretproviderclasses"): 1,
                 ("create", "secretproviderclasspodstatuses"): 1,
                 ("get", "pods"): 1,
@@ -47,8 +50,8 @@ def test_a_bare_pod(site: Site) -> None:
                 ("create", "secrets"): 1,
             }
             assert rig.metric("sync_k8s_secret_total", provider="stub") == 1
-            site.api.delete(site.path("pods", pod.name))
-            await until(lambda: site.secret("synced") is None, "the Secret to be collected")
+            cluster_rig.api.delete(cluster_rig.path("pods", pod.name))
+            await until_blocking(lambda: cluster_rig.secret("synced") is None, "the Secret to be collected")
 
     run(test)
 
@@ -56,256 +59,263 @@ def test_a_bare_pod(site: Site) -> None:
 @pytest.mark.parametrize(
     "kind, replicas, owner", [("Deployment", 2, "ReplicaSet"), ("StatefulSet", 1, "StatefulSet"), ("Job", 1, "Job")]
 )
-def test_owners(site: Site, kind: str, replicas: int, owner: str) -> None:
+def test_owners(cluster_rig: ClusterRig, kind: str, replicas: int, owner: str) -> None:
     """The owner is what made the pod, once for all its replicas; with it the Secret goes."""
-    site.make_class(secretObjects=[ENTRY])
-    pods = workload(site, kind, replicas)
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pods = workload(cluster_rig, kind, replicas)
 
     async def test() -> None:
-        async with site.driver() as rig:
+        async with cluster_rig.driver() as rig:
             for pod in pods:
-                await site.volume(rig, pod).publish()
-            ((found, _),) = owners(site.secret("synced"))
+                await cluster_rig.volume(rig, pod).publish()
+            ((found, _),) = owners(cluster_rig.secret("synced"))
             assert found == owner
             group = "/apis/batch/v1" if kind == "Job" else "/apis/apps/v1"
-            site.api.delete(f"{group}/namespaces/{site.namespace}/{kind.lower()}s/web")
-            await until(lambda: site.secret("synced") is None, "the Secret to be collected")
+            cluster_rig.api.delete(f"{group}/namespaces/{cluster_rig.namespace}/{kind.lower()}s/web")
+            await until_blocking(lambda: cluster_rig.secret("synced") is None, "the Secret to be collected")
 
     run(test)
 
 
-def test_two_workloads_own_one_secret(site: Site) -> None:
+def test_two_workloads_own_one_secret(cluster_rig: ClusterRig) -> None:
     """The Secret has both ReplicaSets as owners, and outlives the first to go."""
-    site.make_class(secretObjects=[ENTRY])
-    first, second = workload(site, "Deployment", name="one")[0], workload(site, "Deployment", name="two")[0]
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    first, second = (
+        workload(cluster_rig, "Deployment", name="one")[0],
+        workload(cluster_rig, "Deployment", name="two")[0],
+    )
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, first).publish()
-            mark = site.cluster.audit.mark()
-            await site.volume(rig, second).publish()
-            assert len(owners(site.secret("synced"))) == 2
-            counted = site.count(mark)
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, first).publish()
+            mark = cluster_rig.cluster.audit.mark()
+            await cluster_rig.volume(rig, second).publish()
+            assert len(owners(cluster_rig.secret("synced"))) == 2
+            counted = cluster_rig.count(mark)
             assert sum(number for (verb, _), number in counted.items() if verb in ("create", "patch")) == 2, counted
             assert sum(number for (verb, _), number in counted.items() if verb == "get") == 2, counted
-            site.api.delete(f"/apis/apps/v1/namespaces/{site.namespace}/deployments/one")
-            await until(lambda: len(owners(site.secret("synced"))) == 1, "the owner to go")
-            assert values(site.secret("synced")) == {"pw": b"s3cret"}
+            cluster_rig.api.delete(f"/apis/apps/v1/namespaces/{cluster_rig.namespace}/deployments/one")
+            await until_blocking(lambda: len(owners(cluster_rig.secret("synced"))) == 1, "the owner to go")
+            assert values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}
 
     run(test)
 
 
-def test_two_drivers_one_secret(site: Site) -> None:
+def test_two_drivers_one_secret(cluster_rig: ClusterRig) -> None:
     """Two nodes publish eight pods of two workloads at the same moment: every owner is in the Secret, none is lost."""
-    site.make_class(secretObjects=[ENTRY])
-    pods = [workload(site, "Deployment", name=f"web-{number}")[0] for number in range(6)]
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pods = [workload(cluster_rig, "Deployment", name=f"web-{number}")[0] for number in range(6)]
 
     async def test() -> None:
-        async with site.driver(name="a") as one, site.driver(name="b", nodeid="node-2") as two:
-            await asyncio.gather(*(site.volume(rig, pod).publish() for rig, pod in zip([one, two] * 3, pods)))  # noqa: B905
-            await until(lambda: len(owners(site.secret("synced"))) == 6, "all owners")
-            assert values(site.secret("synced")) == {"pw": b"s3cret"}
-            mark = site.cluster.audit.mark()
+        async with cluster_rig.driver(name="a") as one, cluster_rig.driver(name="b", nodeid="node-2") as two:
+            await asyncio.gather(*(cluster_rig.volume(rig, pod).publish() for rig, pod in zip([one, two] * 3, pods)))  # noqa: B905
+            await until_blocking(lambda: len(owners(cluster_rig.secret("synced"))) == 6, "all owners")
+            assert values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}
+            mark = cluster_rig.cluster.audit.mark()
             check_now(one)
             check_now(two)
-            await until(lambda: site.count(mark).get(("get", "secrets"), 0) >= 2, "both checks")
-            assert ("patch", "secrets") not in site.count(mark)
-            assert not site.events("FailedToCreateSecret")
+            await until_blocking(lambda: cluster_rig.count(mark).get(("get", "secrets"), 0) >= 2, "both checks")
+            assert ("patch", "secrets") not in cluster_rig.count(mark)
+            assert not cluster_rig.events("FailedToCreateSecret")
 
     run(test)
 
 
-def test_drift(site: Site) -> None:
+def test_drift(cluster_rig: ClusterRig) -> None:
     """Deleted by hand, spoilt by hand: the next check mends it, and foreign keys, labels and owners survive; a check
     without drift is one GET."""
-    site.make_class(secretObjects=[{**ENTRY, "labels": {"team": "a"}}])
-    pod = site.make_pod(owners=[site.make_owner()])
+    cluster_rig.make_class(secretObjects=[{**ENTRY, "labels": {"team": "a"}}])
+    pod = cluster_rig.make_pod(owners=[cluster_rig.make_owner()])
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            path = site.path("secrets", "synced")
-            mark = site.cluster.audit.mark()
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            path = cluster_rig.path("secrets", "synced")
+            mark = cluster_rig.cluster.audit.mark()
             check_now(rig)
-            await until(lambda: site.count(mark), "the check")
-            assert site.count(mark) == {("get", "secrets"): 1}
+            await until_blocking(lambda: cluster_rig.count(mark), "the check")
+            assert cluster_rig.count(mark) == {("get", "secrets"): 1}
             foreign = b64encode(b"foreign").decode()
-            site.api.apply(
+            cluster_rig.api.apply(
                 {
                     "apiVersion": "v1",
                     "kind": "Secret",
                     "data": {"theirs": foreign},
                     "metadata": {
-                        "namespace": site.namespace,
+                        "namespace": cluster_rig.namespace,
                         "name": "synced",
                         "labels": {"x": "y"},
-                        "ownerReferences": [{**site.make_owner("other")}],
+                        "ownerReferences": [{**cluster_rig.make_owner("other")}],
                     },
                 },
                 fieldManager="other",
             )
-            site.api.patch(path, {"data": {"pw": foreign}, "metadata": {"labels": {"team": None}}})
+            cluster_rig.api.patch(path, {"data": {"pw": foreign}, "metadata": {"labels": {"team": None}}})
             check_now(rig)
-            await until(lambda: (values(site.secret("synced")) or {}).get("pw") == b"s3cret", "the value")
-            secret = site.secret("synced")
+            await until_blocking(
+                lambda: (values(cluster_rig.secret("synced")) or {}).get("pw") == b"s3cret", "the value"
+            )
+            secret = cluster_rig.secret("synced")
             assert values(secret) == {"pw": b"s3cret", "theirs": b"foreign"} and secret is not None
             assert secret["metadata"]["labels"].items() >= {"team": "a", "x": "y"}.items()
             assert [name for _, name in owners(secret)] == ["other", "owner"]
-            site.api.delete(path)
+            cluster_rig.api.delete(path)
             check_now(rig)
-            await until(lambda: site.secret("synced"), "the Secret to come back")
-            assert owners(site.secret("synced")) == [("ConfigMap", "owner")]
+            await until_blocking(lambda: cluster_rig.secret("synced"), "the Secret to come back")
+            assert owners(cluster_rig.secret("synced")) == [("ConfigMap", "owner")]
 
     run(test)
 
 
-def test_rotation_reaches_the_secret_in_the_same_republish(site: Site) -> None:
+def test_rotation_reaches_the_secret_in_the_same_republish(cluster_rig: ClusterRig) -> None:
     """A due republish fetches a new value: when it has ended, the Secret has it; an unchanged one costs no call."""
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver(enable_secret_rotation=True) as rig:
-            volume = site.volume(rig, pod)
+        async with cluster_rig.driver(enable_secret_rotation=True) as rig:
+            volume = cluster_rig.volume(rig, pod)
             await volume.publish()
-            mark = site.cluster.audit.mark()
+            mark = cluster_rig.cluster.audit.mark()
             await volume.publish()
             known = rig.driver.volumes.get(str(volume.target))
-            assert known is not None and site.count(mark) == {}
+            assert known is not None and cluster_rig.count(mark) == {}
             rig.provider.put("password", "new")
             known.last_refresh = 1.0
             await volume.publish()
-            assert values(site.secret("synced")) == {"pw": b"new"}
+            assert values(cluster_rig.secret("synced")) == {"pw": b"new"}
 
     run(test)
 
 
-def test_a_class_that_is_replaced(site: Site) -> None:
+def test_a_class_that_is_replaced(cluster_rig: ClusterRig) -> None:
     """With rotation off the class is deleted and made again with another key, as some tools do: the Secret follows."""
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
-            site.api.delete(site.path("secretproviderclasses", "app"))
-            await until(lambda: not engine_of(rig)._table.jobs, "the job to go")
-            site.make_class(secretObjects=[{**ENTRY, "data": [{"objectName": "password", "key": "other"}]}])
-            await until(lambda: values(site.secret("synced")) == {"other": b"s3cret"}, "the Secret")
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            await cluster_rig.watch_open()
+            cluster_rig.api.delete(cluster_rig.path("secretproviderclasses", "app"))
+            await until_blocking(lambda: not engine_of(rig)._table.jobs, "the job to go")
+            cluster_rig.make_class(secretObjects=[{**ENTRY, "data": [{"objectName": "password", "key": "other"}]}])
+            await until_blocking(lambda: values(cluster_rig.secret("synced")) == {"other": b"s3cret"}, "the Secret")
 
     run(test)
 
 
-def test_a_changed_class(site: Site) -> None:
+def test_a_changed_class(cluster_rig: ClusterRig) -> None:
     """With rotation off the class gets another key, then loses an entry: the Secret follows by itself."""
-    site.make_class(secretObjects=[{**ENTRY, "labels": {"team": "a"}}])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[{**ENTRY, "labels": {"team": "a"}}])
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            await cluster_rig.watch_open()
             data = [{"objectName": "password", "key": key} for key in ("one", "two")]
-            site.make_class(secretObjects=[{**ENTRY, "data": data}, {**ENTRY, "secretName": "second"}])
-            await until(lambda: site.secret("second"), "the new entry's Secret")
-            await until(lambda: values(site.secret("synced")) == {"one": b"s3cret", "two": b"s3cret"}, "the new keys")
-            secret = site.secret("synced")
+            cluster_rig.make_class(secretObjects=[{**ENTRY, "data": data}, {**ENTRY, "secretName": "second"}])
+            await until_blocking(lambda: cluster_rig.secret("second"), "the new entry's Secret")
+            await until_blocking(
+                lambda: values(cluster_rig.secret("synced")) == {"one": b"s3cret", "two": b"s3cret"}, "the new keys"
+            )
+            secret = cluster_rig.secret("synced")
             assert secret is not None and "team" not in secret["metadata"]["labels"]
-            site.make_class(secretObjects=[])
-            await until(lambda: not engine_of(rig)._table.jobs, "the jobs to go")
-            assert site.secret("second")
+            cluster_rig.make_class(secretObjects=[])
+            await until_blocking(lambda: not engine_of(rig)._table.jobs, "the jobs to go")
+            assert cluster_rig.secret("second")
 
     run(test)
 
 
-def test_a_restart_with_rotation_off(site: Site) -> None:
+def test_a_restart_with_rotation_off(cluster_rig: ClusterRig) -> None:
     """The driver is away while the Secret is deleted; nobody republishes; the new driver brings it back."""
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
             await rig.stop()
-            site.api.delete(site.path("secrets", "synced"))
-            mark = site.cluster.audit.mark()
+            cluster_rig.api.delete(cluster_rig.path("secrets", "synced"))
+            mark = cluster_rig.cluster.audit.mark()
             await rig.start()
-            await until(lambda: site.secret("synced"), "the Secret to come back")
-            assert values(site.secret("synced")) == {"pw": b"s3cret"}
-            name = f"{pod.name}-{site.namespace}-app"
-            assert owners(site.secret("synced")) == [("SecretProviderClassPodStatus", name)]
-            counted = site.count(mark)
+            await until_blocking(lambda: cluster_rig.secret("synced"), "the Secret to come back")
+            assert values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}
+            name = f"{pod.name}-{cluster_rig.namespace}-app"
+            assert owners(cluster_rig.secret("synced")) == [("SecretProviderClassPodStatus", name)]
+            counted = cluster_rig.count(mark)
             assert counted["list", "secretproviderclasspodstatuses"] == 1
             assert ("list", "secrets") not in counted and ("watch", "secrets") not in counted
 
     run(test)
 
 
-def test_adoption(site: Site) -> None:
+def test_adoption(cluster_rig: ClusterRig) -> None:
     """A Secret that a person made without owner gets our key, keeps its own, and is not collected with our pod."""
-    site.make_class(secretObjects=[ENTRY])
-    site.api.create(
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    cluster_rig.api.create(
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"namespace": site.namespace, "name": "synced"},
+            "metadata": {"namespace": cluster_rig.namespace, "name": "synced"},
             "stringData": {"pw": "old", "mine": "kept"},
         }
     )
-    pod = site.make_pod()
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            secret = site.secret("synced")
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            secret = cluster_rig.secret("synced")
             assert values(secret) == {"pw": b"s3cret", "mine": b"kept"} and owners(secret) == []
-            await until(lambda: site.events("SecretAdopted"), "the event")
+            await until_blocking(lambda: cluster_rig.events("SecretAdopted"), "the event")
             check_now(rig)
-            await site.volume(rig, site.make_pod("pod-2")).publish()
-            assert owners(site.secret("synced")) == []
+            await cluster_rig.volume(rig, cluster_rig.make_pod("pod-2")).publish()
+            assert owners(cluster_rig.secret("synced")) == []
 
     run(test)
 
 
-def test_the_go_drivers_secret_is_ours(site: Site) -> None:
+def test_the_go_drivers_secret_is_ours(cluster_rig: ClusterRig) -> None:
     """A Secret with the Go driver's label, and an owner that it had: both owners stay, the values are ours."""
-    site.make_class(secretObjects=[ENTRY])
-    reference = site.make_owner("former")
-    site.api.create(
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    reference = cluster_rig.make_owner("former")
+    cluster_rig.api.create(
         {
             "apiVersion": "v1",
             "kind": "Secret",
             "stringData": {"pw": "old"},
             "metadata": {
-                "namespace": site.namespace,
+                "namespace": cluster_rig.namespace,
                 "name": "synced",
                 "ownerReferences": [reference],
                 "labels": {"secrets-store.csi.k8s.io/managed": "true"},
             },
         }
     )
-    pod = site.make_pod(owners=[site.make_owner()])
+    pod = cluster_rig.make_pod(owners=[cluster_rig.make_owner()])
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            assert values(site.secret("synced")) == {"pw": b"s3cret"}
-            assert owners(site.secret("synced")) == [("ConfigMap", "former"), ("ConfigMap", "owner")]
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            assert values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}
+            assert owners(cluster_rig.secret("synced")) == [("ConfigMap", "former"), ("ConfigMap", "owner")]
 
     run(test)
 
 
-def test_sync_switched_off(site: Site) -> None:
+def test_sync_switched_off(cluster_rig: ClusterRig) -> None:
     """--sync-secrets=false: no read of the pod, no call for the Secret."""
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver(sync_secrets=False) as rig:
-            mark = site.cluster.audit.mark()
-            await site.volume(rig, pod).publish()
-            assert {resource for _, resource in site.count(mark)} == {
+        async with cluster_rig.driver(sync_secrets=False) as rig:
+            mark = cluster_rig.cluster.audit.mark()
+            await cluster_rig.volume(rig, pod).publish()
+            assert {resource for _, resource in cluster_rig.count(mark)} == {
                 "secretproviderclasses",
                 "secretproviderclasspodstatuses",
             }
@@ -313,54 +323,56 @@ def test_sync_switched_off(site: Site) -> None:
     run(test)
 
 
-def test_a_slow_secret_does_not_hold_the_publish(site: Site, proxy: FaultProxy) -> None:
+def test_a_slow_secret_does_not_hold_the_publish(cluster_rig: ClusterRig, proxy: FaultProxy) -> None:
     """Writes of Secrets hang: the publish ends within two seconds or so, and the Secret is there once they work."""
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver(proxy) as rig:
+        async with cluster_rig.driver(proxy) as rig:
             rule = proxy.on("POST", r"/secrets$", Silence())
             started = asyncio.get_running_loop().time()
-            await site.volume(rig, pod).publish()
+            await cluster_rig.volume(rig, pod).publish()
             assert asyncio.get_running_loop().time() - started < 3
-            assert site.secret("synced") is None
+            assert cluster_rig.secret("synced") is None
             rule.lift()
-            await until(lambda: site.secret("synced"), "the Secret")
+            await until_blocking(lambda: cluster_rig.secret("synced"), "the Secret")
 
     run(test)
 
 
-def test_two_classes_share_a_secret(site: Site) -> None:
+def test_two_classes_share_a_secret(cluster_rig: ClusterRig) -> None:
     """Each has its own key in it, and takes only that away; a key that both want is told of."""
     entry: Callable[[str], Object] = lambda key: {**ENTRY, "data": [{"objectName": "password", "key": key}]}  # noqa: E731
-    site.make_class("one", secretObjects=[entry("one")])
-    site.make_class("two", secretObjects=[entry("two")])
-    pods = [site.make_pod(name) for name in ("pod-1", "pod-2")]
+    cluster_rig.make_class("one", secretObjects=[entry("one")])
+    cluster_rig.make_class("two", secretObjects=[entry("two")])
+    pods = [cluster_rig.make_pod(name) for name in ("pod-1", "pod-2")]
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pods[0], class_name="one").publish()
-            await site.volume(rig, pods[1], class_name="two").publish()
-            assert values(site.secret("synced")) == {"one": b"s3cret", "two": b"s3cret"}
-            await until(lambda: site.count(0).get(("watch", "secretproviderclasses")), "the watch to be open")
-            site.make_class("one", secretObjects=[entry("uno")])
-            await until(lambda: values(site.secret("synced")) == {"uno": b"s3cret", "two": b"s3cret"}, "the new key")
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pods[0], class_name="one").publish()
+            await cluster_rig.volume(rig, pods[1], class_name="two").publish()
+            assert values(cluster_rig.secret("synced")) == {"one": b"s3cret", "two": b"s3cret"}
+            await cluster_rig.watch_open()
+            cluster_rig.make_class("one", secretObjects=[entry("uno")])
+            await until_blocking(
+                lambda: values(cluster_rig.secret("synced")) == {"uno": b"s3cret", "two": b"s3cret"}, "the new key"
+            )
 
     run(test)
 
 
-def test_older_content_is_not_written_back(site: Site) -> None:
+def test_older_content_is_not_written_back(cluster_rig: ClusterRig) -> None:
     """Two nodes, rotation is due on one first: the other's check leaves the newer value, until it refreshes itself."""
-    site.make_class(secretObjects=[ENTRY])
-    pods = [site.make_pod(name, owners=[site.make_owner(name)]) for name in ("pod-1", "pod-2")]
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pods = [cluster_rig.make_pod(name, owners=[cluster_rig.make_owner(name)]) for name in ("pod-1", "pod-2")]
 
     async def test() -> None:
         async with (
-            site.driver(name="a", enable_secret_rotation=True) as one,
-            site.driver(name="b", nodeid="node-2", enable_secret_rotation=True) as two,
+            cluster_rig.driver(name="a", enable_secret_rotation=True) as one,
+            cluster_rig.driver(name="b", nodeid="node-2", enable_secret_rotation=True) as two,
         ):
-            first, second = site.volume(one, pods[0]), site.volume(two, pods[1])
+            first, second = cluster_rig.volume(one, pods[0]), cluster_rig.volume(two, pods[1])
             await first.publish()
             await second.publish()
             for rig, volume in ((one, first), (two, second)):
@@ -370,13 +382,16 @@ def test_older_content_is_not_written_back(site: Site) -> None:
             engine_of(two)._table.members[str(second.target)].last_refresh -= 60
             one.provider.put("password", "new")
             await first.publish()
-            assert values(site.secret("synced")) == {"pw": b"new"}
-            mark = site.cluster.audit.mark()
+            assert values(cluster_rig.secret("synced")) == {"pw": b"new"}
+            mark = cluster_rig.cluster.audit.mark()
             check_now(two)
-            await until(lambda: site.count(mark)["get", "secrets"], "the other node's check")
-            assert values(site.secret("synced")) == {"pw": b"new"} and not site.count(mark)["patch", "secrets"]
+            await until_blocking(lambda: cluster_rig.count(mark)["get", "secrets"], "the other node's check")
+            assert (
+                values(cluster_rig.secret("synced")) == {"pw": b"new"}
+                and not cluster_rig.count(mark)["patch", "secrets"]
+            )
             two.provider.put("password", "newest")
             await second.publish()
-            assert values(site.secret("synced")) == {"pw": b"newest"}
+            assert values(cluster_rig.secret("synced")) == {"pw": b"newest"}
 
     run(test)

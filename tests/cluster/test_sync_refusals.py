@@ -4,18 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.api import ApiError, Object, wait
-from tests.cluster.driving import BASE_RULES, SYNC_RULES, Site, grant, may, until
+from tests.cluster.api import ApiError, Object
 from tests.cluster.faults import Answer
 from tests.cluster.proxy import FaultProxy
+from tests.cluster.rig import BASE_RULES, SYNC_RULES, ClusterRig, grant, may
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import ENTRY, run, values
+from tests.support.waiting import until_blocking, wait_until
 
 
 @pytest.fixture
-def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
     """A namespace, and a driver's account with the rights that it has with sync."""
-    return Site(cluster, namespace, tmp_path)
+    return ClusterRig(cluster, namespace, tmp_path)
 
 
 BAD: dict[str, tuple[Object, str]] = {
@@ -36,20 +37,20 @@ BAD: dict[str, tuple[Object, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_entry_does_not_stop_the_others(site: Site, case: str) -> None:
+def test_a_bad_entry_does_not_stop_the_others(cluster_rig: ClusterRig, case: str) -> None:
     """One entry of two is bad: a Warning event says what, the publish succeeds and the other Secret is there."""
     change, sentence = BAD[case]
-    site.make_class(secretObjects=[{**ENTRY, "secretName": "bad", **change}, ENTRY])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[{**ENTRY, "secretName": "bad", **change}, ENTRY])
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            assert values(site.secret("synced")) == {"pw": b"s3cret"}
-            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            assert values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}
+            (event,) = await until_blocking(lambda: cluster_rig.events("FailedToCreateSecret"), "the event")
             assert sentence in event["message"] and "s3cret" not in event["message"], event["message"]
             assert event["involvedObject"]["name"] == pod.name and event["type"] == "Warning"
-            assert site.secret("bad") is None
+            assert cluster_rig.secret("bad") is None
 
     run(test)
 
@@ -61,52 +62,57 @@ def test_a_bad_entry_does_not_stop_the_others(site: Site, case: str) -> None:
         ({"immutable": True, "stringData": {"pw": "old"}}, "is immutable"),
     ],
 )
-def test_a_secret_that_cannot_be_changed(site: Site, secret: Object, sentence: str) -> None:
+def test_a_secret_that_cannot_be_changed(cluster_rig: ClusterRig, secret: Object, sentence: str) -> None:
     """Another type, or immutable: an event that says what to do, and the Secret stays as it is; deleted, it is made
     anew and a Normal event says so."""
-    site.make_class(secretObjects=[ENTRY])
-    site.api.create(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": site.namespace, "name": "synced"}, **secret}
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    cluster_rig.api.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"namespace": cluster_rig.namespace, "name": "synced"},
+            **secret,
+        }
     )
-    before = site.secret("synced")
-    pod = site.make_pod()
+    before = cluster_rig.secret("synced")
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            (event,) = await until_blocking(lambda: cluster_rig.events("FailedToCreateSecret"), "the event")
             assert sentence in event["message"] and "delete the Secret" in event["message"]
-            assert site.secret("synced") == before
-            site.api.delete(site.path("secrets", "synced"))
-            await until(lambda: values(site.secret("synced")) == {"pw": b"s3cret"}, "the Secret")
-            await until(lambda: site.events("SyncedSecret"), "the good news")
+            assert cluster_rig.secret("synced") == before
+            cluster_rig.api.delete(cluster_rig.path("secrets", "synced"))
+            await until_blocking(lambda: values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}, "the Secret")
+            await until_blocking(lambda: cluster_rig.events("SyncedSecret"), "the good news")
 
     run(test)
 
 
-def test_without_the_right(site: Site) -> None:
+def test_without_the_right(cluster_rig: ClusterRig) -> None:
     """The chart without syncSecret.enabled: the publish succeeds, the event names the value; granted, it works."""
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
-    grant(site.cluster, site.namespace, BASE_RULES)
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
+    grant(cluster_rig.cluster, cluster_rig.namespace, BASE_RULES)
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            (event,) = await until_blocking(lambda: cluster_rig.events("FailedToCreateSecret"), "the event")
             assert "syncSecret.enabled=true" in event["message"]
-            grant(site.cluster, site.namespace, site.rules)
-            await until(lambda: site.secret("synced"), "the Secret")
+            grant(cluster_rig.cluster, cluster_rig.namespace, cluster_rig.rules)
+            await until_blocking(lambda: cluster_rig.secret("synced"), "the Secret")
 
     run(test)
 
 
-def test_refused_by_a_policy(site: Site) -> None:
+def test_refused_by_a_policy(cluster_rig: ClusterRig) -> None:
     """A policy of the cluster, real, refuses the Secret: the event names the policy, and holds nothing of its message,
     which may quote what was sent."""
     group = "admissionregistration.k8s.io"
-    name = f"no-secrets-{site.namespace}"
-    site.api.create(
+    name = f"no-secrets-{cluster_rig.namespace}"
+    cluster_rig.api.create(
         {
             "apiVersion": f"{group}/v1",
             "kind": "ValidatingAdmissionPolicy",
@@ -121,7 +127,7 @@ def test_refused_by_a_policy(site: Site) -> None:
             },
         }
     )
-    site.api.create(
+    cluster_rig.api.create(
         {
             "apiVersion": f"{group}/v1",
             "kind": "ValidatingAdmissionPolicyBinding",
@@ -130,22 +136,22 @@ def test_refused_by_a_policy(site: Site) -> None:
                 "policyName": name,
                 "validationActions": ["Deny"],
                 "matchResources": {
-                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": site.namespace}}
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": cluster_rig.namespace}}
                 },
             },
         }
     )
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
 
     def refuses() -> bool:
         try:
-            site.api.create(
+            cluster_rig.api.create(
                 {
                     "apiVersion": "v1",
                     "kind": "Secret",
                     "data": {"pw": "eA=="},
-                    "metadata": {"namespace": site.namespace, "name": "probe"},
+                    "metadata": {"namespace": cluster_rig.namespace, "name": "probe"},
                 },
                 dryRun="All",
             )
@@ -154,65 +160,73 @@ def test_refused_by_a_policy(site: Site) -> None:
         return False
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
-            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            (event,) = await until_blocking(lambda: cluster_rig.events("FailedToCreateSecret"), "the event")
             assert name in event["message"] and "czNjcmV0" not in event["message"], event["message"]
 
     try:
-        wait(refuses, "the policy to count")
+        wait_until(refuses, "the policy to take effect")
         run(test)
     finally:
         for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
-            site.api.delete(f"/apis/{group}/v1/{kind}/{name}")
+            cluster_rig.api.delete(f"/apis/{group}/v1/{kind}/{name}")
 
 
-def test_refused_by_a_webhook(site: Site, proxy: FaultProxy) -> None:
+def test_refused_by_a_webhook(cluster_rig: ClusterRig, proxy: FaultProxy) -> None:
     """An admission webhook refuses the Secret: not the rights are at fault, and the event says so."""
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
     refusal = Answer(403, message='admission webhook "policy.example" denied the request: s3cret is no password')
 
     async def test() -> None:
-        async with site.driver(proxy) as rig:
+        async with cluster_rig.driver(proxy) as rig:
             proxy.on("POST", r"/secrets$", refusal)
-            await site.volume(rig, pod).publish()
-            (event,) = await until(lambda: site.events("FailedToCreateSecret"), "the event")
+            await cluster_rig.volume(rig, pod).publish()
+            (event,) = await until_blocking(lambda: cluster_rig.events("FailedToCreateSecret"), "the event")
             assert 'admission webhook "policy.example"' in event["message"], event["message"]
             assert "syncSecret" not in event["message"] and "s3cret" not in event["message"]
 
     run(test)
 
 
-def test_rights_in_named_namespaces_only(site: Site) -> None:
+def test_rights_in_named_namespaces_only(cluster_rig: ClusterRig) -> None:
     """A Role in one namespace in place of the ClusterRole: it works there, and elsewhere the event says what to do."""
-    grant(site.cluster, site.namespace, BASE_RULES)
+    grant(cluster_rig.cluster, cluster_rig.namespace, BASE_RULES)
     group = "rbac.authorization.k8s.io"
-    metadata = {"namespace": site.namespace, "name": "sync"}
-    site.api.apply({"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": SYNC_RULES})
-    site.api.apply(
+    metadata = {"namespace": cluster_rig.namespace, "name": "sync"}
+    cluster_rig.api.apply({"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": SYNC_RULES})
+    cluster_rig.api.apply(
         {
             "apiVersion": f"{group}/v1",
             "kind": "RoleBinding",
             "metadata": metadata,
             "roleRef": {"apiGroup": group, "kind": "Role", "name": "sync"},
-            "subjects": [{"kind": "ServiceAccount", "namespace": site.namespace, "name": "driver"}],
+            "subjects": [{"kind": "ServiceAccount", "namespace": cluster_rig.namespace, "name": "driver"}],
         }
     )
-    wait(lambda: may(site.cluster, site.user, SYNC_RULES[1], site.namespace), "the Role to count")
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
-    other = Site(site.cluster, site.cluster.namespace(f"{site.namespace}-2"), site.directory, BASE_RULES)
+    wait_until(
+        lambda: may(cluster_rig.cluster, cluster_rig.user, SYNC_RULES[1], cluster_rig.namespace),
+        "the Role to take effect",
+    )
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
+    other = ClusterRig(
+        cluster_rig.cluster,
+        cluster_rig.cluster.namespace(f"{cluster_rig.namespace}-2"),
+        cluster_rig.directory,
+        BASE_RULES,
+    )
     other.make_class(secretObjects=[ENTRY])
     stranger = other.make_pod()
 
     async def test() -> None:
-        async with site.driver() as rig:
-            await site.volume(rig, pod).publish()
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
             await other.volume(rig, stranger).publish()
-            assert values(site.secret("synced")) == {"pw": b"s3cret"} and other.secret("synced") is None
-            (event,) = await until(lambda: other.events("FailedToCreateSecret"), "the event")
+            assert values(cluster_rig.secret("synced")) == {"pw": b"s3cret"} and other.secret("synced") is None
+            (event,) = await until_blocking(lambda: other.events("FailedToCreateSecret"), "the event")
             assert "syncSecret.namespaces" in event["message"] and other.namespace in event["message"]
 
     run(test)
-    site.api.delete(f"/api/v1/namespaces/{other.namespace}")
+    cluster_rig.api.delete(f"/api/v1/namespaces/{other.namespace}")

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.cluster.driving import Site
 from tests.cluster.pki import Authority
+from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import run, values
 
@@ -38,44 +38,44 @@ PKCS12 = {"modern": [], "legacy": ["-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-
 
 
 @pytest.fixture
-def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
     """A namespace, and a driver's account with the rights that it has with sync."""
-    return Site(cluster, namespace, tmp_path)
+    return ClusterRig(cluster, namespace, tmp_path)
 
 
-def synced(site: Site, kind: str, keys: list[str], content: bytes) -> tuple[str, dict[str, bytes]]:
+def synced(cluster_rig: ClusterRig, kind: str, keys: list[str], content: bytes) -> tuple[str, dict[str, bytes]]:
     """Publish a pod's volume with one file; the type and the data of the Secret that comes of it."""
     data = [{"objectName": "password", "key": key} for key in keys]
-    site.make_class(secretObjects=[{"secretName": "synced", "type": kind, "data": data}])
-    pod = site.make_pod()
+    cluster_rig.make_class(secretObjects=[{"secretName": "synced", "type": kind, "data": data}])
+    pod = cluster_rig.make_pod()
 
     async def test() -> None:
-        async with site.driver() as rig:
+        async with cluster_rig.driver() as rig:
             rig.provider.put("password", content)
-            await site.volume(rig, pod).publish()
+            await cluster_rig.volume(rig, pod).publish()
 
     run(test)
-    secret = site.secret("synced")
-    assert secret is not None, [event["message"] for event in site.events()]
+    secret = cluster_rig.secret("synced")
+    assert secret is not None, [event["message"] for event in cluster_rig.events()]
     return secret["type"], values(secret) or {}
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_types(site: Site, kind: str) -> None:
+def test_types(cluster_rig: ClusterRig, kind: str) -> None:
     """The file's bytes are the value, under the type that the class names."""
     expected, keys, content = TYPES[kind]
-    assert synced(site, kind, keys, content) == (expected, dict.fromkeys(keys, content))
+    assert synced(cluster_rig, kind, keys, content) == (expected, dict.fromkeys(keys, content))
 
 
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("form", ["pem", *PKCS12])
-def test_certificates(site: Site, tmp_path: Path, kind: str, form: str) -> None:
+def test_certificates(cluster_rig: ClusterRig, tmp_path: Path, kind: str, form: str) -> None:
     """One file with key and certificate, as PEM or PKCS#12 without password, becomes a pair that a TLS server can
     load."""
     key, label = KEYS[kind]
     pair = _certificate(key) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     content = pair if form == "pem" else _pkcs12(tmp_path, pair, PKCS12[form])
-    made, found = synced(site, "kubernetes.io/tls", ["tls.crt", "tls.key"], content)
+    made, found = synced(cluster_rig, "kubernetes.io/tls", ["tls.crt", "tls.key"], content)
     assert made == "kubernetes.io/tls" and found["tls.key"].startswith(f"-----BEGIN {label}-----\n".encode())
     for name, value in found.items():
         (tmp_path / name).write_bytes(value)

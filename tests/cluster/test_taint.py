@@ -9,10 +9,11 @@ import pytest
 
 from driver.cluster import taint
 from tests.cluster.api import Object
-from tests.cluster.driving import BASE_RULES, TAINT_RULES, Site, grant, until
 from tests.cluster.faults import Answer
 from tests.cluster.proxy import FaultProxy
+from tests.cluster.rig import BASE_RULES, TAINT_RULES, ClusterRig, grant
 from tests.cluster.servers import ControlPlane
+from tests.support.waiting import until_blocking
 
 DRIVER = "secrets-store.csi.k8s.io"
 TAINT: Object = {"key": f"{DRIVER}/agent-not-ready", "effect": "NoExecute"}
@@ -20,9 +21,9 @@ OTHER: Object = {"key": "other", "value": "x", "effect": "NoSchedule"}
 
 
 @pytest.fixture
-def site(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Site:
+def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
     """A namespace and a driver's account with the rights for taints."""
-    return Site(cluster, namespace, tmp_path, [*BASE_RULES, *TAINT_RULES])
+    return ClusterRig(cluster, namespace, tmp_path, [*BASE_RULES, *TAINT_RULES])
 
 
 @pytest.fixture
@@ -36,9 +37,9 @@ def node(cluster: ControlPlane) -> Iterator[str]:
         cluster.api.delete(path)
 
 
-def register(site: Site, node: str, driver: str) -> None:
+def register(cluster_rig: ClusterRig, node: str, driver: str) -> None:
     """As kubelet does."""
-    site.api.apply(
+    cluster_rig.api.apply(
         {
             "apiVersion": "storage.k8s.io/v1",
             "kind": "CSINode",
@@ -48,26 +49,26 @@ def register(site: Site, node: str, driver: str) -> None:
     )
 
 
-def keys(site: Site, node: str) -> list[str]:
+def keys(cluster_rig: ClusterRig, node: str) -> list[str]:
     """The keys of the node's taints, but for those that the API server adds."""
-    spec = site.api.get(f"/api/v1/nodes/{node}")["spec"]
+    spec = cluster_rig.api.get(f"/api/v1/nodes/{node}")["spec"]
     return [taint["key"] for taint in spec.get("taints") or [] if not taint["key"].startswith("node.kubernetes.io")]
 
 
-def test_the_taint_goes_with_registration(site: Site, node: str, proxy: FaultProxy) -> None:
+def test_the_taint_goes_with_registration(cluster_rig: ClusterRig, node: str, proxy: FaultProxy) -> None:
     """It stays while CSINode does not list the driver, or only another; then it goes, though somebody else changes the
     node at the same moment; the other taint stays."""
 
     async def test() -> None:
-        async with site.driver(proxy, nodeid=node, remove_startup_taint=True):
-            await until(lambda: site.count(0)["get", "csinodes"] >= 2, "two looks")
-            register(site, node, "other.csi.k8s.io")
-            mark = site.cluster.audit.mark()
-            await until(lambda: site.count(mark)["get", "csinodes"], "another look")
-            assert keys(site, node) == [TAINT["key"], "other"]
+        async with cluster_rig.driver(proxy, nodeid=node, remove_startup_taint=True):
+            await until_blocking(lambda: cluster_rig.count(0)["get", "csinodes"] >= 2, "two looks")
+            register(cluster_rig, node, "other.csi.k8s.io")
+            mark = cluster_rig.cluster.audit.mark()
+            await until_blocking(lambda: cluster_rig.count(mark)["get", "csinodes"], "another look")
+            assert keys(cluster_rig, node) == [TAINT["key"], "other"]
             proxy.on("PATCH", rf"/nodes/{node}$", Answer(409), times=1)
-            register(site, node, DRIVER)
-            await until(lambda: keys(site, node) == ["other"], "the taint to go")
+            register(cluster_rig, node, DRIVER)
+            await until_blocking(lambda: keys(cluster_rig, node) == ["other"], "the taint to go")
 
     asyncio.run(test())
 
@@ -82,28 +83,28 @@ def test_rights_that_come_later(
 ) -> None:
     """Without the rights: one line that names them, however often it is tried; once they are given, the taint goes."""
     monkeypatch.setattr(taint, "FORBIDDEN_PAUSE", 0.1)
-    site = Site(cluster, namespace, tmp_path, BASE_RULES)
-    register(site, node, DRIVER)
+    cluster_rig = ClusterRig(cluster, namespace, tmp_path, BASE_RULES)
+    register(cluster_rig, node, DRIVER)
 
     async def test() -> None:
-        async with site.driver(nodeid=node, remove_startup_taint=True):
-            await until(lambda: site.count(0)["get", "csinodes"] >= 4, "four tries")
-            assert keys(site, node) == [TAINT["key"], "other"]
+        async with cluster_rig.driver(nodeid=node, remove_startup_taint=True):
+            await until_blocking(lambda: cluster_rig.count(0)["get", "csinodes"] >= 4, "four tries")
+            assert keys(cluster_rig, node) == [TAINT["key"], "other"]
             await asyncio.to_thread(grant, cluster, namespace, [*BASE_RULES, *TAINT_RULES])
-            await until(lambda: keys(site, node) == ["other"], "the taint to go")
+            await until_blocking(lambda: keys(cluster_rig, node) == ["other"], "the taint to go")
 
     asyncio.run(test())
     assert [record.getMessage() for record in caplog.records].count(taint.FORBIDDEN) == 1
 
 
-def test_without_the_flag_nobody_touches_the_node(site: Site, node: str) -> None:
+def test_without_the_flag_nobody_touches_the_node(cluster_rig: ClusterRig, node: str) -> None:
     """The default: the taint stays, and nothing asks for the node."""
-    register(site, node, DRIVER)
+    register(cluster_rig, node, DRIVER)
 
     async def test() -> None:
-        async with site.driver(nodeid=node):
-            await until(lambda: site.count(0)["watch", "secretproviderclasses"], "the watch to be open")
-            assert keys(site, node) == [TAINT["key"], "other"]
-            assert not {"nodes", "csinodes"} & {resource for _, resource in site.count(0)}
+        async with cluster_rig.driver(nodeid=node):
+            await cluster_rig.watch_open()
+            assert keys(cluster_rig, node) == [TAINT["key"], "other"]
+            assert not {"nodes", "csinodes"} & {resource for _, resource in cluster_rig.count(0)}
 
     asyncio.run(test())

@@ -9,9 +9,10 @@ import pytest
 
 from driver.providers import wire
 from runtime import logs, metrics
-from tests.cluster.driving import Site, until
+from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.support.rig import OBJECTS
+from tests.support.waiting import until_blocking
 
 TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
@@ -32,22 +33,22 @@ def test_tokens_do_not_leak(
     """A real token is sent by either way; a refresh works, or the provider fails and repeats it in its error, or a bug
     of ours has it in its message and its stack: at the highest verbosity the provider has it, and no log, answer,
     event, status, Secret, metric or status page does."""
-    site = Site(cluster, namespace, tmp_path)
-    site.make_class(secretObjects=[ENTRY])
-    pod = site.make_pod()
+    cluster_rig = ClusterRig(cluster, namespace, tmp_path)
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
     token = cluster.token(namespace, "default", audiences=["vault"])
     value = json.dumps({"vault": {"token": token, "expirationTimestamp": "2030-01-01T00:00:00Z"}})
     where = {"secrets": {TOKENS: value, "password": "n0de-publish"}} if in_secrets else {"attributes": {TOKENS: value}}
     told: list[str] = []
 
     async def test() -> None:
-        async with site.driver(enable_secret_rotation=True, v=10) as rig:
-            volume = site.volume(rig, pod, **where)
+        async with cluster_rig.driver(enable_secret_rotation=True, v=10) as rig:
+            volume = cluster_rig.volume(rig, pod, **where)
             await volume.publish()
             request = rig.provider.last_request
             assert request is not None and token in str(dict(request.attributes)[TOKENS])
             if how == "fails":
-                site.make_class(parameters={"objects": OBJECTS.replace("password", token)})
+                cluster_rig.make_class(parameters={"objects": OBJECTS.replace("password", token)})
                 await rig.restart()
             state = rig.driver.volumes.get(str(volume.target))
             assert state is not None
@@ -56,7 +57,7 @@ def test_tokens_do_not_leak(
                 monkeypatch.setattr(wire, "mount_request", _bug)
             await volume.publish()
             if how != "works":
-                await until(lambda: site.events("SecretRefreshFailed"), "the event")
+                await until_blocking(lambda: cluster_rig.events("SecretRefreshFailed"), "the event")
             told.append(json.dumps(rig.driver.snapshot()))
             told.append(metrics.render(rig.driver.metrics.registry).decode())
 
@@ -72,7 +73,7 @@ def test_tokens_do_not_leak(
     told.append("".join(capfd.readouterr()))
     told.append(caplog.text)
     for plural in ("events", "secretproviderclasspodstatuses", "secrets"):
-        told.append(json.dumps(site.listed(plural)))  # noqa: PERF401
+        told.append(json.dumps(cluster_rig.listed(plural)))  # noqa: PERF401
     assert any("NodePublishVolume" in text for text in told), "nothing was logged"
     for text in told:
         assert token not in text and token.split(".")[1] not in text and "n0de-publish" not in text

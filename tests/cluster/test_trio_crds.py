@@ -9,8 +9,9 @@ import pytest
 
 from tests.cluster.commands import Settings
 from tests.cluster.crds import write_trio_crds
-from tests.cluster.driving import Site, until
+from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
+from tests.support.waiting import until_blocking
 
 TRIO_FIELDS = {"podName", "secretProviderClassName", "mounted", "targetPath", "objects"}
 FAILING = {"objects": "array:\n- |\n  objectName: password\n", "stubError": "INTERNAL"}
@@ -27,35 +28,35 @@ def old_cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory
 def test_the_trios_crds(old_cluster: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Publish, failing refreshes, recovery, restart: the status has the trio's fields only, nothing is written without
     need, and the warning comes once."""
-    site = Site(old_cluster, old_cluster.namespace("trio"), tmp_path)
-    site.make_class()
-    pods = [site.make_pod(name) for name in ("pod-1", "pod-2")]
+    cluster_rig = ClusterRig(old_cluster, old_cluster.namespace("trio"), tmp_path)
+    cluster_rig.make_class()
+    pods = [cluster_rig.make_pod(name) for name in ("pod-1", "pod-2")]
 
     async def test() -> None:
-        async with site.driver(enable_secret_rotation=True) as rig:
-            volumes = [site.volume(rig, pod) for pod in pods]
+        async with cluster_rig.driver(enable_secret_rotation=True) as rig:
+            volumes = [cluster_rig.volume(rig, pod) for pod in pods]
             for volume in volumes:
                 await volume.publish()
-            status = site.api.get(site.status_path())["status"]
+            status = cluster_rig.api.get(cluster_rig.status_path())["status"]
             assert status.keys() == TRIO_FIELDS and status["objects"][0]["id"]
-            site.make_class(parameters=FAILING)
+            cluster_rig.make_class(parameters=FAILING)
             await rig.restart()
-            mark = site.cluster.audit.mark()
+            mark = cluster_rig.cluster.audit.mark()
             for count in (1, 2):
                 state = rig.driver.volumes.get(str(volumes[0].target))
                 assert state is not None
                 state.retry_at, state.last_refresh = 0.0, 1.0
                 await volumes[0].publish()
                 assert state.failure is not None and state.failure.count == count
-            assert site.api.get(site.status_path())["status"] == status
-            await until(lambda: site.events("SecretRefreshFailed"), "the event")
-            assert site.count(mark)["patch", "secretproviderclasspodstatuses"] == 2
-            site.make_class()
+            assert cluster_rig.api.get(cluster_rig.status_path())["status"] == status
+            await until_blocking(lambda: cluster_rig.events("SecretRefreshFailed"), "the event")
+            assert cluster_rig.count(mark)["patch", "secretproviderclasspodstatuses"] == 2
+            cluster_rig.make_class()
             await rig.restart()
-            mark = site.cluster.audit.mark()
+            mark = cluster_rig.cluster.audit.mark()
             for volume in volumes:
                 await volume.publish()
-            assert not [key for key in site.count(mark) if key[0] in ("create", "patch", "update")]
+            assert not [key for key in cluster_rig.count(mark) if key[0] in ("create", "patch", "update")]
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(test())

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import build
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_until
 
 SKIPPED = ("Controller", "should remove target path", "volume does not exist on the specified path")
 EXPECTED_PASSES = 13
@@ -51,7 +51,7 @@ def driver(tmp_path: Path) -> Iterator[Path]:
         ]
     )
     try:
-        wait_for(socket.exists, "the driver's socket")
+        wait_until(socket.exists, "the driver's socket")
         yield socket
     finally:
         process.terminate()

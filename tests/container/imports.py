@@ -23,10 +23,10 @@ from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Any, TypedDict
 
 from bench.children import PYTHON, ROOT, Child, Generator
-from bench.stage import Pod, unmount_below, volume
+from bench.rig import Pod, unmount_below, volume
 from tests.cluster.pki import Authority
-from tests.cluster.processes import free_ports
-from tests.support.waiting import wait_for
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 LIST = Path(__file__).with_name("imports.json")
 _LINE = re.compile(r"^import time:\s*\d+ \|\s*\d+ \|\s*(\S+)$", re.MULTILINE)
@@ -102,7 +102,7 @@ def _driver_without_cluster(place: Path) -> Imports:
 
 def _driver_flags(place: Path, name: str) -> list[str]:
     (place / name / "pods").mkdir(parents=True)
-    (port,) = free_ports(1)
+    port = free_port()
     return [
         f"--endpoint=unix://{place}/{name}.sock",
         "--nodeid=node",
@@ -119,7 +119,7 @@ def _publish(place: Path, name: str) -> None:
     provider = Child([PYTHON, "-m", "bench.provider", f"{place}/bench.sock"], place / "provider.log")
     generator = Generator()
     try:
-        wait_for((place / "bench.sock").exists, "the provider")
+        wait_until((place / "bench.sock").exists, "the provider")
         pod = volume(place / name / "pods", Pod("pod", "uid", "app"))
         for what in ("publish", "unpublish"):
             result = generator.do(what, socket=f"{place}/{name}.sock", volumes=[pod], capabilities=2)
@@ -137,7 +137,7 @@ def _role(place: Path, role: str) -> Imports:
         [PYTHON, "-m", "driver.main", *_driver_flags(place, role), f"--manifests={place}"], place / "beside.log"
     )
     generator = Generator()
-    (port,) = free_ports(1)
+    port = free_port()
     registry = place / f"{role}-registry"
     registry.mkdir()
     flags = [
@@ -150,7 +150,7 @@ def _role(place: Path, role: str) -> Imports:
 
     def work() -> None:
         if role == "registrar":
-            wait_for(lambda: list(registry.glob("*-reg.sock")), "the registration socket")
+            wait_until(lambda: list(registry.glob("*-reg.sock")), "the registration socket")
             generator.do("getinfo", socket=str(next(registry.glob("*-reg.sock"))), count=2)
         else:
             generator.do("http", host="127.0.0.1", port=port, count=2, keep=True, connections=1)
@@ -168,15 +168,15 @@ def _observe(
 ) -> Imports:
     child = Child(command, log, **(environment or {}))
     try:
-        wait_for(ready.exists, f"{ready.name}: {child.tail()[-500:]}")
-        wait_for(lambda: _settled(log), "no more imports")
+        wait_until(ready.exists, f"{ready.name}: {child.tail()[-500:]}")
+        wait_until(lambda: _settled(log), "no more imports")
         start = _names(log.read_text())
         try:
             work()
         except AssertionError as error:
             said = [line for line in log.read_text().splitlines() if not line.startswith("import time:")]
             raise AssertionError(f"{error}\n" + "\n".join(said[-20:])) from None
-        wait_for(lambda: _settled(log), "no more imports")
+        wait_until(lambda: _settled(log), "no more imports")
         later = _names(log.read_text())[len(start) :]
         return {
             "modules": len(start) + len(later),

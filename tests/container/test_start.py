@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_until
 
 
 def test_an_order_to_stop_during_the_imports(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_an_order_to_stop_during_the_imports(tmp_path: Path) -> None:
             stderr=log,
         )
     try:
-        wait_for(lambda: _blocks(process.pid, signal.SIGTERM), "the imports to begin")
+        wait_until(lambda: _blocks(process.pid, signal.SIGTERM), "the imports to begin")
         process.terminate()
         assert process.wait(20) == 0
     finally:

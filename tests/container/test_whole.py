@@ -16,13 +16,13 @@ import psutil
 import pytest
 import yaml
 
-from demo.stage import free_port
 from kubelet_stub.config import Config as KubeletConfig
 from kubelet_stub.kubelet import KubeletStub
 from provider_stub.running import running
 from runtime.flags import Duration
-from tests.support.asking import ask
-from tests.support.waiting import wait_for
+from tests.support.http_client import fetch
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 _MS_BIND, _MNT_DETACH = 4096, 2
@@ -64,7 +64,7 @@ class Container:
 
     def ask(self, path: str, port: int = 0) -> tuple[int, str]:
         """Code and body; 0 while nobody listens."""
-        return ask(port or self.port, path, timeout=5)
+        return fetch(port or self.port, path, timeout=5)
 
     def roles(self) -> dict[str, psutil.Process]:
         """The three, by name."""
@@ -93,7 +93,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
     """A started container; ended if the test has not done it."""
     made = Container(tmp_path)
     try:
-        wait_for(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
+        wait_until(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
         yield made
     finally:
         if made.process.poll() is None:
@@ -117,7 +117,7 @@ def test_readyz_and_status(container: Container) -> None:
     async def run() -> None:
         reasons = ["registrar: waiting for kubelet", "no provider is installed"]
         await asyncio.to_thread(
-            wait_for, lambda: all(reason in container.ask("/readyz")[1] for reason in reasons), "the reasons"
+            wait_until, lambda: all(reason in container.ask("/readyz")[1] for reason in reasons), "the reasons"
         )
         assert container.ask("/readyz")[0] == 503
         assert container.ask("/livez") == (200, "ok")
@@ -125,7 +125,7 @@ def test_readyz_and_status(container: Container) -> None:
         async with running(container.directory / "providers" / "stub.sock", container.directory / "store"):  # noqa: SIM117
             async with KubeletStub(config) as kubelet:
                 await kubelet.registered(DRIVER)
-                await asyncio.to_thread(wait_for, lambda: container.ask("/readyz") == (200, "ok"), "readyz")
+                await asyncio.to_thread(wait_until, lambda: container.ask("/readyz") == (200, "ok"), "readyz")
                 container.write_class("app", {"objects": "- objectName: password", "roleName": "r0le-name"})
                 started = await kubelet.add_pod(pod("one", "app"))
                 await kubelet.wait_mounted(started)
@@ -152,10 +152,10 @@ def test_readyz_and_status(container: Container) -> None:
 def test_a_killed_role_is_counted(container: Container) -> None:
     """kill -9 of the driver: back by itself, and its restart is told by /metrics and /status."""
     container.roles()["driver"].kill()
-    wait_for(
+    wait_until(
         lambda: 'secrets_store_role_restarts_total{role="driver"} 1.0' in container.ask("/metrics")[1], "the restart"
     )
-    wait_for(lambda: container.ask("/healthz") == (200, "ok"), "healthz")
+    wait_until(lambda: container.ask("/healthz") == (200, "ok"), "healthz")
     (driver,) = (item for item in json.loads(container.ask("/status")[1])["processes"] if item["role"] == "driver")
     assert (driver["restarts"], driver["last_exit"]) == (1, -9)
 
@@ -170,13 +170,13 @@ def test_frozen_driver(container: Container) -> None:
         assert json.loads(container.ask("/status")[1])["driver"] is None
     finally:
         driver.resume()
-    wait_for(lambda: container.ask("/healthz") == (200, "ok"), "healthz")
+    wait_until(lambda: container.ask("/healthz") == (200, "ok"), "healthz")
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_end(container: Container, ending: signal.Signals) -> None:
     """A signal ends all three in order, exit code 0, and leaves no socket."""
-    wait_for(lambda: os.listdir(container.directory / "kubelet" / "plugins_registry"), "the registration socket")
+    wait_until(lambda: os.listdir(container.directory / "kubelet" / "plugins_registry"), "the registration socket")
     container.process.send_signal(ending)
     assert container.process.wait(20) == 0
     assert os.listdir(container.directory / "kubelet" / "plugins_registry") == []
@@ -206,7 +206,9 @@ def test_registry_that_was_deleted_on_the_node(container: Container) -> None:
     original.mkdir()
     assert _libc.mount(os.fsencode(original), os.fsencode(ours), None, _MS_BIND, None) == 0
     try:
-        wait_for(lambda: os.listdir(ours), "the registration socket, in the directory that was mounted over the first")
+        wait_until(
+            lambda: os.listdir(ours), "the registration socket, in the directory that was mounted over the first"
+        )
         for path in original.iterdir():
             path.unlink()
         original.rmdir()
@@ -221,9 +223,9 @@ def test_registry_that_was_deleted_on_the_node(container: Container) -> None:
 def test_json_logs(tmp_path: Path) -> None:
     """With --log-format-json every line of every process is JSON and names its process."""
     made = Container(tmp_path, "--log-format-json")
-    wait_for(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
+    wait_until(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
     made.roles()["driver"].kill()
-    wait_for(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
+    wait_until(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
     made.process.terminate()
     assert made.process.wait(20) == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]

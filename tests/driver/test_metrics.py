@@ -67,7 +67,7 @@ def test_served(tmp_path: Path) -> None:
 
     import aiohttp
 
-    from demo.stage import free_port
+    from tests.support.ports import free_port
     from tests.support.rig import rig
 
     async def run() -> None:

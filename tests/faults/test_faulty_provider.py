@@ -15,7 +15,7 @@ from kubelet_stub.kubelet import KubeletStub
 from kubelet_stub.pods import Pod
 from provider_stub.running import running
 from runtime.flags import Duration
-from tests.support.killed import KilledRig
+from tests.support.process_rig import ProcessRig
 
 SECONDS = 12.0
 PODS = 6
@@ -34,10 +34,10 @@ TROUBLES = [
 FINE: list[dict[str, str]] = [{}, {"selfWrite": "true"}] * (len(TROUBLES) // 2)
 
 
-class Scene:
+class FaultRig:
     """A node on which much goes wrong until ``end``."""
 
-    def __init__(self, rig: KilledRig, kubelet: KubeletStub) -> None:
+    def __init__(self, rig: ProcessRig, kubelet: KubeletStub) -> None:
         self.rig, self.kubelet = rig, kubelet
         self.end = time.monotonic() + SECONDS
         self.mounted = 0
@@ -109,7 +109,7 @@ def test_all_at_once(tmp_path: Path) -> None:
     async def run() -> None:
         more = tmp_path / "more"
         more.mkdir()
-        rig = KilledRig(tmp_path, {"additional_provider_volume_paths": (str(more),)})
+        rig = ProcessRig(tmp_path, {"additional_provider_volume_paths": (str(more),)})
         for name in CLASSES:
             rig.write_class(name, parameters=OBJECTS)
         (rig.secrets_dir / "a").mkdir()
@@ -126,15 +126,15 @@ def test_all_at_once(tmp_path: Path) -> None:
         )
         async with KubeletStub(config) as kubelet:
             kubelet.use_driver(DRIVER, f"{tmp_path}/csi.sock", "node-1")
-            scene = Scene(rig, kubelet)
-            pods = [asyncio.create_task(scene.pods(f"pod-{number}")) for number in range(PODS)]
+            faults = FaultRig(rig, kubelet)
+            pods = [asyncio.create_task(faults.pods(f"pod-{number}")) for number in range(PODS)]
             async with asyncio.TaskGroup() as troubles:
-                for trouble in (scene.driver, scene.provider, scene.author):
+                for trouble in (faults.driver, faults.provider, faults.author):
                     troubles.create_task(trouble())
             async with rig.process():
                 await asyncio.gather(*pods)
             assert kubelet.leaks == []
-            assert scene.mounted > PODS, "hardly a pod got its volume: nothing was tested"
+            assert faults.mounted > PODS, "hardly a pod got its volume: nothing was tested"
             assert not any(str(rig.pods_dir) in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
             assert list(rig.pods_dir.rglob("mount")) == []
 

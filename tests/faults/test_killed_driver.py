@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 
 from provider_stub.running import running
-from tests.support.killed import KilledRig
+from tests.support.process_rig import ProcessRig
 from tests.support.rig import Volume
 
 KILLS = 25
@@ -26,7 +26,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     random.seed(1)
 
     async def run() -> None:
-        rig = KilledRig(tmp_path, {})
+        rig = ProcessRig(tmp_path, {})
         rig.write_class()
         async with running(rig.providers_dir / "stub.sock", rig.secrets_dir) as provider:
             provider.put("password", "0" * 1000)

@@ -12,8 +12,8 @@ import pytest
 
 from tests.cluster import build
 from tests.kubelet import private
-from tests.kubelet.lab import PROVIDERS, Lab
 from tests.kubelet.node import KUBELET_DIR, NETWORK_NAMESPACES, Node
+from tests.kubelet.rig import PROVIDERS, KubeletRig
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -87,9 +87,9 @@ def node() -> Iterator[Node]:
 
 
 @pytest.fixture(scope="session")
-def lab(node: Node) -> Lab:
+def rig(node: Node) -> KubeletRig:
     """Our chart installed on the node, which came with the startup taint, and a provider beside it."""
-    made = Lab(node, IMAGE)
+    made = KubeletRig(node, IMAGE)
     made.put("password", "first")
     made.install()
     return made

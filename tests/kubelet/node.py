@@ -13,11 +13,12 @@ import psutil
 import yaml
 
 from tests.cluster import build, kubeconfig
-from tests.cluster.api import Object, wait
+from tests.cluster.api import Object
 from tests.cluster.commands import Settings
 from tests.cluster.processes import Process
 from tests.cluster.servers import ControlPlane
 from tests.kubelet import host, images, private
+from tests.support.waiting import wait_until
 
 NAME = "node-1"
 KUBELET_DIR = Path("/var/lib/kubelet")
@@ -109,7 +110,7 @@ class Node:
         host.route_service(urlsplit(self.cluster.url).port or 443)
         private.share(self.kubelet_dir)
         self.containerd.start()
-        wait(lambda: self._answers([*self._ctr, "version"]), "containerd", 30)
+        wait_until(lambda: self._answers([*self._ctr, "version"]), "containerd", 30)
         for archive in (images.pause(self.directory), images.busybox(self.directory)):
             self.import_image(archive)
         self.scheduler.start()
@@ -141,7 +142,7 @@ class Node:
     def power_on(self) -> None:
         """containerd and kubelet start on what is on disk."""
         self.containerd.start()
-        wait(lambda: self._answers([*self._ctr, "version"]), "containerd", 30)
+        wait_until(lambda: self._answers([*self._ctr, "version"]), "containerd", 30)
         self.kubelet.start()
         self.wait_ready()
 
@@ -161,7 +162,7 @@ class Node:
             conditions = (found or {}).get("status", {}).get("conditions", [])
             return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
-        wait(ready, "the node to be ready", 60)
+        wait_until(ready, "the node to be ready", 60)
 
     def mounts(self) -> dict[str, str]:
         """Where kubelet's volumes are mounted now, in the node's own table, with the mount's id: a remount has another
@@ -176,7 +177,7 @@ class Node:
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
         """Wait for something in the cluster; the names of what runs help to find out why it did not come."""
         try:
-            wait(condition, what, seconds)
+            wait_until(condition, what, seconds)
         except TimeoutError as error:
             told = self.cluster.kubectl("get", "pods,events", "--all-namespaces", "-o", "wide")
             raise TimeoutError(f"{error}\n{told}\n{self.kubelet.tail()}") from None

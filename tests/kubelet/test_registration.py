@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from demo.stage import free_port
 from tests.kubelet.node import NAME as NODE
 from tests.kubelet.node import Node
-from tests.support.asking import ask
+from tests.support.fake_driver import NAME, driver_process
 from tests.support.files import NOTHING, inode
-from tests.support.toy_driver import NAME, driver_process
+from tests.support.http_client import fetch
+from tests.support.ports import free_port
 
 DRIVER_GONE_AFTER = 3
 
@@ -62,7 +62,7 @@ class Plugin:
 
     def healthz(self) -> tuple[int, str]:
         """What the registrar says of itself; 0 while it does not listen."""
-        return ask(self.port, timeout=5)
+        return fetch(self.port, timeout=5)
 
     def verdicts(self) -> int:
         """How often kubelet has told its verdict; the registrar logs each call at this verbosity."""

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cluster.api import Object
-from tests.kubelet.lab import GROUP, NAMESPACE, RELEASE, Lab
+from tests.kubelet.rig import GROUP, NAMESPACE, RELEASE, KubeletRig
 
 PODS = {"name": "pods", "mountPath": "/var/lib/kubelet/pods"}
 ARGUMENTS = [
@@ -16,10 +16,10 @@ ARGUMENTS = [
 ]
 
 
-def bare_pod(lab: Lab, name: str, mounts: list[Object], *, privileged: bool) -> Object:
+def bare_pod(rig: KubeletRig, name: str, mounts: list[Object], *, privileged: bool) -> Object:
     """Our container by hand, with less than the chart gives it; its root is read-only."""
     volumes: list[Object] = [
-        {"name": "pods", "hostPath": {"path": f"{lab.node.kubelet_dir}/pods"}},
+        {"name": "pods", "hostPath": {"path": f"{rig.node.kubelet_dir}/pods"}},
         {"name": "csi", "emptyDir": {}},
         {"name": "registration", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {"medium": "Memory"}},
@@ -35,7 +35,7 @@ def bare_pod(lab: Lab, name: str, mounts: list[Object], *, privileged: bool) -> 
             "containers": [
                 {
                     "name": "secrets-store",
-                    "image": f"{lab.repository}:{lab.tag}",
+                    "image": f"{rig.repository}:{rig.tag}",
                     "imagePullPolicy": "IfNotPresent",
                     "args": ARGUMENTS,
                     "securityContext": {"privileged": privileged, "readOnlyRootFilesystem": True},
@@ -63,71 +63,71 @@ WITHOUT: list[tuple[str, list[Object], bool, str]] = [
 
 @pytest.mark.parametrize("name, mounts, privileged, sentence", WITHOUT, ids=[name for name, *_ in WITHOUT])
 def test_image_without_what_it_needs(
-    lab: Lab, name: str, mounts: list[Object], privileged: bool, sentence: str
+    rig: KubeletRig, name: str, mounts: list[Object], privileged: bool, sentence: str
 ) -> None:
     """One sentence on stderr and in the container's termination message, exit code not 0."""
-    lab.node.apply(bare_pod(lab, name, mounts, privileged=privileged))
+    rig.node.apply(bare_pod(rig, name, mounts, privileged=privileged))
     path = f"/api/v1/namespaces/default/pods/{name}"
-    lab.node.until(lambda: lab.node.cluster.api.get(path)["status"].get("phase") == "Failed", "the pod to fail")
-    (status,) = lab.node.cluster.api.get(path)["status"]["containerStatuses"]
+    rig.node.until(lambda: rig.node.cluster.api.get(path)["status"].get("phase") == "Failed", "the pod to fail")
+    (status,) = rig.node.cluster.api.get(path)["status"]["containerStatuses"]
     ended = status["state"]["terminated"]
     assert ended["exitCode"] == 1
     assert sentence in ended["message"] and len(ended["message"].splitlines()) == 1
-    logged = lab.node.cluster.kubectl("logs", name)
+    logged = rig.node.cluster.kubectl("logs", name)
     assert ended["message"].strip() in logged and len(logged.splitlines()) == 1
-    lab.delete(name)
+    rig.delete(name)
 
 
-def test_sub_path_does_not_rotate(lab: Lab) -> None:
+def test_sub_path_does_not_rotate(rig: KubeletRig) -> None:
     """The documented limit of subPath: the container's mount is of the file as it was, whatever rotates behind it."""
-    lab.put("sub", "before")
-    lab.provider_class("sub", objects="- objectName: sub\n")
-    pod = lab.pod("sub-path", {"secrets": "sub"})
+    rig.put("sub", "before")
+    rig.provider_class("sub", objects="- objectName: sub\n")
+    pod = rig.pod("sub-path", {"secrets": "sub"})
     pod["spec"]["containers"][0]["volumeMounts"].append(
         {"name": "secrets", "mountPath": "/mnt/one-file", "subPath": "sub", "readOnly": True}
     )
-    lab.node.apply(pod)
-    lab.running("sub-path")
-    lab.put("sub", "after")
-    lab.node.until(lambda: lab.read("sub-path", "secrets/sub") == "after", "the volume to rotate")
-    assert lab.read("sub-path", "one-file") == "before"
-    lab.delete("sub-path")
+    rig.node.apply(pod)
+    rig.running("sub-path")
+    rig.put("sub", "after")
+    rig.node.until(lambda: rig.read("sub-path", "secrets/sub") == "after", "the volume to rotate")
+    assert rig.read("sub-path", "one-file") == "before"
+    rig.delete("sub-path")
 
 
-def test_reboot(lab: Lab) -> None:
+def test_reboot(rig: KubeletRig) -> None:
     """Everything down at once, volumes gone, sockets stale; up again: the driver registers and the pods get their
     volumes anew."""
-    lab.put("rebooted", "value")
-    lab.provider_class("rebooted", objects="- objectName: rebooted\n")
-    lab.node.apply(lab.pod("rebooted", {"secrets": "rebooted"}))
-    lab.running("rebooted")
-    before = lab.driver_pod()["status"]["containerStatuses"][0]["containerID"]
-    lab.node.power_off()
-    assert (lab.providers / "stub.sock").exists() and lab.node.mounts() == {}
-    lab.node.power_on()
-    lab.node.until(
-        lambda: lab.driver_pod()["status"]["containerStatuses"][0]["containerID"] != before,
+    rig.put("rebooted", "value")
+    rig.provider_class("rebooted", objects="- objectName: rebooted\n")
+    rig.node.apply(rig.pod("rebooted", {"secrets": "rebooted"}))
+    rig.running("rebooted")
+    before = rig.driver_pod()["status"]["containerStatuses"][0]["containerID"]
+    rig.node.power_off()
+    assert (rig.providers / "stub.sock").exists() and rig.node.mounts() == {}
+    rig.node.power_on()
+    rig.node.until(
+        lambda: rig.driver_pod()["status"]["containerStatuses"][0]["containerID"] != before,
         "the driver's new container",
         120,
     )
 
     def readable() -> bool:
         try:
-            return lab.read("rebooted", "secrets/rebooted") == "value"
+            return rig.read("rebooted", "secrets/rebooted") == "value"
         except AssertionError:
             return False
 
-    lab.node.until(readable, "the pod to read its secret again", 120)
-    lab.delete("rebooted")
+    rig.node.until(readable, "the pod to read its secret again", 120)
+    rig.delete("rebooted")
 
 
-def test_uninstall(lab: Lab) -> None:
+def test_uninstall(rig: KubeletRig) -> None:
     """The release goes with its hooks' objects, its roles and its pods; the CRDs and the users' classes stay, and a
     second install finds them."""
-    api = lab.node.cluster.api
-    lab.provider_class("kept")
-    lab.helm("uninstall", RELEASE, f"--namespace={NAMESPACE}", "--wait", "--timeout=90s")
-    told = lab.node.cluster.kubectl(
+    api = rig.node.cluster.api
+    rig.provider_class("kept")
+    rig.helm("uninstall", RELEASE, f"--namespace={NAMESPACE}", "--wait", "--timeout=90s")
+    told = rig.node.cluster.kubectl(
         "get",
         "daemonsets,jobs,serviceaccounts,clusterroles,clusterrolebindings,csidrivers",
         "--all-namespaces",
@@ -138,5 +138,5 @@ def test_uninstall(lab: Lab) -> None:
     )
     assert told.strip() == ""
     assert api.find(f"/apis/{GROUP}/v1/namespaces/default/secretproviderclasses/kept")
-    lab.install()
+    rig.install()
     assert api.find(f"/apis/{GROUP}/v1/namespaces/default/secretproviderclasses/kept")

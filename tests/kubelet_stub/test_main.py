@@ -10,21 +10,21 @@ import yaml
 
 from kubelet_stub.config import Config
 from runtime.errors import ConfigurationError
-from tests.kubelet_stub.scene import pod
-from tests.kubelet_stub.toy_driver import ToyDriver, registering, serving
+from tests.kubelet_stub.mounting_driver import MountingDriver, registering, serving
+from tests.kubelet_stub.rig import pod
 
 COMMAND = [sys.executable, "-c", "import sys; from kubelet_stub.main import main; sys.exit(main())"]
 
 
 def test_runs_pods_until_a_signal_and_takes_them_down(tmp_path: Path) -> None:
     """Two pods of a file, then SIGTERM → both mounted, both unpublished, exit code 0, nothing left."""
-    toy = ToyDriver()
+    driver = MountingDriver()
     manifest = tmp_path / "pods.yaml"
     manifest.write_text(yaml.safe_dump_all([pod("one"), {"kind": "Service"}, pod("two")]))
 
     async def run() -> None:
         root = tmp_path / "k"
-        async with asyncio.timeout(20), serving(toy, tmp_path), registering(toy, root / "plugins_registry"):
+        async with asyncio.timeout(20), serving(driver, tmp_path), registering(driver, root / "plugins_registry"):
             process = await asyncio.create_subprocess_exec(
                 *COMMAND, "--root", str(root), f"--pod={manifest}", stderr=asyncio.subprocess.PIPE
             )
@@ -37,7 +37,7 @@ def test_runs_pods_until_a_signal_and_takes_them_down(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             await process.stderr.read()
             assert await process.wait() == 0
-        assert len(toy.requests("NodeUnpublishVolume")) == 2 and list((root / "pods").iterdir()) == []
+        assert len(driver.requests("NodeUnpublishVolume")) == 2 and list((root / "pods").iterdir()) == []
 
     asyncio.run(run())
 

@@ -19,18 +19,20 @@ from kubelet_stub.kubelet import KubeletStub
 from kubelet_stub.volume import State
 from protos import csi_pb2 as csi
 from runtime.flags import Duration
-from tests.kubelet_stub.scene import Scene, config, pod, scene
-from tests.kubelet_stub.toy_driver import NAME, Capability, ToyDriver
+from tests.kubelet_stub.mounting_driver import NAME, Capability, MountingDriver
+from tests.kubelet_stub.rig import KubeletStubRig, config, kubelet_stub_rig, pod
 
 TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 NOT_FINAL = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED")
 
 
-def play(story: Callable[[Scene], Awaitable[None]], toy: ToyDriver | None = None, **changes: Any) -> None:
-    """Run a story in a scene, at most 10 s."""
+def play(
+    story: Callable[[KubeletStubRig], Awaitable[None]], driver: MountingDriver | None = None, **changes: Any
+) -> None:
+    """Run a story in a kubelet_stub_rig, at most 10 s."""
 
     async def run() -> None:
-        async with asyncio.timeout(10), scene(toy, **changes) as found:
+        async with asyncio.timeout(10), kubelet_stub_rig(driver, **changes) as found:
             await story(found)
 
     asyncio.run(run())
@@ -41,7 +43,7 @@ def test_publishes_as_kubelet_does_and_takes_down_again() -> None:
     left after.
     """
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod())
         await s.stub.wait_mounted(running)
         directory = s.stub.config.pods_directory / "uid-web/volumes/kubernetes.io~csi/secrets"
@@ -54,7 +56,7 @@ def test_publishes_as_kubelet_does_and_takes_down_again() -> None:
             volume_handle("uid-web", "secrets"),
             "Ephemeral",
         )
-        [request] = s.toy.requests("NodePublishVolume")
+        [request] = s.driver.requests("NodePublishVolume")
         assert request.volume_id == volume_handle("uid-web", "secrets") and request.readonly
         assert dict(request.volume_context) == {
             "secretProviderClass": "class",
@@ -67,7 +69,7 @@ def test_publishes_as_kubelet_does_and_takes_down_again() -> None:
         assert request.volume_capability.mount.volume_mount_group == "2000"
         assert request.volume_capability.access_mode.mode == csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
         await s.stub.delete_pod(running)
-        assert [item.target_path for item in s.toy.requests("NodeUnpublishVolume")] == [str(directory / "mount")]
+        assert [item.target_path for item in s.driver.requests("NodeUnpublishVolume")] == [str(directory / "mount")]
         assert list(s.stub.config.pods_directory.iterdir()) == [] and s.stub.leaks == []
 
     play(story)
@@ -76,11 +78,11 @@ def test_publishes_as_kubelet_does_and_takes_down_again() -> None:
 def test_asks_capabilities_twice_before_each_publish() -> None:
     """A publish and a republish → two NodeGetCapabilities before each."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod())
         await s.stub.wait_mounted(running)
         assert await s.stub.republish(running) == []
-        assert [name for name, _ in s.toy.calls] == [
+        assert [name for name, _ in s.driver.calls] == [
             "NodeGetCapabilities",
             "NodeGetCapabilities",
             "NodePublishVolume",
@@ -92,7 +94,7 @@ def test_asks_capabilities_twice_before_each_publish() -> None:
 def test_each_call_has_a_connection_of_its_own() -> None:
     """A pod's whole life through a proxy that counts → as many connections as calls."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         connections = 0
 
         async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,7 +106,7 @@ def test_each_call_has_a_connection_of_its_own() -> None:
         async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal connections
             connections += 1
-            behind_reader, behind_writer = await asyncio.open_unix_connection(s.toy.endpoint)
+            behind_reader, behind_writer = await asyncio.open_unix_connection(s.driver.endpoint)
             await asyncio.gather(pump(reader, behind_writer), pump(behind_reader, writer))
 
         path = str(s.directory / "proxy.sock")
@@ -113,7 +115,7 @@ def test_each_call_has_a_connection_of_its_own() -> None:
             running = await s.stub.add_pod(pod())
             await s.stub.wait_mounted(running)
             await s.stub.delete_pod(running)
-            assert connections == len(s.toy.calls) == 4
+            assert connections == len(s.driver.calls) == 4
 
     play(story)
 
@@ -123,13 +125,13 @@ def test_no_group_without_the_capability() -> None:
     that one.
     """
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         await s.stub.wait_mounted(await s.stub.add_pod(pod()))
-        capability = s.toy.requests("NodePublishVolume")[0].volume_capability
+        capability = s.driver.requests("NodePublishVolume")[0].volume_capability
         assert capability.mount.volume_mount_group == ""
         assert capability.access_mode.mode == csi.VolumeCapability.AccessMode.SINGLE_NODE_MULTI_WRITER
 
-    play(story, ToyDriver(capabilities=(Capability.SINGLE_NODE_MULTI_WRITER,)))
+    play(story, MountingDriver(capabilities=(Capability.SINGLE_NODE_MULTI_WRITER,)))
 
 
 @pytest.mark.parametrize("code", NOT_FINAL)
@@ -138,35 +140,35 @@ def test_a_failure_that_is_not_final_keeps_the_directory(code: str) -> None:
     unpublishes.
     """
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod())
         event = await s.stub.events.wait(Reason.FAILED_MOUNT, "shop/web")
         name = "Canceled" if code == "CANCELLED" else code.title().replace("_", "")
         assert (
             event.message
-            == f'MountVolume.SetUp failed for volume "secrets" : rpc error: code = {name} desc = toy trouble'
+            == f'MountVolume.SetUp failed for volume "secrets" : rpc error: code = {name} desc = driver trouble'
         )
         [volume] = s.stub.volumes(running)
         assert volume.state is State.UNCERTAIN and volume.directory.data_file.exists()
         await s.stub.delete_pod(running)
-        assert len(s.toy.requests("NodeUnpublishVolume")) == 1 and not volume.directory.path.exists()
+        assert len(s.driver.requests("NodeUnpublishVolume")) == 1 and not volume.directory.path.exists()
 
-    play(story, ToyDriver(failures=[grpc.StatusCode[code]] * 99))
+    play(story, MountingDriver(failures=[grpc.StatusCode[code]] * 99))
 
 
 def test_a_final_failure_forgets_the_volume() -> None:
     """The first publishes fail with NOT_FOUND → the directory is gone each time, and the deletion never unpublishes."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod())
         await s.stub.events.wait(Reason.FORGOTTEN, count=2)
         [volume] = s.stub.volumes(running)
         await volume.stop()
         assert volume.state is State.FORGOTTEN and not volume.directory.path.exists()
         await s.stub.delete_pod(running)
-        assert s.toy.requests("NodeUnpublishVolume") == [] and s.stub.leaks == []
+        assert s.driver.requests("NodeUnpublishVolume") == [] and s.stub.leaks == []
 
-    play(story, ToyDriver(failures=[grpc.StatusCode.NOT_FOUND] * 99))
+    play(story, MountingDriver(failures=[grpc.StatusCode.NOT_FOUND] * 99))
 
 
 def test_a_mount_left_behind_by_a_final_failure_is_a_leak() -> None:
@@ -174,18 +176,18 @@ def test_a_mount_left_behind_by_a_final_failure_is_a_leak() -> None:
     leak is told.
     """
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod())
         leak = await s.stub.events.wait(Reason.LEAKED)
         assert str(s.stub.target(running)) in leak.message and s.stub.target(running).is_mount()
         [volume] = s.stub.volumes(running)
         await volume.stop()
         await s.stub.delete_pod(running)
-        assert s.toy.requests("NodeUnpublishVolume") == []
+        assert s.driver.requests("NodeUnpublishVolume") == []
 
     play(
         story,
-        ToyDriver(failures=[grpc.StatusCode.INTERNAL], mount_before_failing=True),
+        MountingDriver(failures=[grpc.StatusCode.INTERNAL], mount_before_failing=True),
         backoff_base=Duration(60),
         backoff_cap=Duration(60),
     )
@@ -196,14 +198,14 @@ def test_a_final_failure_of_a_republish_removes_the_directory() -> None:
     unpublish any more.
     """
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod())
         await s.stub.wait_mounted(running)
-        s.toy.failures, s.toy.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], True
-        assert [str(failure) for failure in await s.stub.republish(running)] == ["toy trouble"]
+        s.driver.failures, s.driver.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], True
+        assert [str(failure) for failure in await s.stub.republish(running)] == ["driver trouble"]
         assert not s.stub.target(running).parent.exists()
         await s.stub.delete_pod(running)
-        assert s.toy.requests("NodeUnpublishVolume") == []
+        assert s.driver.requests("NodeUnpublishVolume") == []
         assert "unmounter failed to load volume data file" in s.stub.events.of(Reason.FAILED_UNMOUNT)[0].message
 
     play(story)
@@ -213,14 +215,14 @@ def test_a_final_failure_of_a_republish_removes_the_directory() -> None:
 def test_a_republish_failure_otherwise_keeps_it(removes: bool, unmounts: bool) -> None:
     """The volume is still mounted, or the kubelet has the fix → the data file stays and the deletion unpublishes."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod())
         await s.stub.wait_mounted(running)
-        s.toy.failures, s.toy.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], unmounts
+        s.driver.failures, s.driver.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], unmounts
         assert len(await s.stub.republish(running)) == 1
         assert (s.stub.target(running).parent / "vol_data.json").exists()
         await s.stub.delete_pod(running)
-        assert len(s.toy.requests("NodeUnpublishVolume")) == 1
+        assert len(s.driver.requests("NodeUnpublishVolume")) == 1
 
     play(story, republish_removes=removes)
 
@@ -229,8 +231,8 @@ def test_a_republish_failure_otherwise_keeps_it(removes: bool, unmounts: bool) -
 def test_capability_failures_are_transient_first_and_final_second(call: int) -> None:
     """NodeGetCapabilities is UNAVAILABLE: the first call of a publish is transient, the second is taken as final."""
 
-    async def story(s: Scene) -> None:
-        s.toy.failing_capabilities = [None, grpc.StatusCode.UNAVAILABLE][-call:]
+    async def story(s: KubeletStubRig) -> None:
+        s.driver.failing_capabilities = [None, grpc.StatusCode.UNAVAILABLE][-call:]
         running = await s.stub.add_pod(pod())
         event = await s.stub.events.wait(Reason.FAILED_MOUNT)
         assert event.message.endswith("rpc error: code = Unavailable desc = no capabilities today")
@@ -244,20 +246,20 @@ def test_capability_failures_are_transient_first_and_final_second(call: int) -> 
 def test_backs_off_and_recovers() -> None:
     """Three failures, then success → three FailedMount events, pauses that double, and the volume is mounted."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         started = asyncio.get_running_loop().time()
         running = await s.stub.add_pod(pod())
         await s.stub.wait_mounted(running)
         assert len(s.stub.events.of(Reason.FAILED_MOUNT)) == 3
         assert asyncio.get_running_loop().time() - started >= 0.01 + 0.02 + 0.04
 
-    play(story, ToyDriver(failures=[grpc.StatusCode.UNAVAILABLE] * 3))
+    play(story, MountingDriver(failures=[grpc.StatusCode.UNAVAILABLE] * 3))
 
 
 def test_republishes_by_itself() -> None:
     """A short republish interval → publishes go on, each told."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         await s.stub.add_pod(pod())
         await s.stub.events.wait(Reason.REPUBLISHED, count=2)
 
@@ -267,30 +269,32 @@ def test_republishes_by_itself() -> None:
 def test_unpublish_is_tried_until_it_works() -> None:
     """The driver fails twice at the deletion → three calls, and nothing left."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod())
         await s.stub.wait_mounted(running)
         await s.stub.delete_pod(running)
-        assert len(s.toy.requests("NodeUnpublishVolume")) == 3 and len(s.stub.events.of(Reason.FAILED_UNMOUNT)) == 2
+        assert len(s.driver.requests("NodeUnpublishVolume")) == 3 and len(s.stub.events.of(Reason.FAILED_UNMOUNT)) == 2
         assert list(s.stub.config.pods_directory.iterdir()) == []
 
-    play(story, ToyDriver(unpublish_failures=[grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE]))
+    play(story, MountingDriver(unpublish_failures=[grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE]))
 
 
 def test_statistics_and_conditions() -> None:
     """A driver with both capabilities → usage is kept, an abnormal condition is a warning event, a good one is not."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod())
         await s.stub.events.wait(Reason.CONDITION_ABNORMAL)
         assert s.stub.events.all[-1].message == "Volume secrets: old content"
         assert s.stub.volumes(running)[0].usage[0].total == 7
-        s.toy.condition = csi.VolumeCondition(abnormal=False, message="fine")
+        s.driver.condition = csi.VolumeCondition(abnormal=False, message="fine")
         await s.stub.events.wait(Reason.CONDITION_NORMAL)
 
     capabilities = (Capability.GET_VOLUME_STATS, Capability.VOLUME_CONDITION)
-    toy = ToyDriver(capabilities=capabilities, condition=csi.VolumeCondition(abnormal=True, message="old content"))
-    play(story, toy, stats_interval=Duration(0.02))
+    driver = MountingDriver(
+        capabilities=capabilities, condition=csi.VolumeCondition(abnormal=True, message="old content")
+    )
+    play(story, driver, stats_interval=Duration(0.02))
 
 
 @pytest.mark.parametrize("in_secrets", [False, True])
@@ -299,11 +303,11 @@ def test_tokens_are_signed_and_bound(in_secrets: bool) -> None:
     at a republish.
     """
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod())
         await s.stub.wait_mounted(running)
         await s.stub.republish(running)
-        first, second = s.toy.requests("NodePublishVolume")
+        first, second = s.driver.requests("NodePublishVolume")
         holder = first.secrets if in_secrets else first.volume_context
         assert TOKENS not in (first.volume_context if in_secrets else first.secrets)
         assert holder[TOKENS] == (second.secrets if in_secrets else second.volume_context)[TOKENS]
@@ -319,12 +323,12 @@ def test_tokens_are_signed_and_bound(in_secrets: bool) -> None:
 def test_publish_secrets_come_from_the_named_secret() -> None:
     """nodePublishSecretRef: absent → a transient failure that names it and no call; then added → its data is sent."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = await s.stub.add_pod(pod(nodePublishSecretRef={"name": "creds"}))
         event = await s.stub.events.wait(Reason.FAILED_MOUNT)
         assert (
             'fetching NodePublishSecretRef shop/creds failed: secrets "creds" not found' in event.message
-            and s.toy.calls == []
+            and s.driver.calls == []
         )
         s.stub.add_secret(
             {
@@ -335,7 +339,7 @@ def test_publish_secrets_come_from_the_named_secret() -> None:
             }
         )
         await s.stub.wait_mounted(running)
-        assert dict(s.toy.requests("NodePublishVolume")[0].secrets) == {"clientid": "me", "plain": "p"}
+        assert dict(s.driver.requests("NodePublishVolume")[0].secrets) == {"clientid": "me", "plain": "p"}
 
     play(story)
 
@@ -344,11 +348,11 @@ def test_a_restarted_stub_takes_its_volumes_over() -> None:
     """A stub stops with two pods running; a new one gets one of them → that one is published again and later
     unpublished, the other is unpublished as an orphan."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         for name in ("stays", "goes"):
             await s.stub.wait_mounted(await s.stub.add_pod(pod(name)))
         async with KubeletStub(config(s.directory)) as second:
-            second.use_driver(NAME, s.toy.endpoint)
+            second.use_driver(NAME, s.driver.endpoint)
             running = await second.add_pod(pod("stays"))
             assert second.volumes(running)[0].state is State.UNCERTAIN
             await second.clean_orphans()
@@ -363,12 +367,12 @@ def test_a_restarted_stub_takes_its_volumes_over() -> None:
 def test_many_pods_and_volumes_at_once() -> None:
     """Five pods of two volumes each → ten mounts, then none."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         running = [await s.stub.add_pod(pod(f"p{number}", ("one", "two"))) for number in range(5)]
         await asyncio.gather(*map(s.stub.wait_mounted, running))
-        assert len({request.target_path for request in s.toy.requests("NodePublishVolume")}) == 10
+        assert len({request.target_path for request in s.driver.requests("NodePublishVolume")}) == 10
         await s.stub.delete_all()
-        assert len(s.toy.requests("NodeUnpublishVolume")) == 10 and s.stub.leaks == []
+        assert len(s.driver.requests("NodeUnpublishVolume")) == 10 and s.stub.leaks == []
 
     play(story)
 
@@ -376,12 +380,12 @@ def test_many_pods_and_volumes_at_once() -> None:
 def test_an_unregistered_driver_is_waited_for() -> None:
     """The driver is not registered → FailedMount that says so; once known, the volume is mounted."""
 
-    async def story(s: Scene) -> None:
+    async def story(s: KubeletStubRig) -> None:
         s.stub.host.drivers.remove(NAME)
         running = await s.stub.add_pod(pod())
         event = await s.stub.events.wait(Reason.FAILED_MOUNT)
         assert f"driver name {NAME} not found in the list of registered CSI drivers" in event.message
-        s.stub.use_driver(NAME, s.toy.endpoint)
+        s.stub.use_driver(NAME, s.driver.endpoint)
         await s.stub.wait_mounted(running)
 
     play(story)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from demo.stage import free_port
 from probe.config import GO_ONLY, ProbeConfig
 from runtime.flags import flags_of, format_value
-from tests.support.asking import ask
-from tests.support.toy_driver import NAME, driver_process
-from tests.support.waiting import wait_for
+from tests.support.fake_driver import NAME, driver_process
+from tests.support.http_client import fetch
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -90,7 +90,7 @@ class Running:
 
     def ask(self, path: str = "/healthz", method: str = "GET") -> tuple[int, str]:
         """Code and body; 0 while nobody listens."""
-        return ask(self.port, path, method)
+        return fetch(self.port, path, method)
 
     def driver(self, *behaviour: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
         """A driver process."""
@@ -111,7 +111,7 @@ def probing(directory: Path, *argv: str) -> Iterator[Running]:
 def running(tmp_path: Path) -> Iterator[Running]:
     """A probe without a driver yet."""
     with probing(tmp_path) as made:
-        wait_for(lambda: made.ask("/livez") == (200, "ok"), "the probe")
+        wait_until(lambda: made.ask("/livez") == (200, "ok"), "the probe")
         yield made
 
 
@@ -121,10 +121,10 @@ def test_before_the_driver_has_answered(running: Running) -> None:
     code, text = running.ask()
     assert code == 500 and text.endswith(f"the driver has not answered yet on {running.csi}; that does not exist")
     with running.driver():
-        wait_for(lambda: running.ask() == (200, "ok"), "ok")
+        wait_until(lambda: running.ask() == (200, "ok"), "ok")
     assert running.ask() == NOT_CONNECTED
     with running.driver():
-        wait_for(lambda: running.ask() == (200, "ok"), "ok again")
+        wait_until(lambda: running.ask() == (200, "ok"), "ok again")
 
 
 def test_refuse_before_the_first_answer(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_refuse_before_the_first_answer(tmp_path: Path) -> None:
         time.sleep(1.0)  # what must not happen has no condition to wait for
         assert it.ask() == (0, "")
         with it.driver():
-            wait_for(lambda: it.ask() == (200, "ok"), "ok")
+            wait_until(lambda: it.ask() == (200, "ok"), "ok")
         assert it.ask() == NOT_CONNECTED
 
 
@@ -149,14 +149,14 @@ def test_refuse_before_the_first_answer(tmp_path: Path) -> None:
 def test_answers_of_the_driver(running: Running, behaviour: str, answer: tuple[int, str]) -> None:
     """Ready true and ready absent are ok; not ready and an error have the original's bodies."""
     with running.driver(behaviour):
-        wait_for(lambda: running.ask() == answer, f"{answer}, not {running.ask()}")
+        wait_until(lambda: running.ask() == answer, f"{answer}, not {running.ask()}")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
 def test_any_method_one_path(running: Running, method: str) -> None:
     """Any method is answered; any other path is 404."""
     with running.driver():
-        wait_for(lambda: running.ask() == (200, "ok"), "ok")
+        wait_until(lambda: running.ask() == (200, "ok"), "ok")
         assert running.ask(method=method) == (200, "" if method == "HEAD" else "ok")
         assert running.ask("/other", method)[0] == 404
         assert running.ask("/healthz/", method)[0] == 404
@@ -165,19 +165,19 @@ def test_any_method_one_path(running: Running, method: str) -> None:
 def test_frozen_driver(running: Running) -> None:
     """SIGSTOP: 500 within the deadline, in the original's words; SIGCONT: 200 right after."""
     with running.driver() as driver:
-        wait_for(lambda: running.ask() == (200, "ok"), "ok")
+        wait_until(lambda: running.ask() == (200, "ok"), "ok")
         driver.send_signal(signal.SIGSTOP)
         started = time.monotonic()
         assert running.ask() == (500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded")
         assert 0.4 < time.monotonic() - started < 1.5
         driver.send_signal(signal.SIGCONT)
-        wait_for(lambda: running.ask() == (200, "ok"), "ok again", 2)
+        wait_until(lambda: running.ask() == (200, "ok"), "ok again", 2)
 
 
 def test_concurrent_askers_share_one_call(running: Running) -> None:
     """Thirty askers while one Probe hangs: one call, one deadline for all."""
     with running.driver() as driver:
-        wait_for(lambda: running.ask() == (200, "ok"), "ok")
+        wait_until(lambda: running.ask() == (200, "ok"), "ok")
         driver.send_signal(signal.SIGSTOP)
         started = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(30) as pool:
@@ -189,7 +189,7 @@ def test_concurrent_askers_share_one_call(running: Running) -> None:
 def test_metrics(running: Running) -> None:
     """The original's histogram under its name and labels, with Go's names of codes; the process' own figures."""
     with running.driver():
-        wait_for(lambda: running.ask() == (200, "ok"), "ok")
+        wait_until(lambda: running.ask() == (200, "ok"), "ok")
     running.ask()
     text = running.ask("/metrics")[1]
     labels = f'driver_name="{NAME}",grpc_status_code="OK",method_name="/csi.v1.Identity/Probe"'
@@ -268,7 +268,7 @@ def test_deprecated_addresses(tmp_path: Path) -> None:
     )
     with probing(tmp_path, *argv) as it:
         it.port = health
-        wait_for(lambda: it.ask("/livez") == (200, "ok"), "the probe")
+        wait_until(lambda: it.ask("/livez") == (200, "ok"), "the probe")
         assert it.ask("/m")[0] == it.ask("/metrics")[0] == 404
         it.port = metrics
         assert it.ask("/m")[0] == 200 and it.ask("/healthz")[0] == 404
@@ -279,7 +279,7 @@ def test_deprecated_addresses(tmp_path: Path) -> None:
 def test_json_logs(tmp_path: Path) -> None:
     """--logging-format=json writes JSON lines with the process's name."""
     with probing(tmp_path, "--logging-format=json") as it:
-        wait_for(lambda: it.ask("/livez") == (200, "ok"), "the probe")
+        wait_until(lambda: it.ask("/livez") == (200, "ok"), "the probe")
         it.process.terminate()
         assert it.process.wait(10) == 0
     line = json.loads((tmp_path / "log").read_text().splitlines()[0])

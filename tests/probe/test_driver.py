@@ -16,7 +16,7 @@ from probe.driver import GET_PLUGIN_INFO, NOT_CONNECTED, PROBE, DriverProbe, Pro
 from protos import csi_pb2
 from runtime import metrics
 from runtime.errors import DeadlineExceeded, Unavailable
-from tests.support.toy_driver import NAME, ToyDriver, toy_driver
+from tests.support.fake_driver import NAME, FakeDriver, fake_driver
 
 OK = ProbeResult(True, "ok")
 
@@ -42,7 +42,7 @@ def test_one_call_for_all(tmp_path: Path) -> None:
     """Fifty askers while one Probe is on its way: one call and one answer; the next asker has a new one."""
 
     async def run() -> None:
-        async with toy_driver(f"{tmp_path}/csi.sock") as driver, probing(tmp_path) as (probe, registry):
+        async with fake_driver(f"{tmp_path}/csi.sock") as driver, probing(tmp_path) as (probe, registry):
             assert await probe.check() == OK
             driver.hang = asyncio.Event()
             asking = [asyncio.create_task(probe.check()) for _ in range(50)]
@@ -66,7 +66,7 @@ def test_restarts(tmp_path: Path) -> None:
     async def run() -> None:
         async with probing(tmp_path, 3.0) as (probe, _):
             for _ in range(10):
-                async with toy_driver(f"{tmp_path}/csi.sock"):
+                async with fake_driver(f"{tmp_path}/csi.sock"):
                     assert await probe.check() == OK
                     assert await probe.check() == OK
 
@@ -83,7 +83,7 @@ def test_budget(tmp_path: Path) -> None:
             assert not (await probe.check()).healthy
             assert 0.3 <= loop.time() - started < 0.8
             assert registry.get_sample_value("csi_sidecar_operations_seconds_count") is None
-            async with toy_driver(f"{tmp_path}/csi.sock") as driver:
+            async with fake_driver(f"{tmp_path}/csi.sock") as driver:
                 driver.hang = asyncio.Event()
                 text = "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
                 verdict = ProbeResult(False, NOT_CONNECTED)
@@ -112,7 +112,7 @@ def test_before_and_after_the_first_answer(tmp_path: Path) -> None:
             with socket.socket(socket.AF_UNIX) as dead:
                 dead.bind(path)
                 assert await probe.check() == ProbeResult(False, never + "nobody answers there")
-            async with toy_driver(path):
+            async with fake_driver(path):
                 while await probe.check() != OK:
                     pass
             assert await probe.check() == ProbeResult(False, NOT_CONNECTED)
@@ -134,7 +134,7 @@ def test_errors_of_the_driver_itself(tmp_path: Path, failure: Exception, text: s
     """They keep their own text, and are not taken for a connection that was lost: one call."""
 
     async def run() -> None:
-        async with toy_driver(f"{tmp_path}/csi.sock") as driver, probing(tmp_path) as (probe, _):
+        async with fake_driver(f"{tmp_path}/csi.sock") as driver, probing(tmp_path) as (probe, _):
             assert await probe.check() == OK
             driver.error, driver.probes = failure, 0
             assert await probe.check() == ProbeResult(False, text)
@@ -147,7 +147,10 @@ def test_driver_without_a_name(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     """500 with the reason and one line, however often it is asked; well as soon as it has a name."""
 
     async def run() -> None:
-        async with toy_driver(f"{tmp_path}/csi.sock", ToyDriver("")) as driver, probing(tmp_path) as (probe, registry):
+        async with (
+            fake_driver(f"{tmp_path}/csi.sock", FakeDriver("")) as driver,
+            probing(tmp_path) as (probe, registry),
+        ):
             for _ in range(20):
                 assert await probe.check() == ProbeResult(False, "driver name is empty")
             driver.name = NAME
@@ -162,7 +165,7 @@ def test_driver_without_a_name(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     ]
 
 
-class Fake(ToyDriver):
+class Fake(FakeDriver):
     """Answers everything as if it were a driver of another age: no such method."""
 
     async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:
@@ -173,7 +176,7 @@ def test_wrong_socket(tmp_path: Path) -> None:
     """A server that knows no Probe, and one that speaks no HTTP/2: the reason, within the deadline, and no end."""
 
     async def run() -> None:
-        async with toy_driver(f"{tmp_path}/csi.sock", Fake()), probing(tmp_path) as (probe, _):
+        async with fake_driver(f"{tmp_path}/csi.sock", Fake()), probing(tmp_path) as (probe, _):
             assert (await probe.check()).text.startswith("rpc error: code = Unimplemented desc =")
 
         async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -19,7 +19,7 @@ from probe.processes import Processes
 from runtime import http, metrics, status
 from runtime.flags import Duration
 from runtime.supervisor.role_table import RoleTable
-from tests.support.toy_driver import NAME, toy_driver
+from tests.support.fake_driver import NAME, fake_driver
 
 REQUEST = http.Request("GET", "/", "")
 REGISTRAR = {"role": "registrar", "state": "registered", "driver": NAME, "since": 1.0, "error": ""}
@@ -49,7 +49,7 @@ async def pages(
         http_endpoint="127.0.0.1:0",
     )
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(toy_driver(f"{directory}/csi.sock"))
+        await stack.enter_async_context(fake_driver(f"{directory}/csi.sock"))
         for role in roles:
             served = status.serve(config.status_directory, role["role"], lambda role=role: role)  # type: ignore[misc]
             await stack.enter_async_context(served)

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from demo.stage import free_port
 from kubelet_stub.config import Config as KubeletConfig
 from kubelet_stub.events import Reason
 from kubelet_stub.kubelet import KubeletStub
 from registrar.config import GO_ONLY, RegistrarConfig
 from runtime.flags import flags_of, format_value
-from tests.support.asking import ask
-from tests.support.toy_driver import NAME, driver_process
-from tests.support.waiting import wait_for
+from tests.support.fake_driver import NAME, driver_process
+from tests.support.http_client import fetch
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -134,7 +134,7 @@ class Running:
 
     def healthz(self, path: str = "/healthz") -> tuple[int, str]:
         """Code and body; 0 while nobody listens."""
-        return ask(self.port, path, timeout=5)
+        return fetch(self.port, path, timeout=5)
 
     def driver(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
         """A driver process."""
@@ -161,11 +161,11 @@ async def register(running: Running) -> None:
 def test_health(running: Running) -> None:
     """No socket: 404 in the original's words; served but not confirmed: 200 and told; registered: 200 ok; other paths
     404."""
-    wait_for(lambda: running.healthz() == (404, "registration socket does not exist"), "404")
+    wait_until(lambda: running.healthz() == (404, "registration socket does not exist"), "404")
     with running.driver():
-        wait_for(lambda: running.healthz() == (200, "ok (waiting for kubelet)"), "waiting")
+        wait_until(lambda: running.healthz() == (200, "ok (waiting for kubelet)"), "waiting")
         asyncio.run(register(running))
-        wait_for(lambda: running.healthz() == (200, "ok"), "ok")
+        wait_until(lambda: running.healthz() == (200, "ok"), "ok")
         assert running.healthz("/metrics")[0] == 404
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(10) == 0
@@ -183,7 +183,7 @@ def test_health_of_a_refused_registration(running: Running) -> None:
                     await asyncio.sleep(0.02)
 
     with running.driver():
-        wait_for(running.socket.exists, "the socket")
+        wait_until(running.socket.exists, "the socket")
         asyncio.run(refuse())
         assert running.healthz()[0] in (404, 500)
 
@@ -192,7 +192,7 @@ def test_health_of_a_refused_registration(running: Running) -> None:
 def test_socket_goes_with_the_process(running: Running, ending: signal.Signals) -> None:
     """Both signals end it in order: exit code 0, the socket gone (the original leaves it behind on SIGINT)."""
     with running.driver():
-        wait_for(running.socket.exists, "the socket")
+        wait_until(running.socket.exists, "the socket")
         running.process.send_signal(ending)
         assert running.process.wait(10) == 0
     assert os.listdir(running.registry) == []
@@ -215,12 +215,12 @@ def test_stale_socket_is_replaced(tmp_path: Path) -> None:
 def test_frozen_driver(running: Running) -> None:
     """A driver that accepts and answers nothing is waited for, for as long as it takes; one log line tells."""
     with running.driver() as driver:
-        wait_for(running.csi.exists, "the driver")
-        wait_for(running.socket.exists, "the socket")
+        wait_until(running.csi.exists, "the driver")
+        wait_until(running.socket.exists, "the socket")
         driver.send_signal(signal.SIGSTOP)
-        wait_for(lambda: not running.socket.exists(), "the socket to be removed", 15)
+        wait_until(lambda: not running.socket.exists(), "the socket to be removed", 15)
         driver.send_signal(signal.SIGCONT)
-        wait_for(running.socket.exists, "the socket again")
+        wait_until(running.socket.exists, "the socket again")
     lines = (running.directory / "log").read_text()
     assert len(re.findall("The driver is gone", lines)) == 1
 

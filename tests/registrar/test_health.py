@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 
 import grpc.aio
-import pytest
 
 from protos import pluginregistration_pb2_grpc
 from registrar import health
@@ -16,22 +15,21 @@ from registrar.state import State
 from runtime import http, rpc
 from runtime.endpoints import UnixEndpoint
 from runtime.flags import Duration
-from tests.registrar.test_reconciler import Place, keeping, until
-from tests.support.toy_driver import NAME, toy_driver
+from tests.registrar.rig import RegistrarRig, running_registrar, until_socket
+from tests.support.fake_driver import NAME, fake_driver
 
-pytestmark = pytest.mark.timeout(20)
 REQUEST = http.Request("GET", "/healthz", "")
 
 
-async def ask(place: Place, reconciler: Reconciler, timeout: float = 5.0) -> tuple[int, str]:
+async def ask(rig: RegistrarRig, reconciler: Reconciler, timeout: float = 5.0) -> tuple[int, str]:
     """Status and body."""
-    answer = await health.page(place.config(timeout=Duration(timeout)), reconciler)(REQUEST)
+    answer = await health.page(rig.config(timeout=Duration(timeout)), reconciler)(REQUEST)
     return answer.status, answer.body.decode()
 
 
-def known(place: Place, state: State, error: str = "") -> Reconciler:
+def known(rig: RegistrarRig, state: State, error: str = "") -> Reconciler:
     """A registrar that is in this state and serves nothing itself."""
-    reconciler = Reconciler(place.config())
+    reconciler = Reconciler(rig.config())
     reconciler.registration.become(state, driver="" if state is State.NO_DRIVER else NAME, error=error)
     return reconciler
 
@@ -40,9 +38,9 @@ def test_no_socket(tmp_path: Path) -> None:
     """No driver yet, or its socket deleted: 404 in the original's words."""
 
     async def run() -> None:
-        place = Place(tmp_path)
+        rig = RegistrarRig(tmp_path)
         for state in (State.NO_DRIVER, State.WAITING, State.REGISTERED):
-            assert await ask(place, known(place, state)) == (404, "registration socket does not exist")
+            assert await ask(rig, known(rig, state)) == (404, "registration socket does not exist")
 
     asyncio.run(run())
 
@@ -51,17 +49,17 @@ def test_something_else_at_the_path(tmp_path: Path) -> None:
     """A file, and a socket on which nobody answers: 500 and what it is."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        reconciler = known(place, State.REGISTERED)
-        place.socket.write_text("x")
-        assert await ask(place, reconciler) == (500, f"{place.socket} is not a socket")
-        place.socket.unlink()
+        rig = RegistrarRig(tmp_path)
+        reconciler = known(rig, State.REGISTERED)
+        rig.socket.write_text("x")
+        assert await ask(rig, reconciler) == (500, f"{rig.socket} is not a socket")
+        rig.socket.unlink()
         with socket.socket(socket.AF_UNIX) as dead:
-            dead.bind(str(place.socket))
-            code, text = await ask(place, reconciler)
+            dead.bind(str(rig.socket))
+            code, text = await ask(rig, reconciler)
             assert code == 500 and text.startswith("GetInfo failed: UNAVAILABLE")
             dead.listen()  # accepts, and is frozen
-            code, text = await ask(place, reconciler, timeout=0.3)
+            code, text = await ask(rig, reconciler, timeout=0.3)
             assert code == 500 and text.startswith("GetInfo failed: DEADLINE_EXCEEDED")
 
     asyncio.run(run())
@@ -71,16 +69,16 @@ def test_another_name(tmp_path: Path) -> None:
     """A registrar of another driver at our path: 500."""
 
     async def run() -> None:
-        place = Place(tmp_path)
+        rig = RegistrarRig(tmp_path)
 
         def register(server: grpc.aio.Server) -> None:
             service = RegistrationService("other.example", "/x", lambda *_: None)
             pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(service, server)
 
-        async with rpc.serve(UnixEndpoint(str(place.socket)), register):
-            assert await ask(place, known(place, State.REGISTERED)) == (
+        async with rpc.serve(UnixEndpoint(str(rig.socket)), register):
+            assert await ask(rig, known(rig, State.REGISTERED)) == (
                 500,
-                f"{place.socket} answers for another driver",
+                f"{rig.socket} answers for another driver",
             )
 
     asyncio.run(run())
@@ -91,16 +89,16 @@ def test_states(tmp_path: Path) -> None:
     driver's own health is no matter of this page."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with keeping(place.config(driver_gone_after=Duration(20.0))) as reconciler:
-            async with toy_driver(place.csi):
-                await until(place.socket.exists)
-                assert await ask(place, reconciler) == (200, "ok (waiting for kubelet)")
+        rig = RegistrarRig(tmp_path)
+        async with running_registrar(rig.config(driver_gone_after=Duration(20.0))) as reconciler:
+            async with fake_driver(rig.csi):
+                await until_socket(rig.socket)
+                assert await ask(rig, reconciler) == (200, "ok (waiting for kubelet)")
                 reconciler.registration.become(State.REGISTERED)
-                assert await ask(place, reconciler) == (200, "ok")
-            assert await ask(place, reconciler) == (200, "ok")
+                assert await ask(rig, reconciler) == (200, "ok")
+            assert await ask(rig, reconciler) == (200, "ok")
             reconciler.registration.become(State.REFUSED, error="not today")
-            assert await ask(place, reconciler) == (500, "kubelet refused the registration: not today")
+            assert await ask(rig, reconciler) == (500, "kubelet refused the registration: not today")
 
     asyncio.run(run())
 
@@ -109,14 +107,14 @@ def test_descriptors(tmp_path: Path) -> None:
     """Each check dials anew, as the original; two hundred of them gain no descriptor."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config()) as reconciler:
-            await until(place.socket.exists)
+        rig = RegistrarRig(tmp_path)
+        async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
+            await until_socket(rig.socket)
             for _ in range(20):
-                await ask(place, reconciler)
+                await ask(rig, reconciler)
             before = len(os.listdir("/proc/self/fd"))
             for _ in range(200):
-                assert (await ask(place, reconciler))[0] == 200
+                assert (await ask(rig, reconciler))[0] == 200
             assert len(os.listdir("/proc/self/fd")) <= before + 2
 
     asyncio.run(run())

@@ -7,96 +7,36 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from kubelet_stub.config import Config as KubeletConfig
 from kubelet_stub.events import Reason
-from kubelet_stub.kubelet import KubeletStub
 from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
 from registrar import directories
-from registrar import reconciler as reconciler_module
-from registrar.config import RegistrarConfig
-from registrar.reconciler import Reconciler
 from registrar.state import State
 from runtime import inotify, rpc
 from runtime.errors import Unavailable
 from runtime.flags import Duration
+from tests.registrar.rig import RegistrarRig, running_registrar, until_error, until_socket, until_state
+from tests.support.fake_driver import NAME, FakeDriver, fake_driver
 from tests.support.files import inode
-from tests.support.toy_driver import NAME, ToyDriver, toy_driver
-
-pytestmark = pytest.mark.timeout(20)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slow poll behind inotify, fast enough for a test that needs it."""
-    monkeypatch.setattr(reconciler_module, "POLL_SECONDS", 0.5)
-
-
-class Place:
-    """Directories, and what runs in them."""
-
-    def __init__(self, directory: Path) -> None:
-        self.csi = str(directory / "csi.sock")
-        self.root = directory / "kubelet"
-        self.registry = self.root / "plugins_registry"
-        self.socket = self.registry / f"{NAME}-reg.sock"
-        self.registry.mkdir(parents=True)
-
-    def config(self, **changes: Any) -> RegistrarConfig:
-        """A registrar of this place; the path that kubelet is told is the same socket: no container lies between."""
-        return RegistrarConfig(
-            **{
-                "csi_address": self.csi,
-                "kubelet_registration_path": self.csi,
-                "plugin_registration_path": str(self.registry),
-                "driver_gone_after": Duration(0.5),
-                **changes,
-            }
-        )
-
-    def kubelet(self, **changes: Any) -> KubeletStub:
-        """A kubelet on this node."""
-        return KubeletStub(KubeletConfig(root=str(self.root), backoff_base=Duration(0.1), **changes))
-
-
-@asynccontextmanager
-async def keeping(config: RegistrarConfig) -> AsyncIterator[Reconciler]:
-    """A registrar at work."""
-    reconciler = Reconciler(config)
-    task = asyncio.create_task(reconciler.run())
-    try:
-        yield reconciler
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-async def until(condition: Callable[[], object], seconds: float = 8.0) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
+from tests.support.waiting import until
 
 
 def test_handshake(tmp_path: Path) -> None:
     """Socket name and mode, GetInfo, verdict: registered, and the socket gone at the end."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as reconciler:
+        rig = RegistrarRig(tmp_path)
+        async with rig.kubelet() as kubelet, fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
             await kubelet.registered(NAME)
-            await until(lambda: reconciler.registration.state is State.REGISTERED)
-            assert stat.S_IMODE(place.socket.stat().st_mode) == 0o700
-            assert os.listdir(place.registry) == [f"{NAME}-reg.sock"]
-        assert os.listdir(place.registry) == []
+            await until_state(reconciler, State.REGISTERED)
+            assert stat.S_IMODE(rig.socket.stat().st_mode) == 0o700
+            assert os.listdir(rig.registry) == [f"{NAME}-reg.sock"]
+        assert os.listdir(rig.registry) == []
 
     asyncio.run(run())
 
@@ -105,12 +45,17 @@ def test_wire_bytes(tmp_path: Path) -> None:
     """GetInfo's and NotifyRegistrationStatus' payloads, byte for byte as spec C.3 numbers the fields."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config(kubelet_registration_path="/x/csi.sock")) as reconciler:
-            await until(place.socket.exists)
-            async with rpc.dial(str(place.socket)) as channel:
+        rig = RegistrarRig(tmp_path)
+        async with (
+            fake_driver(rig.csi),
+            running_registrar(rig.config(kubelet_registration_path="/x/csi.sock")) as reconciler,
+        ):
+            await until_socket(rig.socket)
+            async with rpc.dial(str(rig.socket)) as channel:
                 get_info: Any = channel.unary_unary("/pluginregistration.Registration/GetInfo")
-                expected = b"\x0a\x09CSIPlugin" + b"\x12\x0ftoy.csi.example" + b"\x1a\x0b/x/csi.sock" + b"\x22\x051.0.0"
+                expected = (
+                    b"\x0a\x09CSIPlugin" + b"\x12\x10fake.csi.example" + b"\x1a\x0b/x/csi.sock" + b"\x22\x051.0.0"
+                )
                 assert await get_info(b"") == expected
                 notify: Any = channel.unary_unary("/pluginregistration.Registration/NotifyRegistrationStatus")
                 assert await notify(b"\x08\x01") == b""
@@ -125,11 +70,11 @@ def test_late_driver(tmp_path: Path) -> None:
     """No driver yet: told as such, in process, without an end; registered as soon as it comes."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with place.kubelet() as kubelet, keeping(place.config()) as reconciler:
-            await until(lambda: "does not exist" in reconciler.registration.error)
-            assert reconciler.registration.state is State.NO_DRIVER and os.listdir(place.registry) == []
-            async with toy_driver(place.csi):
+        rig = RegistrarRig(tmp_path)
+        async with rig.kubelet() as kubelet, running_registrar(rig.config()) as reconciler:
+            await until_error(reconciler, "does not exist")
+            assert reconciler.registration.state is State.NO_DRIVER and os.listdir(rig.registry) == []
+            async with fake_driver(rig.csi):
                 await kubelet.registered(NAME)
 
     asyncio.run(run())
@@ -140,10 +85,14 @@ def test_driver_with_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     """An empty or invalid name is told and waited out; a good one afterwards is registered."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        driver = ToyDriver(name)
-        async with place.kubelet() as kubelet, toy_driver(place.csi, driver), keeping(place.config()) as reconciler:
-            await until(lambda: "no CSI driver name" in reconciler.registration.error)
+        rig = RegistrarRig(tmp_path)
+        driver = FakeDriver(name)
+        async with (
+            rig.kubelet() as kubelet,
+            fake_driver(rig.csi, driver),
+            running_registrar(rig.config()) as reconciler,
+        ):
+            await until_error(reconciler, "no CSI driver name")
             driver.name = NAME
             await kubelet.registered(NAME)
 
@@ -154,12 +103,12 @@ def test_hanging_driver(tmp_path: Path) -> None:
     """A driver that hangs at start is waited for with the deadline of --timeout, again and again."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        driver = ToyDriver()
+        rig = RegistrarRig(tmp_path)
+        driver = FakeDriver()
         driver.hang = asyncio.Event()
-        async with place.kubelet() as kubelet, toy_driver(place.csi, driver):  # noqa: SIM117
-            async with keeping(place.config(timeout=Duration(0.2))) as reconciler:
-                await until(lambda: "DEADLINE_EXCEEDED" in reconciler.registration.error)
+        async with rig.kubelet() as kubelet, fake_driver(rig.csi, driver):  # noqa: SIM117
+            async with running_registrar(rig.config(timeout=Duration(0.2))) as reconciler:
+                await until_error(reconciler, "DEADLINE_EXCEEDED")
                 driver.hang.set()
                 await kubelet.registered(NAME)
 
@@ -183,19 +132,19 @@ def test_wrong_socket(tmp_path: Path, caplog: pytest.LogCaptureFixture, what: st
         writer.close()
 
     async def run() -> None:
-        place = Place(tmp_path)
+        rig = RegistrarRig(tmp_path)
         listener = socket.socket(socket.AF_UNIX)  # asyncio's own is unlinked with its server, from Python 3.13 on
         if what == "a file":
-            Path(place.csi).touch()
+            Path(rig.csi).touch()
         else:
-            listener.bind(place.csi)
+            listener.bind(rig.csi)
         server = await asyncio.start_unix_server(mail, sock=listener) if what == "another protocol" else listener
-        async with place.kubelet() as kubelet, keeping(place.config(timeout=Duration(0.2))) as reconciler:
-            await until(lambda: told in reconciler.registration.error)
+        async with rig.kubelet() as kubelet, running_registrar(rig.config(timeout=Duration(0.2))) as reconciler:
+            await until_error(reconciler, told)
             await asyncio.sleep(1.5)  # several tries
             server.close()
-            Path(place.csi).unlink(missing_ok=True)
-            async with toy_driver(place.csi):
+            Path(rig.csi).unlink(missing_ok=True)
+            async with fake_driver(rig.csi):
                 await kubelet.registered(NAME)
 
     asyncio.run(run())
@@ -206,14 +155,14 @@ def test_name_that_changes(tmp_path: Path) -> None:
     """A driver that comes back under another name is registered under that, and the old socket is removed."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        driver = ToyDriver("first.example")
-        async with place.kubelet() as kubelet, toy_driver(place.csi, driver), keeping(place.config()):
+        rig = RegistrarRig(tmp_path)
+        driver = FakeDriver("first.example")
+        async with rig.kubelet() as kubelet, fake_driver(rig.csi, driver), running_registrar(rig.config()):
             await kubelet.registered("first.example")
             driver.name = "second.example"
             await kubelet.registered("second.example")
             await kubelet.registered("first.example", present=False)
-            assert os.listdir(place.registry) == ["second.example-reg.sock"]
+            assert os.listdir(rig.registry) == ["second.example-reg.sock"]
 
     asyncio.run(run())
 
@@ -223,17 +172,16 @@ def test_refusal_is_retried(tmp_path: Path) -> None:
     taken."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config()) as reconciler:
-            async with place.kubelet(refuse_registration="not today") as kubelet:
+        rig = RegistrarRig(tmp_path)
+        async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
+            async with rig.kubelet(refuse_registration="not today") as kubelet:
                 await kubelet.events.wait(Reason.REGISTRATION_FAILED)
-                await until(lambda: not place.socket.exists())
+                await until(lambda: not rig.socket.exists(), "the socket to be removed")
                 assert (reconciler.registration.state, reconciler.registration.error) == (State.REFUSED, "not today")
-            async with place.kubelet() as kubelet:
+            async with rig.kubelet() as kubelet:
                 await kubelet.registered(NAME)
-                await until(
-                    lambda: reconciler.registration.state is State.REGISTERED and not reconciler.registration.error
-                )
+                await until_state(reconciler, State.REGISTERED)
+                assert not reconciler.registration.error
 
     asyncio.run(run())
 
@@ -242,14 +190,14 @@ def test_kubelet_restart_needs_nothing(tmp_path: Path) -> None:
     """A new kubelet finds the socket that is there; it is not made anew."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config()):
-            async with place.kubelet() as kubelet:
+        rig = RegistrarRig(tmp_path)
+        async with fake_driver(rig.csi), running_registrar(rig.config()):
+            async with rig.kubelet() as kubelet:
                 await kubelet.registered(NAME)
-                before = place.socket.stat().st_ino
-            async with place.kubelet() as kubelet:
+                before = rig.socket.stat().st_ino
+            async with rig.kubelet() as kubelet:
                 await kubelet.registered(NAME)
-                assert place.socket.stat().st_ino == before
+                assert rig.socket.stat().st_ino == before
 
     asyncio.run(run())
 
@@ -258,12 +206,12 @@ def test_socket_deleted_by_hand(tmp_path: Path) -> None:
     """It is made anew at once, and kubelet registers again."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()):
+        rig = RegistrarRig(tmp_path)
+        async with rig.kubelet() as kubelet, fake_driver(rig.csi), running_registrar(rig.config()):
             await kubelet.events.wait(Reason.REGISTERED)
-            place.socket.unlink()
+            rig.socket.unlink()
             await kubelet.events.wait(Reason.REGISTERED, count=2)
-            await until(place.socket.exists)
+            await until_socket(rig.socket)
 
     asyncio.run(run())
 
@@ -277,12 +225,12 @@ def test_without_inotify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(directories, "inotify", SimpleNamespace(Watch=refused, Kind=inotify.Kind))
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with place.kubelet() as kubelet, keeping(place.config()):
+        rig = RegistrarRig(tmp_path)
+        async with rig.kubelet() as kubelet, running_registrar(rig.config()):
             await asyncio.sleep(0.1)
-            async with toy_driver(place.csi):
+            async with fake_driver(rig.csi):
                 await kubelet.events.wait(Reason.REGISTERED)
-                place.socket.unlink()
+                rig.socket.unlink()
                 await kubelet.events.wait(Reason.REGISTERED, count=2)
 
     asyncio.run(run())
@@ -292,15 +240,15 @@ def test_directory_missing_and_wiped(tmp_path: Path) -> None:
     """plugins_registry missing at start, and later removed and made again: served as soon as it is there."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        place.registry.rmdir()
-        async with toy_driver(place.csi), keeping(place.config()) as reconciler:
-            await until(lambda: "does not exist" in reconciler.registration.error)
-            place.registry.mkdir()
-            await until(place.socket.exists)
-            shutil.rmtree(place.registry)
-            place.registry.mkdir()
-            await until(place.socket.exists)
+        rig = RegistrarRig(tmp_path)
+        rig.registry.rmdir()
+        async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
+            await until_error(reconciler, "does not exist")
+            rig.registry.mkdir()
+            await until_socket(rig.socket)
+            shutil.rmtree(rig.registry)
+            rig.registry.mkdir()
+            await until_socket(rig.socket)
 
     asyncio.run(run())
 
@@ -310,13 +258,13 @@ def test_driver_gone_and_back(tmp_path: Path) -> None:
     registered again."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with place.kubelet() as kubelet, keeping(place.config()):
-            async with toy_driver(place.csi):
+        rig = RegistrarRig(tmp_path)
+        async with rig.kubelet() as kubelet, running_registrar(rig.config()):
+            async with fake_driver(rig.csi):
                 await kubelet.registered(NAME)
             await kubelet.registered(NAME, present=False)
-            await until(lambda: os.listdir(place.registry) == [])
-            async with toy_driver(place.csi):
+            await until(lambda: os.listdir(rig.registry) == [], "the socket to be removed")
+            async with fake_driver(rig.csi):
                 await kubelet.registered(NAME)
 
     asyncio.run(run())
@@ -327,18 +275,21 @@ def test_quick_restart_does_not_flap(tmp_path: Path) -> None:
     kubelet: same socket, one registration."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with place.kubelet() as kubelet, keeping(place.config(driver_gone_after=Duration(20.0))) as reconciler:
-            async with toy_driver(place.csi):
+        rig = RegistrarRig(tmp_path)
+        async with (
+            rig.kubelet() as kubelet,
+            running_registrar(rig.config(driver_gone_after=Duration(20.0))) as reconciler,
+        ):
+            async with fake_driver(rig.csi):
                 await kubelet.registered(NAME)
-                await until(lambda: reconciler.registration.state is State.REGISTERED)
-                before = inode(place.socket)
+                await until_state(reconciler, State.REGISTERED)
+                before = inode(rig.socket)
             for _ in range(3):
                 with pytest.raises(Unavailable):
                     await reconciler._driver.name()
-                async with toy_driver(place.csi) as back:
-                    await until(lambda: back.asked)
-                    assert inode(place.socket) == before and reconciler.registration.state is State.REGISTERED
+                async with fake_driver(rig.csi) as back:
+                    await until(lambda: back.asked, "the driver to be asked for its name")
+                    assert inode(rig.socket) == before and reconciler.registration.state is State.REGISTERED
             assert len(kubelet.events.of(Reason.REGISTERED)) == 1
 
     asyncio.run(run())
@@ -348,16 +299,16 @@ def test_surge_roll_out(tmp_path: Path) -> None:
     """A second registrar takes the socket over; the first one leaves it in place when it ends."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with place.kubelet() as kubelet, toy_driver(place.csi), contextlib.AsyncExitStack() as second:
-            async with keeping(place.config()) as first:
-                await until(lambda: first.registration.state is State.REGISTERED)
-                before = place.socket.stat().st_ino
-                successor = await second.enter_async_context(keeping(place.config()))
-                await until(lambda: place.socket.stat().st_ino != before)
-            assert place.socket.exists()
-            await until(lambda: successor.registration.driver == NAME)
-            async with rpc.dial(str(place.socket)) as channel:
+        rig = RegistrarRig(tmp_path)
+        async with rig.kubelet() as kubelet, fake_driver(rig.csi), contextlib.AsyncExitStack() as second:
+            async with running_registrar(rig.config()) as first:
+                await until_state(first, State.REGISTERED)
+                before = inode(rig.socket)
+                successor = await second.enter_async_context(running_registrar(rig.config()))
+                await until_socket(rig.socket, other_than=before)
+            assert rig.socket.exists()
+            await until(lambda: successor.registration.driver == NAME, "the second registrar to know the driver")
+            async with rpc.dial(str(rig.socket)) as channel:
                 stub = pluginregistration_pb2_grpc.RegistrationStub(channel)
                 assert (await stub.GetInfo(pluginregistration_pb2.InfoRequest())).name == NAME
             assert kubelet.csi_node["spec"]
@@ -370,15 +321,15 @@ def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
     """What is no socket stays untouched and is told; once it is moved away the socket is served."""
 
     async def run() -> None:
-        place = Place(tmp_path)
+        rig = RegistrarRig(tmp_path)
         if kind == "file":
-            place.socket.write_text("kept")
+            rig.socket.write_text("kept")
         else:
-            place.socket.mkdir()
-        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as reconciler:
-            await until(lambda: "is no socket" in reconciler.registration.error)
-            assert place.socket.exists() and not place.socket.is_socket()
-            place.socket.unlink() if kind == "file" else place.socket.rmdir()
+            rig.socket.mkdir()
+        async with rig.kubelet() as kubelet, fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
+            await until_error(reconciler, "is no socket")
+            assert rig.socket.exists() and not rig.socket.is_socket()
+            rig.socket.unlink() if kind == "file" else rig.socket.rmdir()
             await kubelet.registered(NAME)
 
     asyncio.run(run())
@@ -388,8 +339,8 @@ def test_trouble_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture
     """A driver that does not come is one line, not one a second."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with keeping(place.config()):
+        rig = RegistrarRig(tmp_path)
+        async with running_registrar(rig.config()):
             await asyncio.sleep(2.0)
 
     asyncio.run(run())

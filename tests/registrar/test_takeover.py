@@ -15,34 +15,26 @@ import pytest
 
 from kubelet_stub.events import Reason
 from protos import csi_pb2
-from registrar import reconciler as reconciler_module
 from registrar.reconciler import Reconciler, pause_after
 from registrar.state import State
 from runtime import rpc
 from runtime.errors import ConfigurationError, PreconditionFailed
-from tests.registrar.test_reconciler import Place, keeping, until
+from tests.registrar.rig import RegistrarRig, running_registrar, until_error, until_socket, until_state
+from tests.support.fake_driver import NAME, FakeDriver, fake_driver
 from tests.support.files import NOTHING, inode
-from tests.support.toy_driver import NAME, ToyDriver, toy_driver
 
-pytestmark = pytest.mark.timeout(20)
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slow poll behind inotify, fast enough for a test that needs it."""
-    monkeypatch.setattr(reconciler_module, "POLL_SECONDS", 0.3)
-
-
 @contextmanager
-def another(place: Place) -> Iterator[socket.socket]:
+def another(rig: RegistrarRig) -> Iterator[socket.socket]:
     """Another registrar's socket at the path, as a rename puts it there."""
     with socket.socket(socket.AF_UNIX) as made:
-        hidden = place.registry / ".another"
+        hidden = rig.registry / ".another"
         made.bind(str(hidden))
         made.listen(16)
-        hidden.rename(place.socket)
+        hidden.rename(rig.socket)
         yield made
 
 
@@ -50,18 +42,18 @@ def test_a_live_successor_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptur
     """Taken over: ours stands by and says so once, however often it looks; it serves again once the other is gone."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()) as reconciler:
+        rig = RegistrarRig(tmp_path)
+        async with rig.kubelet() as kubelet, fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
             await kubelet.registered(NAME)
-            with another(place):
-                theirs = inode(place.socket)
-                await until(lambda: "another registrar serves" in reconciler.registration.error)
+            with another(rig):
+                theirs = inode(rig.socket)
+                await until_error(reconciler, "another registrar serves")
                 assert reconciler.registration.state is State.WAITING
                 await asyncio.sleep(1.0)  # three looks
-                assert inode(place.socket) == theirs
-                place.socket.unlink()
-            await until(lambda: inode(place.socket) not in (NOTHING, theirs))
-            await until(lambda: reconciler.registration.state is State.REGISTERED)
+                assert inode(rig.socket) == theirs
+                rig.socket.unlink()
+            await until_socket(rig.socket, other_than=theirs)
+            await until_state(reconciler, State.REGISTERED)
 
     asyncio.run(run())
     told = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.reconciler")
@@ -72,16 +64,16 @@ def test_a_live_successor_is_left_alone_by_a_driver_that_comes_back(tmp_path: Pa
     """Our driver restarts while another registrar serves: ours stands by all the same, it has had its turn."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with keeping(place.config()) as reconciler:
-            async with toy_driver(place.csi):
-                await until(place.socket.exists)
-            await until(lambda: reconciler.registration.state is State.NO_DRIVER)
-            with another(place):
-                theirs = inode(place.socket)
-                async with toy_driver(place.csi):
-                    await until(lambda: "another registrar serves" in reconciler.registration.error)
-                    assert inode(place.socket) == theirs
+        rig = RegistrarRig(tmp_path)
+        async with running_registrar(rig.config()) as reconciler:
+            async with fake_driver(rig.csi):
+                await until_socket(rig.socket)
+            await until_state(reconciler, State.NO_DRIVER)
+            with another(rig):
+                theirs = inode(rig.socket)
+                async with fake_driver(rig.csi):
+                    await until_error(reconciler, "another registrar serves")
+                    assert inode(rig.socket) == theirs
 
     asyncio.run(run())
 
@@ -90,13 +82,13 @@ def test_a_dead_successor_is_replaced(tmp_path: Path) -> None:
     """A socket on which nobody answers (a successor that was killed) is only a file: kubelet gets ours again."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with place.kubelet() as kubelet, toy_driver(place.csi), keeping(place.config()):
+        rig = RegistrarRig(tmp_path)
+        async with rig.kubelet() as kubelet, fake_driver(rig.csi), running_registrar(rig.config()):
             await kubelet.events.wait(Reason.REGISTERED)
-            with another(place) as theirs:
+            with another(rig) as theirs:
                 theirs.close()
-                dead = inode(place.socket)
-            await until(lambda: inode(place.socket) not in (NOTHING, dead))
+                dead = inode(rig.socket)
+            await until_socket(rig.socket, other_than=dead)
             await kubelet.events.wait(Reason.REGISTERED, count=2)
 
     asyncio.run(run())
@@ -113,18 +105,18 @@ def test_directory_that_was_deleted_on_the_node(tmp_path: Path, which: str) -> N
     """A mounted directory whose original is removed is a dead inode: the registrar ends, its container restarts."""
 
     async def run() -> None:
-        place = Place(tmp_path)
+        rig = RegistrarRig(tmp_path)
         original, ours = tmp_path / "original", tmp_path / "ours"
         original.mkdir()
         ours.mkdir()
         assert _libc.mount(os.fsencode(original), os.fsencode(ours), None, _MS_BIND, None) == 0
         try:
-            registry = ours if which == "registry" else place.registry
+            registry = ours if which == "registry" else rig.registry
             csi = ours / "csi.sock" if which == "driver" else tmp_path / "csi.sock"
-            reconciler = Reconciler(place.config(csi_address=str(csi), plugin_registration_path=str(registry)))
-            async with toy_driver(str(csi)):
+            reconciler = Reconciler(rig.config(csi_address=str(csi), plugin_registration_path=str(registry)))
+            async with fake_driver(str(csi)):
                 running = asyncio.create_task(reconciler.run())
-                await until((registry / f"{NAME}-reg.sock").exists)
+                await until_socket(registry / f"{NAME}-reg.sock")
                 for path in original.iterdir():
                     path.unlink()
                 original.rmdir()
@@ -140,16 +132,16 @@ def test_directory_that_is_read_only(tmp_path: Path, caplog: pytest.LogCaptureFi
     """Told once, though it is tried again and again; served as soon as it can be written."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        mount(place.registry, _MS_RDONLY)
+        rig = RegistrarRig(tmp_path)
+        mount(rig.registry, _MS_RDONLY)
         try:
-            async with toy_driver(place.csi), keeping(place.config()) as reconciler:
-                await until(lambda: "is not writable" in reconciler.registration.error)
+            async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
+                await until_error(reconciler, "is not writable")
                 await asyncio.sleep(1.0)  # three tries
-                mount(place.registry, _MS_REMOUNT)
-                await until(place.socket.exists)
+                mount(rig.registry, _MS_REMOUNT)
+                await until_socket(rig.socket)
         finally:
-            _libc.umount2(os.fsencode(place.registry), 2)
+            _libc.umount2(os.fsencode(rig.registry), 2)
 
     asyncio.run(run())
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
@@ -162,15 +154,15 @@ def test_refusals_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.INFO, "registrar.reconciler")
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config()) as reconciler:  # noqa: SIM117
-            async with place.kubelet(refuse_registration="not today") as kubelet:
+        rig = RegistrarRig(tmp_path)
+        async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:  # noqa: SIM117
+            async with rig.kubelet(refuse_registration="not today") as kubelet:
                 inodes: set[tuple[int, int]] = set()
                 async with asyncio.timeout(10):
                     while len(kubelet.events.of(Reason.REGISTRATION_FAILED)) < 3 or len(inodes - {NOTHING}) < 3:
-                        inodes.add(inode(place.socket))
+                        inodes.add(inode(rig.socket))
                         await asyncio.sleep(0.01)
-                await until(lambda: reconciler.registration.state is State.REFUSED)
+                await until_state(reconciler, State.REFUSED)
                 assert reconciler.registration.error == "not today"
 
     asyncio.run(run())
@@ -189,14 +181,14 @@ def test_a_busy_directory_is_no_hot_loop(tmp_path: Path) -> None:
     """Other plugins come and go two hundred times in a second: the driver is asked a few times, not at each of them."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        driver = ToyDriver()
-        async with toy_driver(place.csi, driver), keeping(place.config()):
-            await until(place.socket.exists)
+        rig = RegistrarRig(tmp_path)
+        driver = FakeDriver()
+        async with fake_driver(rig.csi, driver), running_registrar(rig.config()):
+            await until_socket(rig.socket)
             before = driver.asked
             for _ in range(200):
-                (place.registry / "other-reg.sock").touch()
-                (place.registry / "other-reg.sock").unlink()
+                (rig.registry / "other-reg.sock").touch()
+                (rig.registry / "other-reg.sock").unlink()
                 await asyncio.sleep(0.005)
             assert driver.asked - before < 40
 
@@ -207,11 +199,11 @@ def test_get_info_is_cheap(tmp_path: Path) -> None:
     """Kubelet polls it for ever: well under 5 ms here, where a bench says how much under 1 ms, and no side effect."""
 
     async def run() -> None:
-        place = Place(tmp_path)
-        async with toy_driver(place.csi), keeping(place.config()) as reconciler:
-            await until(place.socket.exists)
+        rig = RegistrarRig(tmp_path)
+        async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
+            await until_socket(rig.socket)
             before = reconciler.registration.snapshot()
-            async with rpc.dial(str(place.socket)) as channel:
+            async with rpc.dial(str(rig.socket)) as channel:
                 get_info: Any = channel.unary_unary("/pluginregistration.Registration/GetInfo")
                 seconds = []
                 for _ in range(200):
@@ -224,7 +216,7 @@ def test_get_info_is_cheap(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-class Failing(ToyDriver):
+class Failing(FakeDriver):
     """Answers with an error until it is told otherwise."""
 
     failing = True
@@ -240,13 +232,13 @@ def test_driver_that_answers_with_an_error(tmp_path: Path, caplog: pytest.LogCap
     before = os.umask(0o022)
 
     async def run() -> None:
-        place = Place(tmp_path)
+        rig = RegistrarRig(tmp_path)
         driver = Failing()
-        async with toy_driver(place.csi, driver), keeping(place.config()) as reconciler:
-            await until(lambda: "FAILED_PRECONDITION no name yet" in reconciler.registration.error)
+        async with fake_driver(rig.csi, driver), running_registrar(rig.config()) as reconciler:
+            await until_error(reconciler, "FAILED_PRECONDITION no name yet")
             await asyncio.sleep(0.5)
             driver.failing = False
-            await until(place.socket.exists)
+            await until_socket(rig.socket)
 
     try:
         asyncio.run(run())

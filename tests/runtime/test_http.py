@@ -18,7 +18,7 @@ LOCAL = TcpEndpoint("127.0.0.1", 0)
 LARGE = b"x" * 16 * 1024 * 1024
 
 
-class Site:
+class HttpRig:
     """A few pages; ``release`` lets /slow answer."""
 
     def __init__(self) -> None:
@@ -57,9 +57,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site(address: TcpEndpoint = LOCAL) -> AsyncIterator[Site]:
-    """A running site."""
-    made = Site()
+async def http_rig(address: TcpEndpoint = LOCAL) -> AsyncIterator[HttpRig]:
+    """A running http_rig."""
+    made = HttpRig()
     routes = {"/ok": made.ok, "/slow": made.slow, "/large": made.large, "/bug": made.bug}
     async with http.serve(address, routes) as made.port:
         yield made
@@ -78,8 +78,8 @@ def test_any_method(method: str) -> None:
     """Every method is answered as Go's server does it; HEAD without the body, but with its length."""
 
     async def run() -> None:
-        async with site() as it:
-            answer = await it.exchange(request("/ok", method, CLOSE))
+        async with http_rig() as rig:
+            answer = await rig.exchange(request("/ok", method, CLOSE))
             head, _, body = answer.partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n")
             assert b"\r\nContent-Length: 2\r\n" in head
@@ -102,8 +102,8 @@ def test_paths(target: str, status: bytes) -> None:
     """A query or a host before the path changes nothing; any other path is 404 in Go's words."""
 
     async def run() -> None:
-        async with site() as it:
-            answer = await it.exchange(request(target, "GET", CLOSE))
+        async with http_rig() as rig:
+            answer = await rig.exchange(request(target, "GET", CLOSE))
             assert answer.split(b" ")[1] == status
             assert status == b"200" or answer.endswith(b"404 page not found\n")
 
@@ -114,11 +114,11 @@ def test_kept_and_pipelined() -> None:
     """Three requests at once, the first of them slow: three answers in order on one connection, which stays."""
 
     async def run() -> None:
-        async with site() as it, it.connected() as (reader, writer):
+        async with http_rig() as rig, rig.connected() as (reader, writer):
             writer.write(request("/slow") + request("/none") + request("/ok"))
-            while not it.asked:
+            while not rig.asked:
                 await asyncio.sleep(0.001)
-            it.release.set()
+            rig.release.set()
             assert (await reader.readuntil(b"late")).startswith(b"HTTP/1.1 200")
             assert (await reader.readuntil(b"not found\n")).startswith(b"HTTP/1.1 404")
             assert (await reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200")
@@ -141,8 +141,8 @@ def test_closed_after_the_answer(sent: bytes) -> None:
     """HTTP/1.0, ``Connection: close``, and any request with a body, of which nothing is taken for a request."""
 
     async def run() -> None:
-        async with site() as it:
-            answer = await it.exchange(sent)
+        async with http_rig() as rig:
+            answer = await rig.exchange(sent)
             assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"ok") and answer.count(b"HTTP/1.1") == 1
             assert b"Connection: close\r\n" in answer
 
@@ -153,8 +153,8 @@ def test_half_closed_client() -> None:
     """A client that closes its side after asking gets every answer it asked for."""
 
     async def run() -> None:
-        async with site() as it, it.connected() as (reader, writer):
-            it.release.set()
+        async with http_rig() as rig, rig.connected() as (reader, writer):
+            rig.release.set()
             writer.write(request("/slow") + request("/ok"))
             writer.write_eof()
             answer = await asyncio.wait_for(reader.read(-1), 5)
@@ -181,10 +181,10 @@ def test_what_is_no_request(sent: bytes, status: bytes) -> None:
     """Refused with a status that arrives also at a client that is still sending, and no handler is asked."""
 
     async def run() -> None:
-        async with site() as it:
-            answer = await it.exchange(sent)
+        async with http_rig() as rig:
+            answer = await rig.exchange(sent)
             assert answer.startswith(b"HTTP/1.1 " + status + b" ")
-            assert not it.asked
+            assert not rig.asked
 
     asyncio.run(run())
 
@@ -195,10 +195,10 @@ def test_slow_and_silent_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "KEEP_ALIVE_SECONDS", 0.2)
 
     async def run() -> None:
-        async with site() as it:
-            assert (await it.exchange(b"GET /ok HT")).startswith(b"HTTP/1.1 408 ")
-            assert await it.exchange(b"") == b""
-            kept = await it.exchange(request())
+        async with http_rig() as rig:
+            assert (await rig.exchange(b"GET /ok HT")).startswith(b"HTTP/1.1 408 ")
+            assert await rig.exchange(b"") == b""
+            kept = await rig.exchange(request())
             assert kept.startswith(b"HTTP/1.1 200") and kept.count(b"HTTP/1.1") == 1
 
     asyncio.run(run())
@@ -209,16 +209,16 @@ def test_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "KEEP_ALIVE_SECONDS", 0.3)
 
     async def run() -> None:
-        async with site() as it:
+        async with http_rig() as rig:
             for last in ((), (CLOSE,)):
-                async with it.connected() as (reader, writer):
+                async with rig.connected() as (reader, writer):
                     reader._transport.pause_reading()  # type: ignore[attr-defined]  # a client that does not read
                     writer.write(request("/large", "GET", *last) + request("/ok"))
                     await asyncio.sleep(1.0)
                     reader._transport.resume_reading()  # type: ignore[attr-defined]
                     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                         await reader.readexactly(len(LARGE))
-            assert it.asked == []
+            assert rig.asked == []
 
     asyncio.run(run())
 
@@ -227,8 +227,8 @@ def test_large_answer() -> None:
     """Megabytes arrive whole, on a connection that is closed after them too."""
 
     async def run() -> None:
-        async with site() as it:
-            answer = await it.exchange(request("/large", "GET", CLOSE))
+        async with http_rig() as rig:
+            answer = await rig.exchange(request("/large", "GET", CLOSE))
             assert answer.endswith(b"\r\n\r\n" + LARGE)
 
     asyncio.run(run())
@@ -239,14 +239,14 @@ def test_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MAX_CONNECTIONS", 3)
 
     async def run() -> None:
-        async with site() as it, it.connected() as (answered, first), it.connected() as (silent, _):
+        async with http_rig() as rig, rig.connected() as (answered, first), rig.connected() as (silent, _):
             first.write(request("/slow", "GET", CLOSE))
-            while not it.asked:
+            while not rig.asked:
                 await asyncio.sleep(0.001)
-            async with it.connected() as (later, _):
-                assert (await it.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
+            async with rig.connected() as (later, _):
+                assert (await rig.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
                 assert await asyncio.wait_for(silent.read(-1), 5) == b""
-                it.release.set()
+                rig.release.set()
                 assert (await asyncio.wait_for(answered.read(-1), 5)).endswith(b"late")
                 assert not later.at_eof()
 
@@ -258,11 +258,11 @@ def test_a_flood_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MAX_CONNECTIONS", 10)
 
     async def run() -> None:
-        async with site() as it:
+        async with http_rig() as rig:
             before = len(os.listdir("/proc/self/fd"))
-            flood = [socket.create_connection(("127.0.0.1", it.port)) for _ in range(100)]
+            flood = [socket.create_connection(("127.0.0.1", rig.port)) for _ in range(100)]
             try:
-                assert (await it.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
+                assert (await rig.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
                 await asyncio.sleep(0.1)  # lost connections are closed in the loop's next rounds
                 assert len(os.listdir("/proc/self/fd")) - before - len(flood) <= 10
             finally:
@@ -280,7 +280,7 @@ def test_slow_head_on_a_kept_connection(monkeypatch: pytest.MonkeyPatch, begun: 
     monkeypatch.setattr(http, "KEEP_ALIVE_SECONDS", 30.0 if status else 0.5)
 
     async def run() -> None:
-        async with site() as it, it.connected() as (reader, writer):
+        async with http_rig() as rig, rig.connected() as (reader, writer):
             writer.write(request())
             await reader.readuntil(b"\r\n\r\nok")
             rest = asyncio.create_task(reader.read(-1))
@@ -294,13 +294,13 @@ def test_slow_head_on_a_kept_connection(monkeypatch: pytest.MonkeyPatch, begun: 
 
 
 def test_bug_in_a_page(caplog: pytest.LogCaptureFixture) -> None:
-    """A bug is a 500 without its text, a log line with it, and the next request is answered."""
+    """A bug is a 500 without its text, a log line with rig, and the next request is answered."""
 
     async def run() -> None:
-        async with site() as it:
-            answer = await it.exchange(request("/bug"))
+        async with http_rig() as rig:
+            answer = await rig.exchange(request("/bug"))
             assert answer.startswith(b"HTTP/1.1 500 ") and b"a bug" not in answer
-            assert (await it.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
+            assert (await rig.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(run())
@@ -311,10 +311,10 @@ def test_all_addresses_and_port_zero() -> None:
     """No host means both families on one port; the port that the kernel chose is told."""
 
     async def run() -> None:
-        async with site(TcpEndpoint("", 0)) as it:
-            assert (await it.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
+        async with http_rig(TcpEndpoint("", 0)) as rig:
+            assert (await rig.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
             if socket.has_dualstack_ipv6():
-                _, writer = await asyncio.open_connection("::1", it.port)
+                _, writer = await asyncio.open_connection("::1", rig.port)
                 writer.close()
 
     asyncio.run(run())
@@ -337,14 +337,14 @@ def test_end() -> None:
     """At the end what is being answered is answered, and silent connections are closed at once."""
 
     async def run() -> None:
-        async with site() as it:
-            connection, silence = it.connected(), it.connected()
+        async with http_rig() as rig:
+            connection, silence = rig.connected(), rig.connected()
             reader, writer = await connection.__aenter__()
             silent, _ = await silence.__aenter__()
             writer.write(request("/slow"))
-            while not it.asked:
+            while not rig.asked:
                 await asyncio.sleep(0.001)
-            asyncio.get_running_loop().call_later(0.1, it.release.set)
+            asyncio.get_running_loop().call_later(0.1, rig.release.set)
         assert (await asyncio.wait_for(reader.read(-1), 5)).endswith(b"late")
         assert await asyncio.wait_for(silent.read(-1), 5) == b""
 
@@ -358,15 +358,15 @@ def test_client_that_has_gone() -> None:
     async def run() -> None:
         broken: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
-        async with site() as it:
+        async with http_rig() as rig:
             before = len(os.listdir("/proc/self/fd"))
             for number in range(1, 20):
-                it.release.clear()
-                with socket.create_connection(("127.0.0.1", it.port)) as client:
+                rig.release.clear()
+                with socket.create_connection(("127.0.0.1", rig.port)) as client:
                     client.send(request("/slow", "GET", CLOSE))
-                    while len(it.asked) < number:
+                    while len(rig.asked) < number:
                         await asyncio.sleep(0.001)
-                it.release.set()
+                rig.release.set()
                 await asyncio.sleep(0)
             async with asyncio.timeout(5):
                 while len(os.listdir("/proc/self/fd")) > before:

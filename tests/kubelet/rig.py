@@ -22,7 +22,7 @@ TAINT = "secrets-store.csi.k8s.io/agent-not-ready"
 GROUP = "secrets-store.csi.x-k8s.io"
 
 
-class Lab:
+class KubeletRig:
     """The installed driver, and a store to put secrets into."""
 
     def __init__(self, node: Node, archive: Path) -> None:

@@ -20,7 +20,7 @@ from driver.volume import mounts, syscalls
 from tests.cluster.commands import Settings
 from tests.cluster.kubeconfig import write_pod_credentials
 from tests.cluster.servers import ControlPlane
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_until
 
 NAMESPACE = "bench"
 GROUP = "secrets-store.csi.x-k8s.io/v1"
@@ -39,7 +39,7 @@ class Pod:
     class_name: str
 
 
-class Stage:
+class BenchRig:
     """Set up as a context manager."""
 
     def __init__(self, directory: Path, *, cluster: bool) -> None:
@@ -54,7 +54,7 @@ class Stage:
         self._ends = ExitStack()
         self._pods = 0
 
-    def __enter__(self) -> "Stage":
+    def __enter__(self) -> "BenchRig":
         with ExitStack() as stack:
             self.generator = Generator()
             stack.callback(self.generator.stop)
@@ -68,7 +68,7 @@ class Stage:
                 self.cluster = stack.enter_context(_control_plane(self.directory))
                 _prepare(self.cluster)
                 self.environment = stack.enter_context(_pod_credentials(self.cluster))
-            wait_for((self.providers / f"{PROVIDER}.sock").exists, "the provider's socket")
+            wait_until((self.providers / f"{PROVIDER}.sock").exists, "the provider's socket")
             self._ends = stack.pop_all()
         return self
 

@@ -1,7 +1,7 @@
 """A driver that does as it is told: answers Identity and NodeGetInfo, wrongly or late if asked to. A module to run as
 a process too.
 
-    python -m tests.support.toy_driver /path/csi.sock name [ready|absent|unready|error]
+    python -m tests.support.fake_driver /path/csi.sock name [ready|absent|unready|error]
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from runtime.endpoints import UnixEndpoint
 from runtime.errors import PreconditionFailed
 from runtime.signals import stop_event
 
-NAME = "toy.csi.example"
+NAME = "fake.csi.example"
 
 
-class ToyDriver(csi_pb2_grpc.IdentityServicer, csi_pb2_grpc.NodeServicer):
+class FakeDriver(csi_pb2_grpc.IdentityServicer, csi_pb2_grpc.NodeServicer):
     """``ready`` None leaves the value out of the Probe reply; ``hang`` answers nothing until it is set; ``asked`` is
     how often the name was asked for."""
 
@@ -65,9 +65,9 @@ class ToyDriver(csi_pb2_grpc.IdentityServicer, csi_pb2_grpc.NodeServicer):
 
 
 @asynccontextmanager
-async def toy_driver(path: str, driver: ToyDriver | None = None) -> AsyncIterator[ToyDriver]:
+async def fake_driver(path: str, driver: FakeDriver | None = None) -> AsyncIterator[FakeDriver]:
     """Serve a toy driver on ``path``."""
-    driver = driver or ToyDriver()
+    driver = driver or FakeDriver()
     async with rpc.serve(UnixEndpoint(path), driver.register):
         yield driver
 
@@ -75,7 +75,7 @@ async def toy_driver(path: str, driver: ToyDriver | None = None) -> AsyncIterato
 @contextmanager
 def driver_process(path: Path, *behaviour: str) -> Iterator[subprocess.Popen[bytes]]:
     """A toy driver as a process of its own, killed at the end; ``behaviour`` as ``main`` takes it."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.support.toy_driver", str(path), NAME, *behaviour])
+    process = subprocess.Popen([sys.executable, "-m", "tests.support.fake_driver", str(path), NAME, *behaviour])
     try:
         yield process
     finally:
@@ -86,11 +86,11 @@ def driver_process(path: Path, *behaviour: str) -> Iterator[subprocess.Popen[byt
 
 async def main(path: str, name: str, behaviour: str = "ready") -> None:
     """As a process, until SIGTERM."""
-    driver = ToyDriver(name)
+    driver = FakeDriver(name)
     driver.ready = {"ready": True, "absent": None, "unready": False, "error": True}[behaviour]
     driver.error = PreconditionFailed("broken") if behaviour == "error" else None
     with stop_event() as stop:
-        async with toy_driver(path, driver):
+        async with fake_driver(path, driver):
             await stop.wait()
 
 

@@ -11,7 +11,7 @@ from runtime import rpc
 from tests.support.rig import Rig
 
 
-class KilledRig(Rig):
+class ProcessRig(Rig):
     """``process`` takes the place of ``start`` and ``stop``."""
 
     def spawn(self) -> subprocess.Popen[bytes]:

@@ -1,10 +1,10 @@
-"""One question over HTTP, to a process that may not be there yet or any more."""
+"""One HTTP request to a process that may not be listening yet or any more."""
 
 import http.client
 
 
-def ask(port: int, path: str = "/healthz", method: str = "GET", timeout: float = 10.0) -> tuple[int, str]:
-    """Code and body; 0 while nobody listens."""
+def fetch(port: int, path: str = "/healthz", method: str = "GET", timeout: float = 10.0) -> tuple[int, str]:
+    """Status code and body; code 0 while nothing listens on the port."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request(method, path)

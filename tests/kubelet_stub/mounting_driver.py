@@ -18,17 +18,17 @@ from protos import pluginregistration_pb2_grpc as registration_grpc
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
 
-NAME = "toy.csi.example.com"
+NAME = "fake.csi.example.com"
 Capability = csi.NodeServiceCapability.RPC
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass
-class ToyDriver:
+class MountingDriver:
     """Its orders and its memory; ``failures`` are taken from the front, one for each publish (None: succeed)."""
 
     name: str = NAME
-    node_id: str = "toy-node"
+    node_id: str = "driver-node"
     endpoint: str = ""
     type: str = "CSIPlugin"
     versions: tuple[str, ...] = ("1.0.0",)
@@ -50,36 +50,36 @@ class ToyDriver:
 
 
 class _Node(csi_grpc.NodeServicer):
-    def __init__(self, toy: ToyDriver) -> None:
-        self._toy = toy
+    def __init__(self, driver: MountingDriver) -> None:
+        self._driver = driver
 
     def _note(self, method: str, request: Any) -> None:
-        self._toy.calls.append((method, request))
+        self._driver.calls.append((method, request))
 
     async def NodeGetInfo(self, request: Any, context: Any) -> csi.NodeGetInfoResponse:
         self._note("NodeGetInfo", request)
-        return csi.NodeGetInfoResponse(node_id=self._toy.node_id)
+        return csi.NodeGetInfoResponse(node_id=self._driver.node_id)
 
     async def NodeGetCapabilities(self, request: Any, context: Any) -> csi.NodeGetCapabilitiesResponse:
         self._note("NodeGetCapabilities", request)
-        failure = self._toy.failing_capabilities.pop(0) if self._toy.failing_capabilities else None
+        failure = self._driver.failing_capabilities.pop(0) if self._driver.failing_capabilities else None
         if failure is not None:
             await context.abort(failure, "no capabilities today")
         reply = csi.NodeGetCapabilitiesResponse()
-        for number in self._toy.capabilities:
+        for number in self._driver.capabilities:
             reply.capabilities.add().rpc.type = number
         return reply
 
     async def NodePublishVolume(self, request: Any, context: Any) -> csi.NodePublishVolumeResponse:
         self._note("NodePublishVolume", request)
         target = Path(request.target_path)
-        failure = self._toy.failures.pop(0) if self._toy.failures else None
+        failure = self._driver.failures.pop(0) if self._driver.failures else None
         if failure is not None:
-            if self._toy.mount_before_failing:
+            if self._driver.mount_before_failing:
                 mount(target)
-            if self._toy.unmount_when_failing:
+            if self._driver.unmount_when_failing:
                 unmount(target)
-            await context.abort(failure, "toy trouble")
+            await context.abort(failure, "driver trouble")
         if not target.is_mount():
             mount(target)
         (target / "secret").write_text("value")
@@ -87,54 +87,57 @@ class _Node(csi_grpc.NodeServicer):
 
     async def NodeUnpublishVolume(self, request: Any, context: Any) -> csi.NodeUnpublishVolumeResponse:
         self._note("NodeUnpublishVolume", request)
-        if self._toy.unpublish_failures:
-            await context.abort(self._toy.unpublish_failures.pop(0), "toy is busy")
+        if self._driver.unpublish_failures:
+            await context.abort(self._driver.unpublish_failures.pop(0), "driver is busy")
         unmount(Path(request.target_path))
         return csi.NodeUnpublishVolumeResponse()
 
     async def NodeGetVolumeStats(self, request: Any, context: Any) -> csi.NodeGetVolumeStatsResponse:
         self._note("NodeGetVolumeStats", request)
         reply = csi.NodeGetVolumeStatsResponse(usage=[csi.VolumeUsage(total=7, unit=csi.VolumeUsage.BYTES)])
-        if self._toy.condition is not None:
-            reply.volume_condition.CopyFrom(self._toy.condition)
+        if self._driver.condition is not None:
+            reply.volume_condition.CopyFrom(self._driver.condition)
         return reply
 
 
 class _Registration(registration_grpc.RegistrationServicer):
-    def __init__(self, toy: ToyDriver) -> None:
-        self._toy = toy
+    def __init__(self, driver: MountingDriver) -> None:
+        self._driver = driver
 
     async def GetInfo(self, request: Any, context: Any) -> registration.PluginInfo:
-        self._toy.polls += 1
-        if self._toy.silent:
+        self._driver.polls += 1
+        if self._driver.silent:
             await context.abort(grpc.StatusCode.INTERNAL, "out of order")
         return registration.PluginInfo(
-            type=self._toy.type, name=self._toy.name, endpoint=self._toy.endpoint, supported_versions=self._toy.versions
+            type=self._driver.type,
+            name=self._driver.name,
+            endpoint=self._driver.endpoint,
+            supported_versions=self._driver.versions,
         )
 
     async def NotifyRegistrationStatus(self, request: Any, context: Any) -> registration.RegistrationStatusResponse:
-        self._toy.statuses.append(request)
+        self._driver.statuses.append(request)
         return registration.RegistrationStatusResponse()
 
 
 @asynccontextmanager
-async def serving(toy: ToyDriver, directory: Path) -> AsyncIterator[ToyDriver]:
+async def serving(driver: MountingDriver, directory: Path) -> AsyncIterator[MountingDriver]:
     """The driver's own socket."""
-    toy.endpoint = toy.endpoint or str(directory / f"{toy.name[:3]}.sock")
+    driver.endpoint = driver.endpoint or str(directory / f"{driver.name[:3]}.sock")
     async with rpc.serve(
-        UnixEndpoint(toy.endpoint), lambda server: csi_grpc.add_NodeServicer_to_server(_Node(toy), server)
+        UnixEndpoint(driver.endpoint), lambda server: csi_grpc.add_NodeServicer_to_server(_Node(driver), server)
     ):
-        yield toy
+        yield driver
 
 
 @asynccontextmanager
-async def registering(toy: ToyDriver, registry: Path, name: str = "toy-reg.sock") -> AsyncIterator[Path]:
+async def registering(driver: MountingDriver, registry: Path, name: str = "driver-reg.sock") -> AsyncIterator[Path]:
     """The registration socket."""
     registry.mkdir(parents=True, exist_ok=True)
     path = registry / name
     async with rpc.serve(
         UnixEndpoint(str(path)),
-        lambda server: registration_grpc.add_RegistrationServicer_to_server(_Registration(toy), server),
+        lambda server: registration_grpc.add_RegistrationServicer_to_server(_Registration(driver), server),
     ):
         yield path
 

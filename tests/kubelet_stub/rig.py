@@ -1,4 +1,4 @@
-"""A stub and a toy driver in a temporary directory."""
+"""A stub and a driver driver in a temporary directory."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -10,8 +10,8 @@ from typing import Any
 from kubelet_stub.config import Config
 from kubelet_stub.kubelet import KubeletStub
 from runtime.flags import Duration
-from tests.kubelet_stub import toy_driver
-from tests.kubelet_stub.toy_driver import NAME, ToyDriver
+from tests.kubelet_stub import mounting_driver
+from tests.kubelet_stub.mounting_driver import NAME, MountingDriver
 
 FAST: dict[str, Any] = {
     "backoff_base": Duration(0.01),
@@ -22,11 +22,11 @@ FAST: dict[str, Any] = {
 
 
 @dataclass
-class Scene:
+class KubeletStubRig:
     """What a test needs in its hands."""
 
     stub: KubeletStub
-    toy: ToyDriver
+    driver: MountingDriver
     directory: Path
 
 
@@ -36,22 +36,22 @@ def config(directory: Path, **changes: Any) -> Config:
 
 
 @asynccontextmanager
-async def scene(toy: ToyDriver | None = None, **changes: Any) -> AsyncIterator[Scene]:
+async def kubelet_stub_rig(driver: MountingDriver | None = None, **changes: Any) -> AsyncIterator[KubeletStubRig]:
     """The driver served and known to a running stub, without registration; what is still mounted at the end is
     unmounted.
     """
-    toy = toy or ToyDriver()
+    driver = driver or MountingDriver()
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.callback(_unmount_all, directory)
-        await stack.enter_async_context(toy_driver.serving(toy, directory))
+        await stack.enter_async_context(mounting_driver.serving(driver, directory))
         stub = await stack.enter_async_context(KubeletStub(config(directory, **changes)))
-        stub.use_driver(NAME, toy.endpoint)
-        yield Scene(stub, toy, directory)
+        stub.use_driver(NAME, driver.endpoint)
+        yield KubeletStubRig(stub, driver, directory)
 
 
 def pod(name: str = "web", volumes: tuple[str, ...] = ("secrets",), **csi: Any) -> dict[str, Any]:
-    """A pod with inline volumes of the toy driver."""
+    """A pod with inline volumes of the driver driver."""
     return {
         "kind": "Pod",
         "metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}"},
@@ -76,4 +76,4 @@ def pod(name: str = "web", volumes: tuple[str, ...] = ("secrets",), **csi: Any) 
 
 def _unmount_all(directory: Path) -> None:
     for target in directory.glob("k/pods/*/volumes/*/*/mount"):
-        toy_driver.unmount(target)
+        mounting_driver.unmount(target)

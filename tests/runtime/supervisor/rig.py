@@ -10,12 +10,12 @@ from typing import Any
 
 import psutil
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_until
 
 THREE = {"driver": "serve", "registrar": "serve", "probe": "serve"}
 
 
-class Supervised:
+class SupervisorRig:
     """A running supervisor and what it has written."""
 
     def __init__(self, roles: dict[str, str], directory: Path, prefix: tuple[str, ...] = (), **options: Any) -> None:
@@ -26,7 +26,7 @@ class Supervised:
                     *prefix,
                     sys.executable,
                     "-m",
-                    "tests.runtime.supervisor.toys",
+                    "tests.runtime.supervisor.fake_roles",
                     json.dumps(roles),
                     json.dumps(options),
                 ],
@@ -39,13 +39,13 @@ class Supervised:
         """All lines so far."""
         return self.output.read_text().splitlines()
 
-    def said(self, text: str, times: int = 1) -> bool:
+    def logged(self, text: str, times: int = 1) -> bool:
         """Whether a line was written as often."""
         return sum(text in line for line in self.lines) >= times
 
-    def wait_said(self, text: str, times: int = 1) -> None:
-        """Wait for it."""
-        wait_for(lambda: self.said(text, times), f"{text!r} {times} times in {self.lines}")
+    def wait_logged(self, text: str, times: int = 1) -> None:
+        """Wait for rig."""
+        wait_until(lambda: self.logged(text, times), f"{text!r} {times} times in {self.lines}")
 
     def pid_of(self, name: str) -> int:
         """The role's process, by the name that top shows."""
@@ -55,15 +55,15 @@ class Supervised:
                     return child.pid
         return 0
 
-    def end(self, seconds: float = 10.0) -> int:
+    def exit_code(self, seconds: float = 10.0) -> int:
         """The exit code."""
         return self.process.wait(seconds)
 
 
 @contextmanager
-def supervised(roles: dict[str, str], directory: Path, **options: Any) -> Iterator[Supervised]:
-    """One that is ended if the test has not done it. ``options``: those of ``toys``."""
-    running = Supervised(roles, directory, **options)
+def supervisor_rig(roles: dict[str, str], directory: Path, **options: Any) -> Iterator[SupervisorRig]:
+    """One that is ended if the test has not done rig. ``options``: those of ``toys``."""
+    running = SupervisorRig(roles, directory, **options)
     try:
         yield running
     finally:

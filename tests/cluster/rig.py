@@ -1,7 +1,6 @@
 """A driver before a real API server: its service account with exactly the chart's rights, classes, pods, and a whole
 driver in process."""
 
-import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from driver.ports import ClassRef, Pod, VolumeRecord
-from tests.cluster.api import Api, Object, wait
+from tests.cluster.api import Api, Object
 from tests.cluster.audit import service_account
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
 from tests.support.rig import NODE, Rig, Volume, rig
+from tests.support.waiting import until_blocking, wait_until
 
 CLASS_GROUP = "secrets-store.csi.x-k8s.io"
 OBJECTS = "array:\n- |\n  objectName: password\n"
@@ -52,7 +52,7 @@ def grant(cluster: ControlPlane, namespace: str, rules: list[Object], account: s
     )
     user = service_account(namespace, account)
     for rule in (*BASE_RULES, *SYNC_RULES, *TAINT_RULES):
-        wait(lambda: may(cluster, user, rule) == (rule in rules), f"the authorizer to know the rights of {user}")  # noqa: B023
+        wait_until(lambda: may(cluster, user, rule) == (rule in rules), f"the authorizer to know the rights of {user}")  # noqa: B023
     return user
 
 
@@ -69,7 +69,7 @@ def may(cluster: ControlPlane, user: str, rule: Object, namespace: str = "") -> 
 
 
 @dataclass
-class Site:
+class ClusterRig:
     """One test's place in the cluster: a namespace, the driver's account, and makers of what a user would make."""
 
     cluster: ControlPlane
@@ -162,6 +162,10 @@ class Site:
         counted = self.cluster.audit.count(since, self.user)
         return Counter({key: number for key, number in counted.items() if key[1] != "/version"})
 
+    async def watch_open(self, since: int = 0) -> None:
+        """Wait until the driver has opened its watch of the classes, since a mark."""
+        await until_blocking(lambda: self.count(since)["watch", "secretproviderclasses"], "the watch to be open")
+
     @asynccontextmanager
     async def driver(self, proxy: FaultProxy | None = None, name: str = "rig", **config: Any) -> AsyncIterator[Rig]:
         """A whole driver of this node, with a provider on its socket and kubelet's directories."""
@@ -170,14 +174,3 @@ class Site:
         kubeconfig = config.pop("kubeconfig", None) or self.kubeconfig(proxy)
         async with rig(directory, manifests="", kubeconfig=kubeconfig, **config) as running:
             yield running
-
-
-async def until(condition: Any, what: str, seconds: float = 20.0) -> Any:
-    """Ask a blocking question in a thread until its answer is true; the answer."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        answer = await asyncio.to_thread(condition)
-        if answer:
-            return answer
-        assert asyncio.get_running_loop().time() < deadline, f"waited {seconds:g} s for {what}"
-        await asyncio.sleep(0.05)

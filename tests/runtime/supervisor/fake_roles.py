@@ -1,4 +1,4 @@
-"""A supervisor with roles that do as they are told: ``python -m tests.runtime.supervisor.toys '{"driver":
+"""A supervisor with roles that do as they are told: ``python -m tests.runtime.supervisor.fake_roles '{"driver":
 "serve"}'``."""
 
 import asyncio

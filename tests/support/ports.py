@@ -1,0 +1,20 @@
+"""TCP ports for servers whose port must be known before they start."""
+
+import socket
+
+
+def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind((address, 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    return free_ports(1)[0]
