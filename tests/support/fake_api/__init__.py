@@ -1,0 +1,20 @@
+"""A fake Kubernetes API server over real HTTP: see README.md."""
+
+from tests.support.fake_api.calls import Call
+from tests.support.fake_api.errors import ApiError, Object
+from tests.support.fake_api.faults import Answer, Delay, Drop, HalfAnswer, Page, Silence, WatchError
+from tests.support.fake_api.server import FakeApi
+
+__all__ = [
+    "Answer",
+    "ApiError",
+    "Call",
+    "Delay",
+    "Drop",
+    "FakeApi",
+    "HalfAnswer",
+    "Object",
+    "Page",
+    "Silence",
+    "WatchError",
+]

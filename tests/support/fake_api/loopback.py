@@ -1,0 +1,144 @@
+"""An HTTP server on the loopback in a thread of its own: plain and asyncio tests, and other processes, use it alike."""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from tempfile import NamedTemporaryFile
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from aiohttp import web
+
+from tests.cluster.pki import Pair
+from tests.support.fake_api.calls import Call, CallLog, Predicate, read
+from tests.support.fake_api.faults import Dropped, Exchange, Fault, Rule, Rules
+
+Result = TypeVar("Result")
+
+
+class LoopbackServer:
+    """A context manager; a subclass answers calls. Everything public may be called from any thread but its own."""
+
+    def __init__(self, name: str, certificate: Pair | None) -> None:
+        self.calls = CallLog()
+        """What was asked, oldest first."""
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name=name, daemon=True)
+        self.rules = Rules(self.loop)
+        self._context = None if certificate is None else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if certificate is not None:
+            self.present(certificate)
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"http{'s' if self._context else ''}://127.0.0.1:{self._port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.run(self._open())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.rules.clear()
+        self.run(self._close())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+    def on(
+        self, method: str, path: str, fault: Fault, times: int | None = None, where: Predicate | None = None
+    ) -> Rule:
+        """Strike the next ``times`` calls (by default all, until the rule is lifted) that match.
+
+        ``method`` is an HTTP method, ``WATCH`` (a GET that watches; ``GET`` is then one that does not) or ``*``;
+        ``path`` is a regular expression searched in the path without its query; ``where`` sees the whole call. The
+        first rule that strikes counts.
+        """
+        return self.rules.add(method, path, fault, times, where)
+
+    def present(self, certificate: Pair) -> None:
+        """Show another certificate from the next handshake on."""
+        assert self._context is not None, "the server speaks plain HTTP"
+        with NamedTemporaryFile() as file:
+            file.write(certificate.certificate + certificate.key)
+            file.flush()
+            self._context.load_cert_chain(file.name)
+
+    def disconnect(self) -> None:
+        """Cut every open connection; new ones are welcome."""
+        self.run(self._abort())
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """For the length of the block open connections are cut and new ones refused."""
+        self.run(self._refuse())
+        try:
+            yield
+        finally:
+            self.run(self._listen())
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run something in the server's thread, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        """Answer a call that no fault has struck; a ``Dropped`` cuts the connection."""
+        raise NotImplementedError
+
+    async def starting(self) -> None:
+        """What is to be done in the server's thread before the first call."""
+
+    async def stopping(self) -> None:
+        """What is to be done after the last one."""
+
+    async def _open(self) -> None:
+        await self.starting()
+        self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        await self._listen()
+
+    async def _listen(self) -> None:
+        """On the port that it had before, if it had one."""
+        self._listener = await self.loop.create_server(
+            self._server, "127.0.0.1", self._port, ssl=self._context, reuse_address=True
+        )
+        self._port = self._listener.sockets[0].getsockname()[1]
+
+    async def _refuse(self) -> None:
+        self._listener.close()
+        await self._abort()
+
+    async def _abort(self) -> None:
+        for connection in self._server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    async def _close(self) -> None:
+        await self._refuse()
+        await self._server.shutdown(1)
+        await self.stopping()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        call = await read(request)
+        self.calls.add(call)
+        try:
+            rule = self.rules.take(call)
+            if rule is None:
+                response = await self.answer(request, call)
+            else:
+                exchange = Exchange(request, call, rule, lambda: self.answer(request, call))
+                response = await rule.fault.strike(exchange)
+            call.status = response.status
+            return response
+        except Dropped:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()

@@ -1,0 +1,113 @@
+"""What the API server does with objects, without HTTP: checks, admission, reads and writes."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.fake_api import paths
+from tests.support.fake_api.errors import ApiError, Object
+from tests.support.fake_api.paths import Target
+from tests.support.fake_api.store import Store, merge_patch
+
+MERGE_PATCH = "application/merge-patch+json"
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A write that is about to be stored; ``former`` is None for a new object."""
+
+    target: Target
+    item: Object
+    former: Object | None
+
+
+Admitter = Callable[[Admission], None]
+Reviewer = Callable[[Object], Object]
+
+
+class Resources:
+    """Any group, version and resource. ``admitters`` see each write of theirs (``*``: of all): they may change the
+    object, or raise an ApiError. ``reviewers`` answer what is created but never stored: a status for a body."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.admitters: list[tuple[str, Admitter]] = []
+        self.reviewers: dict[str, Reviewer] = {}
+
+    def create(self, target: Target, body: Any) -> Object:
+        """POST to a collection, or to a subresource that has a reviewer."""
+        item = _checked(target, body)
+        reviewer = self.reviewers.get("/".join(filter(None, (target.resource, target.subresource))))
+        if reviewer is not None:
+            return {**item, "status": reviewer(item)}
+        if target.name:
+            raise ApiError(405, "the server does not allow this method on the requested resource")
+        named = paths.new_object(target, item)
+        self._admit(named, item, None)
+        return _versioned(target, self.store.create(named, item))
+
+    def get(self, target: Target) -> Object:
+        """GET of one object."""
+        return _versioned(target, self.store.get(target))
+
+    def listed(self, target: Target) -> tuple[list[Object], int]:
+        """All of a collection, and the version of the list."""
+        items, version = self.store.listed(target)
+        return [_versioned(target, item) for item in items], version
+
+    def replace(self, target: Target, body: Any) -> Object:
+        """PUT."""
+        item = _checked(target, body)
+        if (item.get("metadata") or {}).get("name") != target.name:
+            raise ApiError(400, "the name of the object does not match the name on the URL")
+        return self._update(target, lambda _: copy.deepcopy(item))
+
+    def patch(self, target: Target, content_type: str, body: Any) -> Object:
+        """PATCH, as a JSON merge patch."""
+        if content_type.partition(";")[0].strip() != MERGE_PATCH:
+            raise ApiError(415, f"the fake API server takes {MERGE_PATCH} only, not {content_type}")
+        if not isinstance(body, dict):
+            raise ApiError(400, "the body of the patch is not a JSON object")
+        return self._update(target, lambda former: _merged(former, body))
+
+    def delete(self, target: Target, options: Any = None) -> Object:
+        """DELETE of one object."""
+        return _versioned(target, self.store.delete(target, (options or {}).get("preconditions")))
+
+    def _update(self, target: Target, change: Callable[[Object], Object]) -> Object:
+        def admitted(former: Object) -> Object:
+            item = change(former)
+            if target.subresource:
+                if target.subresource != "status":
+                    raise ApiError(404, "the server could not find the requested resource")
+                item = {**former, "status": item.get("status")}
+            self._admit(target, item, former)
+            return item
+
+        return _versioned(target, self.store.update(target, admitted))
+
+    def _admit(self, target: Target, item: Object, former: Object | None) -> None:
+        for resource, admitter in self.admitters:
+            if resource in ("*", target.resource):
+                admitter(Admission(target, item, former))
+
+
+def _merged(former: Object, patch: Object) -> Object:
+    result: Object = copy.deepcopy(merge_patch(former, patch))
+    return result
+
+
+def _checked(target: Target, body: Any) -> Object:
+    if not isinstance(body, dict):
+        raise ApiError(400, "the body of the request is not a JSON object")
+    if not body.get("kind") or body.get("apiVersion") != target.api_version:
+        raise ApiError(
+            400, f"the object provided has no kind, or its apiVersion is not that of the URL ({target.api_version})"
+        )
+    return copy.deepcopy(body)
+
+
+def _versioned(target: Target, item: Object) -> Object:
+    """In the API version that was asked for: several versions of a resource share their objects."""
+    return {**item, "apiVersion": target.api_version}

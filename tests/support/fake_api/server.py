@@ -1,0 +1,100 @@
+"""The fake API server: objects, watches, faults and a log of calls behind one URL."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from aiohttp import web
+
+from tests.cluster import kubeconfig
+from tests.cluster.pki import Authority
+from tests.support.fake_api import admission, paths
+from tests.support.fake_api.calls import Call
+from tests.support.fake_api.errors import ApiError, Object
+from tests.support.fake_api.faults import refusal
+from tests.support.fake_api.handlers import Handlers
+from tests.support.fake_api.loopback import LoopbackServer
+from tests.support.fake_api.resources import MERGE_PATCH, Admitter, Resources
+from tests.support.fake_api.store import Store
+from tests.support.fake_api.watching import Watches
+
+HOSTS = ("127.0.0.1", "localhost")
+
+
+class FakeApi(LoopbackServer):
+    """A context manager; over TLS if it gets an ``authority``. The methods on objects go past HTTP, faults and log, and
+    may be called from any thread; paths are as the API has them."""
+
+    def __init__(self, authority: Authority | None = None) -> None:
+        super().__init__("fake-api", None if authority is None else authority.server(HOSTS))
+        self.authority = authority
+        self.store = Store()
+        self.resources = Resources(self.store)
+        self.watches = Watches(self.store, self.rules, self.loop)
+        self._handlers = Handlers(self.resources, self.watches)
+        self.tokens: Mapping[str, str] | None = None
+        """Bearer tokens that are accepted, and whose they are; None accepts every call."""
+        admission.install(self.resources)
+        self.resources.reviewers["tokenreviews"] = self._review_token
+
+    def create(self, item: Object) -> Object:
+        """POST an object to where its kind and namespace say."""
+        collection = paths.path_of(item).rpartition("/")[0]
+        return self.resources.create(paths.parse(collection), item)
+
+    def apply(self, item: Object) -> Object:
+        """Create an object, or put it in the place of what is there."""
+        path = paths.path_of(item)
+        if self.find(path) is None:
+            return self.create(item)
+        return self.resources.replace(paths.parse(path), item)
+
+    def get(self, path: str) -> Object:
+        """One object, or a whole collection as ``{"items": […]}``."""
+        target = paths.parse(path)
+        return self.resources.get(target) if target.name else {"items": self.resources.listed(target)[0]}
+
+    def find(self, path: str) -> Object | None:
+        """GET, None if it is not there."""
+        try:
+            return self.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def patch(self, path: str, body: Object) -> Object:
+        """Merge patch; None removes a key."""
+        return self.resources.patch(paths.parse(path), MERGE_PATCH, body)
+
+    def delete(self, path: str) -> None:
+        """Delete; what is gone already is fine."""
+        target = paths.parse(path)
+        if self.find(path) is not None:
+            self.resources.delete(target)
+
+    def admit(self, resource: str, admitter: Admitter) -> None:
+        """Let ``admitter`` see each write of a resource (``*``: of all): it may change the object or raise ApiError."""
+        self.resources.admitters.append((resource, admitter))
+
+    def end_watches(self) -> None:
+        """End all open watches, without an error."""
+        self.run(self.watches.end())
+
+    def send_bookmarks(self) -> None:
+        """Send a bookmark to all open watches."""
+        self.run(self.watches.bookmark())
+
+    def kubeconfig(self, path: Path, token: str = "token") -> str:
+        """Write a kubeconfig for this server; its path."""
+        ca = self.authority.pem if self.authority is not None else b""
+        return str(kubeconfig.write(path, self.url, ca, token))
+
+    async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        """As the base class."""
+        if self.tokens is not None and call.token not in self.tokens:
+            return refusal(ApiError(401, "Unauthorized"))
+        return await self._handlers.answer(request, call)
+
+    def _review_token(self, review: Object) -> Object:
+        user = (self.tokens or {}).get(review.get("spec", {}).get("token", ""))
+        return {"authenticated": user is not None, "user": {"username": user} if user is not None else {}}

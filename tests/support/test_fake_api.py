@@ -1,0 +1,380 @@
+"""The fake API server answers as the real one does; seen through plain HTTP, not through the driver's client."""
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.pki import Authority
+from tests.support.fake_api import Answer, ApiError, Drop, FakeApi, HalfAnswer, Object, Page, Silence, WatchError
+from tests.support.waiting import wait_for
+
+CLASSES = "/apis/secrets-store.csi.x-k8s.io/v1/namespaces/default/secretproviderclasses"
+SECRETS = "/api/v1/namespaces/default/secrets"
+MERGE = {"Content-Type": "application/merge-patch+json"}
+PARTIAL = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    """One server for a test."""
+    with FakeApi() as running:
+        yield running
+
+
+def a_class(name: str = "app", **metadata: Any) -> Object:
+    """An object of a custom resource."""
+    return {
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+        "kind": "SecretProviderClass",
+        "metadata": {"name": name, **metadata},
+        "spec": {"provider": "stub"},
+    }
+
+
+def a_secret(name: str = "s", **fields: Any) -> Object:
+    """An object of Kubernetes' own."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, **fields}
+
+
+def ask(api: FakeApi, method: str, path: str, body: Any = None, headers: Any = None) -> tuple[int, Any]:
+    """Status and JSON of one call."""
+    connection = http.client.HTTPConnection(api.url.removeprefix("http://"), timeout=10)
+    try:
+        text = body if isinstance(body, str) or body is None else json.dumps(body)
+        connection.request(method, path, text, {"Content-Type": "application/json", **(headers or {})})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+class Watch:
+    """An open watch; iterate over its events."""
+
+    def __init__(self, api: FakeApi, query: str, path: str = CLASSES, headers: Any = None) -> None:
+        self._connection = http.client.HTTPConnection(api.url.removeprefix("http://"), timeout=10)
+        self._connection.request("GET", f"{path}?watch=true&{query}", headers=headers or {})
+        self._answer = self._connection.getresponse()
+
+    def next(self) -> tuple[str, Object]:
+        """The next event; an empty one at the end."""
+        line = self._answer.readline()
+        event: Object = json.loads(line) if line else {"type": "", "object": {}}
+        return event["type"], event["object"]
+
+    def close(self) -> None:
+        """Go away."""
+        self._connection.close()
+
+
+@pytest.fixture
+def watching(api: FakeApi) -> Iterator[Any]:
+    """Opens watches, which end with the test."""
+    opened: list[Watch] = []
+
+    def watch(query: str = "", **options: Any) -> Watch:
+        opened.append(Watch(api, query, **options))
+        return opened[-1]
+
+    yield watch
+    for one in opened:
+        one.close()
+
+
+def test_an_object_from_its_creation_to_its_end(api: FakeApi) -> None:
+    """POST, GET, PUT, PATCH, DELETE: what the server sets is set and kept, versions rise, an equal write is none."""
+    status, made = ask(api, "POST", CLASSES, a_class(uid="mine", resourceVersion="77"))
+    metadata = made["metadata"]
+    assert status == 201 and metadata["uid"] != "mine" and metadata["namespace"] == "default"
+    assert metadata["generation"] == 1 and metadata["creationTimestamp"].endswith("Z")
+    assert ask(api, "GET", f"{CLASSES}/app") == (200, made)
+    changed = {**made, "spec": {"provider": "other"}, "metadata": {"name": "app", "labels": {"a": "b"}}}
+    status, replaced = ask(api, "PUT", f"{CLASSES}/app", changed)
+    assert status == 200 and replaced["metadata"]["uid"] == metadata["uid"] and replaced["metadata"]["generation"] == 2
+    assert int(replaced["metadata"]["resourceVersion"]) > int(metadata["resourceVersion"])
+    patch = {"metadata": {"labels": {"a": None, "c": "d"}, "uid": None}, "spec": {"parameters": {"x": "y"}}}
+    status, patched = ask(api, "PATCH", f"{CLASSES}/app", patch, MERGE)
+    assert patched["metadata"]["labels"] == {"c": "d"} and patched["metadata"]["uid"] == metadata["uid"]
+    assert patched["spec"] == {"provider": "other", "parameters": {"x": "y"}}
+    assert ask(api, "PATCH", f"{CLASSES}/app", {}, MERGE) == (200, patched)
+    assert ask(api, "DELETE", f"{CLASSES}/app")[0] == 200
+    assert ask(api, "GET", f"{CLASSES}/app")[1]["reason"] == "NotFound"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "expected"),
+    [
+        ("POST", CLASSES, a_class(), None, (409, "AlreadyExists")),
+        ("POST", CLASSES, a_class("A_b"), None, (422, "Invalid")),
+        ("POST", CLASSES, a_class("x" * 254), None, (422, "Invalid")),
+        ("POST", CLASSES, a_class("b", namespace="other"), None, (400, "BadRequest")),
+        ("POST", CLASSES, a_class("b", labels={"a": "x" * 64}), None, (422, "Invalid")),
+        ("POST", CLASSES, a_class("b", ownerReferences=[{"kind": "Pod"}]), None, (422, "Invalid")),
+        ("POST", CLASSES.replace("/namespaces/default", ""), a_class("b"), None, (405, "MethodNotAllowed")),
+        ("POST", CLASSES, a_secret(), None, (400, "BadRequest")),
+        ("POST", CLASSES, "no JSON", None, (400, "BadRequest")),
+        ("POST", f"{CLASSES}/app", a_class(), None, (405, "MethodNotAllowed")),
+        ("GET", f"{CLASSES}/none", None, None, (404, "NotFound")),
+        ("GET", "/apis/x", None, None, (404, "NotFound")),
+        ("GET", "/nothing", None, None, (404, "NotFound")),
+        ("GET", f"{CLASSES}?labelSelector=a%20b", None, None, (400, "BadRequest")),
+        ("PUT", f"{CLASSES}/app", a_class("b"), None, (400, "BadRequest")),
+        ("PUT", f"{CLASSES}/app", a_class(resourceVersion="1"), None, (409, "Conflict")),
+        ("PATCH", f"{CLASSES}/app", {"metadata": {"resourceVersion": "1"}}, MERGE, (409, "Conflict")),
+        ("PATCH", f"{CLASSES}/app", {"metadata": {"uid": "other"}}, MERGE, (409, "Conflict")),
+        (
+            "PATCH",
+            f"{CLASSES}/app",
+            {},
+            {"Content-Type": "application/apply-patch+yaml"},
+            (415, "UnsupportedMediaType"),
+        ),
+        ("DELETE", f"{CLASSES}/app", {"preconditions": {"uid": "other"}}, None, (409, "Conflict")),
+        ("DELETE", f"{CLASSES}/none", None, None, (404, "NotFound")),
+    ],
+)
+def test_refusals(api: FakeApi, method: str, path: str, body: Any, headers: Any, expected: tuple[int, str]) -> None:
+    """What the real server refuses is refused with its code and word, and changes nothing."""
+    api.create(a_class())
+    before = api.store.version
+    status, answer = ask(api, method, path, body, headers)
+    assert (status, answer["code"], answer["reason"]) == (expected[0], *expected)
+    assert api.store.version == before
+
+
+def test_secrets_and_events(api: FakeApi) -> None:
+    """The rules of Kubernetes' own kinds: stringData, a type that stays, immutable data, an event's namespace."""
+    made = ask(api, "POST", SECRETS, a_secret(stringData={"a": "b"}))[1]
+    assert (made["data"], made["type"]) == ({"a": "Yg=="}, "Opaque")
+    assert ask(api, "PATCH", f"{SECRETS}/s", {"type": "x"}, MERGE)[0] == 422
+    assert ask(api, "PATCH", f"{SECRETS}/s", {"data": {"a": "no base64"}}, MERGE)[0] == 400
+    assert ask(api, "PATCH", f"{SECRETS}/s", {"immutable": True}, MERGE)[0] == 200
+    assert ask(api, "PATCH", f"{SECRETS}/s", {"data": {"a": "Yw=="}}, MERGE)[0] == 422
+    event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "involvedObject": {"namespace": "x"}}
+    assert ask(api, "POST", "/api/v1/namespaces/default/events", event)[0] == 422
+
+
+def test_lists(api: FakeApi) -> None:
+    """Namespaces, selectors, pages; the pages of one list are of one moment; items of core kinds are untyped."""
+    for number in range(5):
+        api.create(a_class(f"c{number}", labels={"n": str(number), "even": str(number % 2 == 0)}))
+    api.create(a_class("c0", namespace="other"))
+
+    def names(query: str, path: str = CLASSES) -> list[str]:
+        return [item["metadata"]["name"] for item in ask(api, "GET", f"{path}?{query}")[1]["items"]]
+
+    assert names("") == ["c0", "c1", "c2", "c3", "c4"]
+    assert names("", CLASSES.replace("/namespaces/default", "")) == ["c0", "c1", "c2", "c3", "c4", "c0"]
+    assert names("labelSelector=n%3D1") == names("labelSelector=n%20in%20(1),even") == ["c1"]
+    assert names("labelSelector=even%3DTrue,n!%3D0") == names(
+        "fieldSelector=metadata.name!%3Dc0&labelSelector=even%3DTrue"
+    )
+    assert names("labelSelector=!n") == [] and names("fieldSelector=metadata.name%3Dc3") == ["c3"]
+    first = ask(api, "GET", f"{CLASSES}?limit=2")[1]
+    assert first["metadata"]["remainingItemCount"] == 3 and first["kind"] == "SecretProviderClassList"
+    api.delete(f"{CLASSES}/c4")
+    token = first["metadata"]["continue"]
+    rest = ask(api, "GET", f"{CLASSES}?limit=5&continue={token}")[1]
+    assert [item["metadata"]["name"] for item in rest["items"]] == ["c2", "c3", "c4"]
+    assert rest["metadata"] == {"resourceVersion": first["metadata"]["resourceVersion"]}
+    api.store.compact()
+    assert ask(api, "GET", f"{CLASSES}?continue={token}")[0] == 410
+    api.create(a_secret())
+    assert set(ask(api, "GET", SECRETS)[1]["items"][0]) == {"metadata", "type"}
+
+
+def test_metadata_only(api: FakeApi) -> None:
+    """Accept asks for PartialObjectMetadata: of an object and of a list."""
+    api.create(a_class())
+    one = ask(api, "GET", f"{CLASSES}/app", headers=PARTIAL)[1]
+    assert set(one) == {"kind", "apiVersion", "metadata"} and one["kind"] == "PartialObjectMetadata"
+    found = ask(api, "GET", CLASSES, headers={"Accept": PARTIAL["Accept"].replace("Metadata;", "MetadataList;")})[1]
+    assert found["kind"] == "PartialObjectMetadataList" and found["items"] == [one]
+
+
+def test_a_watch(api: FakeApi, watching: Any) -> None:
+    """From a version on: what happened since and what happens now, bookmarks, selectors, and its own timeout."""
+    start = api.create(a_class("before"))["metadata"]["resourceVersion"]
+    api.create(a_class("a", labels={"x": "y"}))
+    watch = watching(f"resourceVersion={start}&timeoutSeconds=60")
+    chosen = watching(f"resourceVersion={start}&labelSelector=x", headers=PARTIAL)
+    assert watch.next()[1]["metadata"]["name"] == "a"
+    assert chosen.next()[1]["kind"] == "PartialObjectMetadata"
+    api.patch(f"{CLASSES}/a", {"metadata": {"labels": {"x": None}}})
+    assert watch.next()[0] == "MODIFIED" and chosen.next()[0] == "DELETED"
+    api.delete(f"{CLASSES}/a")
+    kind, gone = watch.next()
+    assert kind == "DELETED" and int(gone["metadata"]["resourceVersion"]) == api.store.version
+    api.send_bookmarks()
+    kind, mark = watch.next()
+    assert kind == "BOOKMARK" and int(mark["metadata"]["resourceVersion"]) == api.store.version
+    api.end_watches()
+    assert watch.next()[0] == ""
+    assert watching("").next()[1]["metadata"]["name"] == "before"  # from "now": with what is there
+    assert watching(f"resourceVersion={api.store.version}&timeoutSeconds=0").next()[0] == ""
+
+
+def test_bookmarks_come_by_themselves(api: FakeApi, watching: Any) -> None:
+    """A watch that allows bookmarks gets them at an interval; one that does not gets none."""
+    api.watches.bookmark_seconds = 0.01
+    without = watching(f"resourceVersion={api.store.version}&timeoutSeconds=0.2")
+    assert watching(f"resourceVersion={api.store.version}&allowWatchBookmarks=true").next()[0] == "BOOKMARK"
+    assert without.next()[0] == ""
+
+
+def test_a_watch_that_is_too_old(api: FakeApi, watching: Any) -> None:
+    """The history is compacted: a watch from before is 200 with an ERROR event of code 410, and ends."""
+    start = api.create(a_class())["metadata"]["resourceVersion"]
+    api.store.compact()
+    watch = watching(f"resourceVersion={start}")
+    kind, status = watch.next()
+    assert kind == "ERROR" and (status["code"], status["reason"]) == (410, "Expired")
+    assert watch.next()[0] == ""
+
+
+def test_finalizers_and_owners(api: FakeApi) -> None:
+    """A finalizer holds an object back; a dependent goes with its last owner, not with its first."""
+    uids = [api.create(a_class(name, finalizers=["a/b"]))["metadata"]["uid"] for name in ("one", "two")]
+    references = [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": uid} for uid in uids]
+    api.create({**a_secret(), "metadata": {"name": "s", "ownerReferences": references}})
+    for name in ("one", "two"):
+        api.delete(f"{CLASSES}/{name}")
+        assert api.get(f"{CLASSES}/{name}")["metadata"]["deletionTimestamp"]
+        assert api.find(f"{SECRETS}/s") is not None
+        api.patch(f"{CLASSES}/{name}", {"metadata": {"finalizers": None}})
+        assert api.find(f"{CLASSES}/{name}") is None
+    assert api.find(f"{SECRETS}/s") is None
+
+
+def test_a_collection_is_deleted(api: FakeApi) -> None:
+    """DELETE of a collection with a selector."""
+    for name in ("a", "b"):
+        api.create(a_class(name, labels={"n": name}))
+    gone = ask(api, "DELETE", f"{CLASSES}?labelSelector=n%3Da")[1]
+    assert [item["metadata"]["name"] for item in gone["items"]] == ["a"]
+    assert [item["metadata"]["name"] for item in api.get(CLASSES)["items"]] == ["b"]
+
+
+def test_the_status_subresource(api: FakeApi) -> None:
+    """A write to it changes the status alone; another subresource is not known."""
+    api.create(a_class())
+    patched = ask(api, "PATCH", f"{CLASSES}/app/status", {"spec": {"provider": "x"}, "status": {"a": 1}}, MERGE)[1]
+    assert (patched["spec"], patched["status"]) == ({"provider": "stub"}, {"a": 1})
+    assert ask(api, "PATCH", f"{CLASSES}/app/scale", {"spec": 1}, MERGE)[0] == 404
+
+
+def test_tokens(api: FakeApi) -> None:
+    """Only known tokens pass once there are any; a TokenReview tells whose one is, and is not stored."""
+    assert ask(api, "GET", "/version")[0] == 200
+    api.tokens = {"good": "system:serviceaccount:x:y"}
+    assert (
+        ask(api, "GET", "/version")[0] == ask(api, "GET", "/version", None, {"Authorization": "Bearer bad"})[0] == 401
+    )
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "good"}}
+    path = "/apis/authentication.k8s.io/v1/tokenreviews"
+    headers = {"Authorization": "bearer good"}
+    assert ask(api, "POST", path, review, headers)[1]["status"]["user"]["username"] == "system:serviceaccount:x:y"
+    assert ask(api, "POST", path, {**review, "spec": {}}, headers)[1]["status"]["authenticated"] is False
+    assert api.get(path)["items"] == []
+
+
+def test_admission(api: FakeApi) -> None:
+    """A test's own rule changes or refuses writes of one resource."""
+
+    def rule(admission: Any) -> None:
+        if admission.target.name == "no":
+            raise ApiError(403, 'admission webhook "x" denied the request')
+        admission.item["spec"].pop("provider")
+
+    api.admit("secretproviderclasses", rule)
+    assert ask(api, "POST", CLASSES, a_class("no"))[1]["reason"] == "Forbidden"
+    assert ask(api, "POST", CLASSES, a_class())[1]["spec"] == {}
+    assert ask(api, "POST", SECRETS, a_secret("no"))[0] == 201
+
+
+def test_calls_are_counted(api: FakeApi) -> None:
+    """Verb, resource, body, user agent and status of each call; a mark parts what was before."""
+    ask(api, "POST", CLASSES, a_class(), {"User-Agent": "somebody"})
+    mark = api.calls.mark()
+    ask(api, "GET", f"{CLASSES}/none")
+    ask(api, "GET", CLASSES)
+    ask(api, "GET", "/version")
+    (first,) = api.calls.calls(where=lambda call: call.verb == "create")
+    assert (first.user_agent, first.status, first.body["kind"]) == ("somebody", 201, "SecretProviderClass")
+    resource = "secretproviderclasses"
+    assert api.calls.count(mark) == {("get", resource): 1, ("list", resource): 1, ("get", "/version"): 1}
+
+
+def test_faults(api: FakeApi) -> None:
+    """Each strikes the calls of its rule, as often as it says, and no others."""
+    rule = api.on("GET", "/version$", Answer(429, retry_after=3), times=2)
+    assert [ask(api, "GET", "/version")[0] for _ in range(3)] == [429, 429, 200] and rule.hits == 2
+    api.on("GET", "/version", Answer(500), where=lambda call: call.user_agent == "x")
+    assert ask(api, "GET", "/version")[0] == 200 and ask(api, "GET", "/version", None, {"User-Agent": "x"})[0] == 500
+    api.on("*", "", Page(), times=1)
+    with pytest.raises(ValueError):
+        ask(api, "GET", "/version")
+    api.on("POST", "", Drop(), times=1)
+    with pytest.raises(OSError):
+        ask(api, "POST", CLASSES, a_class())
+    assert api.find(f"{CLASSES}/app") is None
+    api.on("POST", "", Drop(done=True), times=1)
+    with pytest.raises(OSError):
+        ask(api, "POST", CLASSES, a_class())
+    assert api.find(f"{CLASSES}/app") is not None
+    api.on("GET", "", HalfAnswer(), times=1)
+    with pytest.raises((http.client.IncompleteRead, OSError)):
+        ask(api, "GET", CLASSES)
+    assert [call.status for call in api.calls.calls()][-4:] == [200, 0, 0, 0]
+
+
+def test_faults_of_watches(api: FakeApi, watching: Any) -> None:
+    """An ERROR event; half a line; a watch that is open falls silent while a new one works; all connections cut."""
+    start = f"resourceVersion={api.store.version}"
+    api.on("WATCH", "", WatchError(500), times=1)
+    assert watching(start).next()[1]["code"] == 500
+    api.on("WATCH", "", HalfAnswer(), times=1)
+    with pytest.raises((ValueError, http.client.IncompleteRead, OSError)):
+        watching(start).next()
+    old = watching(start)
+    wait_for(lambda: len(api.watches) == 1, "the watch to be open")
+    rule = api.on("WATCH", "", Silence(open_only=True))
+    api.create(a_class())
+    assert watching(start).next()[0] == "ADDED"
+    rule.lift()
+    assert old.next()[0] == "ADDED"
+    api.disconnect()
+    wait_for(lambda: len(api.watches) == 0, "the watches to end")
+
+
+def test_away(api: FakeApi) -> None:
+    """Connections are refused while it is away, and taken at the same address after that."""
+    address = api.url
+    with api.away(), pytest.raises(ConnectionError):
+        ask(api, "GET", "/version")
+    assert ask(api, "GET", "/version")[0] == 200 and api.url == address
+
+
+def test_tls_and_another_certificate() -> None:
+    """Over TLS with the CA of the tests; from one moment on with a certificate of another CA."""
+    ours, other = Authority("ours"), Authority("other")
+
+    def asked(api: FakeApi, authority: Authority) -> int:
+        context = ssl.create_default_context(cadata=authority.pem.decode())
+        connection = http.client.HTTPSConnection(api.url.removeprefix("https://"), context=context, timeout=10)
+        try:
+            connection.request("GET", "/version")
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    with FakeApi(ours) as api:
+        assert asked(api, ours) == 200
+        api.present(other.server(["127.0.0.1"]))
+        with pytest.raises(ssl.SSLCertVerificationError):
+            asked(api, ours)
+        assert asked(api, other) == 200
