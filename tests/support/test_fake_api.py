@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.pki import Authority
 from tests.support.fake_api import Answer, ApiError, Drop, FakeApi, HalfAnswer, Object, Page, Silence, WatchError
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_until
 
 CLASSES = "/apis/secrets-store.csi.x-k8s.io/v1/namespaces/default/secretproviderclasses"
 SECRETS = "/api/v1/namespaces/default/secrets"
@@ -341,14 +341,14 @@ def test_faults_of_watches(api: FakeApi, watching: Any) -> None:
     with pytest.raises((ValueError, http.client.IncompleteRead, OSError)):
         watching(start).next()
     old = watching(start)
-    wait_for(lambda: len(api.watches) == 1, "the watch to be open")
+    wait_until(lambda: len(api.watches) == 1, "the watch to be open")
     rule = api.on("WATCH", "", Silence(open_only=True))
     api.create(a_class())
     assert watching(start).next()[0] == "ADDED"
     rule.lift()
     assert old.next()[0] == "ADDED"
     api.disconnect()
-    wait_for(lambda: len(api.watches) == 0, "the watches to end")
+    wait_until(lambda: len(api.watches) == 0, "the watches to end")
 
 
 def test_away(api: FakeApi) -> None:
