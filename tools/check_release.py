@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -43,6 +44,7 @@ def problems(root: Path, tag: str | None = None) -> Iterator[str]:
         if str(chart.get(field)) != version:
             yield f"helm/Chart.yaml: {field} is {chart.get(field)}, setup.cfg has {version}: set it to {version}"
     yield from _image(root, str(chart.get("appVersion")))
+    yield from _kubelet_stub(root / "kubelet_stub" / "pyproject.toml", version)
     if tag is not None and tag != f"v{version}":
         yield f"the tag is {tag}, setup.cfg has {version}: tag v{version}, or change the version first"
 
@@ -81,6 +83,19 @@ def _image(root: Path, app_version: str) -> Iterator[str]:
     built = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
     if pulled != built:
         yield f"helm/values.yaml: the chart pulls {pulled}, docker/build.sh builds {built}: make linux.image name that"
+
+
+def _kubelet_stub(path: Path, version: str) -> Iterator[str]:
+    """The kubelet stub is a distribution of its own, with the version of the main one, which it requires."""
+    try:
+        project = tomllib.loads(path.read_text()).get("project", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: invalid TOML: {error}") from error
+    if project.get("version") != version:
+        yield f"kubelet_stub/pyproject.toml: version is {project.get('version')}, setup.cfg has {version}: correct it"
+    required = f"secrets-store-csi=={version}"
+    if required not in project.get("dependencies", []):
+        yield f"kubelet_stub/pyproject.toml: {required} is not among the dependencies: correct the version there"
 
 
 def _mapping(path: Path) -> dict[str, Any]:

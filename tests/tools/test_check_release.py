@@ -8,7 +8,8 @@ import pytest
 
 from tools.check_release import ROOT, main
 
-FILES = ("setup.cfg", "CHANGELOG.md", "helm/Chart.yaml", "helm/values.yaml", "docker/build.sh")
+STUB = "kubelet_stub/pyproject.toml"
+FILES = ("setup.cfg", "CHANGELOG.md", "helm/Chart.yaml", "helm/values.yaml", "docker/build.sh", STUB)
 CHANGELOG = """# Changelog
 
 ## [Unreleased]
@@ -32,7 +33,7 @@ def tree(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     current = (ROOT / "setup.cfg").read_text().partition("\nversion = ")[2].partition("\n")[0]
-    for name in ("setup.cfg", "helm/Chart.yaml"):
+    for name in ("setup.cfg", "helm/Chart.yaml", STUB):
         path = tmp_path / name
         path.write_text(path.read_text().replace(f"ersion = {current}", "ersion = 0.2.0").replace(current, "0.2.0"))
     (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
@@ -69,7 +70,7 @@ def test_a_release(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "setup.cfg",
             "version = 0.2.0",
             "version = 0.3.0",
-            ["CHANGELOG.md", "version is 0.2.0", "appVersion is 0.2.0"],
+            ["CHANGELOG.md", "version is 0.2.0", "appVersion is 0.2.0", STUB],
         ),
         ("setup.cfg", "version = 0.2.0", "version = 0.2", ["setup.cfg: version is '0.2'"]),
         ("setup.cfg", "version = 0.2.0", "version = 0.2.0rc1", ["setup.cfg: version is '0.2.0rc1'"]),
@@ -88,6 +89,9 @@ def test_a_release(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
             ["builds secrets-store-csi:latest"],
         ),
         ("docker/build.sh", "--print-tag)", "--other)", ["docker/build.sh --print-tag failed with exit code 2"]),
+        (STUB, 'version = "0.2.0"', 'version = "0.1.0"', [f"{STUB}: version is 0.1.0"]),
+        (STUB, "secrets-store-csi==0.2.0", "secrets-store-csi", ["secrets-store-csi==0.2.0 is not among"]),
+        (STUB, "[project]", "[project", [STUB, "invalid TOML"]),
         ("CHANGELOG.md", "## [Unreleased]\n", "", ["the first section must be '## [Unreleased]'"]),
         ("CHANGELOG.md", "[0.2.0] - 2026-02-01", "[0.2.0]", ["'## [0.2.0]' is not of the form"]),
         ("CHANGELOG.md", "2026-02-01", "2026-02-30", ["'## [0.2.0] - 2026-02-30' is not of the form"]),
@@ -122,6 +126,7 @@ def test_ten_is_newer_than_nine(tree: Path, replace: Replace) -> None:
     replace("CHANGELOG.md", "[0.1.0]", "[0.9.0]")
     replace("setup.cfg", "version = 0.2.0", "version = 0.10.0")
     replace("helm/Chart.yaml", "0.2.0", "0.10.0")
+    replace(STUB, "0.2.0", "0.10.0")
     assert main([], tree) == 0
 
 
