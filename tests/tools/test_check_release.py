@@ -90,7 +90,7 @@ def test_a_release(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (STUB, 'version = "0.2.0"', 'version = "0.1.0"', [f"{STUB}: version is 0.1.0"]),
         (STUB, "secrets-store-csi==0.2.0", "secrets-store-csi>=0.1", ["it needs secrets-store-csi>=0.1"]),
-        (STUB, "[project]", "[projects]", [f"{STUB}: no valid [project] table"]),
+        (STUB, "[project", "[other", [f"{STUB}: no valid [project] table"]),
         (STUB, "[project]", "[project", [f"{STUB}: no valid [project] table"]),
         ("docker/build.sh", "--print-tag)", "--other)", ["docker/build.sh --print-tag failed with exit code 2"]),
         (STUB, 'version = "0.2.0"', 'version = "0.1.0"', [f"{STUB}: version is 0.1.0"]),
