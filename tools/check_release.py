@@ -21,7 +21,6 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-MAIN = "secrets-store-csi"
 UNRELEASED = "[Unreleased]"
 # Both a valid PEP 440 version and a valid Semantic Version; pre-releases are spelled differently in the two.
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
@@ -40,8 +39,6 @@ def problems(root: Path, tag: str | None = None) -> Iterator[str]:
         yield f"setup.cfg: version is {version!r}: write MAJOR.MINOR.PATCH, for example 0.2.0"
         return
     yield from _changelog((root / "CHANGELOG.md").read_text(), version, releasing=tag is not None)
-    for path in sorted(root.glob("*/pyproject.toml")):
-        yield from _distribution(path.relative_to(root), path.read_text(), version)
     chart = _mapping(root / "helm" / "Chart.yaml")
     for field in ("version", "appVersion"):
         if str(chart.get(field)) != version:
@@ -75,19 +72,6 @@ def _changelog(text: str, version: str, releasing: bool) -> Iterator[str]:
     newest = _show(found[0][0]) if found else "missing"
     if newest != version:
         yield f"CHANGELOG.md: the newest version is {newest}, setup.cfg has {version}: add '## [{version}] - DATE'"
-
-
-def _distribution(path: Path, text: str, version: str) -> Iterator[str]:
-    """A distribution beside the main one has its version, and needs exactly that."""
-    try:
-        project = tomllib.loads(text)["project"]
-    except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise ValueError(f"{path}: no valid [project] table: {error}") from error
-    if project.get("version") != version:
-        yield f"{path}: version is {project.get('version')}, setup.cfg has {version}: set it to {version}"
-    for needed in project.get("dependencies", ()):
-        if needed.startswith(MAIN) and needed != f"{MAIN}=={version}":
-            yield f"{path}: it needs {needed}: set that to {MAIN}=={version}"
 
 
 def _image(root: Path, app_version: str) -> Iterator[str]:

@@ -88,13 +88,10 @@ def test_a_release(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "secrets-store-csi:latest",
             ["builds secrets-store-csi:latest"],
         ),
-        (STUB, 'version = "0.2.0"', 'version = "0.1.0"', [f"{STUB}: version is 0.1.0"]),
-        (STUB, "secrets-store-csi==0.2.0", "secrets-store-csi>=0.1", ["it needs secrets-store-csi>=0.1"]),
-        (STUB, "[project", "[other", [f"{STUB}: no valid [project] table"]),
-        (STUB, "[project]", "[project", [f"{STUB}: no valid [project] table"]),
         ("docker/build.sh", "--print-tag)", "--other)", ["docker/build.sh --print-tag failed with exit code 2"]),
         (STUB, 'version = "0.2.0"', 'version = "0.1.0"', [f"{STUB}: version is 0.1.0"]),
         (STUB, "secrets-store-csi==0.2.0", "secrets-store-csi", ["secrets-store-csi==0.2.0 is not among"]),
+        (STUB, "[project", "[other", [f"{STUB}: version is None"]),
         (STUB, "[project]", "[project", [STUB, "invalid TOML"]),
         ("CHANGELOG.md", "## [Unreleased]\n", "", ["the first section must be '## [Unreleased]'"]),
         ("CHANGELOG.md", "[0.2.0] - 2026-02-01", "[0.2.0]", ["'## [0.2.0]' is not of the form"]),
@@ -116,7 +113,7 @@ def test_a_disagreement(
     assert "Traceback" not in printed
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != STUB])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file(tree: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     """A file that is not there: exit code 1, and stderr names it."""
     (tree / name).unlink()
