@@ -16,7 +16,8 @@ from bench.children import PYTHON, Child
 from bench.figures import Figures
 from bench.limits import Limits, limited
 from bench.measures import Effort
-from bench.rig import BenchRig, Pod, settle, unmount_below, volume
+from bench.rig import BenchRig, Pod, settle, volume
+from tests.support.mounts import unmount_below
 from tests.support.ports import free_ports
 
 Command = tuple[str, ...]

@@ -139,14 +139,6 @@ def volume(pods_dir: Path, pod: Pod) -> dict[str, Any]:
     }
 
 
-def unmount_below(directory: Path) -> None:
-    """Nothing stays mounted."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        point = line.split(" ")[4]
-        if point.startswith(f"{directory}/"):
-            mounts.unmount_all(point)
-
-
 def settle(seconds: float) -> None:
     """Let what was begun come to an end before something is measured: a pause, not a wait for a condition."""
     time.sleep(seconds)

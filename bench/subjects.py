@@ -9,8 +9,9 @@ from typing import Any
 
 from bench import usage
 from bench.children import PYTHON, Child
-from bench.rig import ACCOUNT, NAMESPACE, BenchRig, Pod, unmount_below, volume
+from bench.rig import ACCOUNT, NAMESPACE, BenchRig, Pod, volume
 from tests.cluster import audit
+from tests.support.mounts import unmount_below
 from tests.support.ports import free_port
 
 OURS = (PYTHON, "-m", "driver.main")

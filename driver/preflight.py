@@ -1,7 +1,6 @@
-"""What the container must have been given before it can work, checked once at its start: one sentence for each thing
-that is missing.
+"""Checks once, at the start, that the container has the mounts and privileges that it needs.
 
-A person must mend these, so there is no use in starting, being restarted, and failing at the first pod.
+A person must add what is missing. Failing at once, with a message that says what to do, beats failing at the first pod.
 """
 
 import os
@@ -9,22 +8,21 @@ import tempfile
 from contextlib import suppress
 
 from driver.config import DriverConfig
-from driver.health import propagates
 from driver.objects.pod_status import check_node
-from driver.volume import mounts
+from driver.volume import mountinfo, mounts
 from runtime.endpoints import UnixEndpoint
 from runtime.errors import ConfigurationError, Failure
 
 
 def check(config: DriverConfig, registration_directory: str) -> None:
-    """Raise ConfigurationError with the first thing that is missing."""
+    """Raise ConfigurationError for the first thing that is missing."""
     if not config.manifests:
         check_node(config.nodeid)
     endpoint = config.listen
     if isinstance(endpoint, UnixEndpoint):
         _check_directory(os.path.dirname(endpoint.path), "the directory of --endpoint", "plugins/csi-secrets-store")
     _check_directory(registration_directory, "--plugin-registration-path", "plugins_registry")
-    # Before the propagation: without privileges kubelet refuses Bidirectional, so that would be the wrong advice.
+    # Before the check of the propagation: Bidirectional, which that one advises, is not permitted without privileges.
     _check_mounting()
     if config.kubelet_pods_dir:
         _check_pods(config.kubelet_pods_dir)
@@ -41,8 +39,8 @@ def _check_directory(path: str, flag: str, host_path: str) -> None:
 
 def _check_pods(path: str) -> None:
     _check_directory(path, "--kubelet-pods-dir", "pods directory")
-    # In a container a hostPath volume is a mount point; on a laptop the directory is none, and need not propagate.
-    if mounts.is_mounted(path) and not propagates(path):
+    # In a container a hostPath volume is a mount point. Outside one the directory is not, and need not propagate.
+    if mounts.is_mounted(path) and not mountinfo.is_shared(path):
         raise ConfigurationError(
             f"mounts below {path} do not reach the node: give its volumeMount mountPropagation: Bidirectional"
         )

@@ -6,7 +6,7 @@ import random
 
 from driver.ports import ClassRef, Cluster, Pod, VolumeRecord
 from driver.registry import Volume, VolumeRegistry
-from driver.volume import content, operations
+from driver.volume import discovery
 from driver.volume.workers import DiskWorkers
 from runtime import logs
 from runtime.errors import Failure
@@ -18,9 +18,9 @@ FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 
 async def restore_volumes(volumes: VolumeRegistry, disk: DiskWorkers, pods_dir: str, driver_name: str) -> None:
     """Put the volumes of the mount table in the table; whose they are is not known yet."""
-    for target in await disk.run(operations.committed_targets, pods_dir, driver_name):
+    found = await disk.run(discovery.committed_volumes, pods_dir, driver_name)
+    for target, last_refresh in found.items():
         if volumes.get(target.path) is None:
-            last_refresh = await disk.run(content.last_refresh, target.path)
             volumes.put(Volume(target, Pod("", "", target.pod_uid), ClassRef("", ""), last_refresh=last_refresh))
 
 

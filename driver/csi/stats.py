@@ -40,7 +40,7 @@ async def volume_stats(
 def _usage(path: str, pods_dir: str) -> mounts.Usage | None:
     """None for whatever is no mounted target: the statistics of /dev/shm are nobody's volume."""
     try:
-        return mounts.usage(Target.parse(path, pods_dir or None).path)
+        return mounts.usage(Target.parse(path, pods_dir).path)
     except InvalidRequest:
         return None
 

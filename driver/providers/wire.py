@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from driver.volume.payload import File, validate
+from driver.volume.payload import File, plan
 from protos import provider_pb2
 from runtime import redact
 from runtime.errors import Failure, InvalidRequest
@@ -53,7 +53,7 @@ def check_reply(reply: provider_pb2.MountResponse) -> MountReply:
         )
     files = tuple(File(item.path, item.mode, item.contents) for item in reply.files)
     try:
-        validate(files)
+        plan(files, readable_by_group=False)
     except InvalidRequest as error:
         # The request was fine, the provider's reply is not: its author must act, not the pod's.
         raise ProviderFailure(f"the provider's reply is refused: {error}", "FileWriteError") from None

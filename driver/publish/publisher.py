@@ -28,7 +28,7 @@ from driver.publish.request import PublishRequest
 from driver.publish.steps import Attempt, Steps
 from driver.registry import Volume, VolumeRegistry
 from driver.volume import operations
-from driver.volume.failures import told_as
+from driver.volume.failures import os_errors_as
 from driver.volume.target import Target
 from driver.volume.workers import DiskWorkers
 from runtime import logs, rpc
@@ -175,7 +175,7 @@ class Publisher:
 
 
 def _inspect(target: Target) -> operations.Found:
-    with told_as(f"failed to check target path {target.path}"):
+    with os_errors_as(f"failed to check target path {target.path}"):
         target.check_disk()
     return operations.inspect(target.path)
 

@@ -63,7 +63,7 @@ class PublishRequest:
         for key in (POD_NAME, POD_NAMESPACE, POD_UID):
             _require(context.get(key), f"{key} is not set: the CSIDriver object needs podInfoOnMount: true")
         return PublishRequest(
-            target=Target.from_text(wire.target_path, pods_dir or None),
+            target=Target.from_text(wire.target_path, pods_dir),
             pod=Pod(context[POD_NAMESPACE], context[POD_NAME], context[POD_UID]),
             class_ref=ClassRef(context[POD_NAMESPACE], context[CLASS_ATTRIBUTE]),
             attributes={key: value for key, value in context.items() if not key.startswith(RESERVED_PREFIX)},

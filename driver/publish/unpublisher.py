@@ -51,7 +51,7 @@ class Unpublisher:
         if not target_path:
             raise InvalidRequest("Target path missing in request")
         async with self._volumes.exclusive(target_path, deadline):
-            await self._disk.run(_remove, target_path, self._config.kubelet_pods_dir or None)
+            await self._disk.run(_remove, target_path, self._config.kubelet_pods_dir)
             self._forget(target_path)
 
     def _forget(self, path: str) -> None:
@@ -62,7 +62,7 @@ class Unpublisher:
             self._cluster.forget_class(volume.class_ref)
 
 
-def _remove(path: str, pods_dir: str | None) -> None:
+def _remove(path: str, pods_dir: str) -> None:
     """In one turn of a worker thread; a path that is gone already is not looked at any closer."""
     try:
         os.lstat(path)

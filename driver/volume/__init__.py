@@ -1,1 +1,4 @@
-"""Volumes on disk: where a target lies, its tmpfs, and the files in it. All of it blocks; callers bring threads."""
+"""Volumes on the node: target paths, the tmpfs mounted there, and the files in it.
+
+Everything here blocks; callers on the event loop go through ``workers``.
+"""

@@ -1,4 +1,4 @@
-"""Reading a volume: is it committed, how old is it, what is in it."""
+"""Reads the content of a volume: when it was last refreshed, and its files."""
 
 import os
 import stat
@@ -6,84 +6,62 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from driver.volume import layout, walk
-from driver.volume.failures import told_as
-from driver.volume.payload import DEEPEST
+from driver.volume.failures import os_errors_as
+from driver.volume.payload import MAX_DEPTH
 from runtime.errors import ResourceExhausted
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+def last_refresh(root: int) -> float | None:
+    """When the volume that is open as ``root`` was last refreshed, in Unix time; None if it is not committed.
+
+    This is the modification time of the directory that ``..data`` points to.
+    """
+    with _current(root) as directory:
+        return None if directory is None else os.fstat(directory).st_mtime
 
 
-def is_committed(path: str) -> bool:
-    """Whether ``..data`` names a directory inside the volume."""
-    return last_refresh(path) is not None
-
-
-def has_foreign_entries(path: str) -> bool:
-    """Whether there are entries that no atomic writer made: a self-writing provider did, maybe under the Go driver."""
-    with _opened(path) as root:
-        return root is not None and bool(layout.foreign(root))
-
-
-def last_refresh(path: str) -> float | None:
-    """When the volume was last refreshed, in Unix time; None if the volume is not committed."""
-    with _opened(path) as root:
-        return None if root is None else last_refresh_of(root)
-
-
-def touch_refresh(path: str, when: float | None = None) -> None:
-    """Set the time of the last refresh, by default to now; a volume that is not committed has none."""
-    with _opened(path) as root:
-        if root is not None:
-            set_last_refresh(root, when)
-
-
-def last_refresh_of(root: int) -> float | None:
-    """``last_refresh`` of an open volume: the modification time of the directory that ``..data`` names."""
-    with _current(root) as content:
-        return None if content is None else os.fstat(content).st_mtime
-
-
-def set_last_refresh(root: int, when: float | None = None) -> None:
-    """``touch_refresh`` of an open volume."""
-    with _current(root) as content:
-        if content is not None:
-            os.utime(content, None if when is None else (when, when))
+def set_last_refresh(root: int) -> None:
+    """Make now the time of the last refresh of a committed volume."""
+    with _current(root) as directory:
+        if directory is not None:
+            os.utime(directory)
 
 
 def read_files(path: str, limit: int) -> dict[str, bytes]:
-    """The files as a pod sees them, keyed by their path in it; names that begin with ``..`` are the writer's own.
+    """The files as a pod sees them, by their paths in the volume; names that begin with ``..`` are reserved.
 
-    A top-level symlink is followed once, if it stays inside the volume; others, and what is neither file nor
-    directory, are left out. Raises ResourceExhausted if the contents are more than ``limit`` bytes.
+    A top-level symlink is followed once if it stays inside the volume. Other symlinks, and entries that are neither
+    files nor directories, are skipped. Raises ResourceExhausted if the files hold more than ``limit`` bytes in all.
     """
-    found: dict[str, bytes] = {}
-    reader = _Reader(limit, found)
+    reader = _Reader(limit)
     with _opened(path) as root:
         if root is not None:
             for name in sorted(os.listdir(root)):
                 if not name.startswith(".."):
-                    _read_top(root, name, reader)
-    return found
+                    _read_top_level(root, name, reader)
+    return reader.files
 
 
 class _Reader:
-    def __init__(self, limit: int, found: dict[str, bytes]) -> None:
-        self._left = self._limit = limit
-        self._found = found
+    """Collects files by key, up to a limit of bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.files: dict[str, bytes] = {}
+        self._limit = self._left = limit
 
     def read(self, directory: int, name: str, key: str, depth: int = 0) -> None:
-        """Read a file, or all files below a directory; never through a symlink."""
+        """Read a file, or all files below a directory, without following symlinks."""
         try:
-            fd = os.open(name, _READ, dir_fd=directory)
+            fd = os.open(name, walk.READ_FILE, dir_fd=directory)
         except OSError as error:
-            if error.errno not in layout.OTHER_KIND:
+            if error.errno not in layout.MISSING_OR_OTHER_TYPE:
                 raise
             return
         try:
-            kind = os.fstat(fd).st_mode
-            if stat.S_ISREG(kind):
-                self._found[key] = self._contents(fd)
-            elif stat.S_ISDIR(kind) and depth < DEEPEST:
+            mode = os.fstat(fd).st_mode
+            if stat.S_ISREG(mode):
+                self.files[key] = self._contents(fd)
+            elif stat.S_ISDIR(mode) and depth < MAX_DEPTH:
                 for below in sorted(os.listdir(fd)):
                     self.read(fd, below, f"{key}/{below}", depth + 1)
         finally:
@@ -98,42 +76,42 @@ class _Reader:
         return contents
 
 
-def _read_top(root: int, name: str, reader: _Reader) -> None:
-    text = layout.read_link(root, name)
-    if text is None:
+def _read_top_level(root: int, name: str, reader: _Reader) -> None:
+    link = layout.read_link(root, name)
+    if link is None:
         reader.read(root, name, name)
         return
-    names = text.split("/")
-    if len(names) > DEEPEST or any(part in ("", ".", "..") for part in names):
+    names = link.split("/")
+    if len(names) > MAX_DEPTH or any(part in ("", ".", "..") for part in names):
         return
     with ExitStack() as stack:
         directory = root
         if names[0] == layout.DATA:
             del names[0]
-            opened = layout.open_current(root)
-            if opened is None:
+            current = layout.open_current(root)
+            if current is None:
                 return
-            directory = _kept(stack, opened[1])
+            directory = _close_later(stack, current[1])
         if not names:
             return
         try:
             for part in names[:-1]:
-                directory = _kept(stack, os.open(part, walk.HANDLE, dir_fd=directory))
+                directory = _close_later(stack, os.open(part, walk.HANDLE, dir_fd=directory))
         except OSError as error:
-            if error.errno not in layout.OTHER_KIND:
+            if error.errno not in layout.MISSING_OR_OTHER_TYPE:
                 raise
-            return  # the link dangles, or leads through another symlink
+            return  # the symlink dangles, or leads through another symlink
         reader.read(directory, names[-1], name)
 
 
-def _kept(stack: ExitStack, fd: int) -> int:
+def _close_later(stack: ExitStack, fd: int) -> int:
     stack.callback(os.close, fd)
     return fd
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[int | None]:
-    with told_as(f"failed to read target path {path}"), ExitStack() as stack:
+    with os_errors_as(f"failed to read target path {path}"), ExitStack() as stack:
         try:
             root = stack.enter_context(walk.directory(path, walk.READ)).fd
         except FileNotFoundError:
@@ -143,11 +121,11 @@ def _opened(path: str) -> Iterator[int | None]:
 
 @contextmanager
 def _current(root: int) -> Iterator[int | None]:
-    opened = layout.open_current(root)
-    if opened is None:
+    current = layout.open_current(root)
+    if current is None:
         yield None
         return
     try:
-        yield opened[1]
+        yield current[1]
     finally:
-        os.close(opened[1])
+        os.close(current[1])

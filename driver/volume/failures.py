@@ -1,4 +1,4 @@
-"""What the system refused, as the Failure that the caller may show."""
+"""Turns errors of the operating system into failures whose text may be shown to users."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from runtime.errors import Failure, Internal, ResourceExhausted
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _HINTS = {
     errno.EROFS: "it is read-only; remount it writable on the node",
     errno.EPERM: "the driver must run privileged, in kubelet's mount propagation",
@@ -18,20 +18,21 @@ _HINTS = {
 
 
 @contextmanager
-def told_as(doing: str) -> Iterator[None]:
-    """Raise an OSError of the block as a Failure whose sentence begins with ``doing``."""
+def os_errors_as(message: str) -> Iterator[None]:
+    """Raise any OSError of the block as a Failure whose text begins with ``message``."""
     try:
         yield
     except OSError as error:
-        raise translated(doing, error) from error
+        raise failure_of(message, error) from error
 
 
-def translated(doing: str, error: OSError) -> Failure:
-    """The Failure for ``error``, in the system's own words: an OSError's text may hold a path not of our choice."""
+def failure_of(message: str, error: OSError) -> Failure:
+    """The Failure for ``error``, with strerror(3)'s text: that of the OSError itself may contain any path."""
     reason = os.strerror(error.errno) if error.errno else "unknown error"
-    if error.errno in _FULL:
+    if error.errno in _NO_SPACE:
         return ResourceExhausted(
-            f"{doing}: {reason}: the tmpfs is full (old and new content lie in it side by side); raise --tmpfs-size"
+            f"{message}: {reason}: the tmpfs is full, as it must hold the old and the new content at once; "
+            "raise --tmpfs-size"
         )
     hint = _HINTS.get(error.errno or 0)
-    return Internal(f"{doing}: {reason}" + (f": {hint}" if hint else ""))
+    return Internal(f"{message}: {reason}" + (f": {hint}" if hint else ""))

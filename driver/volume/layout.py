@@ -1,11 +1,13 @@
-"""The layout that kubelet's atomic writer has given volumes since Kubernetes 1.3, and how we recognise it.
+"""The directory layout of a volume, which kubelet's atomic writer has used since Kubernetes 1.3.
 
 ::
 
-    ..2026_11_24_03_00_00.1234567890/   the content: a directory that never changes once it is named by ..data
+    ..2026_11_24_03_00_00.1234567890/   the content directory: immutable once ..data points to it
     ..data -> ..2026_11_24_03_00_00.1234567890
-    password -> ..data/password         one link for each first component
+    password -> ..data/password         one symlink for each top-level name of the payload
     certs -> ..data/certs
+
+Entries of any other form are foreign: a provider wrote them into the volume itself.
 """
 
 import errno
@@ -15,33 +17,36 @@ import re
 import time
 from collections.abc import Collection
 
+from driver.volume import walk
+
 DATA = "..data"
 DATA_TMP = "..data_tmp"
-# A directory on its way out (``entries``)
+DIRECTORY_MODE = 0o755
+# Prefix of a directory that is being removed (``entries``).
 REMOVED = "..removed_"
-# What open says with O_NOFOLLOW where there is nothing, or something of another kind: a symlink, a file, a socket
-OTHER_KIND = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
-# Kubelet's reference time layout, then a random number
-_STAMP = re.compile(r"\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.\d+")
+# The errors of open(2) with O_NOFOLLOW for an entry that is missing or of another type, such as a symlink or a socket.
+MISSING_OR_OTHER_TYPE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+# A timestamp in kubelet's format, and a random number.
+_CONTENT_NAME = re.compile(r"\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.\d+")
 
 
-def new_stamp() -> str:
-    """A name for a new content directory, in UTC."""
+def new_content_name() -> str:
+    """A name for a new content directory; the timestamp is in UTC."""
     return f"{time.strftime('..%Y_%m_%d_%H_%M_%S', time.gmtime())}.{random.randrange(2**32)}"
 
 
-def is_stamp(name: str) -> bool:
+def is_content_name(name: str) -> bool:
     """Whether a name is that of a content directory."""
-    return _STAMP.fullmatch(name) is not None
+    return _CONTENT_NAME.fullmatch(name) is not None
 
 
-def link_text(name: str) -> str:
-    """What the link at a first component says."""
+def link_target(name: str) -> str:
+    """Where the symlink at a top-level name points."""
     return f"{DATA}/{name}"
 
 
 def read_link(root: int, name: str) -> str | None:
-    """What a symlink says; None for anything else and for nothing."""
+    """Where a symlink points; None if the entry is missing or is not a symlink."""
     try:
         return os.readlink(name, dir_fd=root)
     except OSError as error:
@@ -50,39 +55,42 @@ def read_link(root: int, name: str) -> str | None:
         return None
 
 
-def is_our_link(root: int, name: str) -> bool:
-    """Whether an entry is a link as the writer makes it."""
-    return read_link(root, name) == link_text(name)
+def is_payload_link(root: int, name: str) -> bool:
+    """Whether an entry is a symlink into the content, as the writer creates them."""
+    return read_link(root, name) == link_target(name)
 
 
 def open_current(root: int) -> tuple[str, int] | None:
-    """The directory that ``..data`` names, and it open for reading; None unless it lies inside the volume."""
+    """Name and read descriptor of the directory that ``..data`` points to; None unless it lies in the volume."""
     name = read_link(root, DATA)
     if name is None or name in (".", "..") or "/" in name:
         return None
     try:
-        return name, os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+        return name, os.open(name, walk.READ, dir_fd=root)
     except OSError as error:
-        # Only these: to take content for none because, say, no descriptor is left would have it swept away.
-        if error.errno not in OTHER_KIND:
+        # Any other error (say, too many open files) must not pass for "no content": the content would be swept away.
+        if error.errno not in MISSING_OR_OTHER_TYPE:
             raise
         return None
 
 
-def foreign(root: int) -> list[str]:
-    """The entries that no writer of this layout made: a provider wrote them itself."""
-    return [name for name in os.listdir(root) if not is_ours(root, name)]
+def foreign_entries(root: int) -> list[str]:
+    """The entries that are not part of this layout."""
+    return [name for name in os.listdir(root) if not is_own(root, name)]
 
 
-def is_ours(root: int, name: str) -> bool:
-    """Whether an entry is part of the layout, or a left-over of it."""
-    return name in (DATA, DATA_TMP) or name.startswith(REMOVED) or is_stamp(name) or is_our_link(root, name)
+def is_own(root: int, name: str) -> bool:
+    """Whether an entry is part of the layout, or was left behind by an interrupted writer."""
+    return name in (DATA, DATA_TMP) or name.startswith(REMOVED) or is_content_name(name) or is_payload_link(root, name)
 
 
-def is_left_over(root: int, name: str, current: str, content: Collection[str]) -> bool:
-    """Whether an entry was left by a writer that ended half-way, or belongs to content that is no longer there."""
+def is_leftover(root: int, name: str, current: str, content: Collection[str]) -> bool:
+    """Whether an interrupted writer left an entry behind, or it belongs to former content.
+
+    ``current`` is the name of the current content directory, ``content`` the names in it.
+    """
     if name == DATA_TMP or name.startswith(REMOVED):
         return True
-    if is_stamp(name):
+    if is_content_name(name):
         return name != current
-    return name not in content and is_our_link(root, name)
+    return name not in content and is_payload_link(root, name)

@@ -1,74 +1,74 @@
-"""The kernel's mount table: which volumes are there after a restart."""
+"""The kernel's mount table, ``/proc/self/mountinfo``; the format is described in proc_pid_mountinfo(5)."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from driver.volume import walk
-from driver.volume.target import Target
-from runtime.errors import InvalidRequest
-
 MOUNTINFO = Path("/proc/self/mountinfo")
-# Kubelet's note beside each CSI target.
-VOLUME_DATA = "vol_data.json"
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One mount; ``root`` is the part of the file system that is seen at ``path``: ``/`` is all of it."""
+class Entry:
+    """One mount.
 
+    ``root`` is the directory of the file system that is visible at ``path``; ``/`` is the whole file system.
+    ``options`` belong to the mount, ``fs_options`` to the file system. A ``shared`` mount propagates what is mounted
+    below it to its peers, for example from a container to its node.
+    """
+
+    mount_id: str
     root: str
     path: str
+    options: tuple[str, ...]
+    shared: bool
     fs_type: str
+    fs_options: tuple[str, ...]
 
 
-def rows(text: bytes | None = None) -> Iterator[Row]:
-    """The mount table, oldest mount first; stacked mounts are several rows."""
-    for line in (MOUNTINFO.read_bytes() if text is None else text).splitlines():
-        # id parent major:minor root path options [optional fields] - type source super-options
-        before, separator, after = line.partition(b" - ")
-        fields = before.split(b" ")
-        if separator and len(fields) >= 6:
-            yield Row(_unescape(fields[3]), _unescape(fields[4]), _unescape(after.split(b" ", 1)[0]))
+def read() -> list[Entry]:
+    """The mount table of this process, oldest mount first; mounts stacked on one path are several entries."""
+    return list(parse(MOUNTINFO.read_bytes()))
 
 
-def list_volumes(pods_dir: str | None, driver_name: str = "") -> list[Target]:
-    """The targets on which a tmpfs is mounted, each once.
-
-    Left out are parts of another tmpfs (other drivers bind-mount such) and, with ``driver_name``, what kubelet noted as
-    another driver's. The table has real paths; where the pods directory is a symlink the targets are named as kubelet
-    names them.
-    """
-    real = os.path.realpath(pods_dir) if pods_dir else ""
-    found: dict[str, Target] = {}
-    for row in rows():
-        if row.fs_type != "tmpfs" or row.root != "/" or not walk.has_shape(row.path):
-            continue
-        path = row.path
-        if pods_dir and path.startswith(real.rstrip("/") + "/"):
-            path = os.path.join(pods_dir, os.path.relpath(path, real))
-        try:
-            target = Target.from_text(path, pods_dir)
-        except InvalidRequest:
-            continue  # not below the pods directory: another kubelet's
-        if not driver_name or _noted_driver(path) in ("", driver_name):
-            found[path] = target
-    return list(found.values())
+def parse(table: bytes) -> Iterator[Entry]:
+    """The entries of a mount table; malformed lines are skipped."""
+    for line in table.splitlines():
+        # mount-id parent-id major:minor root path options [optional fields ...] - fs-type source fs-options
+        mount, separator, file_system = line.partition(b" - ")
+        fields, fs_fields = mount.split(b" "), file_system.split(b" ")
+        if separator and len(fields) >= 6 and len(fs_fields) >= 3:
+            yield Entry(
+                mount_id=_decode(fields[0]),
+                root=_decode(fields[3]),
+                path=_decode(fields[4]),
+                options=tuple(_decode(fields[5]).split(",")),
+                shared=any(field.startswith(b"shared:") for field in fields[6:]),
+                fs_type=_decode(fs_fields[0]),
+                fs_options=tuple(_decode(fs_fields[2]).split(",")),
+            )
 
 
-def _noted_driver(path: str) -> str:
-    """The driver that kubelet noted for a target; empty where there is no readable note."""
-    try:
-        note = json.loads(Path(os.path.dirname(path), VOLUME_DATA).read_text())
-    except (OSError, ValueError):
-        return ""
-    return str(note.get("driverName", "")) if isinstance(note, dict) else ""
+def mount_points(path: str) -> list[str]:
+    """Every mount point at or below ``path``, oldest mount first; one with stacked mounts is listed repeatedly."""
+    return [entry.path for entry in read() if _is_within(entry.path, path)]
 
 
-def _unescape(field: bytes) -> str:
-    """The kernel writes space, tab, newline and backslash as octal."""
+def is_shared(path: str) -> bool:
+    """Whether mounts made below ``path`` propagate, that is, whether the mount that holds ``path`` is shared."""
+    holding = [entry for entry in read() if _is_within(path, entry.path)]
+    if not holding:
+        return False
+    # The innermost mount has the longest path; of mounts stacked on one path the youngest is on top.
+    return max(reversed(holding), key=lambda entry: len(entry.path)).shared
+
+
+def _is_within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def _decode(field: bytes) -> str:
+    """The kernel escapes space, tab, newline and backslash in octal."""
     return os.fsdecode(_ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), field))

@@ -1,8 +1,10 @@
-"""tmpfs at a target: mount, look, measure, unmount. By system call, never by a mount(8) process: fifteen times
-faster, and a forked child's copy of an open directory cannot keep a mount busy.
+"""Mounts, measures and unmounts the tmpfs at a target path.
 
-There is no lazy unmount (MNT_DETACH): it would answer "unmounted" while somebody still reads secrets. A busy mount
-is a failure that names itself; kubelet tries again.
+By system call and not by running mount(8), which takes fifteen times as long and lets a forked child inherit open
+directories that keep a mount busy.
+
+Never by a lazy unmount (MNT_DETACH), which reports success while processes still read the secrets. A busy mount is an
+error that says so; kubelet tries again.
 """
 
 import errno
@@ -12,18 +14,18 @@ import time
 from dataclasses import dataclass
 
 from driver.volume import syscalls, walk
-from driver.volume.failures import told_as
+from driver.volume.failures import os_errors_as
 from runtime.errors import Internal
 
 _FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-# Statistics or a sync that are under way keep a mount busy for a moment: worth a few short waits.
+# A volume that is being measured or read for a Secret is busy for a moment: worth a few short waits, in seconds.
 _BUSY_WAITS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-_MOST_LAYERS = 64
+_MAX_LAYERS = 64
 
 
 @dataclass(frozen=True)
 class Mounted:
-    """What is mounted on top at a path. A ``dead`` file system (its server is gone) is mounted but cannot be read."""
+    """The topmost mount at a path. A ``dead`` file system is one whose server is gone: mounted, but unreadable."""
 
     tmpfs: bool
     dead: bool = False
@@ -31,7 +33,7 @@ class Mounted:
 
 @dataclass(frozen=True)
 class Usage:
-    """How full a volume is."""
+    """How much of a volume's bytes and inodes is in use."""
 
     bytes_total: int
     bytes_used: int
@@ -42,42 +44,44 @@ class Usage:
 
 
 def mount_tmpfs(path: str, *, size: int | None, noswap: bool) -> None:
-    """Mount an empty tmpfs on an existing directory. ``size`` in bytes; None is the kernel's (half of the memory)."""
+    """Mount an empty tmpfs of ``size`` bytes on an existing directory; None means the kernel's default, half of the
+    memory. Raises Internal."""
     if size is not None and size <= 0:
-        raise ValueError("the kernel takes size=0 for no limit at all; say None for its default")
+        raise ValueError("the kernel takes size=0 as unlimited; pass None for its default")
     options = ["mode=0755"]
     if size is not None:
         options.append(f"size={size}")
     if noswap:
         options.append("noswap")
-    with told_as(f"failed to mount tmpfs on target path {path}"), walk.directory(path) as opened:
+    with os_errors_as(f"failed to mount tmpfs on target path {path}"), walk.directory(path) as opened:
         syscalls.mount("tmpfs", opened.fd, "tmpfs", _FLAGS, ",".join(options))
 
 
 def probe_noswap() -> bool:
-    """Whether tmpfs takes ``noswap`` here (Linux 6.3, outside user namespaces): tried once, as kubelet does."""
+    """Whether tmpfs supports the option ``noswap`` (Linux 6.3, outside user namespaces), found out by trying it, as
+    kubelet does."""
     try:
         with tempfile.TemporaryDirectory(prefix="noswap-") as directory, walk.directory(directory) as opened:
             syscalls.mount("tmpfs", opened.fd, "tmpfs", _FLAGS, "size=4096,noswap")
             syscalls.unmount(opened.parent, os.path.basename(directory))
     except OSError:
-        return False  # an unknown option, or no right to mount at all, which the first publish will tell
+        return False  # the option is unknown, or mounting is not permitted at all, which the first publish reports
     return True
 
 
 def mounted_at(path: str) -> Mounted | None:
-    """What is mounted exactly at ``path``; None if nothing is, or if the path does not exist."""
-    with told_as(f"failed to check if target path {path} is a mount point"):
+    """The mount at exactly ``path``; None if there is none or the path does not exist."""
+    with os_errors_as(f"failed to check if target path {path} is a mount point"):
         try:
             with walk.directory(path) as opened:
-                return look(opened)
+                return mount_on(opened)
         except FileNotFoundError:
             return None
 
 
-def look(opened: walk.Opened) -> Mounted | None:
-    """``mounted_at`` for a directory that is open."""
-    if not opened.is_mount:
+def mount_on(opened: walk.Opened) -> Mounted | None:
+    """The mount on exactly this open directory; None if there is none."""
+    if not opened.is_mount_point:
         return None
     try:
         return Mounted(tmpfs=syscalls.is_tmpfs(opened.fd))
@@ -97,40 +101,40 @@ def is_tmpfs(path: str) -> bool:
 
 
 def unmount(path: str) -> bool:
-    """Unmount the topmost mount at ``path``; False if there was none. Raises Internal, also for one that stays busy."""
-    doing = f"failed to unmount target path {path}"
+    """Unmount the topmost mount at ``path``; returns False if there is none. Raises Internal, also if it stays busy."""
+    message = f"failed to unmount target path {path}"
     for wait in (*_BUSY_WAITS, None):
-        with told_as(doing):
+        with os_errors_as(message):
             try:
                 with walk.parent_of(path) as (parent, name):
                     syscalls.unmount(parent, name)
                 return True
             except OSError as error:
                 if error.errno in (errno.ENOENT, errno.EINVAL):
-                    break  # nothing is mounted, or not for us to unmount
+                    break  # nothing is mounted, or another mount namespace owns the mount
                 if error.errno != errno.EBUSY or wait is None:
                     raise
                 time.sleep(wait)
     if is_mounted(path):
-        raise Internal(f"{doing}: the mount belongs to another mount namespace; unmount it on the node")
+        raise Internal(f"{message}: the mount belongs to another mount namespace; unmount it on the node")
     return False
 
 
 def unmount_all(path: str) -> None:
-    """Unmount every layer at ``path``."""
-    for _ in range(_MOST_LAYERS):
+    """Unmount all mounts that are stacked at ``path``. Raises Internal."""
+    for _ in range(_MAX_LAYERS):
         if not unmount(path):
             return
     if is_mounted(path):
-        raise Internal(f"failed to unmount target path {path}: still mounted after {_MOST_LAYERS} unmounts")
+        raise Internal(f"failed to unmount target path {path}: still mounted after {_MAX_LAYERS} unmounts")
 
 
 def usage(path: str) -> Usage | None:
-    """Bytes and inodes of the tmpfs at ``path``; None if none is mounted there."""
-    with told_as(f"failed to measure target path {path}"):
+    """The usage of the tmpfs at ``path``; None if no tmpfs is mounted there."""
+    with os_errors_as(f"failed to measure target path {path}"):
         try:
             with walk.directory(path) as opened:
-                mounted = look(opened)
+                mounted = mount_on(opened)
                 if mounted is None or not mounted.tmpfs:
                     return None
                 info = os.statvfs(opened.fd)

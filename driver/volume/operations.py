@@ -1,22 +1,43 @@
-"""The questions and steps of the publish path, each a call or two to the parts beside this."""
+"""What a publish does to a target path: inspect it, mount a tmpfs, commit a payload, clean up after a failure.
+
+What counts as a volume
+-----------------------
+
+Kubelet gives a CSI driver the path of a directory, the target path, and asks it to make the volume's files appear
+there (NodePublishVolume). It asks again after a failure, after a restart of either side, and, where the driver wants
+that, about once a minute for as long as the pod lives. So each call must first find out whether the volume is there
+already. It is if, and only if, both of these hold now:
+
+- *mounted*: a tmpfs is mounted on exactly the target path;
+- *committed*: in that tmpfs ``..data`` points to a directory, which the atomic writer makes so in its last step, when
+  all files are written.
+
+Nothing else is evidence. A directory at the target path is not: kubelet creates it, a failed publish leaves it behind,
+and files in it would lie on the node's disk. Neither is its age, nor what this process remembers. To believe any of
+them means to answer OK to a publish that only repeats a failed one, and the pod starts with an empty volume.
+"""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from driver.volume import content, layout, mountinfo, mounts, remove, walk, writer
-from driver.volume.failures import told_as
+from driver.volume import content, layout, mounts, remove, walk, writer
+from driver.volume.failures import os_errors_as
 from driver.volume.payload import File, plan
-from driver.volume.target import Target
 from runtime.errors import Aborted, Failure
 
-# What kubelet gives the directories of a volume.
+# The mode that kubelet gives the directories of a volume.
 _DIRECTORY_MODE = 0o750
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is at a target: a tmpfs (``mounted``), another mount, in the tmpfs a provider's own files, a payload."""
+    """What is at a target path.
+
+    ``mounted`` is a tmpfs, ``foreign_mount`` any other file system. ``foreign_entries`` are files in the tmpfs that a
+    provider wrote itself. ``last_refresh`` is the Unix time of the last successful refresh; only a committed volume has
+    one.
+    """
 
     mounted: bool = False
     foreign_mount: bool = False
@@ -25,16 +46,16 @@ class Found:
 
     @property
     def committed(self) -> bool:
-        """Whether a whole payload is mounted."""
+        """Whether the volume is mounted and holds a complete payload."""
         return self.last_refresh is not None
 
 
 def inspect(path: str) -> Found:
-    """Look, and change nothing. Files in a directory that is no tmpfs mount are never a committed volume."""
-    with told_as(f"failed to check if target path {path} is mount point"):
+    """What is at the target path; changes nothing. Raises Internal if that cannot be found out."""
+    with os_errors_as(f"failed to check if target path {path} is mount point"):
         try:
             with walk.directory(path) as opened:
-                mounted = mounts.look(opened)
+                mounted = mounts.mount_on(opened)
                 if mounted is None:
                     return Found()
                 if not mounted.tmpfs:
@@ -45,22 +66,23 @@ def inspect(path: str) -> Found:
 
 
 def prepare(path: str, size: int | None, noswap: bool) -> None:
-    """Make the target directory and mount an empty tmpfs on it."""
-    with told_as(f"failed to create target path {path}"):
-        walk.make(path, _DIRECTORY_MODE)
+    """Create the target directory and mount an empty tmpfs of ``size`` bytes on it."""
+    with os_errors_as(f"failed to create target path {path}"):
+        walk.make_directories(path, _DIRECTORY_MODE)
     mounts.mount_tmpfs(path, size=size, noswap=noswap)
 
 
 def commit(path: str, files: Sequence[File], group: int | None) -> bool:
-    """Write the payload and set the time of its last refresh; tells whether the content changed.
+    """Write the payload and set the time of the last refresh; returns whether the content changed.
 
-    Only ever into a mounted tmpfs, checked on the very directory that is written to: nothing may reach a disk.
+    Secrets must not reach a disk, so the mount is checked on the same open directory that is then written to. Raises
+    Aborted if there is no tmpfs.
     """
     tree = plan(files, readable_by_group=group is not None)
-    with told_as(f"failed to write files to target path {path}"):
+    with os_errors_as(f"failed to write files to target path {path}"):
         try:
             with walk.directory(path, walk.READ) as opened:
-                mounted = mounts.look(opened)
+                mounted = mounts.mount_on(opened)
                 if mounted is None or not mounted.tmpfs:
                     raise Aborted(f"target path {path} is no longer a mounted tmpfs; nothing was written")
                 if group is not None:
@@ -73,9 +95,9 @@ def commit(path: str, files: Sequence[File], group: int | None) -> bool:
 
 
 def clear_uncommitted(path: str) -> str:
-    """After a failed publish: leave nothing mounted, unless there is a payload or a provider's own files.
+    """Unmount whatever a failed publish left, unless it is a committed volume or holds a provider's own files.
 
-    Returns why something had to stay mounted; empty if nothing is.
+    Returns why something stays mounted; an empty string if nothing does.
     """
     try:
         found = inspect(path)
@@ -91,17 +113,10 @@ def clear_uncommitted(path: str) -> str:
     return ""
 
 
-def committed_targets(pods_dir: str, driver_name: str = "") -> list[Target]:
-    """The volumes of this node, from the mount table (``mountinfo.list_volumes``)."""
-    targets = mountinfo.list_volumes(pods_dir or None, driver_name)
-    return [target for target in targets if inspect(target.path).committed]
-
-
 def _inspect_content(handle: int) -> Found:
     root = os.open(".", walk.READ, dir_fd=handle)
     try:
-        return Found(
-            mounted=True, foreign_entries=bool(layout.foreign(root)), last_refresh=content.last_refresh_of(root)
-        )
+        foreign = bool(layout.foreign_entries(root))
+        return Found(mounted=True, foreign_entries=foreign, last_refresh=content.last_refresh(root))
     finally:
         os.close(root)

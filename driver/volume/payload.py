@@ -1,25 +1,25 @@
-"""What a provider wants in a volume, checked whole before any of it is written.
+"""The payload of a volume: the files that a provider wants there, validated as a whole before any is written.
 
-The rules are those of kubelet's atomic writer (``..`` is reserved for its own names), with two that it lacks: ``.`` is
-refused, and so are paths that are there twice or that want to be file and directory at once.
+The rules for paths are those of kubelet's atomic writer, which reserves names that begin with ``..`` for itself. In
+addition ``.`` is rejected, and so are paths that are listed twice or would be both a file and a directory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from runtime.errors import InvalidRequest
 
-LONGEST_PATH = 4096
-LONGEST_NAME = 255
-# Ours: what is deeper could be written, but a path below a pod's mountPath could not be opened by every program.
-DEEPEST = 100
+MAX_PATH_BYTES = 4096
+MAX_NAME_BYTES = 255
+# Our own limit: deeper files could be written, but below a pod's mountPath their paths may be too long to open.
+MAX_DEPTH = 100
 _PERMISSIONS = 0o777
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of a payload: a relative path, permission bits (others are dropped; no default), the secret itself."""
+    """A file of a payload: its relative path, its mode (only the permission bits count), and the secret itself."""
 
     path: str
     mode: int
@@ -28,7 +28,7 @@ class File:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A file without its name."""
+    """A file in a ``Tree``, where its path is given by its place."""
 
     mode: int
     contents: bytes = field(repr=False)
@@ -37,13 +37,12 @@ class Leaf:
 Tree: TypeAlias = dict[str, "Leaf | Tree"]
 
 
-def validate(files: Sequence[File]) -> None:
-    """Raise InvalidRequest with a sentence that names the first bad path."""
-    plan(files, readable_by_group=False)
+def plan(files: Iterable[File], *, readable_by_group: bool) -> Tree:
+    """Validate the files and return them as a tree.
 
-
-def plan(files: Sequence[File], *, readable_by_group: bool) -> Tree:
-    """The files as a tree. ``readable_by_group``: the group may read what the owner may, write nothing."""
+    With ``readable_by_group`` the group may read what the owner may read, and may write nothing. Raises InvalidRequest,
+    which names the first invalid path.
+    """
     tree: Tree = {}
     for file in files:
         names = _checked(file.path)
@@ -53,7 +52,7 @@ def plan(files: Sequence[File], *, readable_by_group: bool) -> Tree:
 
 
 def _directory_for(tree: Tree, names: Sequence[str], path: str) -> Tree:
-    """The place for the last component of ``path``, made if missing; a name that is taken raises."""
+    """The directory for the last component of ``path``, created if missing. Raises InvalidRequest for a conflict."""
     for name in names:
         below = tree.setdefault(name, {})
         if isinstance(below, Leaf):
@@ -61,7 +60,7 @@ def _directory_for(tree: Tree, names: Sequence[str], path: str) -> Tree:
         tree = below
     taken = tree.get(path.rpartition("/")[2])
     if taken is not None:
-        what = "there twice" if isinstance(taken, Leaf) else "a directory of the same payload too"
+        what = "listed twice" if isinstance(taken, Leaf) else "also a directory of the same payload"
         raise InvalidRequest(f"invalid path {path!r}: it is {what}")
     return tree
 
@@ -74,34 +73,34 @@ def _mode(mode: int, readable_by_group: bool) -> int:
 
 
 def _checked(path: str) -> list[str]:
-    """The components of a valid path."""
+    """The components of a path. Raises InvalidRequest."""
     names = path.split("/")
-    fault = _fault(path, names)
-    if fault:
-        # A path of a megabyte is no help in an event
-        raise InvalidRequest(f"invalid path {path[:80]!r}: {fault}")
+    problem = _problem(path, names)
+    if problem:
+        # Shortened: the message ends up in an event.
+        raise InvalidRequest(f"invalid path {path[:80]!r}: {problem}")
     return names
 
 
-def _fault(path: str, names: Sequence[str]) -> str:
+def _problem(path: str, names: Sequence[str]) -> str:
     if not path:
         return "it must not be empty"
     if path.startswith("/"):
         return "it must be relative"
     if "\0" in path or not _is_text(path):
-        return "it must be text without NUL"
-    if len(path.encode()) > LONGEST_PATH:
-        return f"it must not be longer than {LONGEST_PATH} bytes"
+        return "it must be text without NUL characters"
+    if len(path.encode()) > MAX_PATH_BYTES:
+        return f"it must not be longer than {MAX_PATH_BYTES} bytes"
     if ".." in names:
         return "it must not contain '..'"
-    if any(len(name.encode()) > LONGEST_NAME for name in names):
-        return f"no component may be longer than {LONGEST_NAME} bytes"
+    if any(len(name.encode()) > MAX_NAME_BYTES for name in names):
+        return f"no component may be longer than {MAX_NAME_BYTES} bytes"
     if names[0].startswith(".."):
         return "it must not begin with '..', which is reserved"
     if "" in names or "." in names:
         return "it must be in its shortest form: no empty component and no '.'"
-    if len(names) > DEEPEST:
-        return f"it must not have more than {DEEPEST} components"
+    if len(names) > MAX_DEPTH:
+        return f"it must not have more than {MAX_DEPTH} components"
     return ""
 
 

@@ -1,22 +1,22 @@
-"""Taking a volume away, at unpublish or after a publish that failed."""
+"""Removes a volume from its target path, on unpublish or after a failed publish."""
 
 import errno
 import os
 from contextlib import suppress
 
 from driver.volume import entries, mounts, walk
-from driver.volume.failures import told_as, translated
+from driver.volume.failures import failure_of, os_errors_as
 from driver.volume.target import Target
 from runtime.errors import Failure, Internal
 
-_DOING = "failed to clean and unmount target path"
+_MESSAGE = "failed to clean and unmount target path"
 
 
 def clear_and_unmount(target: Target) -> None:
-    """Remove the content, unmount every layer, remove the directory. Idempotent; nothing there is fine.
+    """Remove the content, unmount all mounts, remove the directory. Idempotent.
 
-    The content goes first, so that whoever still holds the mount holds no secrets. A layer that is no tmpfs is not
-    ours: it is unmounted, and nothing in it is removed. Raises Internal.
+    The content is removed first, so that a process that still has the mount open finds no secrets in it. A mount that
+    is not a tmpfs is not ours: it is unmounted with its files intact. Raises Internal.
     """
     path = target.path
     try:
@@ -24,39 +24,39 @@ def clear_and_unmount(target: Target) -> None:
             mounts.unmount(path)
         _remove_directory(path)
     except OSError as error:
-        raise Internal(str(translated(f"{_DOING} {path}", error))) from error
+        raise Internal(str(failure_of(f"{_MESSAGE} {path}", error))) from error
     except Failure as failure:
-        raise Internal(f"{_DOING} {path}: {failure}") from failure
+        raise Internal(f"{_MESSAGE} {path}: {failure}") from failure
 
 
 def ensure_unmounted(path: str) -> None:
-    """Unmount every layer and make sure of it; the directory goes too if it is empty then, and can go. Raises
+    """Unmount all mounts, then remove the directory if it is empty and not on a read-only file system. Raises
     Internal."""
     mounts.unmount_all(path)
-    with told_as(f"failed to remove target path {path}"):
-        _remove_directory(path, may_stay=(errno.ENOTEMPTY, errno.EROFS))
+    with os_errors_as(f"failed to remove target path {path}"):
+        _remove_directory(path, ignored=(errno.ENOTEMPTY, errno.EROFS))
 
 
-def _remove_directory(path: str, *, may_stay: tuple[int, ...] = ()) -> None:
+def _remove_directory(path: str, *, ignored: tuple[int, ...] = ()) -> None:
     try:
         with walk.parent_of(path) as (parent, name):
             os.rmdir(name, dir_fd=parent)
     except FileNotFoundError:
         pass
     except OSError as error:
-        if error.errno not in may_stay:
+        if error.errno not in ignored:
             raise
 
 
 def _clear_top(path: str) -> bool:
-    """Remove what is in the directory as it is seen now; tells whether it is a mount."""
+    """Empty the directory as it is visible now; returns whether it is a mount point."""
     try:
         with walk.directory(path) as opened:
-            mounted = mounts.look(opened)
+            mounted = mounts.mount_on(opened)
             if mounted is None:
                 _clear(opened.fd)
             elif mounted.tmpfs:
-                # A read-only one cannot be emptied; to unmount it ends its content all the same.
+                # A read-only tmpfs cannot be emptied; unmounting discards the content anyway.
                 with suppress(OSError):
                     _clear(opened.fd)
             return mounted is not None
@@ -65,7 +65,7 @@ def _clear_top(path: str) -> bool:
 
 
 def _clear(handle: int) -> None:
-    # The handle cannot be listed. "." opened below it is the same directory of the same mount.
+    # An O_PATH descriptor cannot be listed; "." relative to it is the same directory of the same mount.
     directory = os.open(".", walk.READ, dir_fd=handle)
     try:
         entries.remove_all(directory)

@@ -1,4 +1,4 @@
-"""The system calls that Python's ``os`` lacks. All raise OSError; none starts a process."""
+"""System calls that are missing from Python's ``os``. All raise OSError."""
 
 import ctypes
 import errno
@@ -20,42 +20,42 @@ _libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.
 
 
 def mount(source: str, directory: int, fs_type: str, flags: int, options: str) -> None:
-    """Mount on the very directory that is open as ``directory``, whatever its path has become since."""
-    place = f"/proc/self/fd/{directory}".encode()
-    _check(_libc.mount(source.encode(), place, fs_type.encode(), flags, options.encode()))
+    """Mount on the open directory itself, even if its path leads elsewhere by now."""
+    mount_point = f"/proc/self/fd/{directory}".encode()
+    _check(_libc.mount(source.encode(), mount_point, fs_type.encode(), flags, options.encode()))
 
 
 def unmount(parent: int, name: str) -> None:
-    """Unmount the topmost mount at ``name`` in the open directory ``parent``; a symlink there is not followed.
+    """Unmount the topmost mount at ``name`` in the open directory ``parent``; a symlink is not followed.
 
-    The directory itself must not be open: that would keep the mount busy.
+    The mounted directory itself must not be open, or the mount is busy.
     """
     _check(_libc.umount2(os.fsencode(f"/proc/self/fd/{parent}/{name}"), UMOUNT_NOFOLLOW))
 
 
 def exchange(directory: int, first: str, second: str) -> None:
-    """Let two names of one directory change places, in one step."""
+    """Swap two entries of one directory atomically."""
     _check(_libc.renameat2(directory, os.fsencode(first), directory, os.fsencode(second), _RENAME_EXCHANGE))
 
 
 def is_tmpfs(fd: int) -> bool:
-    """Whether the open file lies on a tmpfs. A dead file system raises."""
+    """Whether an open file lies on a tmpfs. Raises OSError for a file system whose server is gone."""
     buffer = ctypes.create_string_buffer(256)
     _check(_libc.fstatfs(fd, buffer))
-    # f_type comes first: a long (its low half on little-endian machines), on s390x an unsigned int.
+    # The first field is f_type: a long, of which this is the lower half on little-endian machines; on s390x an int.
     return int.from_bytes(buffer.raw[:4], sys.byteorder) == TMPFS_MAGIC
 
 
 def mount_id(fd: int) -> int:
-    """Which mount the open file was reached through; asks the kernel only, so that a dead file system answers too."""
+    """The id of the mount that an open file belongs to. Works on a dead file system too: only the kernel is asked."""
     info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        found = _MOUNT_ID.search(os.read(info, 4096))
+        match = _MOUNT_ID.search(os.read(info, 4096))
     finally:
         os.close(info)
-    if found is None:
+    if match is None:
         raise OSError(errno.ENOSYS, f"no mount id in /proc/self/fdinfo/{fd}")
-    return int(found[1])
+    return int(match[1])
 
 
 def _check(result: int) -> None:

@@ -1,19 +1,20 @@
-"""What a target path says: kubelet's shape, checked before anything is touched."""
+"""Target paths: the directories that kubelet wants volumes mounted on, validated before anything is touched."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from driver.volume import walk
-from driver.volume.failures import told_as
+from driver.volume.failures import os_errors_as
 from runtime.errors import InvalidRequest
 
-LONGEST_PATH = 4095
-LONGEST_NAME = 255
+MAX_PATH_BYTES = 4095
+MAX_NAME_BYTES = 255
 
 
 @dataclass(frozen=True)
 class Target:
-    """One volume's directory, ``<pods_dir>/<pod_uid>/volumes/kubernetes.io~csi/<volume_name>/mount``."""
+    """The directory of one volume, ``<pods_dir>/<pod_uid>/volumes/kubernetes.io~csi/<volume_name>/mount``."""
 
     path: str
     pods_dir: str
@@ -21,30 +22,31 @@ class Target:
     volume_name: str
 
     @staticmethod
-    def parse(path: str, pods_dir: str | None) -> "Target":
-        """Check text and disk; raises InvalidRequest and changes nothing.
+    def parse(path: str, pods_dir: str) -> "Target":
+        """The target at ``path``; checks the text of the path and what is on disk, and changes nothing.
 
-        With ``pods_dir`` the target must lie below it. What does not exist yet is fine; a symlink or a file where a
-        directory should be is not. A path without kubelet's shape is refused whatever is there: the driver must never
-        be talked into emptying another directory.
+        The target must lie below ``pods_dir``; an empty one allows any pods directory. Components that do not exist yet
+        are fine; a symlink or a file in place of a directory is not. A path that is not one of kubelet's target paths
+        is rejected whatever it leads to: nobody must be able to make the driver empty another directory. Raises
+        InvalidRequest.
         """
         target = Target.from_text(path, pods_dir)
-        with told_as(f"failed to check target path {path}"):
+        with os_errors_as(f"failed to check target path {path}"):
             target.check_disk()
         return target
 
     @staticmethod
-    def from_text(path: str, pods_dir: str | None) -> "Target":
-        """The target that a path names, without a look at the disk. Raises InvalidRequest."""
+    def from_text(path: str, pods_dir: str) -> "Target":
+        """The target at ``path``, without looking at the disk. Raises InvalidRequest."""
         _check_text(path)
-        if not walk.has_shape(path):
+        if not walk.is_target_path(path):
             raise InvalidRequest(
-                f"target path {path} is not a volume of kubelet's: "
+                f"target path {path} is not a CSI volume of kubelet's: "
                 "it must end in pods/<uid>/volumes/kubernetes.io~csi/<name>/mount"
             )
-        shape_root, names = walk.split(path)
-        root = os.path.normpath(pods_dir) if pods_dir else shape_root
-        if shape_root != root and not shape_root.startswith(root.rstrip("/") + "/"):
+        found_root, names = walk.split(path)
+        root = os.path.normpath(pods_dir) if pods_dir else found_root
+        if found_root != root and not found_root.startswith(root.rstrip("/") + "/"):
             raise InvalidRequest(
                 f"target path {path} is not below {root}: "
                 "--kubelet-pods-dir must be the directory pods in kubelet's --root-dir"
@@ -52,23 +54,23 @@ class Target:
         return Target(path, root, pod_uid=names[0], volume_name=names[3])
 
     def check_disk(self) -> None:
-        """Raise InvalidRequest if a component below the pods directory is a symlink or no directory."""
+        """Raise InvalidRequest if a component below the pods directory is not a directory. Raises OSError too."""
         names = os.path.relpath(self.path, self.pods_dir).split("/")
-        try:  # noqa: SIM105
+        with suppress(FileNotFoundError):  # kubelet creates the parents, the publish creates the target
             os.close(walk.descend(self.pods_dir, names, self.path))
-        except FileNotFoundError:
-            pass  # kubelet makes the directories above, publish makes the target
 
 
 def _check_text(path: str) -> None:
-    # The path appears in sentences and log lines, which must stay one line each
+    # Error messages and log lines contain the path, and must stay one line each.
     if not path.isprintable():
-        raise InvalidRequest(f"target path {path!r} has control characters")
+        raise InvalidRequest(f"target path {path!r} contains control characters")
     if not path.startswith("/"):
         raise InvalidRequest(f"target path {path!r} is not absolute")
     if any(part in ("", ".", "..") for part in path.split("/")[1:]):
-        raise InvalidRequest(f"target path {path!r} is not in its shortest form: no empty component, '.' or '..'")
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise InvalidRequest(f"target path is longer than {LONGEST_PATH} bytes")
-    if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.split("/")):
-        raise InvalidRequest(f"target path has a component longer than {LONGEST_NAME} bytes")
+        raise InvalidRequest(
+            f"target path {path!r} is not in its shortest form: it has an empty component, '.' or '..'"
+        )
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
+        raise InvalidRequest(f"target path is longer than {MAX_PATH_BYTES} bytes")
+    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in path.split("/")):
+        raise InvalidRequest(f"target path has a component longer than {MAX_NAME_BYTES} bytes")

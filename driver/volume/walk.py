@@ -1,58 +1,61 @@
-"""From a path to open directories without following a symlink.
+"""Opens the directories of a path one by one, without following symlinks.
 
-Down to kubelet's pods directory the path is the node's owner's business and may hold symlinks. Below it each component
-is opened relative to the one above with O_NOFOLLOW, so that what is swapped underneath later cannot lead us elsewhere.
-A path without kubelet's shape (a private directory of our own) gets this care for its last component.
+The path down to kubelet's pods directory is the node administrator's, and may contain symlinks. Below it each component
+is opened relative to its parent with O_NOFOLLOW, so that replacing a component at any moment cannot redirect us.
+In a path that is not a kubelet target path (a private directory of our own) only the last component is protected so.
 """
 
 import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from driver.volume import syscalls
 from runtime.errors import InvalidRequest
 
 PODS, VOLUMES, PLUGIN, MOUNT = "pods", "volumes", "kubernetes.io~csi", "mount"
-# pods/<uid>/volumes/kubernetes.io~csi/<name>/mount
-_SHAPE_LENGTH = 6
+# The components of pods/<uid>/volumes/kubernetes.io~csi/<name>/mount
+_TARGET_LENGTH = 6
 
+# Flags for open(2): HANDLE needs no read permission and works on a dead file system; READ allows listing.
 HANDLE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Non-blocking, because a FIFO may be in place of the file.
+READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A directory and the one above it, both open."""
+    """File descriptors of a directory and of its parent."""
 
     parent: int
     fd: int
 
     @property
-    def is_mount(self) -> bool:
-        """Whether something is mounted exactly here."""
+    def is_mount_point(self) -> bool:
+        """Whether something is mounted on exactly this directory."""
         return syscalls.mount_id(self.fd) != syscalls.mount_id(self.parent)
 
 
-def has_shape(path: str) -> bool:
-    """Whether the path ends as kubelet's target paths do."""
-    pods, uid, volumes, plugin, name, mount = ([""] * _SHAPE_LENGTH + path.split("/"))[-_SHAPE_LENGTH:]
+def is_target_path(path: str) -> bool:
+    """Whether the path ends as all of kubelet's CSI target paths do."""
+    pods, uid, volumes, plugin, name, mount = ([""] * _TARGET_LENGTH + path.split("/"))[-_TARGET_LENGTH:]
     return (pods, volumes, plugin, mount) == (PODS, VOLUMES, PLUGIN, MOUNT) and bool(uid and name)
 
 
 def split(path: str) -> tuple[str, list[str]]:
-    """The part of an absolute path that may hold symlinks, and the components that may not."""
+    """Split an absolute path into the part that may contain symlinks and the components that may not be symlinks."""
     parts = path.split("/")
-    careful = _SHAPE_LENGTH - 1 if has_shape(path) else 1
-    return "/".join(parts[:-careful]) or "/", parts[-careful:]
+    protected = _TARGET_LENGTH - 1 if is_target_path(path) else 1
+    return "/".join(parts[:-protected]) or "/", parts[-protected:]
 
 
 @contextmanager
 def parent_of(path: str) -> Iterator[tuple[int, str]]:
-    """The directory above ``path``, open, and the last component's name. Raises FileNotFoundError."""
+    """A file descriptor of the parent directory, and the name of the last component. Raises FileNotFoundError."""
     root, names = split(path)
     fd = descend(root, names[:-1], path)
     try:
@@ -63,7 +66,8 @@ def parent_of(path: str) -> Iterator[tuple[int, str]]:
 
 @contextmanager
 def directory(path: str, flags: int = HANDLE) -> Iterator[Opened]:
-    """The directory ``path`` and the one above it. Raises FileNotFoundError; InvalidRequest for no directory."""
+    """Open the directory ``path`` and its parent. Raises FileNotFoundError, or InvalidRequest if it is something
+    other than a directory."""
     with parent_of(path) as (parent, name):
         fd = enter(parent, name, path, flags)
         try:
@@ -72,23 +76,21 @@ def directory(path: str, flags: int = HANDLE) -> Iterator[Opened]:
             os.close(fd)
 
 
-def make(path: str, mode: int) -> None:
-    """Make the directory and those above it that are missing, without following a symlink."""
+def make_directories(path: str, mode: int) -> None:
+    """Create the directory and its missing parents, without following a symlink."""
     root, names = split(path)
     fd = _open_root(root, path)
     try:
         for name in names:
-            try:  # noqa: SIM105
+            with suppress(FileExistsError):
                 os.mkdir(name, mode, dir_fd=fd)
-            except FileExistsError:
-                pass
             fd = _step(fd, name, path)
     finally:
         os.close(fd)
 
 
 def descend(root: str, names: Sequence[str], path: str) -> int:
-    """Open ``root``, then go down; the caller closes what is returned."""
+    """Open ``root``, then each of ``names`` below it; the caller closes the descriptor that is returned."""
     fd = _open_root(root, path)
     try:
         for name in names:
@@ -100,7 +102,7 @@ def descend(root: str, names: Sequence[str], path: str) -> int:
 
 
 def enter(parent: int, name: str, path: str, flags: int = HANDLE) -> int:
-    """Open one directory below another; ``path`` is the whole, for the sentence."""
+    """Open the subdirectory ``name`` of an open directory; ``path`` is the whole path, for error messages."""
     try:
         return os.open(name, flags, dir_fd=parent)
     except OSError as error:
@@ -119,7 +121,7 @@ def _open_root(root: str, path: str) -> int:
 
 
 def _step(fd: int, name: str, path: str) -> int:
-    """From one open directory to one below it; the upper one is closed only when the lower one is open."""
+    """Replace an open directory by its subdirectory; on failure the first one stays open."""
     below = enter(fd, name, path)
     os.close(fd)
     return below

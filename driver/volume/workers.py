@@ -1,4 +1,4 @@
-"""The volume layer's system calls, run in a small thread pool: two workers are as fast as any number
+"""A small thread pool for the blocking calls of the volume layer; more than two threads are no faster
 (docs/performance.md)."""
 
 import asyncio
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 class DiskWorkers:
-    """Runs blocking functions off the event loop. A call that has begun always ends, whatever becomes of its caller."""
+    """Runs blocking functions off the event loop. A call that has started runs to its end even if it is cancelled."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="disk")
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call ``function`` in a worker thread."""
+        """Call ``function`` in a worker thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args, **kwargs))
 
     def close(self) -> None:
-        """Wait for what is running."""
+        """Wait for the calls that are running, and end the threads."""
         self._pool.shutdown()

@@ -23,8 +23,9 @@ from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Any, TypedDict
 
 from bench.children import PYTHON, ROOT, Child, Generator
-from bench.rig import Pod, unmount_below, volume
+from bench.rig import Pod, volume
 from tests.cluster.pki import Authority
+from tests.support.mounts import unmount_below
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 

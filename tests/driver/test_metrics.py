@@ -49,7 +49,7 @@ def test_names_labels_and_buckets() -> None:
 
 def test_volume_age() -> None:
     """Each volume has the age of its content; a volume that is gone has no series."""
-    target = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", None)
+    target = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", "")
     volumes = [
         Volume(target, Pod("ns", "pod", "u"), ClassRef("ns", "c"), provider="stub", last_refresh=time.time() - 100)
     ]

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import psutil
 import yaml
 
+from driver.volume import mountinfo
 from tests.cluster import build, kubeconfig
 from tests.cluster.api import Object
 from tests.cluster.commands import Settings
@@ -167,11 +168,10 @@ class Node:
     def mounts(self) -> dict[str, str]:
         """Where kubelet's volumes are mounted now, in the node's own table, with the mount's id: a remount has another
         one."""
-        table = [line.split(" ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         return {
-            fields[4]: fields[0]
-            for fields in table
-            if fields[4].startswith(f"{self.kubelet_dir}/pods/") and "kubernetes.io~csi" in fields[4]
+            entry.path: entry.mount_id
+            for entry in mountinfo.read()
+            if entry.path.startswith(f"{self.kubelet_dir}/pods/") and "kubernetes.io~csi" in entry.path
         }
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:

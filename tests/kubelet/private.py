@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from driver.volume import mountinfo
+
 _MS_BIND, _MS_REC, _MS_SHARED = 4096, 0x4000, 1 << 20
 _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -59,8 +61,8 @@ def share(path: Path) -> None:
 
 def mount_points(*below: Path) -> list[Path]:
     """Where something is mounted below these, the latest first."""
-    points = [Path(line.split(" ")[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return [point for point in reversed(points) if any(parent in below for parent in point.parents)]
+    points = [Path(entry.path) for entry in reversed(mountinfo.read())]
+    return [point for point in points if any(parent in below for parent in point.parents)]
 
 
 def unmount(path: Path) -> None:

@@ -14,9 +14,11 @@ import yaml
 
 from driver import server
 from driver.config import DriverConfig
+from driver.volume import mountinfo
 from protos import csi_pb2, csi_pb2_grpc
 from provider_stub.running import RunningStub, running
 from runtime import rpc
+from tests.support.mounts import unmount_below
 
 NODE = "node-1"
 OBJECTS = "array:\n- |\n  objectName: password\n"
@@ -95,9 +97,7 @@ class Volume:
     @property
     def mounted(self) -> bool:
         """Whether something is mounted at the target."""
-        return any(
-            line.split(" ")[4] == str(self.target) for line in Path("/proc/self/mountinfo").read_text().splitlines()
-        )
+        return str(self.target) in mountinfo.mount_points(str(self.target))
 
     @property
     def left_on_disk(self) -> list[str]:
@@ -190,13 +190,4 @@ async def rig(directory: Path, **config: Any) -> AsyncIterator[Rig]:
             yield made
         finally:
             await made.stop()
-            await asyncio.to_thread(_unmount_below, made.pods_dir)
-
-
-def _unmount_below(directory: Path) -> None:
-    from driver.volume import mounts
-
-    points = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for point in points:
-        if point.startswith(f"{directory}/"):
-            mounts.unmount_all(point)
+            await asyncio.to_thread(unmount_below, made.pods_dir)

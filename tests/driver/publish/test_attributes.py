@@ -7,7 +7,7 @@ from driver.publish import attributes
 from driver.publish.request import PublishRequest
 from driver.volume.target import Target
 
-TARGET = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", None)
+TARGET = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", "")
 TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 
 
@@ -71,8 +71,8 @@ def test_class_cannot_rename_itself() -> None:
         ({TOKENS: "from-context"}, {}, "from-context"),
         ({}, {TOKENS: "from-secrets"}, "from-secrets"),
         ({TOKENS: "from-context"}, {TOKENS: "from-secrets"}, "from-secrets"),
-        ({TOKENS: "from-context"}, {TOKENS: ""}, None),
-        ({}, {}, None),
+        ({TOKENS: "from-context"}, {TOKENS: ""}, ""),
+        ({}, {}, ""),
     ],
 )
 def test_tokens(identity: dict[str, str], secrets: dict[str, str], token: str | None) -> None:

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from driver.ports import ClassRef
-from driver.volume import mounts, walk
+from driver.volume import mountinfo, mounts, walk
 from protos import csi_pb2
 from tests.support import needs
 from tests.support.rig import OBJECTS, rig
@@ -25,10 +25,8 @@ def test_main_job(tmp_path: Path) -> None:
             assert volume.read() == b"s3cret"
             assert mounts.is_tmpfs(str(volume.target))
             assert oct(volume.target.stat().st_mode & 0o7777) == "0o755"
-            row = next(
-                line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(volume.target) in line
-            )
-            assert all(option in row.split(" ")[5].split(",") for option in ("nosuid", "nodev", "noexec"))
+            mount = next(entry for entry in mountinfo.read() if entry.path == str(volume.target))
+            assert all(option in mount.options for option in ("nosuid", "nodev", "noexec"))
             assert len(list((it.manifests / "podstatuses").iterdir())) == 1
             await volume.unpublish()
             assert not volume.target.exists()

@@ -41,7 +41,7 @@ MS_RDONLY, MS_REMOUNT = 1, 32
                 ("dot", "shortest form"),
                 ("empty-path", "must not be empty"),
                 ("unclean", "shortest form"),
-                ("duplicate", "there twice"),
+                ("duplicate", "listed twice"),
                 ("conflict", "is a file of the same payload"),
                 ("long-name", "longer than 255 bytes"),
                 ("long-path", "longer than 4096 bytes"),
@@ -139,7 +139,7 @@ def test_malformed_manifest_names_file_and_line(tmp_path: Path) -> None:
         ],
         (lambda r: r.volume_capability.block.SetInParent(), "block volumes"),
         (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "staff"), "numeric group id"),
-        (lambda r: setattr(r, "target_path", "/etc"), "not a volume of kubelet's"),
+        (lambda r: setattr(r, "target_path", "/etc"), "not a CSI volume of kubelet's"),
         (
             lambda r: setattr(r, "target_path", "/elsewhere/pods/u/volumes/kubernetes.io~csi/v/mount"),
             "--kubelet-pods-dir",

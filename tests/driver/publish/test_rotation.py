@@ -17,7 +17,7 @@ from runtime.errors import NotFound, Unavailable
 from tests.support.rig import Rig, rig
 from tests.support.rig import Volume as RigVolume
 
-TARGET = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", None)
+TARGET = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", "")
 WITH_ERRORS = {"objects": "- objectName: password", "stubError": "INTERNAL"}
 
 

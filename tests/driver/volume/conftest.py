@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from driver.volume import mountinfo, mounts
+from driver.volume import mounts
 from tests.driver.volume.support import SIZE
+from tests.support.mounts import unmount_below
 
 
 @pytest.fixture
@@ -15,9 +16,7 @@ def pods(tmp_path: Path) -> Iterator[Path]:
     directory = tmp_path / "pods"
     directory.mkdir()
     yield directory
-    for row in reversed(list(mountinfo.rows())):
-        if row.path.startswith(f"{tmp_path}/"):
-            mounts.unmount(row.path)
+    unmount_below(tmp_path)
 
 
 @pytest.fixture

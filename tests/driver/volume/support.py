@@ -28,6 +28,11 @@ def commit(volume: Path, payload: list[File], group: int | None = None) -> bool:
     return operations.commit(str(volume), payload, group)
 
 
+def inspect(volume: Path) -> operations.Found:
+    """What a publish finds there."""
+    return operations.inspect(str(volume))
+
+
 def seen(volume: Path) -> dict[str, bytes]:
     """What a pod reads: every file below a name that does not begin with ``..``; a link that dangles is no file."""
     found: dict[str, bytes] = {}

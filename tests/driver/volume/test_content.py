@@ -7,7 +7,7 @@ import pytest
 
 from driver.volume import content
 from runtime.errors import ResourceExhausted
-from tests.driver.volume.support import SIZE, commit, files
+from tests.driver.volume.support import SIZE, commit, files, inspect
 
 SECRET = "outside the volume"
 
@@ -91,9 +91,8 @@ def test_special_files_and_a_missing_volume(volume: Path, pods: Path) -> None:
     assert read(volume) == {}
     missing = str(pods / "missing")
     assert content.read_files(missing, 1) == {}
-    assert content.last_refresh(missing) is None
-    assert not content.is_committed(missing) and not content.has_foreign_entries(missing)
-    content.touch_refresh(missing)
+    assert inspect(pods / "missing").last_refresh is None
+    assert not inspect(pods / "missing").committed and not inspect(pods / "missing").foreign_entries
 
 
 def test_foreign_entries(volume: Path) -> None:
@@ -101,6 +100,6 @@ def test_foreign_entries(volume: Path) -> None:
     (volume / "..data_tmp").symlink_to("x")
     (volume / "..2001_01_01_00_00_00.1").mkdir()
     (volume / "a").symlink_to("..data/a")
-    assert not content.has_foreign_entries(str(volume))
+    assert not inspect(volume).foreign_entries
     (volume / "..hidden").write_text("")
-    assert content.has_foreign_entries(str(volume))
+    assert inspect(volume).foreign_entries

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from driver.volume import content, entries, layout, mounts, operations, syscalls, writer
+from driver.volume import entries, layout, mounts, operations, syscalls, writer
 from driver.volume.payload import File
-from tests.driver.volume.support import commit, file, files, is_tidy, seen
+from tests.driver.volume.support import commit, file, files, inspect, is_tidy, seen
 
 KILLED = 9
 CHANGES = ("mkdir", "symlink", "rename", "unlink", "rmdir", "write", "fchmod", "fchown")
@@ -89,7 +89,7 @@ def fresh(volume: Path) -> Callable[[list[File]], Path]:
 @pytest.fixture(autouse=True)
 def directories_are_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
     """One mount for each of hundreds of writes would be slow; that only mounts are written to is tested elsewhere."""
-    monkeypatch.setattr("driver.volume.mounts.look", lambda opened: mounts.Mounted(tmpfs=True))
+    monkeypatch.setattr("driver.volume.mounts.mount_on", lambda opened: mounts.Mounted(tmpfs=True))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_old_or_new(fresh: Callable[[list[File]], Path], old: list[File], new: l
 
     def check(volume: Path) -> None:
         assert seen(volume) in both
-        assert content.is_committed(str(volume))
+        assert inspect(volume).committed
 
     assert killed_everywhere(lambda: fresh(old), new, check) > 5
 
@@ -118,8 +118,8 @@ def test_first_payload(fresh: Callable[[list[File]], Path]) -> None:
 
     def check(volume: Path) -> None:
         whole = {item.path: item.contents for item in new}
-        assert seen(volume) == (whole if content.is_committed(str(volume)) else {})
-        assert not content.has_foreign_entries(str(volume))
+        assert seen(volume) == (whole if inspect(volume).committed else {})
+        assert not inspect(volume).foreign_entries
 
     killed_everywhere(lambda: fresh([]), new, check)
 

@@ -9,20 +9,20 @@ import pytest
 from driver.volume import mountinfo, mounts, operations
 from driver.volume.mounts import Mounted
 from runtime.errors import Internal, InvalidRequest
-from tests.driver.volume.support import SIZE, bind, commit, files, mount_dead
+from tests.driver.volume.support import SIZE, bind, mount_dead
 
 
-def line_of(path: Path) -> str:
-    """The mount table's line of a path."""
-    text = Path("/proc/self/mountinfo").read_text()
-    return next(line for line in text.splitlines() if line.split()[4] == str(path))
+def options_of(path: Path) -> tuple[str, ...]:
+    """The options of a mount and of its file system."""
+    entry = next(entry for entry in mountinfo.read() if entry.path == str(path))
+    return entry.options + entry.fs_options
 
 
 def test_mount_options(volume: Path) -> None:
     """A mounted volume: nosuid, nodev, noexec, its size, and mode 0755 whatever the umask."""
-    line = line_of(volume)
+    options = options_of(volume)
     for option in ("nosuid", "nodev", "noexec", f"size={SIZE // 1024}k", "mode=755"):
-        assert option in line
+        assert option in options
     assert volume.stat().st_mode & 0o7777 == 0o755
 
 
@@ -30,7 +30,7 @@ def test_kernels_own_size(target: Path) -> None:
     """Without a size the option is left out, for ``size=0`` would be no limit at all."""
     target.mkdir()
     mounts.mount_tmpfs(str(target), size=None, noswap=False)
-    assert "size=" not in line_of(target)
+    assert not any(option.startswith("size=") for option in options_of(target))
     usage = mounts.usage(str(target))
     assert usage is not None and usage.bytes_total > 0
     with pytest.raises(ValueError):
@@ -39,14 +39,14 @@ def test_kernels_own_size(target: Path) -> None:
 
 def test_noswap(target: Path) -> None:
     """Where the probe says yes the option is set; the probe itself leaves nothing mounted."""
-    before = len(list(mountinfo.rows()))
+    before = len(mountinfo.read())
     possible = mounts.probe_noswap()
-    assert len(list(mountinfo.rows())) == before
+    assert len(mountinfo.read()) == before
     if not possible:
         pytest.skip("this kernel has no noswap")
     target.mkdir()
     mounts.mount_tmpfs(str(target), size=SIZE, noswap=True)
-    assert "noswap" in line_of(target)
+    assert "noswap" in options_of(target)
 
 
 def test_what_is_mounted(volume: Path, pods: Path) -> None:
@@ -172,47 +172,3 @@ def test_usage(volume: Path) -> None:
     assert after.inodes_used == before.inodes_used + 1
     assert after.inodes_total == after.inodes_used + after.inodes_available
     assert mounts.usage(str(volume.parent)) is None
-
-
-def test_rows_of_the_mount_table() -> None:
-    """Optional fields, octal escapes and bytes that are no UTF-8 are read; a line that makes no sense is left out."""
-    text = (
-        b"36 35 98:0 / /mnt/a\\040b\\134c\\011 rw,noatime shared:1 master:2 - tmpfs tmpfs rw\n"
-        b"37 35 0:5 /part /mnt/\xff rw - ext4 /dev/sda1 rw,errors=continue\n"
-        b"nonsense\n"
-    )
-    assert list(mountinfo.rows(text)) == [
-        mountinfo.Row("/", "/mnt/a b\\c\t", "tmpfs"),
-        mountinfo.Row("/part", "/mnt/\udcff", "ext4"),
-    ]
-
-
-def test_volumes_after_a_restart(pods: Path, tmp_path: Path) -> None:
-    """Only a whole tmpfs at a target below the pods directory is listed, once even if stacked; no other driver's is."""
-
-    def mounted(uid: str, root: Path = pods, note: str = "") -> Path:
-        path = root / uid / "volumes" / "kubernetes.io~csi" / "a name" / "mount"
-        path.mkdir(parents=True)
-        mounts.mount_tmpfs(str(path), size=SIZE, noswap=False)
-        if note:
-            (path.parent / "vol_data.json").write_text(note)
-        return path
-
-    ours = mounted("ours", note='{"driverName": "us"}')
-    mounts.mount_tmpfs(str(ours), size=SIZE, noswap=False)
-    unnoted = mounted("unnoted", note="no JSON")
-    mounted("theirs", note='{"driverName": "them"}')
-    mounted("outside", root=tmp_path / "another" / "pods")
-    part = mounted("part-of")
-    (part / "part").mkdir()
-    other = pods / "bound" / "volumes" / "kubernetes.io~csi" / "b" / "mount"
-    other.mkdir(parents=True)
-    bind(part / "part", other)
-    found = {target.path for target in mountinfo.list_volumes(str(pods), "us")}
-    assert found == {str(ours), str(unnoted), str(part)}
-    assert len(mountinfo.list_volumes(str(pods))) == 4
-    commit(ours, files(a=b"1"))
-    assert [target.path for target in operations.committed_targets(str(pods), "us")] == [str(ours)]
-    (tmp_path / "link").symlink_to(tmp_path)
-    linked = operations.committed_targets(f"{tmp_path}/link/pods", "us")
-    assert [target.path for target in linked] == [str(ours).replace(str(tmp_path), f"{tmp_path}/link")]

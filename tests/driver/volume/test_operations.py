@@ -8,11 +8,7 @@ import pytest
 from driver.volume import mounts, operations
 from driver.volume.operations import Found
 from runtime.errors import Internal, InvalidRequest, ResourceExhausted
-from tests.driver.volume.support import SIZE, bind, commit, file, files, mode_of, seen
-
-
-def inspect(target: Path) -> Found:
-    return operations.inspect(str(target))
+from tests.driver.volume.support import SIZE, bind, commit, file, files, inspect, mode_of, seen
 
 
 def test_life_of_a_volume(target: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from driver.volume.payload import File, Leaf, plan, validate
+from driver.volume.payload import File, Leaf, Tree, plan
 from runtime.errors import InvalidRequest
 from tests.driver.volume.support import file, files
 
@@ -52,6 +52,10 @@ ACCEPTED = [
 ]
 
 
+def validate(payload: list[File]) -> Tree:
+    return plan(payload, readable_by_group=False)
+
+
 @pytest.mark.parametrize(("path", "reason"), REFUSED)
 def test_refused(path: str, reason: str) -> None:
     """A bad path, even after a good one, refuses the whole payload with the reason."""
@@ -79,7 +83,7 @@ def test_accepted(path: str) -> None:
     ],
 )
 def test_duplicates_and_conflicts(paths: list[str]) -> None:
-    """A path that is there twice, or that is a file and a directory, is refused in either order."""
+    """A path that is listed twice, or that is a file and a directory, is refused in either order."""
     with pytest.raises(InvalidRequest, match="invalid path"):
         validate([file(path) for path in paths])
 

@@ -14,7 +14,7 @@ from tests.driver.volume.test_writer import make_read_only
 
 
 def take_away(target: Path) -> None:
-    remove.clear_and_unmount(Target.from_text(str(target), None))
+    remove.clear_and_unmount(Target.from_text(str(target), ""))
 
 
 def test_volume_goes(volume: Path) -> None:

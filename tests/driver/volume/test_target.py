@@ -17,7 +17,7 @@ def snapshot(directory: Path) -> list[str]:
 
 def test_parts_of_a_target() -> None:
     """A path of kubelet's: UID, volume name and pods directory are taken from it."""
-    target = Target.from_text(SHAPE, None)
+    target = Target.from_text(SHAPE, "")
     assert target == Target(SHAPE, "/var/lib/kubelet/pods", "uid", "name")
 
 
@@ -55,7 +55,7 @@ def test_target_below_the_configured_directory(pods_dir: str) -> None:
 def test_other_text_is_refused(path: str) -> None:
     """A path without kubelet's shape or not in its shortest form: InvalidRequest, in one printable line."""
     with pytest.raises(InvalidRequest) as refusal:
-        Target.parse(path, None)
+        Target.parse(path, "")
     assert str(refusal.value).isprintable()
 
 
@@ -107,7 +107,7 @@ def test_file_above_the_pods_directory_is_refused(tmp_path: Path) -> None:
     """What should be the directory above ``pods`` is a file: a bad request, not an internal failure."""
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidRequest, match="not a directory"):
-        Target.parse(f"{tmp_path}/file/pods/uid/volumes/kubernetes.io~csi/name/mount", None)
+        Target.parse(f"{tmp_path}/file/pods/uid/volumes/kubernetes.io~csi/name/mount", "")
 
 
 def test_symlink_above_the_pods_directory_is_followed(tmp_path: Path, target: Path) -> None:
