@@ -1,6 +1,6 @@
 {{/*
-Values whose form no JSON type tells: an error names the key and says what is allowed. Types, choices and bounds are in
-values.schema.json.
+Checks that a JSON schema cannot express in readable errors: each error names the key and says what is allowed. Types,
+choices and bounds are in values.schema.json.
 */}}
 {{- define "sscd.check" -}}
 {{- $duration := list "^([0-9]+(\\.[0-9]*)?(ms|s|m|h))+$" "a duration such as 30s, 2m or 1h30m" -}}
@@ -31,7 +31,7 @@ values.schema.json.
 {{- end -}}
 {{- end -}}
 {{- if hasSuffix (printf ":%v" .Values.livenessProbe.port) (toString $linux.metricsAddr) -}}
-{{- fail (printf "livenessProbe.port=%v is the port of linux.metricsAddr=%s too: both are in one container; give one of them another port" .Values.livenessProbe.port $linux.metricsAddr) -}}
+{{- fail (printf "livenessProbe.port=%v is also the port of linux.metricsAddr=%s, and both are in one container: give one of them another port" .Values.livenessProbe.port $linux.metricsAddr) -}}
 {{- end -}}
 {{- end -}}
 {{- if .Values.windows.enabled -}}
@@ -41,7 +41,7 @@ values.schema.json.
   (list "windows.metricsAddr" .Values.windows.metricsAddr $address)) -}}
 {{- range .Values.windows.additionalProvidersDirs }}{{- $checks = append $checks (list "windows.additionalProvidersDirs" . $drive) }}{{- end -}}
 {{- if .Values.syncSecret.namespaces -}}
-{{- fail "syncSecret.namespaces: the Go driver on Windows nodes reads the Secrets of all namespaces and cannot be bound to some; leave the list empty, or set windows.enabled=false" -}}
+{{- fail "syncSecret.namespaces: the Go driver on Windows nodes needs access to the Secrets of all namespaces; leave the list empty, or set windows.enabled=false" -}}
 {{- end -}}
 {{- end -}}
 {{- range $checks -}}

@@ -28,7 +28,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 
 {{/*
-A new key, with its default here: with --reuse-values Helm brings the old release's values, which do not have it.
+A value that the Go trio's chart does not have, with its default: with --reuse-values Helm takes the old release's values, which
+lack it.
   include "sscd.new" (list . "podMonitor" "interval")
 */}}
 {{- define "sscd.new" -}}
@@ -45,16 +46,16 @@ A new key, with its default here: with --reuse-values Helm brings the old releas
 {{- if kindIs "bool" $value -}}{{- if $value -}}true{{- end -}}{{- else -}}{{- $value -}}{{- end -}}
 {{- end -}}
 
-{{/* The image; one that still names the Go trio's would crash on our flags on every node. */}}
+{{/* The image. One that still names the Go trio's is refused: it would crash on our flags, on every node. */}}
 {{- define "sscd.image" -}}
 {{- $image := .Values.linux.image -}}
 {{- $repository := toString $image.repository -}}
 {{- if or (regexMatch "secrets-store/driver(-crds)?$" $repository) (regexMatch "^v[01]\\.[0-9]+\\.[0-9]+" (toString ($image.tag | default ""))) -}}
-{{- fail (printf "linux.image.repository=%s linux.image.tag=%s names the Go driver's image, which does not know this chart's flags: remove linux.image from your values, or name the secrets-store-csi image (see docs/migration.md)" $repository (toString $image.tag)) -}}
+{{- fail (printf "linux.image.repository=%s linux.image.tag=%s is the Go driver's image, which does not accept this chart's flags: remove linux.image from your values, or set it to the secrets-store-csi image (see docs/migration.md)" $repository (toString $image.tag)) -}}
 {{- end -}}
 {{- if $image.digest -}}
 {{- if or (not $image.repository) (eq $repository "secrets-store-csi") -}}
-{{- fail (printf "linux.image.digest=%s stands without a linux.image.repository of yours: a digest left from the Go driver's values names its image, which does not know this chart's flags; remove it, or give the repository too (see docs/migration.md)" $image.digest) -}}
+{{- fail (printf "linux.image.digest=%s is set without linux.image.repository: a digest left over from the Go driver's values names its image, which does not accept this chart's flags; remove it, or set the repository too (see docs/migration.md)" $image.digest) -}}
 {{- end -}}
 {{- $repository }}@{{ $image.digest -}}
 {{- else -}}
@@ -62,7 +63,7 @@ A new key, with its default here: with --reuse-values Helm brings the old releas
 {{- end -}}
 {{- end -}}
 
-{{/* One quantity of the container: the sum of the three's, so that a user's own values keep their meaning. CPU in m, memory in Mi. */}}
+{{/* A quantity as an integer: CPU in m, memory in Mi. */}}
 {{- define "sscd.cpu" -}}
 {{- $text := toString . -}}
 {{- if hasSuffix "m" $text -}}{{- trimSuffix "m" $text | int -}}{{- else -}}{{- mulf (float64 $text) 1000.0 | int -}}{{- end -}}
@@ -72,7 +73,10 @@ A new key, with its default here: with --reuse-values Helm brings the old releas
 {{- $unit := regexFind "[A-Za-z]*$" (toString .) -}}
 {{- divf (mulf (trimSuffix $unit (toString .) | float64) (get $bytes $unit)) 1048576.0 | ceil | int -}}
 {{- end -}}
-{{/* A limit that one of the three does not have is none: a sum without it would be what the others had. */}}
+{{/*
+The container's resources: the sum of the three, so that a user's existing values keep their meaning. If one of the three has no
+limit, the container has none: the sum of the other two would be less than what the three had together.
+*/}}
 {{- define "sscd.resources" -}}
 {{- $parts := list -}}
 {{- range $part := list .Values.linux.driver .Values.linux.registrar .Values.linux.livenessProbe -}}
@@ -100,7 +104,7 @@ A new key, with its default here: with --reuse-values Helm brings the old releas
 {{- end }}
 {{- end -}}
 
-{{/* The driver's own pod must not be kept away by the taint that it removes. */}}
+{{/* The driver's pod must tolerate the taint that it removes. */}}
 {{- define "sscd.tolerations" -}}
 {{- $tolerations := default list .Values.linux.tolerations -}}
 {{- $any := false -}}
@@ -122,8 +126,8 @@ imagePullSecrets:
 {{- end -}}
 
 {{/*
-Whether the Go driver runs under this chart's account: on Windows nodes, and, in the upgrade that replaces it, on every
-node whose pod has not been replaced yet. `lookup` finds nothing where Helm renders without a cluster.
+"true" if the Go driver runs under this chart's service account: on Windows nodes and, during the upgrade that replaces it, on
+nodes whose pod has not been replaced yet. `lookup` finds nothing when Helm renders without a cluster.
 */}}
 {{- define "sscd.goDriver" -}}
 {{- $found := lookup "apps/v1" "DaemonSet" .Release.Namespace (include "sscd.fullname" .) -}}
@@ -142,7 +146,7 @@ rules:
     verbs: [get]
 {{- end -}}
 
-{{/* An image of the Go trio, for Windows. */}}
+{{/* An image of the Go trio, for Windows nodes. */}}
 {{- define "sscd.otherImage" -}}
 {{- .repository -}}{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end -}}
 {{- end -}}

@@ -223,5 +223,6 @@ def test_alerts_name_metrics_that_exist() -> None:
     """Every metric of the PrometheusRule is one that a role serves."""
     (rule,) = (item for item in chart.render("--set=prometheusRule.enabled=true") if item["kind"] == "PrometheusRule")
     named = set(re.findall(r"secrets_store_\w+", str([r["expr"] for g in rule["spec"]["groups"] for r in g["rules"]])))
-    served = "".join((chart.ROOT / path).read_text() for path in ("driver/metrics.py", "probe/pages.py"))
+    sources = (path for package in ("driver", "probe") for path in (chart.ROOT / package).rglob("*.py"))
+    served = "".join(path.read_text() for path in sources)
     assert named and all(f'"{name}"' in served for name in named)
