@@ -13,11 +13,11 @@ from driver.cluster import class_store, statuses
 from driver.cluster.api import Api
 from driver.cluster.gateway import ApiCluster
 from driver.ports import ClassRef
-from tests.cluster.faults import Answer, Drop, Fault, Page, Silence, WatchError
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import ENTRY, run
+from tests.support.fake_api.faults import Answer, Drop, Fault, Page, Silence, WatchError
 from tests.support.rig import NODE
 from tests.support.waiting import until_blocking
 

@@ -10,9 +10,9 @@ from http.client import HTTPResponse
 import pytest
 
 from tests.cluster.api import Api, ApiError, Object
-from tests.cluster.faults import Answer, Delay, Drop, Silence, WatchError
-from tests.cluster.proxy import FaultProxy, Seen
+from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
+from tests.support.fake_api.faults import Answer, Delay, Drop, Silence, WatchError
 from tests.support.waiting import wait_until
 
 
@@ -47,7 +47,8 @@ def test_without_rules_nothing_changes(client: Api, namespace: str, proxy: Fault
     assert pytest.raises(ApiError, client.create, _config_map(namespace)).value.reason == "AlreadyExists"
     client.delete(path)
     assert client.find(path) is None
-    assert proxy.seen[-1] == Seen("GET", path, 404)
+    last = proxy.calls.calls()[-1]
+    assert (last.method, last.path, last.status) == ("GET", path, 404)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_a_call_is_dropped_before_or_after_its_work(client: Api, namespace: str,
             assert pytest.raises(ApiError, client.create, _config_map(namespace)).value.status == 409
         assert rule.hits == rule.times
         assert (client.find(path) is not None) is done
-    assert Seen("POST", path.rpartition("/")[0], 0) in proxy.seen
+    assert [call.status for call in proxy.calls.calls() if call.method == "POST"] == [0, 0, 0, 409]
 
 
 def test_a_call_is_delayed(client: Api, namespace: str, proxy: FaultProxy) -> None:

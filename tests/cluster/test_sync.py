@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.api import Object
-from tests.cluster.faults import Silence
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import ENTRY, check_now, engine_of, owners, run, values, workload
+from tests.support.fake_api.faults import Silence
 from tests.support.waiting import until_blocking
 
 

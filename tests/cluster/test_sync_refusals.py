@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.api import ApiError, Object
-from tests.cluster.faults import Answer
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import BASE_RULES, SYNC_RULES, ClusterRig, grant, may
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import ENTRY, run, values
+from tests.support.fake_api.faults import Answer
 from tests.support.waiting import until_blocking, wait_until
 
 

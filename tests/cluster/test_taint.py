@@ -9,10 +9,10 @@ import pytest
 
 from driver.cluster import taint
 from tests.cluster.api import Object
-from tests.cluster.faults import Answer
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import BASE_RULES, TAINT_RULES, ClusterRig, grant
 from tests.cluster.servers import ControlPlane
+from tests.support.fake_api.faults import Answer
 from tests.support.waiting import until_blocking
 
 DRIVER = "secrets-store.csi.k8s.io"

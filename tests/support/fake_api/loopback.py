@@ -65,6 +65,10 @@ class LoopbackServer:
         """
         return self.rules.add(method, path, fault, times, where)
 
+    def clear(self) -> None:
+        """Lift all rules."""
+        self.rules.clear()
+
     def present(self, certificate: Pair) -> None:
         """Show another certificate from the next handshake on."""
         assert self._context is not None, "the server speaks plain HTTP"
