@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from driver.ports import ClassRef, Pod, VolumeRecord
 from tests.cluster.api import Api, Object
 from tests.cluster.audit import service_account
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
-from tests.support.rig import NODE, Rig, Volume, rig
+from tests.support.namespace_rig import CLASS_GROUP, NamespaceRig
+from tests.support.rig import Rig
 from tests.support.waiting import until_blocking, wait_until
 
-CLASS_GROUP = "secrets-store.csi.x-k8s.io"
-OBJECTS = "array:\n- |\n  objectName: password\n"
 ACCOUNT = "driver"
 
 BASE_RULES: list[Object] = [
@@ -69,8 +67,8 @@ def may(cluster: ControlPlane, user: str, rule: Object, namespace: str = "") -> 
 
 
 @dataclass
-class ClusterRig:
-    """One test's place in the cluster: a namespace, the driver's account, and makers of what a user would make."""
+class ClusterRig(NamespaceRig):
+    """One test's place in the real cluster: a namespace and the driver's account."""
 
     cluster: ControlPlane
     namespace: str
@@ -93,70 +91,6 @@ class ClusterRig:
             return str(self.cluster.token_kubeconfig(path, self.namespace, ACCOUNT))
         return str(self.cluster.token_kubeconfig(path, self.namespace, ACCOUNT, server=proxy.url, ca=proxy.ca))
 
-    def make_class(self, name: str = "app", version: str = "v1", **spec: Any) -> Object:
-        """A SecretProviderClass, applied; ``annotations`` go to its metadata."""
-        metadata = {"name": name, "namespace": self.namespace, "annotations": spec.pop("annotations", {})}
-        return self.api.apply(
-            {
-                "apiVersion": f"{CLASS_GROUP}/{version}",
-                "kind": "SecretProviderClass",
-                "metadata": metadata,
-                "spec": {"provider": "stub", "parameters": {"objects": OBJECTS}, **spec},
-            }
-        )
-
-    def make_pod(self, name: str = "pod-1", owners: list[Object] | None = None) -> Pod:
-        """A pod that no kubelet will ever run."""
-        made = self.api.create(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"namespace": self.namespace, "name": name, "ownerReferences": owners or []},
-                "spec": {"containers": [{"name": "main", "image": "nothing"}], "nodeName": NODE},
-            }
-        )
-        return Pod(self.namespace, name, made["metadata"]["uid"])
-
-    def record(self, pod: Pod, class_name: str = "app", volume: str = "secrets", **fields: Any) -> VolumeRecord:
-        """What the driver would tell of a volume of the pod."""
-        target = f"/var/lib/kubelet/pods/{pod.uid}/volumes/kubernetes.io~csi/{volume}/mount"
-        values = {"objects": {"password": "v1"}, **fields}
-        return VolumeRecord(pod, ClassRef(self.namespace, class_name), volume, target, **values)
-
-    def path(self, plural: str, name: str = "") -> str:
-        """The path of a namespaced object of ours, of a core one otherwise."""
-        ours = plural.startswith("secretproviderclass")
-        root = f"/apis/{CLASS_GROUP}/v1" if ours else "/api/v1"
-        return f"{root}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
-
-    def volume(self, rig: Rig, pod: Pod, **options: Any) -> Volume:
-        """A volume of the pod, as kubelet names and describes it."""
-        return Volume(rig, pod.name, namespace=self.namespace, uid=pod.uid, **options)
-
-    def make_owner(self, name: str = "owner") -> Object:
-        """An owner reference to an object that no controller touches."""
-        made = self.api.create(
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": self.namespace, "name": name}}
-        )
-        return {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": made["metadata"]["uid"]}
-
-    def status_path(self, pod: str = "pod-1", class_name: str = "app") -> str:
-        """The path of a pod status."""
-        return self.path("secretproviderclasspodstatuses", f"{pod}-{self.namespace}-{class_name}")
-
-    def listed(self, plural: str) -> list[Object]:
-        """All objects of a kind in the namespace."""
-        items: list[Object] = self.api.get(self.path(plural))["items"]
-        return items
-
-    def events(self, reason: str = "") -> list[Object]:
-        """The events in the namespace, of one reason or of all."""
-        return [item for item in self.listed("events") if not reason or item["reason"] == reason]
-
-    def secret(self, name: str) -> Object | None:
-        """A Secret, if it is there."""
-        return self.api.find(self.path("secrets", name))
-
     def count(self, since: int) -> Counter[tuple[str, str]]:
         """The driver's calls since a mark, but for those that open its connections."""
         counted = self.cluster.audit.count(since, self.user)
@@ -169,8 +103,6 @@ class ClusterRig:
     @asynccontextmanager
     async def driver(self, proxy: FaultProxy | None = None, name: str = "rig", **config: Any) -> AsyncIterator[Rig]:
         """A whole driver of this node, with a provider on its socket and kubelet's directories."""
-        directory = self.directory / name
-        directory.mkdir()
-        kubeconfig = config.pop("kubeconfig", None) or self.kubeconfig(proxy)
-        async with rig(directory, manifests="", kubeconfig=kubeconfig, **config) as running:
+        config.setdefault("kubeconfig", self.kubeconfig(proxy))
+        async with self.driver_at(name, **config) as running:
             yield running

@@ -10,8 +10,9 @@ import yaml
 
 from tests.cluster.api import Object
 from tests.cluster.crds import GROUP, write_trio_crds
-from tests.cluster.rig import CLASS_GROUP, ClusterRig
+from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
+from tests.support.namespace_rig import CLASS_GROUP
 
 CHART = Path(__file__).resolve().parent.parent.parent / "helm" / "crds"
 FAILURE = {"reason": "GRPCProviderError", "message": "no", "count": 2, "time": "2026-01-01T00:00:00Z"}

@@ -11,10 +11,10 @@ import pytest
 from driver.ports import INTERVAL_ANNOTATION, REFRESH_ANNOTATION, ClassRef
 from driver.registry import Volume as Known
 from tests.cluster.api import Object
-from tests.cluster.rig import BASE_RULES, OBJECTS, ClusterRig
+from tests.cluster.rig import BASE_RULES, ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import run
-from tests.support.rig import Rig, Volume
+from tests.support.rig import OBJECTS, Rig, Volume
 from tests.support.waiting import until_blocking
 
 FAILING = {"objects": OBJECTS, "stubError": "INTERNAL"}

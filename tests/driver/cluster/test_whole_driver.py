@@ -1,0 +1,136 @@
+"""A whole driver before an API server: what a publish with a Secret leaves there, how often it asks, what a restart
+learns again."""
+
+import asyncio
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from driver.ports import ClassRef
+from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
+from tests.support.waiting import until
+
+ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
+CLASSES, STATUSES = "secretproviderclasses", "secretproviderclasspodstatuses"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[FakeApiRig]:
+    """A fake cluster."""
+    with fake_api_rig(tmp_path) as made:
+        yield made
+
+
+def value(here: FakeApiRig) -> bytes | None:
+    """What the synced Secret holds."""
+    secret = here.secret("synced")
+    return None if secret is None else b64decode(secret["data"]["pw"])
+
+
+def test_a_publish_with_a_secret(here: FakeApiRig) -> None:
+    """A first publish: the file, a pod status, a Secret owned by the pod status; one call for each. A second publish
+    makes no call."""
+    here.make_class(secretObjects=[ENTRY])
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await here.watch_open()
+            mark = here.server.calls.mark()
+            volume = here.volume(rig, pod)
+            await volume.publish()
+            assert volume.read() == b"s3cret" and value(here) == b"s3cret"
+            status = here.api.get(here.status_path())
+            assert status["status"]["mounted"] is True and status["status"]["targetPath"] == str(volume.target)
+            assert status["metadata"]["ownerReferences"][0]["uid"] == pod.uid
+            secret = here.secret("synced")
+            assert secret is not None
+            (owner,) = secret["metadata"]["ownerReferences"]
+            assert (owner["kind"], owner["uid"]) == ("SecretProviderClassPodStatus", status["metadata"]["uid"])
+            expected = {
+                ("get", CLASSES): 1,
+                ("create", STATUSES): 1,
+                ("get", "secrets"): 1,
+                ("get", "pods"): 1,
+                ("create", "secrets"): 1,
+            }
+            assert here.count(mark) == expected
+            await volume.publish()
+            assert here.count(mark) == expected
+            agents = {call.user_agent for call in here.server.calls.calls()}
+            assert len(agents) == 1 and agents.pop().startswith("csi-secrets-store/controller/")
+
+    asyncio.run(run())
+
+
+def test_a_class_that_changes(here: FakeApiRig) -> None:
+    """The class gets a Secret while a volume uses it, and the volume's next publish fetches anew: both within moments
+    of the watch's event, and only the class that changed is read."""
+    here.make_class()
+    here.make_class("other")
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver(enable_secret_rotation=True) as rig:
+            await here.watch_open()
+            volume = here.volume(rig, pod)
+            await volume.publish()
+            rig.provider.put("password", "new")
+            mark = here.server.calls.mark()
+            here.make_class(secretObjects=[ENTRY], annotations={"secrets-store.csi.k8s.io/refresh": "1"})
+            here.make_class("other", provider="none")
+            await until(lambda: value(here), "the Secret")
+            await volume.publish()
+            assert volume.read() == b"new"
+            await until(lambda: value(here) == b"new", "the Secret's new value")
+            assert here.count(mark)["get", CLASSES] == 1
+
+    asyncio.run(run())
+
+
+def test_a_restart(here: FakeApiRig) -> None:
+    """The driver restarts: one LIST tells whose the volume is, its Secret comes back by itself, and nothing is
+    written anew. The pod goes: status and Secret go with it."""
+    here.make_class(secretObjects=[ENTRY])
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            volume = here.volume(rig, pod)
+            await volume.publish()
+            await rig.stop()
+            here.api.delete(here.path("secrets", "synced"))
+            mark = here.server.calls.mark()
+            await rig.start()
+            (known,) = rig.driver.volumes
+            assert (known.pod, str(known.target.path)) == (pod, str(volume.target))
+            await until(lambda: value(here) == b"s3cret", "the Secret to come back")
+            await volume.publish()
+            counted = here.count(mark)
+            assert counted["list", STATUSES] == 1 and counted["patch", STATUSES] == counted["create", STATUSES] == 0
+            await volume.unpublish()
+            here.api.delete(here.path("pods", pod.name))
+            assert here.secret("synced") is None and here.listed(STATUSES) == []
+
+    asyncio.run(run())
+
+
+def test_a_class_that_is_not_there(here: FakeApiRig) -> None:
+    """A publish names a class that does not exist: refused with a sentence that says so, nothing is mounted or
+    written. The class comes: the next publish succeeds."""
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            volume = here.volume(rig, pod)
+            _, sentence = await volume.failure()
+            assert 'SecretProviderClass.secrets-store.csi.x-k8s.io "app" not found' in sentence
+            assert not volume.mounted and here.listed(STATUSES) == []
+            here.make_class()
+            await volume.publish()
+            assert volume.read() == b"s3cret"
+            assert rig.driver.volumes.uses(ClassRef("default", "app"))
+
+    asyncio.run(run())

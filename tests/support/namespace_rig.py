@@ -1,0 +1,112 @@
+"""A namespace of an API server, real or fake: makers of what a user would make in it, and a whole driver before it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from driver.ports import ClassRef, Pod, VolumeRecord
+from tests.support.rig import NODE, OBJECTS, Rig, Volume, rig
+
+Object = dict[str, Any]
+CLASS_GROUP = "secrets-store.csi.x-k8s.io"
+
+
+class ObjectsApi(Protocol):
+    """What both API servers offer to a test."""
+
+    def get(self, path: str) -> Object:
+        """One object, or a collection with its ``items``."""
+
+    def find(self, path: str) -> Object | None:
+        """None if it is not there."""
+
+    def create(self, body: Object) -> Object:
+        """To where its kind and namespace say."""
+
+    def apply(self, body: Object) -> Object:
+        """Create it, or put it in the place of what is there."""
+
+
+class NamespaceRig:
+    """A subclass says where the API server is; it is also the reason for ``api`` to be a property."""
+
+    namespace: str
+    directory: Path
+
+    @property
+    def api(self) -> ObjectsApi:
+        """As administrator."""
+        raise NotImplementedError
+
+    def make_class(self, name: str = "app", version: str = "v1", **spec: Any) -> Object:
+        """A SecretProviderClass, applied; ``annotations`` go to its metadata."""
+        metadata = {"name": name, "namespace": self.namespace, "annotations": spec.pop("annotations", {})}
+        return self.api.apply(
+            {
+                "apiVersion": f"{CLASS_GROUP}/{version}",
+                "kind": "SecretProviderClass",
+                "metadata": metadata,
+                "spec": {"provider": "stub", "parameters": {"objects": OBJECTS}, **spec},
+            }
+        )
+
+    def make_pod(self, name: str = "pod-1", owners: list[Object] | None = None) -> Pod:
+        """A pod that no kubelet will ever run."""
+        made = self.api.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"namespace": self.namespace, "name": name, "ownerReferences": owners or []},
+                "spec": {"containers": [{"name": "main", "image": "nothing"}], "nodeName": NODE},
+            }
+        )
+        return Pod(self.namespace, name, made["metadata"]["uid"])
+
+    def record(self, pod: Pod, class_name: str = "app", volume: str = "secrets", **fields: Any) -> VolumeRecord:
+        """What the driver would tell of a volume of the pod."""
+        target = f"/var/lib/kubelet/pods/{pod.uid}/volumes/kubernetes.io~csi/{volume}/mount"
+        values = {"objects": {"password": "v1"}, **fields}
+        return VolumeRecord(pod, ClassRef(self.namespace, class_name), volume, target, **values)
+
+    def path(self, plural: str, name: str = "") -> str:
+        """The path of a namespaced object of ours, of a core one otherwise."""
+        ours = plural.startswith("secretproviderclass")
+        root = f"/apis/{CLASS_GROUP}/v1" if ours else "/api/v1"
+        return f"{root}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+
+    def volume(self, rig: Rig, pod: Pod, **options: Any) -> Volume:
+        """A volume of the pod, as kubelet names and describes it."""
+        return Volume(rig, pod.name, namespace=self.namespace, uid=pod.uid, **options)
+
+    def make_owner(self, name: str = "owner") -> Object:
+        """An owner reference to an object that no controller touches."""
+        made = self.api.create(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": self.namespace, "name": name}}
+        )
+        return {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": made["metadata"]["uid"]}
+
+    def status_path(self, pod: str = "pod-1", class_name: str = "app") -> str:
+        """The path of a pod status."""
+        return self.path("secretproviderclasspodstatuses", f"{pod}-{self.namespace}-{class_name}")
+
+    def listed(self, plural: str) -> list[Object]:
+        """All objects of a kind in the namespace."""
+        items: list[Object] = self.api.get(self.path(plural))["items"]
+        return items
+
+    def events(self, reason: str = "") -> list[Object]:
+        """The events in the namespace, of one reason or of all."""
+        return [item for item in self.listed("events") if not reason or item["reason"] == reason]
+
+    def secret(self, name: str) -> Object | None:
+        """A Secret, if it is there."""
+        return self.api.find(self.path("secrets", name))
+
+    @asynccontextmanager
+    async def driver_at(self, name: str, **config: Any) -> AsyncIterator[Rig]:
+        """A whole driver of this node, with a provider on its socket and kubelet's directories."""
+        directory = self.directory / name
+        directory.mkdir()
+        async with rig(directory, manifests="", **config) as running:
+            yield running
