@@ -15,7 +15,7 @@ SECONDS = 15.0
 PAUSE = 0.01
 
 
-def wait_until(condition: Callable[[], T], what: Reason, seconds: float = SECONDS, pause: float = PAUSE) -> T:
+def wait_until(condition: Callable[[], T | None], what: Reason, seconds: float = SECONDS, pause: float = PAUSE) -> T:
     """Block until ``condition()`` is true and return its value; ``TimeoutError`` says ``what`` did not happen."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -26,7 +26,10 @@ def wait_until(condition: Callable[[], T], what: Reason, seconds: float = SECOND
 
 
 async def until(
-    condition: Callable[[], T | Awaitable[T]], what: Reason, seconds: float = SECONDS, pause: float = PAUSE
+    condition: Callable[[], T | None | Awaitable[T | None]],
+    what: Reason,
+    seconds: float = SECONDS,
+    pause: float = PAUSE,
 ) -> T:
     """``wait_until`` for asyncio code; ``condition`` runs in the event loop and may be a coroutine function."""
     deadline = time.monotonic() + seconds
@@ -37,12 +40,14 @@ async def until(
     return value
 
 
-async def until_blocking(condition: Callable[[], T], what: Reason, seconds: float = 30.0, pause: float = 0.05) -> T:
+async def until_blocking(
+    condition: Callable[[], T | None], what: Reason, seconds: float = 30.0, pause: float = 0.05
+) -> T:
     """``until`` for a condition that blocks, such as a call to an API server: it runs in a thread."""
     return await until(partial(asyncio.to_thread, condition), what, seconds, pause)
 
 
-async def _evaluate(condition: Callable[[], T | Awaitable[T]]) -> T:
+async def _evaluate(condition: Callable[[], T | None | Awaitable[T | None]]) -> T | None:
     value = condition()
     return await value if inspect.isawaitable(value) else value
 

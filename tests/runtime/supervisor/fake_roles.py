@@ -1,5 +1,5 @@
-"""A supervisor with roles that do as they are told: ``python -m tests.runtime.supervisor.fake_roles '{"driver":
-"serve"}'``."""
+"""A supervisor with fake roles, each a function below: ``python -m tests.runtime.supervisor.fake_roles '{"driver":
+"serve"}'``. A second JSON object has options, see ``main``."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from runtime.supervisor.supervise import supervise
 
 
 def serve(name: str) -> int:
-    """Live until SIGTERM."""
+    """Serve until SIGTERM."""
     signal.signal(signal.SIGTERM, partial(stopped, name))
     say(f"{name} up")
     while True:
@@ -35,10 +35,11 @@ def stopped(name: str, *_: object) -> None:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    """Write a line at once. ``print`` must not be called by a signal handler while it is running already."""
+    os.write(1, f"{text}\n".encode())
 
 
-def stubborn(name: str) -> int:
+def ignore_sigterm(name: str) -> int:
     """Ignore SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     say(f"{name} up")
@@ -47,39 +48,39 @@ def stubborn(name: str) -> int:
 
 
 def die(name: str) -> int:
-    """End at once."""
+    """Exit at once."""
     say(f"{name} up")
     return 3
 
 
 def die_late(name: str) -> int:
-    """End just after the supervisor believes in it."""
+    """Exit shortly after the start counts as a success."""
     say(f"{name} up")
     time.sleep(START_SECONDS + 0.1)
     return 0
 
 
 def bug(name: str) -> int:
-    """Raise."""
+    """Raise an exception with a secret in its text."""
     raise ValueError("password=hunter2")
 
 
-def mumble(name: str) -> int:
-    """Write a whole line, half a line, and end."""
+def write_half_a_line(name: str) -> int:
+    """Write a line, a line without its newline and a JSON line, and exit."""
     os.write(1, b"whole\nhalf")
     os.write(2, b'{"json": true}\n')
     time.sleep(START_SECONDS + 0.05)
     return 0
 
 
-def orphan(name: str) -> int:
-    """Leave a grandchild behind, then serve."""
+def leave_orphan(name: str) -> int:
+    """Leave a grandchild behind that ends later, then serve."""
     subprocess.Popen(["sh", "-c", "(sleep 0.2 &) ; exit 0"]).wait()
     return serve(name)
 
 
-def env(name: str) -> int:
-    """Tell what the child has inherited."""
+def report_environment(name: str) -> int:
+    """Report what the child has inherited, then serve."""
     with open("/proc/self/comm") as comm:
         threads = threading.active_count()
         say(
@@ -97,52 +98,52 @@ def env(name: str) -> int:
 
 
 def role_table_reader(name: str) -> int:
-    """Tell the role_table whenever asked by SIGUSR1."""
+    """Print the role table at each SIGUSR1."""
     signal.signal(signal.SIGUSR1, lambda *_: say(json.dumps([vars(state) for state in ROLE_TABLE.states()])))
     return serve(name)
 
 
 def die_once_up(name: str) -> int:
-    """End just after the supervisor believes in it, and not well."""
+    """Exit with an error shortly after the start counts as a success."""
     say(f"{name} up")
     time.sleep(START_SECONDS + 0.05)
     return 4
 
 
-def tidy(name: str) -> int:
-    """Take a while to stop."""
-    signal.signal(signal.SIGTERM, partial(tidying, name))
+def stop_slowly(name: str) -> int:
+    """Take a while to stop after SIGTERM."""
+    signal.signal(signal.SIGTERM, partial(stopping_slowly, name))
     say(f"{name} up")
     while True:
         signal.pause()
 
 
-def tidying(name: str, *_: object) -> None:
+def stopping_slowly(name: str, *_: object) -> None:
     say(f"{name} stopping")
     time.sleep(0.6)
-    say(f"{name} tidy")
+    say(f"{name} stopped")
     sys.exit(0)
 
 
-def flood(name: str) -> int:
-    """Write a line that never ends."""
+def write_endless_line(name: str) -> int:
+    """Write a long line without a newline, then serve."""
     os.write(1, b"x" * 200_000)
     return serve(name)
 
 
-def leave_with_text(name: str) -> int:
-    """Exit as scripts do."""
+def exit_with_text(name: str) -> int:
+    """Exit with a message, as scripts do."""
     sys.exit("no such thing")
 
 
-def leave_with_nothing(name: str) -> int:
-    """Exit well, long after the start."""
+def exit_with_nothing(name: str) -> int:
+    """Exit without a code, after the start counts as a success."""
     time.sleep(START_SECONDS + 0.05)
     sys.exit()
 
 
-def whoami(name: str) -> int:
-    """Tell the user."""
+def report_user(name: str) -> int:
+    """Report the user, then serve."""
     say(f"{name} is user {os.getuid()}")
     return serve(name)
 
@@ -154,20 +155,20 @@ BEHAVIOURS: dict[str, Callable[[str], int]] = {
     function.__name__: function
     for function in (
         serve,
-        stubborn,
+        ignore_sigterm,
         die,
         die_late,
         bug,
-        mumble,
-        orphan,
-        env,
+        write_half_a_line,
+        leave_orphan,
+        report_environment,
         role_table_reader,
         die_once_up,
-        tidy,
-        flood,
-        leave_with_text,
-        leave_with_nothing,
-        whoami,
+        stop_slowly,
+        write_endless_line,
+        exit_with_text,
+        exit_with_nothing,
+        report_user,
     )
 }
 POLICY = RestartPolicy(start_seconds=START_SECONDS, start_retries=4, restarts=5, window_seconds=30.0, first_pause=0.05)

@@ -1,9 +1,9 @@
-"""A supervisor with toy roles in a process of its own."""
+"""A supervisor with fake roles, as a process of its own."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import psutil
 from tests.support.waiting import wait_until
 
 THREE = {"driver": "serve", "registrar": "serve", "probe": "serve"}
+"""The three roles, each of which serves until SIGTERM."""
 
 
 class SupervisorRig:
-    """A running supervisor and what it has written."""
+    """A running supervisor and its output; ``options`` are those of ``fake_roles``."""
 
     def __init__(self, roles: dict[str, str], directory: Path, prefix: tuple[str, ...] = (), **options: Any) -> None:
         self.output = directory / "output"
@@ -36,37 +37,59 @@ class SupervisorRig:
 
     @property
     def lines(self) -> list[str]:
-        """All lines so far."""
+        """All lines written so far."""
         return self.output.read_text().splitlines()
 
     def logged(self, text: str, times: int = 1) -> bool:
-        """Whether a line was written as often."""
+        """Whether at least so many lines contain the text."""
         return sum(text in line for line in self.lines) >= times
 
     def wait_logged(self, text: str, times: int = 1) -> None:
-        """Wait for rig."""
-        wait_until(lambda: self.logged(text, times), f"{text!r} {times} times in {self.lines}")
+        """Wait until at least so many lines contain the text."""
+        wait_until(lambda: self.logged(text, times), lambda: f"{text!r} {times} times in {self.lines}")
 
-    def pid_of(self, name: str) -> int:
-        """The role's process, by the name that top shows."""
+    def wait_up(self, roles: Iterable[str] = THREE, times: int = 1) -> None:
+        """Wait until each role has started so many times and handles SIGTERM."""
+        for role in roles:
+            self.wait_logged(f"{role} up", times)
+
+    def wait_running(self, roles: Iterable[str] = THREE, times: int = 1) -> None:
+        """Wait until supervisord takes each role's start for a success; needs ``verbosity=2``."""
+        for role in roles:
+            self.wait_logged(f"{role} entered RUNNING", times)
+
+    def find_pid(self, role: str) -> int | None:
+        """The role's live process, by the name that ``top`` shows."""
         for child in psutil.Process(self.process.pid).children():
             with suppress(psutil.NoSuchProcess):  # it died while we looked
-                if child.name() == name and child.status() != psutil.STATUS_ZOMBIE:
+                if child.name() == role and child.status() != psutil.STATUS_ZOMBIE:
                     return child.pid
-        return 0
+        return None
 
-    def exit_code(self, seconds: float = 10.0) -> int:
-        """The exit code."""
+    def pid_of(self, role: str) -> int:
+        """The role's live process, which must exist: pid 0 would signal the tests' own process group."""
+        pid = self.find_pid(role)
+        assert pid is not None, f"no process of the {role} in {self.lines}"
+        return pid
+
+    def wait_new_pid(self, role: str, old: int) -> int:
+        """Wait until the role runs in another process than the old one."""
+        return wait_until(
+            lambda: pid if (pid := self.find_pid(role)) != old else None, f"a new process of the {role}", pause=0.002
+        )
+
+    def exit_code(self, seconds: float = 15.0) -> int:
+        """Wait for the supervisor's end."""
         return self.process.wait(seconds)
 
 
 @contextmanager
 def supervisor_rig(roles: dict[str, str], directory: Path, **options: Any) -> Iterator[SupervisorRig]:
-    """One that is ended if the test has not done rig. ``options``: those of ``toys``."""
-    running = SupervisorRig(roles, directory, **options)
+    """A supervisor that is killed at the end if it still runs."""
+    rig = SupervisorRig(roles, directory, **options)
     try:
-        yield running
+        yield rig
     finally:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.wait()
+        if rig.process.poll() is None:
+            rig.process.kill()
+            rig.process.wait()
