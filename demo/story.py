@@ -169,7 +169,7 @@ async def play(story: Story) -> None:
 async def registered(story: Story, kubelet: KubeletStub, supervisor: psutil.Process) -> None:
     """Step 1."""
     async with asyncio.timeout(STEP_SECONDS):
-        await kubelet.registered(DRIVER)
+        await kubelet.wait_registered(DRIVER)
     await until(lambda: set(roles(supervisor)) == set(ROLES), "three processes under supervisord")
     story.tell(f"registered: kubelet knows {DRIVER}")
     story.show("\n".join(f"{name:<12} pid {pid}" for name, pid in roles(supervisor).items()))

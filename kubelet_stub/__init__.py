@@ -1,1 +1,1 @@
-"""Plays kubelet for the demo and the tests."""
+"""Stands in for kubelet: registers CSI drivers, publishes the inline volumes of pods, and keeps kubelet's rules."""

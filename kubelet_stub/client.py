@@ -1,4 +1,6 @@
-"""The driver's Node service as kubelet calls it: a new connection for each call, closed after it (csi_client.go)."""
+"""Calls to a driver's Node service, each over a new connection that is closed afterwards, as in kubelet's
+csi_client.go.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,8 +17,8 @@ Capability = csi.NodeServiceCapability.RPC
 
 
 @asynccontextmanager
-async def connected(address: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A connection of its own; a gRPC error inside becomes a RemoteFailure with its code."""
+async def connect(address: str) -> AsyncIterator[grpc.aio.Channel]:
+    """A new connection; a gRPC error inside the context is raised as a RemoteFailure with its code."""
     channel = rpc.dial(parse_csi_address(address).path)
     try:
         yield channel
@@ -27,37 +29,37 @@ async def connected(address: str) -> AsyncIterator[grpc.aio.Channel]:
 
 
 class NodeClient:
-    """One driver, by its endpoint. Every method ends with the reply or a RemoteFailure."""
+    """The Node service at ``endpoint``. Each method has a limit in seconds and raises RemoteFailure."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
 
-    async def info(self, timeout: float) -> csi.NodeGetInfoResponse:  # noqa: ASYNC109
+    async def info(self, seconds: float) -> csi.NodeGetInfoResponse:
         """NodeGetInfo."""
-        async with connected(self.endpoint) as channel:
-            return await csi_grpc.NodeStub(channel).NodeGetInfo(csi.NodeGetInfoRequest(), timeout=timeout)
+        async with connect(self.endpoint) as channel:
+            return await csi_grpc.NodeStub(channel).NodeGetInfo(csi.NodeGetInfoRequest(), timeout=seconds)
 
-    async def has(self, capability: "Capability.Type.ValueType", timeout: float) -> bool:  # noqa: ASYNC109
-        """NodeGetCapabilities, asked anew each time as kubelet does."""
-        async with connected(self.endpoint) as channel:
+    async def has(self, capability: "Capability.Type.ValueType", seconds: float) -> bool:
+        """NodeGetCapabilities, not cached, as in kubelet."""
+        async with connect(self.endpoint) as channel:
             reply = await csi_grpc.NodeStub(channel).NodeGetCapabilities(
-                csi.NodeGetCapabilitiesRequest(), timeout=timeout
+                csi.NodeGetCapabilitiesRequest(), timeout=seconds
             )
         return any(item.rpc.type == capability for item in reply.capabilities)
 
-    async def publish(self, request: csi.NodePublishVolumeRequest, timeout: float) -> None:  # noqa: ASYNC109
+    async def publish(self, request: csi.NodePublishVolumeRequest, seconds: float) -> None:
         """NodePublishVolume."""
-        async with connected(self.endpoint) as channel:
-            await csi_grpc.NodeStub(channel).NodePublishVolume(request, timeout=timeout)
+        async with connect(self.endpoint) as channel:
+            await csi_grpc.NodeStub(channel).NodePublishVolume(request, timeout=seconds)
 
-    async def unpublish(self, volume_id: str, target: str, timeout: float) -> None:  # noqa: ASYNC109
+    async def unpublish(self, volume_id: str, target: str, seconds: float) -> None:
         """NodeUnpublishVolume."""
         request = csi.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=target)
-        async with connected(self.endpoint) as channel:
-            await csi_grpc.NodeStub(channel).NodeUnpublishVolume(request, timeout=timeout)
+        async with connect(self.endpoint) as channel:
+            await csi_grpc.NodeStub(channel).NodeUnpublishVolume(request, timeout=seconds)
 
-    async def stats(self, volume_id: str, target: str, timeout: float) -> csi.NodeGetVolumeStatsResponse:  # noqa: ASYNC109
+    async def stats(self, volume_id: str, target: str, seconds: float) -> csi.NodeGetVolumeStatsResponse:
         """NodeGetVolumeStats."""
         request = csi.NodeGetVolumeStatsRequest(volume_id=volume_id, volume_path=target)
-        async with connected(self.endpoint) as channel:
-            return await csi_grpc.NodeStub(channel).NodeGetVolumeStats(request, timeout=timeout)
+        async with connect(self.endpoint) as channel:
+            return await csi_grpc.NodeStub(channel).NodeGetVolumeStats(request, timeout=seconds)

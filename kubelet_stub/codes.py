@@ -1,4 +1,4 @@
-"""What a gRPC code means to kubelet, and how Go spells an error."""
+"""How kubelet classifies a failure, and how Go formats a gRPC error."""
 
 import grpc
 
@@ -7,22 +7,20 @@ from runtime.rpc import NON_FINAL_CODES, RemoteFailure
 
 
 class Transient(Failure):
-    """kubelet itself could not do a step before the driver was asked to publish; it tries again and nothing is
-    removed.
-    """
+    """kubelet failed before it asked the driver to publish: it tries again and removes nothing."""
 
 
-class Finished(Failure):
-    """A failure that kubelet takes as final although the driver's code may not be."""
+class Final(Failure):
+    """A failure that kubelet treats as final even if the driver's code is not."""
 
 
 def is_final(failure: Failure) -> bool:
-    """Whether kubelet takes the operation as over: it failed and nothing is left to undo."""
-    return isinstance(failure, Finished) or (isinstance(failure, RemoteFailure) and failure.code not in NON_FINAL_CODES)
+    """Whether kubelet regards the operation as ended: it has failed, and nothing is left to undo."""
+    return isinstance(failure, Final) or (isinstance(failure, RemoteFailure) and failure.code not in NON_FINAL_CODES)
 
 
 def go_text(failure: Failure) -> str:
-    """As it stands in kubelet's events: ``rpc error: code = NotFound desc = …``."""
+    """The failure as in kubelet's events: ``rpc error: code = NotFound desc = …``."""
     if not isinstance(failure, RemoteFailure):
         return str(failure)
     return f"rpc error: code = {_go_name(failure.code)} desc = {failure}"

@@ -1,13 +1,14 @@
 """A volume on disk: ``pods/<uid>/volumes/kubernetes.io~csi/<name>/`` with ``vol_data.json`` beside ``mount``.
 
-kubelet makes the directory and the file; the driver makes, mounts and removes the target. Rules as in kubelet's
-csi_mounter.go.
+kubelet creates the directory and the file; the driver creates, mounts and removes the target path ``mount``. The rules
+are those of kubelet's csi_mounter.go.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,13 @@ PLUGIN_DIRECTORY = "kubernetes.io~csi"
 
 
 def volume_handle(pod_uid: str, volume: str) -> str:
-    """The volume id of an inline volume, the same in every kubelet."""
+    """The id of an inline volume; the same on every node."""
     return f"csi-{hashlib.sha256(f'{pod_uid}{volume}'.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True)
 class VolumeDirectory:
-    """The place of one volume of one pod."""
+    """The directory of one volume of one pod."""
 
     pods: Path
     pod_uid: str
@@ -29,21 +30,21 @@ class VolumeDirectory:
 
     @property
     def path(self) -> Path:
-        """The directory that kubelet makes."""
+        """The directory that kubelet creates."""
         return self.pods / self.pod_uid / "volumes" / PLUGIN_DIRECTORY / self.volume
 
     @property
     def target(self) -> Path:
-        """Where the driver mounts."""
+        """The target path, where the driver mounts."""
         return self.path / "mount"
 
     @property
     def data_file(self) -> Path:
-        """What kubelet needs to know for the tear-down, even after a restart."""
+        """What kubelet needs to unpublish the volume, even after a restart."""
         return self.path / "vol_data.json"
 
     def save(self, driver: str, node: str) -> None:
-        """Make the directory, 0750, and write the data file."""
+        """Create the directory (mode 0750) and write the data file."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
         handle = volume_handle(self.pod_uid, self.volume)
         attachment = hashlib.sha256(f"{handle}{driver}{node}".encode()).hexdigest()
@@ -61,22 +62,22 @@ class VolumeDirectory:
         )
 
     def load(self) -> dict[str, str]:
-        """The data file; OSError or ValueError if it is missing or broken."""
-        found = json.loads(self.data_file.read_text())
-        return {str(key): str(value) for key, value in found.items()}
+        """The content of the data file; OSError or ValueError if it is missing or invalid."""
+        data = json.loads(self.data_file.read_text())
+        return {str(key): str(value) for key, value in data.items()}
 
     def is_mounted(self) -> bool:
-        """Another device than the parent's: how kubelet asks, and enough for a tmpfs."""
+        """Whether the target is on another device than its parent: kubelet's check, and sufficient for a tmpfs."""
         try:
             return os.lstat(self.target).st_dev != os.lstat(self.path).st_dev
         except FileNotFoundError:
             return False
 
     def remove(self) -> bool:
-        """What kubelet does at the end of a volume: nothing while it is mounted (False), else target, data file and
-        directory go.
+        """Remove the target path, the data file and the directory; returns False, without removing anything, while the
+        target is mounted.
 
-        Only empty directories are removed; a target that still has content is an OSError, as it is in kubelet.
+        Only empty directories are removed: a target with content is an OSError, as in kubelet.
         """
         if self.is_mounted():
             return False
@@ -86,22 +87,20 @@ class VolumeDirectory:
         return True
 
     def remove_pod(self) -> None:
-        """The directories above, once the pod's last volume is gone; kubelet's house-keeping does that later."""
+        """Remove the pod's directories if this was its last volume; kubelet's housekeeping does that later."""
         for directory in (self.path.parent, self.path.parent.parent, self.path.parent.parent.parent):
             try:
                 _remove_directory(directory)
             except OSError:
-                return  # another volume is still there
+                return  # the pod has another volume
 
 
-def found_on_disk(pods: Path) -> Iterator[VolumeDirectory]:
-    """Every volume that an earlier life has left: the reconstruction after a restart."""
+def stored_volumes(pods: Path) -> Iterator[VolumeDirectory]:
+    """All volumes on disk: what kubelet reconstructs after a restart."""
     for data_file in sorted(pods.glob(f"*/volumes/{PLUGIN_DIRECTORY}/*/vol_data.json")):
         yield VolumeDirectory(pods, data_file.parts[-5], data_file.parts[-2])
 
 
 def _remove_directory(path: Path) -> None:
-    try:  # noqa: SIM105
+    with suppress(FileNotFoundError):
         path.rmdir()
-    except FileNotFoundError:
-        pass

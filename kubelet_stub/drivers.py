@@ -1,4 +1,4 @@
-"""The CSI drivers that this node knows: what kubelet keeps in memory, and what it writes to the CSINode object."""
+"""The CSI drivers registered on this node, and the CSINode object that lists them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Driver:
-    """One registered driver; ``socket`` is where it registered (empty: told by hand), ``node_id`` what CSINode would
-    list.
+    """One registered driver. ``socket`` is its registration socket (empty if it was added without registration),
+    ``node_id`` its id of this node in the CSINode object.
     """
 
     name: str
@@ -19,7 +19,7 @@ class Driver:
 
 
 class Drivers:
-    """By name; at most one driver of a name."""
+    """The registered drivers by name."""
 
     def __init__(self) -> None:
         self._known: dict[str, Driver] = {}
@@ -29,26 +29,26 @@ class Drivers:
         return iter(list(self._known.values()))
 
     def get(self, name: str) -> Driver | None:
-        """The driver, or None while it is not registered."""
+        """The driver of that name, or None if it is not registered."""
         return self._known.get(name)
 
     def add(self, driver: Driver) -> None:
-        """Make it known."""
+        """Register a driver."""
         self._known[driver.name] = driver
-        self._tell()
+        self._notify()
 
     def remove(self, name: str) -> None:
-        """Forget it."""
+        """Deregister a driver."""
         self._known.pop(name, None)
-        self._tell()
+        self._notify()
 
     async def wait(self, name: str, present: bool = True) -> None:
-        """Until it is registered, or is no more."""
+        """Wait until the driver is registered or, with ``present=False``, is not."""
         while (name in self._known) is not present:
             await self._changed.wait()
 
     def csi_node(self, node: str) -> dict[str, object]:
-        """The CSINode object that kubelet would write."""
+        """The CSINode object of the node as kubelet would write it."""
         listed = [{"name": driver.name, "nodeID": driver.node_id, "topologyKeys": None} for driver in self]
         return {
             "apiVersion": "storage.k8s.io/v1",
@@ -57,6 +57,6 @@ class Drivers:
             "spec": {"drivers": listed},
         }
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()

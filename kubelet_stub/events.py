@@ -1,4 +1,4 @@
-"""What happened, in order: pod events with kubelet's reasons and texts, and the stub's own story beside them."""
+"""A log of what happened: pod events with kubelet's reasons and texts, and further events for tests and people."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ log = logs.get(__name__)
 
 
 class Reason(Enum):
-    """Why an event was made; ``of_kubelet`` ones are pod events that a real kubelet makes under the same name."""
+    """The kind of an event; ``is_kubelet_event`` marks those that a real kubelet emits, with the same reason."""
 
     FAILED_MOUNT = "FailedMount"
     CONDITION_ABNORMAL = "VolumeConditionAbnormal"
@@ -29,8 +29,8 @@ class Reason(Enum):
     DEREGISTERED = "PluginDeregistered"
 
     @property
-    def of_kubelet(self) -> bool:
-        """kubelet writes the others to its log only."""
+    def is_kubelet_event(self) -> bool:
+        """Whether kubelet emits a pod event; it only logs the others."""
         return self in (Reason.FAILED_MOUNT, Reason.CONDITION_ABNORMAL)
 
 
@@ -48,7 +48,7 @@ _WARNINGS = frozenset(
 
 @dataclass(frozen=True)
 class Event:
-    """One event; ``subject`` is ``namespace/name`` of a pod, or a plugin's name; ``volume`` is empty for a plugin."""
+    """One event. ``subject`` is a pod as ``namespace/name``, or the name of a plugin, for which ``volume`` is empty."""
 
     reason: Reason
     subject: str
@@ -58,7 +58,7 @@ class Event:
 
     @property
     def is_warning(self) -> bool:
-        """Kubernetes knows two types, Warning and Normal."""
+        """Whether its Kubernetes type is Warning; it is Normal otherwise."""
         return self.reason in _WARNINGS
 
 
@@ -66,7 +66,7 @@ Hook = Callable[[Event], None]
 
 
 class EventLog:
-    """All events since the start; a hook hears each as it happens, and a test awaits the one it needs."""
+    """All events since the start; each is passed to ``hook``, if there is one, and can be waited for."""
 
     def __init__(self, hook: Hook | None = None) -> None:
         self.all: list[Event] = []
@@ -74,7 +74,7 @@ class EventLog:
         self._changed = asyncio.Event()
 
     def add(self, reason: Reason, subject: str, message: str, volume: str = "") -> None:
-        """Record one; texts of others are redacted here."""
+        """Record an event; its message, which may quote a driver, is redacted."""
         event = Event(reason, subject, redact.text(message), volume)
         self.all.append(event)
         (log.warning if event.is_warning else log.info)(
@@ -86,11 +86,11 @@ class EventLog:
             self._hook(event)
 
     def of(self, reason: Reason, subject: str = "") -> list[Event]:
-        """Those with this reason, of one pod or plugin or of all."""
+        """The events with this reason, of one pod or plugin or (empty) of all."""
         return [event for event in self.all if event.reason is reason and subject in ("", event.subject)]
 
     async def wait(self, reason: Reason, subject: str = "", count: int = 1) -> Event:
-        """The ``count``-th event with this reason, now or when it comes."""
+        """Wait for the ``count``-th event with this reason, counted from the start, and return it."""
         while len(found := self.of(reason, subject)) < count:
             await self._changed.wait()
         return found[count - 1]

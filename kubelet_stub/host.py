@@ -1,4 +1,4 @@
-"""What all volumes of the node share, and the request that kubelet builds from it."""
+"""What all volumes of the node share, and the publish requests built from it."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _PREFIX = "csi.storage.k8s.io/"
 
 @dataclass
 class Host:
-    """The node."""
+    """The node: its registered drivers, its Secrets, and its token issuer."""
 
     config: Config
     events: EventLog
@@ -27,17 +27,19 @@ class Host:
     secrets: dict[tuple[str, str], Secret] = field(default_factory=dict)
 
     def client(self, driver: str, step: str) -> NodeClient:
-        """A client of a registered driver; an unknown one is a transient failure (kubernetes#120268)."""
-        found = self.drivers.get(driver)
-        if found is None:
+        """A client for a driver; Transient if it is not registered (https://github.com/kubernetes/kubernetes/issues/120268).
+        ``step`` names the operation in the failure, as kubelet does.
+        """
+        registered = self.drivers.get(driver)
+        if registered is None:
             raise Transient(
                 f"kubernetes.io/csi: {step} failed to get CSI client: "
                 f"driver name {driver} not found in the list of registered CSI drivers"
             )
-        return NodeClient(found.endpoint)
+        return NodeClient(registered.endpoint)
 
     async def publish_request(self, pod: Pod, volume: Volume) -> csi.NodePublishVolumeRequest:
-        """Everything but the access mode and the group, which depend on the driver's capabilities."""
+        """The request without access mode and volume mount group, which depend on the driver's capabilities."""
         request = csi.NodePublishVolumeRequest(
             volume_id=volume_handle(pod.uid, volume.name),
             target_path=str(VolumeDirectory(self.config.pods_directory, pod.uid, volume.name).target),
@@ -46,7 +48,7 @@ class Host:
             volume_context={**volume.attributes, **self._pod_info(pod)},
         )
         request.volume_capability.mount.fs_type = volume.fs_type
-        # The first token makes a key, which takes a tenth of a second: not on the loop.
+        # In a thread: for the first token a key is generated, which takes a tenth of a second.
         tokens = await asyncio.to_thread(self.tokens.attribute, pod, self.config.token_audiences)
         (request.secrets if self.config.token_in_secrets else request.volume_context).update(tokens)
         return request

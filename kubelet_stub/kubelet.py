@@ -8,7 +8,7 @@ from typing import Any
 
 from kubelet_stub import pods
 from kubelet_stub.config import Config
-from kubelet_stub.directories import found_on_disk
+from kubelet_stub.directories import stored_volumes
 from kubelet_stub.drivers import Driver, Drivers
 from kubelet_stub.events import Event, EventLog, Hook, Reason
 from kubelet_stub.host import Host
@@ -20,8 +20,10 @@ from runtime.errors import ConfigurationError, Failure
 
 
 class KubeletStub:
-    """A node with a kubelet. Leaving the context is a kubelet that stops: pods and their volumes stay as they are,
-    and a new stub on the same root finds them again; ``delete_pod`` before it to take them down.
+    """A node with a kubelet, running inside the context.
+
+    Leaving the context stops kubelet: pods and their volumes stay as they are, and a new stub with the same root finds
+    them again. To unpublish them call ``delete_pod`` or ``delete_all`` before.
     """
 
     def __init__(self, config: Config, on_event: Hook | None = None) -> None:
@@ -44,106 +46,108 @@ class KubeletStub:
     ) -> None:
         for task in self._running:
             task.cancel()
-        # A cancellation may be the group's own way to say that a task failed: it has to see it.
+        # The task group cancels the body when one of its tasks fails: pass it that cancellation, so that it raises the
+        # task's exception. The body's own exception propagates as it is, not in an ExceptionGroup.
         if kind is not None and issubclass(kind, asyncio.CancelledError):
             await self._tasks.__aexit__(kind, error, trace)
-        else:  # the body's own exception goes on as it is, not in a group
+        else:
             await self._tasks.__aexit__(None, None, None)
 
     @property
     def events(self) -> EventLog:
-        """Everything that happened."""
+        """Everything that happened since the start."""
         return self.host.events
 
     @property
     def leaks(self) -> list[Event]:
-        """Mounts and directories that no kubelet would ever remove."""
+        """Events about mounts and directories that kubelet will never remove."""
         return self.events.of(Reason.LEAKED)
 
     @property
     def csi_node(self) -> dict[str, object]:
-        """The CSINode object that kubelet would have written."""
+        """The CSINode object as kubelet would have written it."""
         return self.host.drivers.csi_node(self.config.node_name)
 
-    async def registered(self, driver: str, present: bool = True) -> None:
-        """Until the driver is registered (or, ``present=False``, is no more)."""
+    async def wait_registered(self, driver: str, present: bool = True) -> None:
+        """Wait until the driver is registered or, with ``present=False``, is not."""
         await self.host.drivers.wait(driver, present)
 
     def use_driver(self, name: str, endpoint: str, node_id: str = "node") -> None:
-        """Know a driver without any registration."""
+        """Add a driver without registration."""
         self.host.drivers.add(Driver(name, endpoint, node_id, "1.0.0"))
 
     def add_secret(self, body: Mapping[str, Any] | Secret) -> None:
-        """Make a Secret known to nodePublishSecretRef, or replace it."""
+        """Add or replace a Secret that a nodePublishSecretRef may name."""
         secret = body if isinstance(body, Secret) else pods.parse_secret(body)
         self.host.secrets[secret.namespace, secret.name] = secret
 
     async def add_pod(self, source: Mapping[str, Any] | Pod) -> Pod:
-        """Start a pod: its volumes are published from now on. Volumes that an earlier stub left on disk are taken
-        over.
+        """Start a pod: its volumes are published from now on, also those that an earlier stub left on disk.
+
+        ConfigurationError for an invalid pod, or one that is already running.
         """
         pod = source if isinstance(source, Pod) else pods.parse_pod(source)
         if pod.uid in self._volumes:
-            raise ConfigurationError(f"pod {pod.key} with uid {pod.uid} is running already")
-        left = {(found.pod_uid, found.volume) for found in found_on_disk(self.config.pods_directory)}
-        volumes = [PodVolume(self.host, pod, item, reconstructed=(pod.uid, item.name) in left) for item in pod.volumes]
+            raise ConfigurationError(f"pod {pod.key} with uid {pod.uid} is already running")
+        stored = {(item.pod_uid, item.volume) for item in stored_volumes(self.config.pods_directory)}
+        volumes = [
+            PodVolume(self.host, pod, item, reconstructed=(pod.uid, item.name) in stored) for item in pod.volumes
+        ]
         self._volumes[pod.uid] = volumes
         for volume in volumes:
             self._start(volume.run())
         return pod
 
     async def add_file(self, path: Path) -> list[Pod]:
-        """Start the pods of a YAML file; its Secrets first."""
-        found = pods.load(path)
-        for item in found:
+        """Add the Secrets of a YAML file, then start its pods."""
+        objects = pods.load(path)
+        for item in objects:
             if isinstance(item, Secret):
                 self.add_secret(item)
-        return [await self.add_pod(item) for item in found if isinstance(item, Pod)]
+        return [await self.add_pod(item) for item in objects if isinstance(item, Pod)]
 
     async def wait_mounted(self, pod: Pod) -> None:
-        """Until each volume of the pod was published."""
+        """Wait until each volume of the pod was published once."""
         await asyncio.gather(*(volume.wait_mounted() for volume in self.volumes(pod)))
 
     async def republish(self, pod: Pod) -> list[Failure]:
-        """Publish each volume of the pod once more, now; returns what failed."""
+        """Republish each volume of the pod now; returns the failures."""
         outcomes = await asyncio.gather(*(volume.publish() for volume in self.volumes(pod)))
         return [failure for failure in outcomes if failure is not None]
 
     async def stats(self, pod: Pod) -> None:
-        """Ask NodeGetVolumeStats for each volume of the pod, now."""
+        """Call NodeGetVolumeStats for each volume of the pod now."""
         await asyncio.gather(*(volume.stats() for volume in self.volumes(pod)))
 
     async def delete_pod(self, pod: Pod) -> None:
-        """Take the pod down; returns when its last volume is gone. A driver that fails is asked for as long as this
-        is awaited.
-        """
+        """Unpublish the pod's volumes and remove it. A driver that fails is called again, without limit."""
         await asyncio.gather(*(volume.tear_down() for volume in self.volumes(pod)))
         del self._volumes[pod.uid]
 
     async def delete_all(self) -> None:
-        """Take all pods down."""
+        """Delete all pods."""
         await asyncio.gather(*(self.delete_pod(volumes[0].pod) for volumes in list(self._volumes.values())))
 
     async def clean_orphans(self) -> None:
-        """Take down what an earlier stub has left of pods that were not added again: what kubelet does once it knows
-        its pods.
+        """Unpublish the volumes that an earlier stub left on disk and whose pods were not added again, as kubelet does
+        once it has received its pods.
         """
         orphans = []
-        for found in found_on_disk(self.config.pods_directory):
-            if found.pod_uid not in self._volumes:
-                volume = pods.Volume(found.volume, "", True, "", {}, "")  # the driver's name is in the data file
-                pod = Pod(found.pod_uid, found.pod_uid, "orphaned", "", None, (volume,))
+        for stored in stored_volumes(self.config.pods_directory):
+            if stored.pod_uid not in self._volumes:
+                volume = pods.Volume(stored.volume, "", True, "", {}, "")  # the driver's name is in the data file
+                pod = Pod(stored.pod_uid, stored.pod_uid, "orphaned", "", None, (volume,))
                 orphans.append(PodVolume(self.host, pod, volume, reconstructed=True))
         await asyncio.gather(*(orphan.tear_down() for orphan in orphans))
 
     def volumes(self, pod: Pod) -> list[PodVolume]:
-        """The running volumes of a pod."""
+        """The volumes of a running pod; ConfigurationError if it is not running."""
         if pod.uid not in self._volumes:
-            raise ConfigurationError(f"pod {pod.key} is not running here")
+            raise ConfigurationError(f"pod {pod.key} is not running")
         return self._volumes[pod.uid]
 
     def target(self, pod: Pod, volume: str = "") -> Path:
-        """Where a volume of the pod is mounted; its only or first one if no name is given."""
+        """The target path of the pod's volume of that name, by default its first."""
         return next(item.directory.target for item in self.volumes(pod) if volume in ("", item.volume.name))
 
     def _start(self, work: Any) -> None:

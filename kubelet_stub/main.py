@@ -1,4 +1,4 @@
-"""The stub as a command: ``secrets-store-kubelet-stub --root DIR --pod pod.yaml``."""
+"""The command ``secrets-store-kubelet-stub --root DIR --pod pod.yaml``."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    """Run until a signal; returns the exit code."""
+    """Run until SIGTERM or SIGINT; returns the exit code."""
     logs.configure("kubelet-stub", as_json=config.log_format_json, verbosity=config.v)
     return process.run(_serve(config))
 
@@ -40,5 +40,6 @@ async def _serve(config: Config) -> None:
                     await stub.delete_all()
             except TimeoutError:
                 log.warning(
-                    "Some volumes could not be unpublished in time; the next start finds them", root=config.root
+                    "Some volumes were not unpublished in time; a new start with this root finds them",
+                    root=config.root,
                 )

@@ -1,4 +1,4 @@
-"""Pods and Secrets, as far as inline CSI volumes need them: read from YAML, checked, and frozen."""
+"""Pods and Secrets, as far as inline CSI volumes need them: parsed from YAML, validated, immutable."""
 
 import base64
 import re
@@ -12,7 +12,7 @@ import yaml
 
 from runtime.errors import ConfigurationError
 
-# A pod of a file has no uid; one made from its name lets a restarted stub find the pod's volumes again.
+# Namespace of the uid of a pod that has none: derived from its name, so that a restarted stub finds its volumes again.
 _UIDS = uuid.UUID("7e0c6a5e-65b8-4b44-9d32-6c1b8f5b2d11")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _UID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9]*")
@@ -20,7 +20,7 @@ _UID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9]*")
 
 @dataclass(frozen=True)
 class Volume:
-    """One inline CSI volume of a pod, by the fields of the pod's ``csi`` entry."""
+    """One inline CSI volume of a pod: the fields of the ``csi`` entry."""
 
     name: str
     driver: str
@@ -28,12 +28,12 @@ class Volume:
     fs_type: str
     attributes: Mapping[str, str]
     secret: str
-    """The Secret that nodePublishSecretRef names, in the pod's namespace; empty: none."""
+    """Name of the Secret in nodePublishSecretRef; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class Pod:
-    """What kubelet tells a driver of a pod."""
+    """The fields of a pod that reach a CSI driver."""
 
     uid: str
     name: str
@@ -50,7 +50,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Secret:
-    """A Secret's decoded data."""
+    """A Secret with decoded data."""
 
     namespace: str
     name: str
@@ -58,13 +58,13 @@ class Secret:
 
 
 def load(path: Path) -> list[Pod | Secret]:
-    """The pods and Secrets of a YAML file; other kinds in it are passed over."""
+    """The pods and Secrets of a YAML file; objects of other kinds are ignored. ConfigurationError if it is invalid."""
     try:
         documents = list(yaml.safe_load_all(path.read_text()))
-        found = [(document, document.get("kind")) for document in documents if document is not None]
+        kinds = [(document, document.get("kind")) for document in documents if document is not None]
         return [
             parse_pod(body) if kind == "Pod" else parse_secret(body)
-            for body, kind in found
+            for body, kind in kinds
             if kind in ("Pod", "Secret")
         ]
     except (OSError, yaml.YAMLError, AttributeError) as error:
@@ -72,8 +72,8 @@ def load(path: Path) -> list[Pod | Secret]:
 
 
 def parse_pod(body: Mapping[str, Any]) -> Pod:
-    """A pod with at least one inline CSI volume; a ConfigurationError tells what is wrong with it."""
-    metadata, spec = _table(body, "metadata"), _table(body, "spec")
+    """A pod, which must have an inline CSI volume; ConfigurationError if it is invalid."""
+    metadata, spec = _mapping(body, "metadata"), _mapping(body, "spec")
     name, namespace = str(metadata.get("name", "")), str(metadata.get("namespace", "default"))
     volumes = tuple(
         _volume(entry, name) for entry in spec.get("volumes") or () if isinstance(entry, dict) and "csi" in entry
@@ -81,7 +81,8 @@ def parse_pod(body: Mapping[str, Any]) -> Pod:
     uid = str(metadata.get("uid") or uuid.uuid5(_UIDS, f"{namespace}/{name}"))
     if not name or not volumes or not _UID.fullmatch(uid):
         raise ConfigurationError(
-            f"pod {namespace}/{name or '?'}: it needs a name, a plain uid or none, and a volume with a csi entry"
+            f"pod {namespace}/{name or '?'}: it must have a name, a volume with a csi entry, "
+            "and a uid of letters, digits and dashes, if any"
         )
     group = (spec.get("securityContext") or {}).get("fsGroup")
     account = str(spec.get("serviceAccountName") or "default")
@@ -89,23 +90,23 @@ def parse_pod(body: Mapping[str, Any]) -> Pod:
 
 
 def parse_secret(body: Mapping[str, Any]) -> Secret:
-    """A Secret, from ``data`` (base64) and ``stringData``."""
-    metadata = _table(body, "metadata")
+    """A Secret, with the values of ``data`` (base64) and ``stringData``."""
+    metadata = _mapping(body, "metadata")
     data = {key: base64.b64decode(value).decode("utf-8", "replace") for key, value in (body.get("data") or {}).items()}
     data.update(body.get("stringData") or {})
     return Secret(str(metadata.get("namespace", "default")), str(metadata.get("name", "")), data)
 
 
 def _volume(entry: Mapping[str, Any], pod: str) -> Volume:
-    name, csi = str(entry.get("name", "")), _table(entry, "csi")
+    name, csi = str(entry.get("name", "")), _mapping(entry, "csi")
     if not _LABEL.fullmatch(name) or not csi.get("driver"):
         raise ConfigurationError(
-            f"pod {pod}: a csi volume needs a name (lower case, digits, dashes) and a driver, not {name!r}"
+            f"pod {pod}: a csi volume must have a name (lower case letters, digits, dashes) and a driver: {name!r}"
         )
     attributes = csi.get("volumeAttributes") or {}
     if any(not isinstance(value, str) for value in attributes.values()):
         raise ConfigurationError(
-            f"pod {pod}, volume {name}: the values of volumeAttributes must be strings (quote them)"
+            f"pod {pod}, volume {name}: the values of volumeAttributes must be strings: quote them"
         )
     return Volume(
         name=name,
@@ -117,8 +118,8 @@ def _volume(entry: Mapping[str, Any], pod: str) -> Volume:
     )
 
 
-def _table(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = body.get(key)
-    if not isinstance(found, dict):
-        raise ConfigurationError(f"{body.get('kind', 'pod')}: {key} is missing or no mapping")
-    return found
+def _mapping(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = body.get(key)
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{body.get('kind', 'pod')}: {key} is missing or not a mapping")
+    return value

@@ -1,17 +1,18 @@
-"""One registration as kubelet does it (spec C.3).
+"""Registration of one plugin, with the steps and limits of kubelet's plugin manager and its CSI handler
+(https://github.com/kubernetes/kubernetes, pkg/kubelet/pluginmanager and pkg/volume/csi).
 
 1. Dial the socket, at most 10 s.
 2. GetInfo, 1 s.
-3. Check: type CSIPlugin, a version with major 1, no other driver of that name.
-4. NodeGetInfo on the endpoint; the driver is known and listed in CSINode from here on.
-5. NotifyRegistrationStatus, 5 s, with the outcome of 3 and 4.
+3. Check: type CSIPlugin, a version with major 1, no other driver with that name.
+4. NodeGetInfo at the endpoint; from here on the driver is registered and listed in CSINode.
+5. NotifyRegistrationStatus, 5 s, with the outcome of steps 3 and 4.
 """
 
 import asyncio
 import re
 from collections.abc import Sequence
 
-from kubelet_stub.client import NodeClient, connected
+from kubelet_stub.client import NodeClient, connect
 from kubelet_stub.codes import go_text
 from kubelet_stub.config import Config
 from kubelet_stub.drivers import Driver, Drivers
@@ -25,7 +26,7 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[-+].*)?")
 
 
 async def register(socket: str, config: Config, drivers: Drivers) -> Driver:
-    """The steps above; returns the driver that is now known, or raises the Failure that the plugin was told."""
+    """The steps above; returns the registered driver, or raises the Failure that was reported to the plugin."""
     info = await get_info(socket)
     try:
         driver = await _accept(info, socket, config, drivers)
@@ -38,8 +39,8 @@ async def register(socket: str, config: Config, drivers: Drivers) -> Driver:
 
 
 async def get_info(socket: str) -> registration.PluginInfo:
-    """Steps 1 and 2, over a connection of their own."""
-    async with connected(socket) as channel:
+    """Steps 1 and 2, over a new connection."""
+    async with connect(socket) as channel:
         try:
             async with asyncio.timeout(DIAL_SECONDS):
                 await channel.channel_ready()
@@ -51,7 +52,7 @@ async def get_info(socket: str) -> registration.PluginInfo:
 
 
 def highest_version(versions: Sequence[str]) -> str:
-    """The highest of those whose major is 1."""
+    """The highest version with major 1; InvalidRequest if there is none."""
     found = [
         (tuple(int(part or 0) for part in match.groups()), text)
         for text in versions
@@ -60,7 +61,7 @@ def highest_version(versions: Sequence[str]) -> str:
     usable = [(numbers, text) for numbers, text in found if numbers[0] == 1]
     if not usable:
         raise InvalidRequest(
-            f"none of the versions {list(versions)} is supported: kubelet needs one with major 1, such as 1.0.0"
+            f"none of the versions {list(versions)} is supported: kubelet requires one with major 1, such as 1.0.0"
         )
     return max(usable)[1]
 
@@ -83,5 +84,5 @@ async def _accept(info: registration.PluginInfo, socket: str, config: Config, dr
 
 
 async def _notify(socket: str, status: registration.RegistrationStatus) -> None:
-    async with connected(socket) as channel:
+    async with connect(socket) as channel:
         await registration_grpc.RegistrationStub(channel).NotifyRegistrationStatus(status, timeout=NOTIFY_SECONDS)

@@ -1,4 +1,4 @@
-"""Service account tokens as the API server issues them for kubelet: RS256, bound to the pod, one for each audience."""
+"""Service account tokens as kubelet gets them from the API server: RS256, bound to the pod, one per audience."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from kubelet_stub.pods import Pod
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 CONTEXT_KEY = "csi.storage.k8s.io/serviceAccount.tokens"
-# kubelet's token manager renews after this part of a token's life.
+# The fraction of its lifetime after which kubelet's token manager renews a token.
 _RENEW_AFTER = 0.8
 
 
@@ -27,29 +27,31 @@ class _Token:
 
 
 class TokenIssuer:
-    """Signs with a key of its own, made at the first token; providers that verify may be given ``public_key_pem``."""
+    """Issues tokens, signed with a key that is generated for the first one; verify them with ``public_key_pem``."""
 
     def __init__(self, lifetime: float, node: str) -> None:
         self._lifetime, self._node = lifetime, node
         self._private: rsa.RSAPrivateKey | None = None
-        self._kept: dict[tuple[str, str], _Token] = {}
+        self._cache: dict[tuple[str, str], _Token] = {}
 
     def attribute(self, pod: Pod, audiences: Sequence[str]) -> dict[str, str]:
-        """The one entry that kubelet adds: a JSON object audience → token and expirationTimestamp (spec A.11)."""
+        """The volume context entry with the tokens: a JSON object that maps each audience to ``token`` and
+        ``expirationTimestamp`` (https://kubernetes-csi.github.io/docs/token-requests.html). Empty without audiences.
+        """
         if not audiences:
             return {}
-        found = {audience: self._token(pod, audience) for audience in audiences}
+        tokens = {audience: self._token(pod, audience) for audience in audiences}
         return {
             CONTEXT_KEY: json.dumps(
                 {
                     audience: {"token": token.text, "expirationTimestamp": _rfc3339(token.expires)}
-                    for audience, token in found.items()
+                    for audience, token in tokens.items()
                 }
             )
         }
 
     def public_key_pem(self) -> str:
-        """The key to verify with."""
+        """The public key, as PEM."""
         return (
             self._key()
             .public_key()
@@ -63,11 +65,11 @@ class TokenIssuer:
         return self._private
 
     def _token(self, pod: Pod, audience: str) -> _Token:
-        kept, now = self._kept.get((pod.uid, audience)), time.time()
-        if kept is None or now >= kept.issued + _RENEW_AFTER * self._lifetime:
-            kept = _Token(self._sign(pod, audience, now), now, now + self._lifetime)
-            self._kept[pod.uid, audience] = kept
-        return kept
+        token, now = self._cache.get((pod.uid, audience)), time.time()
+        if token is None or now >= token.issued + _RENEW_AFTER * self._lifetime:
+            token = _Token(self._sign(pod, audience, now), now, now + self._lifetime)
+            self._cache[pod.uid, audience] = token
+        return token
 
     def _sign(self, pod: Pod, audience: str, now: float) -> str:
         claims = {

@@ -1,40 +1,36 @@
-"""One volume of one pod, from its first publish to its removal, by the rules of kubelet's csi_mounter.go and
-reconciler.
+"""One volume of one pod, from first publish to removal, by the rules of kubelet's csi_mounter.go and reconciler.
 
-A publish:
-1. The driver must be registered; the volume's directory is made; Secret and tokens are fetched. What fails here is
-   transient.
-2. NodeGetCapabilities for VOLUME_MOUNT_GROUP (transient too), then ``vol_data.json`` is written.
-3. NodeGetCapabilities for SINGLE_NODE_MULTI_WRITER; kubelet takes a failure of this call as final, whatever its code.
-4. NodePublishVolume. Not final: the directory stays, the state is uncertain. Final: the directory is removed unless
-   it is mounted, and the volume is forgotten: a mount that is still there leaks. After a final failure of a republish
-   kubelet goes on believing in the volume.
+After a failed publish the next one follows with exponential back-off. What else happens depends on the failure:
 
-All calls of one publish share one deadline, and a failure is followed by an exponential back-off.
+- Transient: nothing changes.
+- A code that is not final: the driver may still be working. The directory stays, the volume's state is uncertain, and
+  it will be unpublished.
+- Final, on a first publish: the directory is removed unless it is mounted, and the volume is forgotten. A mount that
+  still exists then leaks.
+- Final, on a republish: kubelet keeps the volume, but removes its directory unless it is mounted.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from enum import Enum
 
 from kubelet_stub.backoff import Backoff
-from kubelet_stub.client import Capability
-from kubelet_stub.codes import Finished, Transient, go_text, is_final
-from kubelet_stub.directories import VolumeDirectory, volume_handle
+from kubelet_stub.codes import Final, Transient, go_text, is_final
+from kubelet_stub.directories import VolumeDirectory
 from kubelet_stub.events import Reason
 from kubelet_stub.host import Host
 from kubelet_stub.pods import Pod, Volume
+from kubelet_stub.publishing import publish, unpublish
+from kubelet_stub.schedule import Schedule
+from kubelet_stub.stats import volume_stats
 from protos import csi_pb2 as csi
 from runtime import logs
 from runtime.errors import Failure
 
 log = logs.get(__name__)
 
-_MODES = csi.VolumeCapability.AccessMode
-
 
 class State(Enum):
-    """What kubelet believes of a volume."""
+    """What kubelet believes about a volume."""
 
     FORGOTTEN = "forgotten"
     """Not published yet, or forgotten after a final failure: nothing to unpublish."""
@@ -44,7 +40,7 @@ class State(Enum):
 
 
 class PodVolume:
-    """Its own back-off, one operation at a time; ``run`` keeps it published until ``stop``."""
+    """A volume with its own back-off and one operation at a time; ``run`` keeps it published until ``stop``."""
 
     def __init__(self, host: Host, pod: Pod, volume: Volume, *, reconstructed: bool = False) -> None:
         self.host, self.pod, self.volume = host, pod, volume
@@ -53,117 +49,90 @@ class PodVolume:
         self.usage: list[csi.VolumeUsage] = []
         self._reconstructed = reconstructed
         self._operation = asyncio.Lock()
-        self._mounted, self._stopping = asyncio.Event(), asyncio.Event()
+        self._schedule = Schedule()
+        self._mounted = asyncio.Event()
 
     async def run(self) -> None:
-        """Publish until it works, and again at every interval; calls for statistics beside it."""
+        """Publish until it succeeds, republish at every interval, and fetch statistics concurrently."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._every(self.host.config.stats_interval, self.stats))
+            tasks.create_task(self._schedule.repeat(self.host.config.stats_interval, self.stats))
             backoff = self._backoff()
-            while not self._stopping.is_set():
+            while not self._schedule.stopped:
                 failure = await self.publish()
                 if failure is None:
                     backoff.succeeded()
-                await self._pause(self.host.config.republish_interval if failure is None else backoff.failed())
+                await self._schedule.pause(self.host.config.republish_interval if failure is None else backoff.failed())
 
     async def stop(self) -> None:
-        """No new operation from here on; the one that runs is waited for, as kubelet does."""
-        self._stopping.set()
+        """Start no further publish; wait for the running one, as kubelet does."""
+        self._schedule.stop()
         async with self._operation:
             pass
 
     async def wait_mounted(self) -> None:
-        """Until a publish has succeeded."""
+        """Wait until a publish has succeeded."""
         await self._mounted.wait()
 
     async def publish(self) -> Failure | None:
-        """One publish or republish, now; returns what kubelet makes an event of, or None."""
+        """Publish or republish once, now; returns the failure, which is also recorded as an event."""
         async with self._operation:
-            if self._stopping.is_set():
+            if self._schedule.stopped:
                 return Transient("the pod is being deleted")
+            name = self.volume.name
             try:
-                await self._set_up()
+                await publish(self.host, self.pod, self.volume, self.directory)
             except Failure as failure:
-                self._event(
-                    Reason.FAILED_MOUNT,
-                    f'MountVolume.SetUp failed for volume "{self.volume.name}" : {go_text(failure)}',
-                )
-                self._after(failure)
+                self._event(Reason.FAILED_MOUNT, f'MountVolume.SetUp failed for volume "{name}" : {go_text(failure)}')
+                self._apply_failure(failure)
                 return failure
-            again = self.state is State.MOUNTED
+            reason = Reason.REPUBLISHED if self.state is State.MOUNTED else Reason.MOUNTED
             self.state, self._reconstructed = State.MOUNTED, False
             self._mounted.set()
-            self._event(
-                Reason.REPUBLISHED if again else Reason.MOUNTED,
-                f'MountVolume.SetUp succeeded for volume "{self.volume.name}"',
-            )
+            self._event(reason, f'MountVolume.SetUp succeeded for volume "{name}"')
             return None
 
     async def tear_down(self) -> None:
-        """NodeUnpublishVolume until it succeeds, then the directories; nothing for a volume that kubelet has
-        forgotten.
-        """
+        """Unpublish until it succeeds, then remove the directories. A forgotten volume is not unpublished."""
         await self.stop()
         backoff = self._backoff()
+        name = self.volume.name
         while self.state in (State.MOUNTED, State.UNCERTAIN):
             try:
-                await self._unpublish()
+                await unpublish(self.host, self.directory)
+            except Final as failure:  # kubelet retries this without end, and never unpublishes the volume
+                self.state = State.FORGOTTEN
+                self._event(Reason.FAILED_UNMOUNT, str(failure))
             except Failure as failure:
-                self._event(
-                    Reason.FAILED_UNMOUNT,
-                    f'UnmountVolume.TearDown failed for volume "{self.volume.name}" : {go_text(failure)}',
-                )
+                message = f'UnmountVolume.TearDown failed for volume "{name}" : {go_text(failure)}'
+                self._event(Reason.FAILED_UNMOUNT, message)
                 await asyncio.sleep(backoff.failed())
+            else:
+                self.state = State.FORGOTTEN
+                self._event(Reason.UNMOUNTED, f'UnmountVolume.TearDown succeeded for volume "{name}"')
         self._remove_directory()
         self.directory.remove_pod()
         self.state = State.GONE
 
     async def stats(self) -> None:
-        """NodeGetVolumeStats once, if the driver has it; a condition becomes an event."""
+        """NodeGetVolumeStats once, if the driver has it; a volume condition is recorded as an event."""
         if self.state is not State.MOUNTED:
             return
-        config = self.host.config
         try:
-            client = self.host.client(self.volume.driver, "metrics")
-            if not await client.has(Capability.GET_VOLUME_STATS, config.publish_timeout):
-                return
-            conditions = await client.has(Capability.VOLUME_CONDITION, config.publish_timeout)
-            reply = await client.stats(self._handle, str(self.directory.target), config.publish_timeout)
+            reply = await volume_stats(self.host, self.volume, self.directory)
         except Failure as failure:
-            log.warning("No statistics of a volume", volume=self.volume.name, pod=self.pod.key, reason=go_text(failure))
+            log.warning(
+                "Cannot get a volume's statistics", volume=self.volume.name, pod=self.pod.key, reason=go_text(failure)
+            )
+            return
+        if reply is None:
             return
         self.usage = list(reply.usage)
-        if conditions and reply.HasField("volume_condition"):
+        if reply.HasField("volume_condition"):
             condition = reply.volume_condition
             reason = Reason.CONDITION_ABNORMAL if condition.abnormal else Reason.CONDITION_NORMAL
             self._event(reason, f"Volume {self.volume.name}: {condition.message}")
 
-    async def _set_up(self) -> None:
-        deadline = _Deadline(self.host.config.publish_timeout)
-        client = self.host.client(self.volume.driver, "mounter.SetUpAt")  # step 1
-        self.directory.path.mkdir(mode=0o750, parents=True, exist_ok=True)
-        request = await self.host.publish_request(self.pod, self.volume)
-        try:  # step 2
-            group_by_driver = await client.has(Capability.VOLUME_MOUNT_GROUP, deadline.left())
-        except Failure as failure:
-            raise Transient(
-                f"kubernetes.io/csi: mounter.SetUpAt failed to determine if the node service has VOLUME_MOUNT_GROUP "
-                f"capability: {go_text(failure)}"
-            ) from None
-        if group_by_driver and self.pod.fs_group is not None:
-            request.volume_capability.mount.volume_mount_group = str(self.pod.fs_group)
-        self.directory.save(self.volume.driver, self.host.config.node_name)
-        try:  # step 3
-            many_writers = await client.has(Capability.SINGLE_NODE_MULTI_WRITER, deadline.left())
-        except Failure as failure:
-            raise Finished(go_text(failure)) from None
-        # An inline volume counts as ReadWriteOnce.
-        request.volume_capability.access_mode.mode = (
-            _MODES.SINGLE_NODE_MULTI_WRITER if many_writers else _MODES.SINGLE_NODE_WRITER
-        )
-        await client.publish(request, deadline.left())  # step 4
-
-    def _after(self, failure: Failure) -> None:
+    def _apply_failure(self, failure: Failure) -> None:
         if isinstance(failure, Transient):
             return
         if not is_final(failure):
@@ -173,69 +142,26 @@ class PodVolume:
             if self.host.config.republish_removes and self._remove_directory(leak=False):
                 self._event(
                     Reason.FORGOTTEN,
-                    "directory removed under a running pod after a failed republish (kubernetes#121271)",
+                    "directory of a running pod's volume removed after a failed republish (kubernetes#121271)",
                 )
         elif not self._reconstructed:
             self._remove_directory()
             self.state = State.FORGOTTEN
             self._event(Reason.FORGOTTEN, "volume forgotten after a final error: it will not be unpublished")
 
-    async def _unpublish(self) -> None:
-        try:
-            driver = self.directory.load()["driverName"]
-        except (OSError, ValueError, KeyError) as error:
-            # kubelet tries this for ever; the volume is never unpublished.
-            self.state = State.FORGOTTEN
-            self._event(
-                Reason.FAILED_UNMOUNT,
-                "UnmountVolume.NewUnmounter failed: kubernetes.io/csi: unmounter failed to load volume data "
-                f"file: {error}",
-            )
-            return
-        client = self.host.client(driver, "Unmounter.TearDownAt")
-        await client.unpublish(self._handle, str(self.directory.target), self.host.config.publish_timeout)
-        self.state = State.FORGOTTEN
-        self._event(Reason.UNMOUNTED, f'UnmountVolume.TearDown succeeded for volume "{self.volume.name}"')
-
     def _remove_directory(self, leak: bool = True) -> bool:
-        """Remove what may be removed; what stays although it should not is told as a leak."""
+        """Remove the directory unless it is mounted; what cannot be removed is recorded as a leak."""
         try:
             removed = self.directory.remove()
-            if not removed and leak:
-                self._event(Reason.LEAKED, f"still mounted, nobody will unmount it: {self.directory.target}")
-            return removed
         except OSError as error:
             self._event(Reason.LEAKED, f"removeMountDir failed: {error}")
             return False
-
-    async def _every(self, interval: float, work: Callable[[], Awaitable[None]]) -> None:
-        while not self._stopping.is_set():
-            await self._pause(interval)
-            if not self._stopping.is_set():
-                await work()
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, 0 for ever; a stop wakes it."""
-        try:
-            async with asyncio.timeout(seconds or None):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass  # the pause is over
-
-    @property
-    def _handle(self) -> str:
-        return volume_handle(self.pod.uid, self.volume.name)
+        if not removed and leak:
+            self._event(Reason.LEAKED, f"still mounted, and kubelet will not unmount it: {self.directory.target}")
+        return removed
 
     def _backoff(self) -> Backoff:
         return Backoff(self.host.config.backoff_base, self.host.config.backoff_cap)
 
     def _event(self, reason: Reason, message: str) -> None:
         self.host.events.add(reason, self.pod.key, message, self.volume.name)
-
-
-class _Deadline:
-    def __init__(self, seconds: float) -> None:
-        self._end = asyncio.get_running_loop().time() + seconds
-
-    def left(self) -> float:
-        return max(0.001, self._end - asyncio.get_running_loop().time())

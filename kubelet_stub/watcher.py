@@ -1,8 +1,8 @@
-"""The plugin watcher: every socket in plugins_registry is a plugin, for as long as it is there.
+"""The plugin watcher: every socket in plugins_registry is a plugin for as long as it exists.
 
-The directory is walked at start and watched by inotify after that; names with a leading dot and what is no socket are
-passed over. A socket that goes away deregisters its plugin, one that is made again registers again. A failed
-registration is tried again with back-off.
+The directory is scanned at start and then watched with inotify. Names with a leading dot are ignored, and so is
+whatever is not a socket. Removing a socket deregisters its plugin, recreating it registers the plugin again. A failed
+registration is retried with back-off.
 """
 
 import asyncio
@@ -29,27 +29,27 @@ class PluginWatcher:
         self._plugins: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Watch first, walk then: nothing is missed in between."""
+        """Watch before the scan, so that nothing is missed in between."""
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         async with asyncio.TaskGroup() as tasks:
             with inotify.Watch(self._directory) as events:
-                self._walk(tasks)
+                self._scan(tasks)
                 async for event in events:
                     if event.kind is inotify.Kind.OVERFLOW:
-                        self._walk(tasks)
+                        self._scan(tasks)
                     elif event.kind is inotify.Kind.APPEARED:
                         await self._appeared(tasks, event.path)
                     elif event.kind is inotify.Kind.REMOVED:
                         await self._removed(event.path)
 
-    def _walk(self, tasks: asyncio.TaskGroup) -> None:
+    def _scan(self, tasks: asyncio.TaskGroup) -> None:
         for path in sorted(self._directory.iterdir()):
             if _is_plugin(path) and path.name not in self._plugins:
                 self._start(tasks, path)
 
     async def _appeared(self, tasks: asyncio.TaskGroup, path: Path) -> None:
         if _is_plugin(path):
-            await self._removed(path)  # a socket renamed over another: kubelet sees a new timestamp and starts afresh
+            await self._removed(path)  # a socket that replaces another is a new registration, in kubelet too
             self._start(tasks, path)
 
     async def _removed(self, path: Path) -> None:
@@ -67,10 +67,10 @@ class PluginWatcher:
         self._plugins[path.name] = tasks.create_task(self._plugin(str(path)))
 
     async def _plugin(self, socket: str) -> None:
-        """One plugin's life: registered, then polled until its socket goes, which cancels this."""
-        await self._poll(await self._registered(socket))
+        """The life of one plugin: registered, then polled until its socket is removed, which cancels this task."""
+        await self._poll(await self._register(socket))
 
-    async def _registered(self, socket: str) -> Driver:
+    async def _register(self, socket: str) -> Driver:
         backoff = Backoff(self._config.backoff_base, self._config.backoff_cap)
         while True:
             try:
@@ -85,7 +85,7 @@ class PluginWatcher:
             return driver
 
     async def _poll(self, driver: Driver) -> None:
-        """Newer kubelets ask GetInfo every 10 s or so; a plugin that does not answer stays registered."""
+        """Newer kubelets call GetInfo about every 10 s; a plugin that does not answer stays registered."""
         while self._config.plugin_poll_interval > 0:
             await asyncio.sleep(self._config.plugin_poll_interval)
             try:

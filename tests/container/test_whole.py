@@ -124,7 +124,7 @@ def test_readyz_and_status(container: Container) -> None:
         config = KubeletConfig(root=f"{container.directory}/kubelet", republish_interval=Duration(0))
         async with running(container.directory / "providers" / "stub.sock", container.directory / "store"):  # noqa: SIM117
             async with KubeletStub(config) as kubelet:
-                await kubelet.registered(DRIVER)
+                await kubelet.wait_registered(DRIVER)
                 await asyncio.to_thread(wait_until, lambda: container.ask("/readyz") == (200, "ok"), "readyz")
                 container.write_class("app", {"objects": "- objectName: password", "roleName": "r0le-name"})
                 started = await kubelet.add_pod(pod("one", "app"))

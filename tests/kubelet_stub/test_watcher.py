@@ -43,7 +43,7 @@ def test_a_socket_that_appears_registers_and_one_that_goes_deregisters(tmp_path:
         async with registering(driver, stub.config.registry_directory):
             await stub.events.wait(Reason.REGISTERED)
             assert stub.csi_node["spec"] == {"drivers": [{"name": NAME, "nodeID": "driver-node", "topologyKeys": None}]}
-        await stub.registered(NAME, present=False)
+        await stub.wait_registered(NAME, present=False)
         assert stub.csi_node["spec"] == {"drivers": []}
         async with registering(driver, stub.config.registry_directory):
             await stub.events.wait(Reason.REGISTERED, count=2)
@@ -110,7 +110,7 @@ def test_a_second_driver_of_the_same_name_is_refused(tmp_path: Path) -> None:
 
     async def story(stub: KubeletStub) -> None:
         async with registering(driver, stub.config.registry_directory, "a.sock"):
-            await stub.registered(NAME)
+            await stub.wait_registered(NAME)
             async with registering(driver, stub.config.registry_directory, "b.sock"):
                 event = await stub.events.wait(Reason.REGISTRATION_FAILED, "b.sock")
                 assert "already registered" in event.message
@@ -129,7 +129,7 @@ def test_an_absent_endpoint_is_retried_until_it_is_there(tmp_path: Path) -> None
                 event = await stub.events.wait(Reason.REGISTRATION_FAILED)
                 assert "code = Unavailable" in event.message
                 async with serving(driver, tmp_path):
-                    await stub.registered(NAME)
+                    await stub.wait_registered(NAME)
 
     asyncio.run(run())
 
@@ -140,7 +140,7 @@ def test_polls_get_info(tmp_path: Path) -> None:
 
     async def story(stub: KubeletStub) -> None:
         async with registering(driver, stub.config.registry_directory):
-            await stub.registered(NAME)
+            await stub.wait_registered(NAME)
             driver.silent = True
             event = await stub.events.wait(Reason.UNREACHABLE)
             assert event.message == "rpc error: code = Internal desc = out of order"

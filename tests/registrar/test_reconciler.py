@@ -32,7 +32,7 @@ def test_handshake(tmp_path: Path) -> None:
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
         async with rig.kubelet() as kubelet, fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
-            await kubelet.registered(NAME)
+            await kubelet.wait_registered(NAME)
             await until_state(reconciler, State.REGISTERED)
             assert stat.S_IMODE(rig.socket.stat().st_mode) == 0o700
             assert os.listdir(rig.registry) == [f"{NAME}-reg.sock"]
@@ -75,7 +75,7 @@ def test_late_driver(tmp_path: Path) -> None:
             await until_error(reconciler, "does not exist")
             assert reconciler.registration.state is State.NO_DRIVER and os.listdir(rig.registry) == []
             async with fake_driver(rig.csi):
-                await kubelet.registered(NAME)
+                await kubelet.wait_registered(NAME)
 
     asyncio.run(run())
 
@@ -94,7 +94,7 @@ def test_driver_with_a_name_that_is_none(tmp_path: Path, name: str) -> None:
         ):
             await until_error(reconciler, "no CSI driver name")
             driver.name = NAME
-            await kubelet.registered(NAME)
+            await kubelet.wait_registered(NAME)
 
     asyncio.run(run())
 
@@ -110,7 +110,7 @@ def test_hanging_driver(tmp_path: Path) -> None:
             async with running_registrar(rig.config(timeout=Duration(0.2))) as reconciler:
                 await until_error(reconciler, "DEADLINE_EXCEEDED")
                 driver.hang.set()
-                await kubelet.registered(NAME)
+                await kubelet.wait_registered(NAME)
 
     asyncio.run(run())
 
@@ -145,7 +145,7 @@ def test_wrong_socket(tmp_path: Path, caplog: pytest.LogCaptureFixture, what: st
             server.close()
             Path(rig.csi).unlink(missing_ok=True)
             async with fake_driver(rig.csi):
-                await kubelet.registered(NAME)
+                await kubelet.wait_registered(NAME)
 
     asyncio.run(run())
     assert [record.getMessage() for record in caplog.records].count("Waiting for the driver") <= 2
@@ -158,10 +158,10 @@ def test_name_that_changes(tmp_path: Path) -> None:
         rig = RegistrarRig(tmp_path)
         driver = FakeDriver("first.example")
         async with rig.kubelet() as kubelet, fake_driver(rig.csi, driver), running_registrar(rig.config()):
-            await kubelet.registered("first.example")
+            await kubelet.wait_registered("first.example")
             driver.name = "second.example"
-            await kubelet.registered("second.example")
-            await kubelet.registered("first.example", present=False)
+            await kubelet.wait_registered("second.example")
+            await kubelet.wait_registered("first.example", present=False)
             assert os.listdir(rig.registry) == ["second.example-reg.sock"]
 
     asyncio.run(run())
@@ -179,7 +179,7 @@ def test_refusal_is_retried(tmp_path: Path) -> None:
                 await until(lambda: not rig.socket.exists(), "the socket to be removed")
                 assert (reconciler.registration.state, reconciler.registration.error) == (State.REFUSED, "not today")
             async with rig.kubelet() as kubelet:
-                await kubelet.registered(NAME)
+                await kubelet.wait_registered(NAME)
                 await until_state(reconciler, State.REGISTERED)
                 assert not reconciler.registration.error
 
@@ -193,10 +193,10 @@ def test_kubelet_restart_needs_nothing(tmp_path: Path) -> None:
         rig = RegistrarRig(tmp_path)
         async with fake_driver(rig.csi), running_registrar(rig.config()):
             async with rig.kubelet() as kubelet:
-                await kubelet.registered(NAME)
+                await kubelet.wait_registered(NAME)
                 before = rig.socket.stat().st_ino
             async with rig.kubelet() as kubelet:
-                await kubelet.registered(NAME)
+                await kubelet.wait_registered(NAME)
                 assert rig.socket.stat().st_ino == before
 
     asyncio.run(run())
@@ -261,11 +261,11 @@ def test_driver_gone_and_back(tmp_path: Path) -> None:
         rig = RegistrarRig(tmp_path)
         async with rig.kubelet() as kubelet, running_registrar(rig.config()):
             async with fake_driver(rig.csi):
-                await kubelet.registered(NAME)
-            await kubelet.registered(NAME, present=False)
+                await kubelet.wait_registered(NAME)
+            await kubelet.wait_registered(NAME, present=False)
             await until(lambda: os.listdir(rig.registry) == [], "the socket to be removed")
             async with fake_driver(rig.csi):
-                await kubelet.registered(NAME)
+                await kubelet.wait_registered(NAME)
 
     asyncio.run(run())
 
@@ -281,7 +281,7 @@ def test_quick_restart_does_not_flap(tmp_path: Path) -> None:
             running_registrar(rig.config(driver_gone_after=Duration(20.0))) as reconciler,
         ):
             async with fake_driver(rig.csi):
-                await kubelet.registered(NAME)
+                await kubelet.wait_registered(NAME)
                 await until_state(reconciler, State.REGISTERED)
                 before = inode(rig.socket)
             for _ in range(3):
@@ -330,7 +330,7 @@ def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
             await until_error(reconciler, "is no socket")
             assert rig.socket.exists() and not rig.socket.is_socket()
             rig.socket.unlink() if kind == "file" else rig.socket.rmdir()
-            await kubelet.registered(NAME)
+            await kubelet.wait_registered(NAME)
 
     asyncio.run(run())
 

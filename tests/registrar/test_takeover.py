@@ -44,7 +44,7 @@ def test_a_live_successor_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptur
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
         async with rig.kubelet() as kubelet, fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
-            await kubelet.registered(NAME)
+            await kubelet.wait_registered(NAME)
             with another(rig):
                 theirs = inode(rig.socket)
                 await until_error(reconciler, "another registrar serves")
