@@ -1,12 +1,15 @@
 """docs/operations.md tells of every event and every field of the pod status."""
 
 import ast
+import re
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "operations.md").read_text()
+# What stands for something else in a quoted message, and what the code puts in as a value.
+PLACEHOLDER = re.compile(r"…|\b(?:NS/NAME|NAME|FIELD|[ABX])\b|\btls\.(?:key|crt)\b|422 Invalid")
 
 
 def reasons() -> set[str]:
@@ -38,3 +41,25 @@ def test_every_field_of_the_pod_status_is_told_of() -> None:
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     fields = schema["properties"]["status"]["properties"]
     assert [name for name in fields if f"`status.{name}" not in PAGE] == []
+
+
+def messages() -> list[str]:
+    """The messages that the page quotes: the first column of its tables of messages."""
+    found: list[str] = []
+    for table in re.findall(r"^\| message \|.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE):
+        for row in table.splitlines()[1:]:
+            found += re.findall(r"`([^`]+)`", row.split(" | ")[0])
+    return found
+
+
+def test_quoted_messages_are_the_codes() -> None:
+    """Every part of a quoted message, between its placeholders, is in a string of the driver: people search for it."""
+    strings = {
+        node.value
+        for path in (ROOT / "driver").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    parts = [(text, part.strip(" :()")) for text in messages() for part in PLACEHOLDER.split(text)]
+    assert len(parts) > 20
+    assert [(text, part) for text, part in parts if not any(part in string for string in strings)] == []
