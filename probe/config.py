@@ -5,18 +5,10 @@ from dataclasses import dataclass
 from runtime import status
 from runtime.endpoints import TcpEndpoint, UnixEndpoint, parse_csi_address, parse_host_port
 from runtime.errors import ConfigurationError
-from runtime.flags import Duration, Ignored, flag
+from runtime.flags import SIDECAR_GO_ONLY, Duration, flag
 
 DEFAULT_PORT = 9808
-GO_ONLY = (
-    Ignored("automaxprocs", "it tunes Go's scheduler", is_switch=True),
-    Ignored("vmodule", "verbosity is set for the whole process with -v"),
-    Ignored("log-flush-frequency", "each line is written at once"),
-    Ignored("log-text-split-stream", "all lines go to stderr", is_switch=True),
-    Ignored("log-text-info-buffer-size", "each line is written at once"),
-    Ignored("log-json-split-stream", "all lines go to stderr", is_switch=True),
-    Ignored("log-json-info-buffer-size", "each line is written at once"),
-)
+GO_ONLY = SIDECAR_GO_ONLY
 
 
 @dataclass(frozen=True)

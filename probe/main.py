@@ -23,7 +23,10 @@ log = logs.get(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
     return process.start(
-        FlagSet(PROGRAM).add(ProbeConfig).ignore(GO_ONLY), ProbeConfig, sys.argv[1:] if argv is None else argv, run
+        FlagSet(PROGRAM).add(ProbeConfig).ignore(GO_ONLY),
+        ProbeConfig,
+        sys.argv[1:] if argv is None else argv,
+        run,
     )
 
 

@@ -5,18 +5,12 @@ from dataclasses import dataclass
 from runtime import status
 from runtime.endpoints import TcpEndpoint, UnixEndpoint, parse_csi_address, parse_host_port
 from runtime.errors import ConfigurationError
-from runtime.flags import Duration, Ignored, flag
+from runtime.flags import SIDECAR_GO_ONLY, Duration, Ignored, flag
 
 PROBE_MODE = "kubelet-registration-probe"
 GO_ONLY = (
     Ignored("enable-pprof", "Go's profiler is not part of a Python process; use py-spy", is_switch=True),
-    Ignored("automaxprocs", "it tunes Go's scheduler", is_switch=True),
-    Ignored("vmodule", "verbosity is set for the whole process with -v"),
-    Ignored("log-flush-frequency", "each line is written at once"),
-    Ignored("log-text-split-stream", "all lines go to stderr", is_switch=True),
-    Ignored("log-text-info-buffer-size", "each line is written at once"),
-    Ignored("log-json-split-stream", "all lines go to stderr", is_switch=True),
-    Ignored("log-json-info-buffer-size", "each line is written at once"),
+    *SIDECAR_GO_ONLY,
 )
 
 

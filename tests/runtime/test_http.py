@@ -13,6 +13,7 @@ import pytest
 from runtime import http
 from runtime.endpoints import TcpEndpoint
 from runtime.errors import ConfigurationError
+from runtime.http import connection
 
 LOCAL = TcpEndpoint("127.0.0.1", 0)
 LARGE = b"x" * 16 * 1024 * 1024
@@ -191,8 +192,8 @@ def test_what_is_no_request(sent: bytes, status: bytes) -> None:
 
 def test_slow_and_silent_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head that does not come to its end is 408 after its time; a connection without a word is closed."""
-    monkeypatch.setattr(http, "HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(http, "KEEP_ALIVE_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.2)
 
     async def run() -> None:
         async with http_rig() as rig:
@@ -206,7 +207,7 @@ def test_slow_and_silent_clients(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its next requests wait, and after its time it is cut; nothing of it is kept."""
-    monkeypatch.setattr(http, "KEEP_ALIVE_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.3)
 
     async def run() -> None:
         async with http_rig() as rig:
@@ -236,7 +237,7 @@ def test_large_answer() -> None:
 
 def test_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the limit the connection that has been silent longest makes room; one that is being answered stays."""
-    monkeypatch.setattr(http, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 3)
 
     async def run() -> None:
         async with http_rig() as rig, rig.connected() as (answered, first), rig.connected() as (silent, _):
@@ -255,7 +256,7 @@ def test_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_flood_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred that come in one round of the loop: no more than the limit are kept, and the next asker is served."""
-    monkeypatch.setattr(http, "MAX_CONNECTIONS", 10)
+    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 10)
 
     async def run() -> None:
         async with http_rig() as rig:
@@ -276,8 +277,8 @@ def test_a_flood_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slow_head_on_a_kept_connection(monkeypatch: pytest.MonkeyPatch, begun: bytes, status: bytes) -> None:
     """A later head has the time of a head, not that of a silent connection; empty lines, which may stand before one,
     win no time."""
-    monkeypatch.setattr(http, "HEAD_SECONDS", 0.2 if status else 30.0)
-    monkeypatch.setattr(http, "KEEP_ALIVE_SECONDS", 30.0 if status else 0.5)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2 if status else 30.0)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 30.0 if status else 0.5)
 
     async def run() -> None:
         async with http_rig() as rig, rig.connected() as (reader, writer):

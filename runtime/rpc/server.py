@@ -1,0 +1,118 @@
+"""Serve gRPC on a Unix socket or TCP; the interceptor is the only place that ends a call with a status.
+
+A ``Failure`` becomes its status code and its sentence. Any other exception is logged with its stack and answered as
+INTERNAL without it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from runtime import errors, logs, redact, sockets
+from runtime.endpoints import Endpoint, UnixEndpoint
+from runtime.rpc.codes import as_failure, code_of
+
+log = logs.get(__name__)
+
+REQUEST_VERBOSITY = 5
+GRACE_SECONDS = 10.0
+
+Register = Callable[[grpc.aio.Server], None]
+Handler = Callable[[Any, Any], Awaitable[Any]]
+
+
+class FailureInterceptor(grpc.aio.ServerInterceptor):
+    """Ends each call with the code of its failure, and logs the call, with its secrets redacted, at verbosity 5."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Wrap unary-unary handlers, the only kind that CSI has."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        wrapped = self._wrap(handler_call_details.method, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(
+            wrapped, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
+        )
+
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        async def call(request: Any, context: Any) -> Any:
+            started = time.monotonic()
+            _log_request(method, request, context)
+            code, sentence = grpc.StatusCode.OK, ""
+            try:
+                return await handler(request, context)
+            except NotImplementedError:  # raised by the generated servicer for a method that is not overridden
+                code = grpc.StatusCode.UNIMPLEMENTED
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except Exception as error:  # the boundary: no exception passes it other than as a status
+                failure = as_failure(error, method)
+                code, sentence = code_of(failure), redact.text(failure)
+            finally:
+                _log_response(method, code, sentence, time.monotonic() - started)
+            await context.abort(code, sentence)
+            raise AssertionError("abort() returned")
+
+        return call
+
+
+def _log_request(method: str, request: Any, context: Any) -> None:
+    if log.enabled(REQUEST_VERBOSITY):
+        shown = redact.message(request)
+        log.verbose(REQUEST_VERBOSITY, "request", method=method, request=shown, deadline=context.time_remaining())
+
+
+def _log_response(method: str, code: grpc.StatusCode, sentence: str, seconds: float) -> None:
+    log.verbose(
+        REQUEST_VERBOSITY, "response", method=method, code=code.name, seconds=round(seconds, 6), message=sentence
+    )
+
+
+@asynccontextmanager
+async def serve(
+    endpoint: Endpoint, register: Register, options: Sequence[tuple[str, Any]] = ()
+) -> AsyncIterator[sockets.BoundSocket | None]:
+    """Run a server for as long as the context lasts. At the end the socket is removed first; calls that are still
+    running then have GRACE_SECONDS to finish.
+
+    Yields the bound socket (None for TCP). Raises ConfigurationError if the address cannot be bound, or if the path
+    holds anything but a socket.
+    """
+    path = Path(endpoint.path) if isinstance(endpoint, UnixEndpoint) else None
+    hidden = sockets.hidden_path(path) if path is not None else None
+    server = grpc.aio.server(interceptors=[FailureInterceptor()], options=list(options))
+    register(server)
+    bound = None
+    try:
+        try:
+            with sockets.private_umask():
+                _bind(server, f"unix:{hidden}" if hidden is not None else endpoint.target, endpoint.target)
+        finally:
+            # Even if the bind has failed: gRPC crashes when a server that was never started is garbage-collected.
+            await server.start()
+        if path is not None and hidden is not None:
+            bound = sockets.move_into_place(hidden, path)
+        yield bound
+    finally:
+        if bound is not None:
+            bound.unlink()
+        await server.stop(GRACE_SECONDS)
+
+
+def _bind(server: grpc.aio.Server, target: str, shown: str) -> None:
+    # Errors name the target without the random part of the hidden path, so that a repeated error reads the same.
+    try:
+        bound = server.add_insecure_port(target)
+    except RuntimeError as error:  # how gRPC reports that it cannot bind
+        raise errors.ConfigurationError(
+            f"cannot listen on {shown}: {redact.text(error).replace(target, shown)}"
+        ) from None
+    if not bound:
+        raise errors.ConfigurationError(f"cannot listen on {shown}: is the address in use, or its directory read-only?")
