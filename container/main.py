@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except ConfigurationError as error:
         write_termination_message(str(error))
-        return process.refuse(PROGRAM, error)
+        return process.report_startup_error(PROGRAM, error)
     for warning in parsed.warnings:
         print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
     return run(configs)

@@ -1,2 +1,2 @@
-"""What each process is made of: flags, logs, signals, endpoints, sockets, metrics, status, version; and the
-supervisor."""
+"""What every process shares: flags, logs, signals, sockets, gRPC and HTTP at the process boundary, metrics, status,
+version; and the supervisor."""

@@ -1,4 +1,4 @@
-"""Addresses, parsed once into types: CSI endpoints and host:port pairs."""
+"""Addresses, parsed once into types: CSI endpoints and host:port pairs. All parsers raise ConfigurationError."""
 
 from dataclasses import dataclass
 
@@ -13,20 +13,20 @@ class UnixEndpoint:
 
     @property
     def target(self) -> str:
-        """As gRPC names it."""
+        """The address in gRPC's notation."""
         return f"unix:{self.path}"
 
 
 @dataclass(frozen=True)
 class TcpEndpoint:
-    """A TCP address; an empty host means all of them."""
+    """A TCP address; an empty host means all addresses."""
 
     host: str
     port: int
 
     @property
     def target(self) -> str:
-        """As gRPC names it."""
+        """The address in gRPC's notation."""
         return f"{_bracketed(self.host) or '[::]'}:{self.port}"
 
 
@@ -34,9 +34,9 @@ Endpoint = UnixEndpoint | TcpEndpoint
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """``unix://tmp/csi.sock``, ``unix:///csi/csi.sock`` or ``tcp://host:port``; the scheme in any case.
+    """``unix://tmp/csi.sock``, ``unix:///csi/csi.sock`` or ``tcp://host:port``; the scheme is case-insensitive.
 
-    As in the Go driver a Unix path that lacks its leading slash gets one. Anything else is a ConfigurationError.
+    As in the Go driver, a Unix path without a leading slash gets one.
     """
     scheme, separator, rest = text.partition("://")
     if separator and rest:
@@ -44,7 +44,7 @@ def parse_endpoint(text: str) -> Endpoint:
             return UnixEndpoint("/" + rest.lstrip("/"))
         if scheme.lower() == "tcp":
             return parse_host_port(rest)
-    raise ConfigurationError(f"invalid endpoint: {text} (give unix:///path/to/csi.sock or tcp://host:port)")
+    raise ConfigurationError(f"invalid endpoint: {text} (use unix:///path/to/csi.sock or tcp://host:port)")
 
 
 def parse_csi_address(text: str) -> UnixEndpoint:
@@ -57,18 +57,18 @@ def parse_csi_address(text: str) -> UnixEndpoint:
     if rest.startswith("/") and rest.strip("/"):
         return UnixEndpoint("/" + rest.lstrip("/"))
     raise ConfigurationError(
-        f"invalid CSI address: {text} (give the driver's socket as an absolute path or unix:///path)"
+        f"invalid CSI address: {text} (use the absolute path of the driver's socket, or unix:///path)"
     )
 
 
 def parse_host_port(text: str) -> TcpEndpoint:
-    """``:8095``, ``127.0.0.1:8095`` or ``[::1]:8095``, as Go's net.Listen takes them."""
+    """``:8095``, ``127.0.0.1:8095`` or ``[::1]:8095``, as Go's net.Listen accepts them."""
     host, separator, port = text.rpartition(":")
     if separator and port.isascii() and port.isdecimal() and 0 <= int(port) <= 65535:
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         if ":" not in bare or bare != host:
             return TcpEndpoint(bare, int(port))
-    raise ConfigurationError(f"invalid address: {text} (give host:port or :port, for example 127.0.0.1:8095)")
+    raise ConfigurationError(f"invalid address: {text} (use host:port or :port, for example 127.0.0.1:8095)")
 
 
 def _bracketed(host: str) -> str:

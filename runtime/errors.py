@@ -1,14 +1,13 @@
 """Expected failures, split by what the caller can do about them.
 
-A ``Failure`` carries one sentence that may be shown to a user: it names what is wrong and what to do, and never holds
-a secret, a token or a volume attribute's value. Anything else that is raised is a bug. ``runtime.rpc`` maps these
-types to gRPC status codes, at the service boundary and nowhere else.
+A ``Failure`` carries one sentence for users: it says what is wrong and what to do, and never contains a secret, a token
+or the value of a volume attribute. Any other exception is a bug. ``runtime.rpc`` maps these types to gRPC status codes,
+at the service boundary and nowhere else.
 """
 
 
 class Failure(Exception):
-    """An expected failure; ``str(failure)`` is a sentence for people. Answered as UNKNOWN unless a subclass says
-    better."""
+    """An expected failure; ``str(failure)`` is a sentence for users. UNKNOWN, unless a subclass is more precise."""
 
 
 class InvalidRequest(Failure):
@@ -20,11 +19,11 @@ class NotFound(Failure):
 
 
 class PreconditionFailed(Failure):
-    """The system is not in the state that the request needs, and a person must change it (FAILED_PRECONDITION)."""
+    """The system is not in the state that the request needs, and somebody must change that (FAILED_PRECONDITION)."""
 
 
 class PermissionDenied(Failure):
-    """We may not do this (PERMISSION_DENIED)."""
+    """This process lacks a permission (PERMISSION_DENIED)."""
 
 
 class ResourceExhausted(Failure):
@@ -32,25 +31,25 @@ class ResourceExhausted(Failure):
 
 
 class Unavailable(Failure):
-    """Something we depend on is away; trying again later may work (UNAVAILABLE)."""
+    """Something we depend on is unavailable; a later retry may succeed (UNAVAILABLE)."""
 
 
 class DeadlineExceeded(Failure):
-    """The caller's deadline ran out (DEADLINE_EXCEEDED)."""
+    """The caller's deadline has passed (DEADLINE_EXCEEDED)."""
 
 
 class Aborted(Failure):
-    """Stopped half-way in a state that must be kept for the next try (ABORTED)."""
+    """Stopped halfway, in a state that must be kept for the next attempt (ABORTED)."""
 
 
 class Unimplemented(Failure):
-    """A method that this driver does not offer (UNIMPLEMENTED)."""
+    """A method that this driver does not implement (UNIMPLEMENTED)."""
 
 
 class Internal(Failure):
-    """The system below us failed (a mount, a file) in a way that the caller cannot mend (INTERNAL)."""
+    """The operating system failed (a mount, a file) in a way that the caller cannot correct (INTERNAL)."""
 
 
 class ConfigurationError(Failure):
-    """A flag, a file or the environment is wrong: told in one sentence at start, exit code 1 (2 for an unknown flag,
-    as Go does)."""
+    """A flag, a file or the environment is wrong: reported in one sentence at start, with exit code 1 (2 for an unknown
+    flag, as in Go)."""

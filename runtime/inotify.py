@@ -1,7 +1,7 @@
-"""Directories watched by inotify(7), as an asynchronous iterator: no polling where the kernel tells.
+"""Watch directories with inotify(7), as an asynchronous iterator of events.
 
-The watch stands before ``Watch(…)`` returns, so that a caller who lists the directory after that misses nothing:
-watch, then list, then iterate. Needs a running loop.
+The kernel's watch exists once ``Watch(…)`` returns, so a caller that watches first, then lists the directory and then
+iterates misses nothing. A running event loop is required.
 """
 
 import asyncio
@@ -28,20 +28,19 @@ class Kind(Enum):
     """What happened."""
 
     APPEARED = "appeared"
-    """An entry was made in the directory, or moved into it (also over an older entry of that name)."""
+    """An entry was created in the directory, or moved into it (also over an existing entry of that name)."""
     REMOVED = "removed"
     """An entry was unlinked, or moved away."""
     DIRECTORY_GONE = "gone"
-    """The directory itself was removed, moved or unmounted: the watch hears nothing more. ``name`` is empty."""
+    """The directory itself was removed, moved or unmounted: there will be no more events for it. ``name`` is empty."""
     OVERFLOW = "lost"
-    """The kernel's queue was full and events are missing: list the directories again. ``path`` is that of no
-    directory."""
+    """The kernel's queue was full and events were dropped: list the directories again. ``path`` is meaningless."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event: the watched directory as it was given, the entry's name in it, what happened, and whether the entry
-    is a directory."""
+    """One event: the watched directory as it was passed to ``Watch``, the entry's name in it, what happened, and
+    whether the entry is a directory."""
 
     directory: Path
     name: str
@@ -50,14 +49,14 @@ class Event:
 
     @property
     def path(self) -> Path:
-        """The entry (or the directory, for GONE)."""
+        """The path of the entry (of the directory itself for DIRECTORY_GONE)."""
         return self.directory / self.name if self.name else self.directory
 
 
 class Watch:
-    """``with Watch(directory, …) as events: async for event in events: …``; one reader, any number of directories.
+    """``with Watch(directory, …) as events: async for event in events: …``; any number of directories, one reader.
 
-    Raises the OSError of the system call for a directory that does not exist or that may not be read.
+    Raises the system call's OSError if a directory does not exist or may not be read.
     """
 
     def __init__(self, *directories: Path) -> None:
@@ -74,12 +73,12 @@ class Watch:
         self._loop.add_reader(self._descriptor, self._read)
 
     def add(self, directory: Path) -> None:
-        """Watch one directory more."""
+        """Watch one more directory."""
         number = _libc.inotify_add_watch(self._descriptor, os.fsencode(directory), ctypes.c_uint32(_WANTED))
         self._directories[_check(number, str(directory))] = directory
 
     def close(self) -> None:
-        """Stop watching; may be called twice."""
+        """Stop watching. Idempotent."""
         if self._descriptor >= 0:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
@@ -98,7 +97,7 @@ class Watch:
             yield await self.next()
 
     async def next(self) -> Event:
-        """The next event; waits for it. May be cancelled without loss, so ``asyncio.timeout`` around it is fine."""
+        """Wait for the next event. Cancelling loses no event, so ``asyncio.timeout`` may be used around it."""
         return await self._queue.get()
 
     def _read(self) -> None:
@@ -117,7 +116,7 @@ class Watch:
         if mask & _IN_Q_OVERFLOW:
             self._queue.put_nowait(Event(Path(), "", Kind.OVERFLOW))
             return
-        if mask & _IN_IGNORED:  # what follows a removal, which was told already
+        if mask & _IN_IGNORED:  # follows the removal of a watch, which was reported already
             self._directories.pop(number, None)
             return
         directory = self._directories.get(number)

@@ -1,8 +1,8 @@
-"""Logs on stderr: klog's text or one JSON object a line, with klog's verbosity levels on the standard logging module.
+"""Logs on stderr, as klog's text or as one JSON object per line, with klog's verbosity levels.
 
-Verbosity ``n`` is the logging level ``INFO - n``, so that what is not wanted costs one comparison. Every message and
-value passes ``redact.text``; of an exception its redacted sentence is written, and of a bug the frames too, never the
-source text of its arguments.
+Built on the standard logging module: verbosity ``n`` is the level ``INFO - n``, so that a line that is not wanted costs
+one comparison. Every message and value passes ``redact.text``. An expected exception is logged as its redacted
+sentence; any other one with its stack too.
 """
 
 import json
@@ -21,39 +21,39 @@ _PREFIXES = {"error": "E", "warning": "W"}
 
 
 class Stream(Protocol):
-    """Where lines go."""
+    """Where log lines are written."""
 
     def write(self, text: str, /) -> object:
-        """Take one line, with its newline."""
+        """Write one line, which ends with a newline."""
 
     def flush(self) -> None:
-        """Hold nothing back."""
+        """Write whatever is buffered."""
 
 
 class Log:
-    """A logger whose calls take a message for people and named values: ``log.info("Mounted", target=path)``."""
+    """A logger whose methods take a constant message and named values: ``log.info("Mounted", target=path)``."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
     def enabled(self, verbosity: int) -> bool:
-        """Whether ``verbose(verbosity, …)`` would be written; ask before building something dear."""
+        """Whether ``verbose(verbosity, …)`` would be written; check it before computing something expensive."""
         return self._logger.isEnabledFor(logging.INFO - verbosity)
 
     def verbose(self, verbosity: int, text: str, /, **fields: object) -> None:
-        """Write only if the process was started with ``-v`` of at least ``verbosity``."""
+        """A line that is written only with ``-v`` of at least ``verbosity``."""
         self._write(logging.INFO - verbosity, text, fields, None)
 
     def info(self, text: str, /, **fields: object) -> None:
-        """Write a line that an operator wants to see always."""
+        """A line that is always written."""
         self._write(logging.INFO, text, fields, None)
 
     def warning(self, text: str, /, **fields: object) -> None:
-        """Write what will need attention."""
+        """Something that needs attention."""
         self._write(logging.WARNING, text, fields, None)
 
     def error(self, text: str, /, *, exc: BaseException | None = None, **fields: object) -> None:
-        """Write a failure; a bug (any exception that is no ``Failure``) brings its stack."""
+        """A failure. An exception that is neither a ``Failure`` nor an OSError is a bug: its stack is logged too."""
         self._write(logging.ERROR, text, fields, exc)
 
     def _write(self, level: int, text: str, fields: dict[str, object], exc: BaseException | None) -> None:
@@ -72,22 +72,22 @@ def get(name: str) -> Log:
 
 
 def configure(process: str, *, as_json: bool = False, verbosity: int = 0, stream: Stream | None = None) -> None:
-    """Send all logging of this process to stderr; ``process`` is the role's name in JSON lines."""
+    """Send all logging of this process to ``stream`` (stderr by default); ``process`` is the role's name in JSON
+    lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(process) if as_json else KlogFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO - verbosity)
-    # Libraries speak at their own DEBUG level only from -v=10 on; asyncio's and aiohttp's access lines are never
-    # wanted.
+    # Libraries log at DEBUG, which is -v=10 here. aiohttp's access log is never wanted.
     logging.getLogger("aiohttp.access").setLevel(logging.ERROR)
 
 
 class KlogFormatter(logging.Formatter):
-    """``I1124 02:39:00.123456       1 mounts.py:42] "Mounted" target="/…"``, as klog writes it."""
+    """klog's text format: ``I1124 02:39:00.123456       1 mounts.py:42] "Mounted" target="/…"``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """One line, without its newline."""
         moment = datetime.fromtimestamp(record.created)
         level = _PREFIXES.get(_level(record), "I")
         head = f"{level}{moment:%m%d %H:%M:%S.%f} {os.getpid():7d} {record.filename}:{record.lineno}]"
@@ -96,14 +96,14 @@ class KlogFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """The keys of the Go driver's JSON lines, and ``process``, the role that wrote it."""
+    """The keys of the Go driver's JSON lines, and ``process``, the role that logs."""
 
     def __init__(self, process: str) -> None:
         super().__init__()
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """One line, without its newline."""
         moment = datetime.fromtimestamp(record.created, UTC)
         place = os.path.join(os.path.basename(os.path.dirname(record.pathname)), record.filename)
         line: dict[str, Any] = {
@@ -123,7 +123,7 @@ class JsonFormatter(logging.Formatter):
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     fields: dict[str, object] = dict(getattr(record, _FIELDS, {}))
-    if record.exc_info and record.exc_info[1] is not None:  # a library's own logger
+    if record.exc_info and record.exc_info[1] is not None:  # logged by a library with ``exc_info``
         fields["err"] = repr(record.exc_info[1])
         fields["stacktrace"] = "".join(traceback.format_tb(record.exc_info[2])).strip()
     return fields

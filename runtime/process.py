@@ -1,4 +1,4 @@
-"""From command line to exit code: what every console script of ours does around its one coroutine."""
+"""From command line to exit code: what every console script does around its one coroutine."""
 
 import asyncio
 import sys
@@ -23,8 +23,8 @@ def start(
     run: Callable[[T], int],
     version: Callable[[], str] | None = None,
 ) -> int:
-    """Parse ``argv`` into one dataclass and run it; a bad command line is one sentence and an exit code. ``version``
-    makes the line of ``--version`` where it is not the Go driver's."""
+    """Parse ``argv`` into the dataclass ``spec``, call ``run`` with it and return the exit code; a bad command line is
+    reported in one sentence. ``version`` makes the output of ``--version`` where it differs from the Go driver's."""
     try:
         parsed = flags.parse(argv)
         values = parsed.values[spec]
@@ -36,20 +36,20 @@ def start(
         print(usage)
         return 0
     except ConfigurationError as error:
-        return refuse(flags.program, error)
+        return report_startup_error(flags.program, error)
     for warning in parsed.warnings:
         print(f"{flags.program}: warning: {warning}", file=sys.stderr)
     return run(config)
 
 
-def refuse(program: str, error: ConfigurationError) -> int:
-    """Say why the process cannot start; returns its exit code, 2 for the command line's own form as Go has it."""
+def report_startup_error(program: str, error: ConfigurationError) -> int:
+    """Print why the process cannot start; returns its exit code: 2 for a malformed command line, as in Go, else 1."""
     print(f"{program}: {error}", file=sys.stderr)
     return USAGE_EXIT_CODE if isinstance(error, UsageError) else FAILURE_EXIT_CODE
 
 
 def run(work: Coroutine[Any, Any, None]) -> int:
-    """Run one coroutine to its end; what keeps it from running is one log line and exit code 1."""
+    """Run one coroutine to its end; a ConfigurationError is one log line and exit code 1."""
     try:
         asyncio.run(work)
     except ConfigurationError as error:

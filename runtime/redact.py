@@ -1,8 +1,8 @@
-"""The one place that decides what may be written down.
+"""Redaction: the one place that decides what may be logged, shown or sent as an error.
 
 Tokens, secrets and volume contexts never reach a log, an error text, an event or a status page. Requests are shown
-field by field with the secret ones withheld; texts that come from elsewhere (a provider's error, an API server's
-answer) lose anything that looks like a credential and are cut to a bound.
+field by field, with secret fields withheld. From texts of other programs (a provider's error, an API server's response)
+everything that looks like a credential is removed, and their length is limited.
 """
 
 import re
@@ -13,11 +13,12 @@ from google.protobuf.message import Message
 
 WITHHELD = "***stripped***"
 MAX_TEXT_LENGTH = 1024
-# What is longer is cut before it is searched: some patterns take quadratic time.
+# Longer texts are cut before they are searched: some patterns take quadratic time.
 _MAX_SEARCHED_LENGTH = 8 * MAX_TEXT_LENGTH
-# The published CSI proto marks secret fields with this option (extension 1059 of FieldOptions).
+# The field option (extension 1059) that marks secret fields, defined by the CSI specification:
+# https://github.com/container-storage-interface/spec/blob/master/csi.proto
 _SECRET_OPTION = "csi_secret"
-# Maps and messages that carry a person's parameters or a provider's answer: shown by key or size only.
+# Withheld too, although not marked: a user's parameters, tokens, and what a provider returns.
 _WITHHELD_FIELDS = frozenset({"secrets", "volume_context", "publish_context", "attributes", "contents"})
 _CREDENTIALS = (
     re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"),  # a JSON Web Token
@@ -30,14 +31,14 @@ _CREDENTIALS = (
 
 
 def text(value: object) -> str:
-    """``str(value)`` on one line, without anything that looks like a credential, at most ``MAX_TEXT_LENGTH``
+    """``str(value)`` on one line, without anything that looks like a credential, cut to ``MAX_TEXT_LENGTH``
     characters."""
     result = " ".join(mask(str(value)[:_MAX_SEARCHED_LENGTH]).split())
     return result if len(result) <= MAX_TEXT_LENGTH else result[:MAX_TEXT_LENGTH] + "…"
 
 
 def mask(text: str) -> str:
-    """The text as it is, but for what looks like a credential."""
+    """The text unchanged except for what looks like a credential."""
     for pattern in _CREDENTIALS:
         text = pattern.sub(_withhold, text)
     return text
@@ -50,7 +51,8 @@ def _withhold(match: re.Match[str]) -> str:
 
 
 def message(value: Message) -> dict[str, Any]:
-    """A protobuf message as a dictionary that may be logged: maps show their keys, secret fields and bytes nothing."""
+    """A protobuf message as a dictionary that may be logged: secret maps show only their keys, other secret fields and
+    bytes show nothing."""
     return {field.name: _field(field, content) for field, content in value.ListFields()}
 
 

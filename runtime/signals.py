@@ -1,4 +1,4 @@
-"""Signals as a context manager: the first asks for an orderly end, the second forces it."""
+"""Signals as a context manager: the first asks for an orderly shutdown, the second forces the exit."""
 
 import asyncio
 import os
@@ -12,8 +12,8 @@ FORCED_EXIT_CODE = 1
 
 @contextmanager
 def stop_event() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM or SIGINT sets; a second signal ends the process at once with exit code 1. Needs a
-    running loop."""
+    """An event that SIGTERM or SIGINT sets; a second signal ends the process at once, with exit code 1. Must be called
+    within a running event loop."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 

@@ -1,8 +1,8 @@
-"""Hygiene of Unix sockets: bound in private, moved into place, removed only while they are still ours.
+"""Unix sockets of servers: bound under a hidden name, moved into place, removed only while they are still ours.
 
-A server binds a hidden name beside the wanted one and renames it there. So the socket appears complete and with its
-final mode, it replaces a stale one in one step, and gRPC's own clean-up, which unlinks by name, never takes a
-successor's socket away. At exit the wanted name is unlinked only if its device and inode are those that we bound.
+A server binds a hidden path beside the final one and renames it. So the socket appears complete and with its final
+mode, it replaces a stale one in one step, and gRPC's own clean-up, which unlinks the path that it has bound, never
+removes a successor's socket. At exit the final path is unlinked only if it still leads to the inode that we bound.
 """
 
 import os
@@ -15,15 +15,15 @@ from pathlib import Path
 
 from runtime.errors import ConfigurationError
 
-# sun_path of struct sockaddr_un holds 108 bytes with its terminating zero (unix(7)).
+# sun_path of struct sockaddr_un holds 108 bytes including the terminating zero (unix(7)).
 MAX_PATH_BYTES = 107
 
 
 @dataclass(frozen=True)
 class BoundSocket:
-    """A socket that this process has put at ``path``, known by its device and inode.
+    """A socket that this process has bound at ``path``, identified by its device and inode.
 
-    File systems give the number of an inode that is gone to the next one, so the time of the bind is looked at too.
+    File systems reuse the numbers of deleted inodes, so the time of the bind (``st_mtime_ns``) is compared too.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class BoundSocket:
     bound_at: int
 
     def is_ours(self) -> bool:
-        """Whether the name still leads to the socket that we bound."""
+        """Whether the path still leads to the socket that we bound."""
         try:
             found = os.lstat(self.path)
         except OSError:
@@ -40,7 +40,7 @@ class BoundSocket:
         return (found.st_dev, found.st_ino, found.st_mtime_ns) == (self.device, self.inode, self.bound_at)
 
     def unlink(self) -> bool:
-        """Remove the name if it is still ours; tells whether it was."""
+        """Remove the socket if it is still ours; returns whether it was."""
         if not self.is_ours():
             return False
         self.path.unlink(missing_ok=True)
@@ -49,7 +49,7 @@ class BoundSocket:
 
 @contextmanager
 def private_umask() -> Iterator[None]:
-    """umask 0077 around a bind, restored after: a socket's mode is decided when it is bound."""
+    """umask 0077 around a bind, restored afterwards: a socket gets its mode when it is bound."""
     previous = os.umask(0o077)
     try:
         yield
@@ -58,21 +58,21 @@ def private_umask() -> Iterator[None]:
 
 
 def refuse_non_socket(path: Path) -> None:
-    """A path that holds anything but a socket is left untouched and refused."""
+    """Raise ConfigurationError if the path holds anything but a socket, and leave that untouched."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise ConfigurationError(f"{path} exists and is no socket: move it away or choose another path")
+        raise ConfigurationError(f"{path} exists and is not a socket: move it away or choose another path")
 
 
 def hidden_path(path: Path) -> Path:
-    """A free name in the same directory for the bind; watchers of socket directories pass over names with a leading
-    dot."""
+    """An unused path in the same directory for the bind; watchers of socket directories ignore names with a leading
+    dot. Raises ConfigurationError if no socket can be bound there."""
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise ConfigurationError(
-            f"{path} is longer than the {MAX_PATH_BYTES} bytes that a socket's path may have: use a shorter directory"
+            f"{path} is longer than {MAX_PATH_BYTES} bytes, the limit for a socket's path: use a shorter directory"
         )
     if not path.parent.is_dir():
         raise ConfigurationError(
@@ -83,7 +83,7 @@ def hidden_path(path: Path) -> Path:
 
 
 def move_into_place(hidden: Path, path: Path) -> BoundSocket:
-    """Give the bound socket its wanted name, in place of a stale one."""
+    """Rename the bound socket to its final path, replacing a stale socket there."""
     found = os.lstat(hidden)
     refuse_non_socket(path)
     os.rename(hidden, path)

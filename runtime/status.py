@@ -1,8 +1,7 @@
-"""Each role tells its own state as JSON on a 0700 Unix socket in a directory private to the container.
+"""Each role serves its status as JSON on a Unix socket (mode 0700) in a directory private to the container.
 
-The probe reads them for /readyz, /status and the page; a role that is absent (a Go original in its place, or not up
-yet) reads as None. A connection gets one JSON object and is closed. Snapshots hold no secret, token or volume
-attribute.
+The probe reads these sockets for /readyz, /status and the status page. Each connection receives one JSON object and is
+closed. A status contains no secret, token or volume attribute.
 """
 
 import asyncio
@@ -30,8 +29,11 @@ def socket_path(directory: str, role: str) -> Path:
 
 @asynccontextmanager
 async def serve(directory: str, role: str, snapshot: Snapshot) -> AsyncIterator[None]:
-    """Serve ``snapshot()`` for as long as the context lasts; an empty directory means: not at all. Where it cannot be
-    served (a read-only root file system), that is one warning: no role may fail for what only tells about it."""
+    """Serve ``snapshot()`` for as long as the context lasts; an empty ``directory`` turns this off.
+
+    If the status cannot be served (on a read-only root file system), that is one warning: no role may fail because its
+    status is not visible.
+    """
     if not directory:
         yield
         return
@@ -56,7 +58,7 @@ async def _listen(path: Path, snapshot: Snapshot) -> tuple[asyncio.Server, socke
             writer.write(json.dumps(snapshot()).encode())
             await writer.drain()
         except ConnectionError:
-            pass  # the reader went away; nothing is owed to it
+            pass  # the reader has disconnected
         finally:
             writer.close()
 
@@ -66,10 +68,11 @@ async def _listen(path: Path, snapshot: Snapshot) -> tuple[asyncio.Server, socke
     return server, sockets.move_into_place(hidden, path)
 
 
-async def read(directory: str, role: str, timeout: float = 1.0) -> dict[str, Any] | None:  # noqa: ASYNC109
-    """The role's snapshot, or None if it is absent, frozen or answers nonsense within ``timeout`` seconds."""
+async def read(directory: str, role: str, seconds: float = 1.0) -> dict[str, Any] | None:
+    """The role's status. None if it is not running (or a Go program runs in its place), does not answer within
+    ``seconds``, or answers anything but a JSON object."""
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_unix_connection(
                 os.fspath(socket_path(directory, role)), limit=MAX_STATUS_BYTES
             )
@@ -78,6 +81,6 @@ async def read(directory: str, role: str, timeout: float = 1.0) -> dict[str, Any
             finally:
                 writer.close()
     except (OSError, TimeoutError, ValueError) as error:
-        log.verbose(5, "No status from a role", role=role, reason=repr(error))
+        log.verbose(5, "A role does not serve its status", role=role, reason=repr(error))
         return None
     return found if isinstance(found, dict) else None

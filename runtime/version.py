@@ -1,4 +1,4 @@
-"""What this build is called, for ``--version``, GetPluginInfo and the API client's user agent."""
+"""The version of this build, for ``--version``, GetPluginInfo and the API client's user agent."""
 
 import json
 import os
@@ -11,20 +11,20 @@ DISTRIBUTION = "secrets-store-csi"
 
 @dataclass(frozen=True)
 class Build:
-    """One build: its version, the commit it was made from and when (RFC 3339); the image sets the last two."""
+    """The version, the commit and the time of the build (RFC 3339); the image sets the last two."""
 
     version: str
     commit: str
     date: str
 
     def to_json(self) -> str:
-        """One line with the keys that the Go driver prints, in its order."""
+        """One line with the Go driver's keys, in the Go driver's order."""
         return json.dumps({"BuildVersion": self.version, "GitCommit": self.commit, "BuildDate": self.date})
 
 
 @cache
 def build() -> Build:
-    """Read once: looking distributions up costs a directory scan."""
+    """This build; cached, because finding the distribution scans directories."""
     try:
         version = "v" + metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:

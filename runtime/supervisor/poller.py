@@ -1,8 +1,9 @@
-"""A poller that a signal wakes and that waits no longer than until the next thing is due.
+"""A poller that sleeps until a signal arrives or a process needs attention.
 
-supervisord polls for a second at a time, and since PEP 475 a signal no longer ends that wait: every restart would
-cost up to a second. The wake-up descriptor of the signal module ends it, and what is due next is read off the
-processes' states. Where nothing is due, nothing wakes.
+supervisord polls once a second, and since PEP 475 (https://peps.python.org/pep-0475/) a signal does not interrupt that
+wait: each restart would take up to a second. Here the signal module's wake-up descriptor ends the wait, and its length
+follows from the states of the processes (http://supervisord.org/subprocess.html#process-states). While nothing is due
+nothing wakes up.
 """
 
 import os
@@ -14,55 +15,52 @@ from typing import Any
 from supervisor.poller import PollPoller
 from supervisor.states import ProcessStates, SupervisorStates
 
-IDLE = 60.0
-# Where a moment is waited for, look this often: supervisord copes with a clock that was set back only when it looks.
-_LONGEST_WAIT = 1.0
+IDLE_SECONDS = 60.0
+# The longest wait for a moment in time: supervisord notices that the wall clock was set back only when it looks.
+_MAX_WAIT = 1.0
 _AT_ONCE = 0.0
 
 
 class WakingPoller(PollPoller):  # type: ignore[misc]  # the package is untyped
-    """``processes`` gives those whose states decide how long to wait."""
+    """``processes`` returns those whose states decide how long to wait."""
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self.processes: Callable[[], Iterable[Any]] = tuple
-        self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._poller.register(self._wake, self.READ)
-        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poller.register(self._wake_reader, self.READ)
+        signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
 
     def poll(self, timeout: float) -> tuple[list[int], list[int]]:
-        """As the base class, but woken when something is to be done, and not before."""
+        """The readable and writable descriptors. ``timeout``, supervisord's fixed second, is ignored."""
         now, running = time.time(), self.options.mood == SupervisorStates.RUNNING
-        waits = [max(_AT_ONCE, due(process, now, running)) for process in self.processes()]
-        # supervisord takes one signal a turn; more may have come at once.
+        waits = [max(_AT_ONCE, seconds_until_due(process, now, running)) for process in self.processes()]
+        # supervisord handles one signal per iteration; more of them may have arrived.
         pending = self.options.signal_receiver._signals_recvd
-        readable, writable = super().poll(_AT_ONCE if pending else min(waits, default=IDLE))
-        if self._wake in readable:
-            readable.remove(self._wake)
-            os.read(self._wake, 4096)
+        readable, writable = super().poll(_AT_ONCE if pending else min(waits, default=IDLE_SECONDS))
+        if self._wake_reader in readable:
+            readable.remove(self._wake_reader)
+            os.read(self._wake_reader, 4096)
         return readable, writable
 
-    def _poll_fds(self, timeout: float) -> list[tuple[int, int]]:
-        found: list[tuple[int, int]] = self._poller.poll(timeout * 1000)
-        return found
 
-
-def due(process: Any, now: float, running: bool) -> float:
-    """Seconds until supervisord has something to do for the process; ``running`` is whether it still starts any."""
+def seconds_until_due(process: Any, now: float, running: bool) -> float:
+    """Seconds until supervisord has something to do for the process. ``running`` is False while it shuts down, when it
+    starts nothing any more."""
     state = process.state
     if state in (ProcessStates.STARTING, ProcessStates.STOPPING):
         return _until(process.delay, now)
     if not running:
-        return IDLE
+        return IDLE_SECONDS
     if state == ProcessStates.EXITED:
-        return float(min(process.rest(), _LONGEST_WAIT))
+        return float(min(process.seconds_until_restart(), _MAX_WAIT))
     if state == ProcessStates.STOPPED and not process.laststart:
         return _AT_ONCE
     if state == ProcessStates.BACKOFF:
         return _AT_ONCE if process.backoff > process.config.startretries else _until(process.delay, now)
-    return IDLE
+    return IDLE_SECONDS
 
 
 def _until(moment: float, now: float) -> float:
-    # supervisord asks whether the moment has passed, not whether it has come
-    return min(moment - now + 0.001, _LONGEST_WAIT)
+    # supervisord acts when the moment lies in the past, not when it is reached
+    return min(moment - now + 0.001, _MAX_WAIT)

@@ -1,4 +1,4 @@
-"""What is supervised, and how patiently."""
+"""The roles to supervise, and how often they may be restarted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Role:
-    """One program: a function that runs in a process of its own and returns its exit code.
+    """A function that runs in a process of its own and returns its exit code.
 
-    ``stop_order`` 0 is stopped first; ``stop_seconds`` is how long it may take before it is killed.
+    Roles are stopped one after the other, the one with ``stop_order`` 0 first; one that has not ended within
+    ``stop_seconds`` is killed.
     """
 
     name: str
@@ -19,25 +20,27 @@ class Role:
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """When a role that keeps dying ends the container, so that kubelet restarts it.
+    """When a role is restarted, and when the container ends instead, so that kubelet restarts it.
 
-    A role is up once it has lived for ``start_seconds``. One that dies before is started again after growing pauses, at
-    most ``start_retries`` times in a row. One that dies later is started again at once unless it does so often, and
-    counted: more than ``restarts`` deaths in ``window_seconds`` are the end too, because supervisord itself has no
-    bound for those. ``restarts`` starts, ``longest_pause`` apart, must fit well into the window, or it never fills.
+    A role that dies within ``start_seconds`` of its start has failed to start. It is started again after growing
+    delays, at most ``start_retries`` times in a row; then the container ends.
+
+    A role that dies later is started again at once, or after growing delays if it dies often. supervisord has no limit
+    for this case; here more than ``max_restarts`` deaths within ``window_seconds`` end the container. That many
+    restarts, ``max_delay`` apart, must fit into the window with time to spare, or the limit is never reached.
     """
 
     start_seconds: float = 1.0
     start_retries: int = 6
-    restarts: int = 20
+    max_restarts: int = 20
     window_seconds: float = 120.0
-    first_pause: float = 0.05
-    longest_pause: float = 2.0
+    first_delay: float = 0.05
+    max_delay: float = 2.0
 
     def delay(self, deaths: int) -> float:
         """Seconds to wait before the next start, after ``deaths`` (≥ 1) in a row: none after the first."""
-        return 0.0 if deaths <= 1 else min(self.first_pause * 2.0 ** (deaths - 2), self.longest_pause)
+        return 0.0 if deaths <= 1 else min(self.first_delay * 2.0 ** (deaths - 2), self.max_delay)
 
     def remaining_delay(self, deaths: int, lived: float) -> float:
-        """The same for a role that was up: what it ``lived`` counts, so that a long life is followed at once."""
+        """The delay minus the seconds for which the role ``lived``, so that after a long life it restarts at once."""
         return max(0.0, self.delay(deaths) - lived)

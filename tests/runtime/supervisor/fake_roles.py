@@ -171,7 +171,9 @@ BEHAVIOURS: dict[str, Callable[[str], int]] = {
         report_user,
     )
 }
-POLICY = RestartPolicy(start_seconds=START_SECONDS, start_retries=4, restarts=5, window_seconds=30.0, first_pause=0.05)
+POLICY = RestartPolicy(
+    start_seconds=START_SECONDS, start_retries=4, max_restarts=5, window_seconds=30.0, first_delay=0.05
+)
 
 
 def wrong_thread() -> object:

@@ -20,7 +20,7 @@ def test_bug_in_a_role(tmp_path: Path) -> None:
     """An exception leaves a role → logged once with its stack but without its secrets; exit code 70 (EX_SOFTWARE)."""
     with supervisor_rig({**THREE, "driver": "bug"}, tmp_path) as rig:
         assert rig.exit_code() == 1
-        assert rig.logged("[driver] E") and rig.logged("A role ended with a bug") and rig.logged("exit code 70")
+        assert rig.logged("[driver] E") and rig.logged("Unhandled exception in a role") and rig.logged("exit code 70")
         assert not rig.logged("[driver] [supervisor]")
         assert "hunter2" not in rig.output.read_text()
 

@@ -29,7 +29,7 @@ def test_sigterm_while_roles_are_starting(tmp_path: Path, first: str) -> None:
         stopped = [line.split()[1] for line in rig.lines if line.endswith(" stopping")]
         assert stopped == [name for name in ("registrar", "driver", "probe") if name in stopped]
         assert {name for name in THREE if rig.logged(f"[{name}] {name} up")} <= set(stopped)
-        assert not rig.logged("A role ended") and not rig.logged("SIGKILL")
+        assert not rig.logged("A role exited") and not rig.logged("SIGKILL")
 
 
 def test_second_signal_forces(tmp_path: Path) -> None:
@@ -63,11 +63,11 @@ def test_sigterm_during_back_off(tmp_path: Path) -> None:
 def test_sigterm_while_one_role_waits_and_one_is_slow(tmp_path: Path) -> None:
     """SIGTERM while the driver waits for its next start and the probe takes longer than that wait to stop → exit code
     0, no further start, and no CPU time wasted meanwhile."""
-    policy = {"start_seconds": 0.1, "first_pause": 1.2, "longest_pause": 1.2}
+    policy = {"start_seconds": 0.1, "first_delay": 1.2, "max_delay": 1.2}
     roles = {"driver": "die_once_up", "probe": "ignore_sigterm"}
     with supervisor_rig(roles, tmp_path, policy=policy, stop_seconds=3.0) as rig:
         rig.wait_up(["probe"])
-        rig.wait_logged("A role ended", times=2)
+        rig.wait_logged("A role exited", times=2)
         rig.process.terminate()
         assert rig.exit_code() == 0
         assert rig.logged("driver up", times=2) and not rig.logged("driver up", times=3)
@@ -88,9 +88,9 @@ def test_first_sigterm_while_giving_up_does_not_force(tmp_path: Path) -> None:
 
 def test_a_role_that_had_ended_costs_no_time(tmp_path: Path) -> None:
     """SIGTERM while the driver is stopped already and waits 8 s for its next start → the others stop without delay."""
-    policy = {"start_seconds": 0.1, "first_pause": 8.0, "longest_pause": 8.0}
+    policy = {"start_seconds": 0.1, "first_delay": 8.0, "max_delay": 8.0}
     with supervisor_rig({**THREE, "driver": "die_once_up"}, tmp_path, policy=policy) as rig:
-        rig.wait_logged("A role ended", times=2)
+        rig.wait_logged("A role exited", times=2)
         started = time.monotonic()
         rig.process.terminate()
         assert rig.exit_code() == 0

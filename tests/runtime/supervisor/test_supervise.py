@@ -48,7 +48,7 @@ def test_all_killed_again_and_again(tmp_path: Path) -> None:
 
 def test_twenty_kills_in_a_row(tmp_path: Path) -> None:
     """kill -9 of the driver as soon as it runs, twenty times → a new process at once each time; the others live on."""
-    policy = {"start_seconds": 0.05, "restarts": 25, "longest_pause": 0.2}
+    policy = {"start_seconds": 0.05, "max_restarts": 25, "max_delay": 0.2}
     with supervisor_rig(THREE, tmp_path, policy=policy, verbosity=2) as rig:
         rig.wait_running()
         others = (rig.pid_of("registrar"), rig.pid_of("probe"))

@@ -19,7 +19,7 @@ def test_output_in_text(tmp_path: Path) -> None:
 def test_output_in_json(tmp_path: Path) -> None:
     """A role's JSON lines pass unchanged; the supervisor's own lines are JSON with ``supervisor`` as the process."""
     with supervisor_rig({"driver": "write_half_a_line"}, tmp_path, as_json=True) as rig:
-        rig.wait_logged("A role ended")
+        rig.wait_logged("A role exited")
         assert '{"json": true}' in rig.lines
         own = [json.loads(line) for line in rig.lines if line.startswith('{"level"')]
         assert {line["process"] for line in own} == {"supervisor"}
@@ -36,5 +36,5 @@ def test_bug_in_json(tmp_path: Path) -> None:
     """A role ends with a bug while logs are JSON → the log line is JSON and names the role, not the supervisor."""
     with supervisor_rig({"driver": "bug"}, tmp_path, as_json=True) as rig:
         assert rig.exit_code() == 1
-        logged = [json.loads(line) for line in rig.lines if "ended with a bug" in line]
+        logged = [json.loads(line) for line in rig.lines if "Unhandled exception in a role" in line]
         assert {line["process"] for line in logged} == {"driver"}

@@ -1,0 +1,58 @@
+"""supervisord's process class, with restarts that wait and exit codes that are remembered."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from supervisor.options import ProcessConfig
+from supervisor.process import Subprocess
+from supervisor.states import ProcessStates
+
+
+class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
+    """A supervised role.
+
+    ``exit_code`` is how its last attempt ended (minus the number of a signal), None if it could not even be forked;
+    ``started`` and ``not_before``, the earliest time of its next start, are moments of the monotonic clock, since the
+    wall clock may be set while we wait. ``on_start`` is called with the pid of each start.
+    """
+
+    exit_code: int | None = None
+    started = 0.0
+    not_before = 0.0
+    on_start: Callable[[int], None]
+
+    def seconds_until_restart(self) -> float:
+        """How long it still has to wait; negative once it may start."""
+        return self.not_before - time.monotonic()
+
+    def spawn(self) -> int | None:
+        """Start the role; returns its pid, None if that failed."""
+        self.exit_code, self.started = None, time.monotonic()
+        pid: int | None = super().spawn()
+        return pid
+
+    def _spawn_as_parent(self, pid: int) -> int:
+        self.on_start(pid)
+        return int(super()._spawn_as_parent(pid))
+
+    def finish(self, pid: int, sts: int) -> None:
+        """The role has ended; remember how, since the base class forgets the number of a signal."""
+        self.exit_code = os.waitstatus_to_exitcode(sts)
+        super().finish(pid, sts)
+
+    def transition(self) -> None:
+        """Move to the next state if it is time to; an exited role has to wait for its restart."""
+        if self.state != ProcessStates.EXITED or self.seconds_until_restart() <= 0:
+            super().transition()
+
+
+class RoleConfig(ProcessConfig):  # type: ignore[misc]
+    """supervisord's configuration of a program, which creates its process."""
+
+    def make_process(self, group: Any = None) -> RoleProcess:
+        """Create a RoleProcess in place of the base class's Subprocess."""
+        process = RoleProcess(self)
+        process.group = group
+        return process
