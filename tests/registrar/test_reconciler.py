@@ -327,7 +327,7 @@ def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
         else:
             rig.socket.mkdir()
         async with rig.kubelet() as kubelet, fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
-            await until_error(reconciler, "is no socket")
+            await until_error(reconciler, "is not a socket")
             assert rig.socket.exists() and not rig.socket.is_socket()
             rig.socket.unlink() if kind == "file" else rig.socket.rmdir()
             await kubelet.wait_registered(NAME)
