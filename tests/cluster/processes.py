@@ -98,3 +98,8 @@ class Process:
         if self._child is None:
             raise Ended(f"{self.name} is not running")
         return self._child
+
+
+def any_started() -> bool:
+    """Whether this run has started a server. From then on all servers are in the network namespace of that moment."""
+    return bool(_STARTER._threads)

@@ -1,5 +1,5 @@
-"""One node for the whole run; skipped with one line where something that it needs is missing, an error where it is
-required."""
+"""One node for the whole run. Where something that it needs is missing the tests are skipped with one line, or fail if
+``SECRETS_STORE_REQUIRE_CLUSTER=1``."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import build
+from tests.cluster import build, processes
 from tests.kubelet import private
 from tests.kubelet.node import KUBELET_DIR, NETWORK_NAMESPACES, Node
 from tests.kubelet.rig import PROVIDERS, KubeletRig
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 TOOLS = ("containerd", "ctr", "runc", "iptables", "ip", "busybox", "gcc")
 IMAGE = ROOT / "build" / "secrets-store-csi.tar"
-# What kubelet, containerd, the CNI plugins and the chart write to at paths that nobody can choose.
+# What kubelet, containerd, the CNI plugins and the chart write to at paths that cannot be configured.
 OWN = (
     KUBELET_DIR,
     PROVIDERS,
@@ -32,14 +32,16 @@ OWN = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Pods take their time."""
+    """Pods need more time than other tests; all tests share one node, and so one process of pytest-xdist."""
     for item in items:
-        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(240))
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("kubelet"))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(240))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A table of the scenarios with their times."""
+    """A table of the tests with their times."""
     reports = [
         item
         for key in ("passed", "failed")
@@ -48,13 +50,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ]
     rows = [item for item in reports if item.when == "call"]
     if rows:
-        terminalreporter.section("scenarios on a real node")
+        terminalreporter.section("tests on a real node")
         for item in rows:
             terminalreporter.write_line(f"{item.outcome:8} {item.duration:6.1f} s  {item.nodeid.split('::')[-1]}")
 
 
 def missing() -> str:
-    """What is not there; empty if all is."""
+    """A sentence about what is missing; empty if nothing is."""
     if os.getuid() != 0:
         return "a real kubelet needs root"
     tools = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -69,12 +71,14 @@ def missing() -> str:
 
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
-    """A ready node that knows our image; nothing of it stays on the machine."""
+    """A ready node with our image; nothing of it stays on the machine."""
     what = missing()
     if what and os.environ.get("SECRETS_STORE_REQUIRE_CLUSTER") == "1":
         pytest.fail(what, pytrace=False)
     if what:
         pytest.skip(what)
+    if processes.any_started():
+        pytest.fail("run tests/kubelet by itself: the servers of another suite are in another network namespace")
     directory = Path(tempfile.mkdtemp(prefix="node-"))
     started = time.monotonic()
     try:
@@ -88,7 +92,7 @@ def node() -> Iterator[Node]:
 
 @pytest.fixture(scope="session")
 def rig(node: Node) -> KubeletRig:
-    """Our chart installed on the node, which came with the startup taint, and a provider beside it."""
+    """The node, which came up with the startup taint, with our chart and a provider installed."""
     made = KubeletRig(node, IMAGE)
     made.put("password", "first")
     made.install()

@@ -105,13 +105,13 @@ class Node:
         self.stop()
 
     def start(self) -> None:
-        """Everything up, and the node ready."""
+        """Start everything and wait until the node is ready."""
         self._prepare_containerd()
         self.cluster.start()
         host.route_service(urlsplit(self.cluster.url).port or 443)
         private.share(self.kubelet_dir)
         self.containerd.start()
-        wait_until(lambda: self._answers([*self._ctr, "version"]), "containerd", 30)
+        wait_until(lambda: self._answers([*self._ctr, "version"]), "containerd to answer", 30)
         for archive in (images.pause(self.directory), images.busybox(self.directory)):
             self.import_image(archive)
         self.scheduler.start()
@@ -119,7 +119,7 @@ class Node:
         self.wait_ready()
 
     def stop(self) -> None:
-        """Everything down, by recorded pids; what kubelet and containerd left mounted is detached."""
+        """End all processes by their recorded pids and unmount what kubelet and containerd left."""
         self.power_off()
         self.scheduler.kill()
         self.cluster.stop()
@@ -128,8 +128,8 @@ class Node:
         private.remove_cgroups()
 
     def power_off(self) -> None:
-        """As if the plug were pulled: every process of the node and of its pods, and all that was mounted; sockets stay
-        as files."""
+        """As if the plug were pulled: all processes of the node and its pods end, all mounts are gone; sockets stay as
+        files."""
         self.kubelet.kill()
         self.containerd.kill()
         processes = [process for shim in self._shims() for process in (*_children(shim), psutil.Process(shim))]
@@ -141,21 +141,27 @@ class Node:
             private.unmount(point)
 
     def power_on(self) -> None:
-        """containerd and kubelet start on what is on disk."""
+        """Start containerd and kubelet on what is on disk."""
         self.containerd.start()
-        wait_until(lambda: self._answers([*self._ctr, "version"]), "containerd", 30)
+        wait_until(lambda: self._answers([*self._ctr, "version"]), "containerd to answer", 30)
+        self.kubelet.start()
+        self.wait_ready()
+
+    def restart_kubelet(self) -> None:
+        """Kill kubelet, start it again and wait until the node is ready."""
+        self.kubelet.kill()
         self.kubelet.start()
         self.wait_ready()
 
     def import_image(self, archive: Path) -> None:
-        """Make an image known to the node."""
+        """Import an image archive into containerd."""
         done = subprocess.run(
             [*self._ctr, "images", "import", str(archive)], capture_output=True, text=True, timeout=120
         )
         assert done.returncode == 0, done.stderr
 
     def wait_ready(self) -> None:
-        """Until the API server calls the node ready."""
+        """Wait until the API server reports the node ready."""
 
         def ready() -> bool:
             self.kubelet.check()
@@ -166,8 +172,7 @@ class Node:
         wait_until(ready, "the node to be ready", 60)
 
     def mounts(self) -> dict[str, str]:
-        """Where kubelet's volumes are mounted now, in the node's own table, with the mount's id: a remount has another
-        one."""
+        """The CSI volumes in the node's mount table: mount point to mount id, which differs after a remount."""
         return {
             entry.path: entry.mount_id
             for entry in mountinfo.read()
@@ -175,19 +180,19 @@ class Node:
         }
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-        """Wait for something in the cluster; the names of what runs help to find out why it did not come."""
+        """Wait for a condition; an error shows the cluster's pods and events and kubelet's log."""
         try:
-            wait_until(condition, what, seconds)
+            wait_until(condition, what, seconds, pause=0.05)
         except TimeoutError as error:
-            told = self.cluster.kubectl("get", "pods,events", "--all-namespaces", "-o", "wide")
-            raise TimeoutError(f"{error}\n{told}\n{self.kubelet.tail()}") from None
+            state = self.cluster.kubectl("get", "pods,events", "--all-namespaces", "-o", "wide")
+            raise TimeoutError(f"{error}\n{state}\n{self.kubelet.tail()}") from None
 
     def apply(self, *documents: Object) -> None:
         """Create or change objects."""
         self.cluster.kubectl("apply", "-f", "-", stdin="\n---\n".join(yaml.safe_dump(item) for item in documents))
 
     def _shims(self) -> list[int]:
-        """containerd's shims outlive it on purpose; they are told by our socket's path in their arguments."""
+        """The pids of containerd's shims, which outlive it on purpose; their arguments contain our directory."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -270,7 +275,7 @@ class Node:
 
 
 def _children(pid: int) -> list[psutil.Process]:
-    """All that a process has started, as far as it still lives below it."""
+    """The descendants of a process that are still alive."""
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).children(recursive=True)
     return []

@@ -1,13 +1,12 @@
-"""What keeps a node off the machine: directories of its own over the machine's, and one node at a time.
+"""What isolates a node from the machine: private directories in place of the machine's, and one node at a time.
 
-Two kubelets on one machine end each other's pods, because a kubelet ends what it finds in the pods' cgroups and does
-not know.
+Two kubelets on one machine kill each other's pods, because a kubelet ends unknown processes in the pods' cgroups.
 """
 
 import ctypes
-import fcntl
+import errno
 import os
-import tempfile
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,23 +20,31 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 class Busy(Exception):
-    """Another run has the machine."""
+    """Another run has a node on this machine."""
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Hold the machine for the length of the block; the kernel lets go of it however the run ends."""
-    with open(Path(tempfile.gettempdir()) / "secrets-store-csi-node.lock", "w") as lock:
+    """Hold the machine's only right to run a node for the length of the block.
+
+    The lock is an abstract socket: it leaves no file, and the kernel releases it however the run ends.
+    """
+    with socket.socket(socket.AF_UNIX) as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy("another run of tests/kubelet is on this machine: wait until it has ended") from None
+            lock.bind("\0secrets-store-csi-node")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise Busy(
+                "tests/kubelet already runs on this machine: wait until it has ended; under pytest-xdist use "
+                "--dist=loadgroup"
+            ) from None
         yield
 
 
 @contextmanager
 def directories(home: Path, paths: tuple[Path, ...]) -> Iterator[None]:
-    """In this mount namespace each of ``paths`` is an empty directory below ``home``; the machine keeps its own."""
+    """Mount an empty directory below ``home`` at each of ``paths``, in this mount namespace only."""
     made: list[Path] = []
     try:
         for number, path in enumerate(paths):
@@ -55,23 +62,23 @@ def directories(home: Path, paths: tuple[Path, ...]) -> Iterator[None]:
 
 
 def share(path: Path) -> None:
-    """Mounts made below in a container's namespace appear here, as Bidirectional wants."""
+    """Make a mount shared: what a container mounts below appears here, as ``mountPropagation: Bidirectional`` needs."""
     _check(_libc.mount(None, os.fsencode(path), None, _MS_REC | _MS_SHARED, None), path)
 
 
 def mount_points(*below: Path) -> list[Path]:
-    """Where something is mounted below these, the latest first."""
+    """The mount points below these directories, the latest first."""
     points = [Path(entry.path) for entry in reversed(mountinfo.read())]
     return [point for point in points if any(parent in below for parent in point.parents)]
 
 
 def unmount(path: Path) -> None:
-    """Detach what is mounted there, if anything is."""
+    """Detach what is mounted at a path, if anything."""
     _libc.umount2(os.fsencode(path), _MNT_DETACH)
 
 
 def remove_cgroups() -> None:
-    """Those of the pods, as far as nobody lives in them any more."""
+    """Remove the pods' cgroups that have no processes any more."""
     for root in [*_CGROUPS.glob("kubepods"), *_CGROUPS.glob("*/kubepods")]:
         for folder, _, _ in os.walk(root, topdown=False):
             with suppress(OSError):
@@ -79,7 +86,7 @@ def remove_cgroups() -> None:
 
 
 def _make(path: Path) -> list[Path]:
-    """Make a directory; those of its parents that were not there, outermost first."""
+    """Make a directory with its parents; returns those that were missing, outermost first."""
     missing = [each for each in (path, *path.parents) if not each.exists()][::-1]
     path.mkdir(parents=True, exist_ok=True)
     return missing

@@ -1,4 +1,4 @@
-"""What the scenarios share: our chart installed, the stub as provider, pods that mount its secrets."""
+"""A real node with our chart installed, the stub as provider, and pods that mount its secrets."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ GROUP = "secrets-store.csi.x-k8s.io"
 
 
 class KubeletRig:
-    """The installed driver, and a store to put secrets into."""
+    """The installed driver, and the directory from which the stub serves secrets."""
 
     def __init__(self, node: Node, archive: Path) -> None:
         self.node = node
@@ -36,15 +36,15 @@ class KubeletRig:
             self.repository, _, self.tag = json.load(manifest)[0]["RepoTags"][0].rpartition(":")
 
     def install(self) -> None:
-        """The chart, as a person would, hooks and all, on a node that has just come up with the startup taint; and the
-        provider beside it."""
+        """Install the chart with its hooks, as a user would, on a node that came up with the startup taint; then the
+        provider."""
         self.node.cluster.kubectl("taint", "nodes", NAME, f"{TAINT}:NoExecute")
         self.helm("install", RELEASE, str(chart.CHART), "--wait", "--timeout=90s", *self.values())
         self.node.apply(self._provider())
         self.node.until(lambda: (self.providers / "stub.sock").exists(), "the provider's socket")
 
     def values(self) -> list[str]:
-        """The chart's values for this node."""
+        """Helm's arguments with the chart's values for this node."""
         values = {
             "linux": {"image": {"repository": self.repository, "tag": self.tag}},
             "syncSecret": {"enabled": True},
@@ -58,7 +58,7 @@ class KubeletRig:
         return [f"--values={path}", f"--namespace={NAMESPACE}"]
 
     def helm(self, *arguments: str) -> str:
-        """Call Helm; its output."""
+        """Run Helm; returns its output. A failure shows the cluster's pods, events and the driver's log."""
         done = subprocess.run(
             [str(chart.program()), *arguments, f"--kubeconfig={self.node.cluster.admin_kubeconfig}"],
             capture_output=True,
@@ -66,12 +66,12 @@ class KubeletRig:
             timeout=150,
         )
         if done.returncode != 0:
-            told = self.node.cluster.kubectl("get", "pods,events", "--all-namespaces", "-o", "wide")
-            raise AssertionError(f"{done.stderr}\n{told}\n{self.logs()}")
+            state = self.node.cluster.kubectl("get", "pods,events", "--all-namespaces", "-o", "wide")
+            raise AssertionError(f"{done.stderr}\n{state}\n{self.logs()}")
         return done.stdout
 
     def put(self, name: str, content: str) -> None:
-        """A secret in the store."""
+        """Write a secret into the store, atomically."""
         draft = self.store / f".{name}"
         draft.write_text(content)
         draft.rename(self.store / name)
@@ -86,7 +86,7 @@ class KubeletRig:
         return found[0]
 
     def driver_ready(self, not_uid: str) -> bool:
-        """Whether one pod of the DaemonSet, another than the one with this UID, is there and ready."""
+        """Whether the DaemonSet has one ready pod, and not the one with this UID."""
         path = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3Dsecrets-store-csi-driver"
         found = self.node.cluster.api.get(path)["items"]
         conditions = [item for pod in found for item in pod["status"].get("conditions", ()) if item["type"] == "Ready"]
@@ -94,8 +94,22 @@ class KubeletRig:
             "True"
         ]
 
+    def replace_driver_pod(self) -> None:
+        """Delete the DaemonSet's pod and wait until another one is ready."""
+        before = self.driver_pod()["metadata"]
+        self.delete(before["name"], namespace=NAMESPACE)
+        self.node.until(lambda: self.driver_ready(not_uid=before["uid"]), "the new pod to be ready")
+
+    def uid_of(self, pod: str, namespace: str = "default") -> str:
+        """A pod's UID."""
+        return str(self.node.cluster.api.get(f"/api/v1/namespaces/{namespace}/pods/{pod}")["metadata"]["uid"])
+
+    def mounts_of(self, uid: str) -> dict[str, str]:
+        """The volumes of a pod in the node's mount table: mount point to mount id."""
+        return {point: number for point, number in self.node.mounts().items() if uid in point}
+
     def logs(self) -> str:
-        """What the driver's container said."""
+        """The last lines of the driver's log."""
         try:
             return self.node.cluster.kubectl(
                 "logs",
@@ -107,10 +121,10 @@ class KubeletRig:
                 "secrets-store",
                 "--tail=60",
             )
-        except Exception as error:  # a picture for a failure that is being reported already
+        except Exception as error:  # this text only adds to the report of another failure
             return f"(no logs: {error})"
 
-    def provider_class(
+    def apply_class(
         self,
         name: str,
         namespace: str = "default",
@@ -118,7 +132,7 @@ class KubeletRig:
         secret_objects: list[Object] | None = None,
         **parameters: str,
     ) -> None:
-        """A SecretProviderClass of the stub."""
+        """Create or change a SecretProviderClass of the stub."""
         spec: dict[str, Any] = {"provider": "stub", "parameters": {"objects": objects, **parameters}}
         if secret_objects:
             spec["secretObjects"] = secret_objects
@@ -131,7 +145,7 @@ class KubeletRig:
             }
         )
 
-    def pod(
+    def pod_manifest(
         self,
         name: str,
         classes: Mapping[str, str],
@@ -139,7 +153,8 @@ class KubeletRig:
         env: Mapping[str, str] | None = None,
         security: Object | None = None,
     ) -> Object:
-        """A pod that sleeps, with one volume a class; ``env`` maps a variable to ``secret/key``."""
+        """A pod that sleeps, with one volume for each class (volume name to class); ``env`` maps a variable to
+        ``secret/key``."""
         return {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -150,7 +165,7 @@ class KubeletRig:
     def pod_spec(
         self, classes: Mapping[str, str], env: Mapping[str, str] | None = None, security: Object | None = None
     ) -> Object:
-        """The same as a template for a Deployment."""
+        """The same pod's ``spec``, as for the template of a Deployment."""
         variables = [
             {"name": key, "valueFrom": {"secretKeyRef": dict(zip(("name", "key"), value.split("/"), strict=True))}}
             for key, value in (env or {}).items()
@@ -177,8 +192,8 @@ class KubeletRig:
             ],
         }
 
-    def running(self, name: str, namespace: str = "default", seconds: float = 60) -> None:
-        """Until a pod's container runs."""
+    def wait_running(self, name: str, namespace: str = "default", seconds: float = 60) -> None:
+        """Wait until a pod's containers run."""
 
         def ready() -> bool:
             found = self.node.cluster.api.find(f"/api/v1/namespaces/{namespace}/pods/{name}") or {}
@@ -187,17 +202,19 @@ class KubeletRig:
 
         self.node.until(ready, f"pod {namespace}/{name} to run", seconds)
 
-    def run(self, *command: str, pod: str, namespace: str = "default") -> str:
-        """A command inside a pod."""
+    def exec(self, *command: str, pod: str, namespace: str = "default") -> str:
+        """Run a command in a pod; returns its output."""
         return self.node.cluster.kubectl("exec", "--namespace", namespace, pod, "--", *command)
 
     def read(self, pod: str, path: str, namespace: str = "default") -> str:
         """A file as the pod sees it."""
-        return self.run("cat", f"/mnt/{path}", pod=pod, namespace=namespace)
+        return self.exec("cat", f"/mnt/{path}", pod=pod, namespace=namespace)
 
     def delete(self, *names: str, namespace: str = "default", kind: str = "pod") -> None:
-        """Delete and wait until gone."""
-        self.node.cluster.kubectl("delete", kind, "--namespace", namespace, *names, "--wait=true", "--timeout=60s")
+        """Delete, if they exist, and wait until they are gone."""
+        self.node.cluster.kubectl(
+            "delete", kind, "--namespace", namespace, *names, "--wait=true", "--timeout=60s", "--ignore-not-found"
+        )
 
     def secret(self, name: str, namespace: str = "default") -> Object | None:
         """A Kubernetes Secret, if it is there."""
