@@ -1,1 +1,1 @@
-"""A small real provider, and the kit to write one in Python."""
+"""A small but real provider, built on ``provider_kit`` as any other provider would be."""

@@ -1,4 +1,4 @@
-"""The stub as a command: ``secrets-store-provider-stub``."""
+"""The command ``secrets-store-provider-stub``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ PROGRAM = "secrets-store-provider-stub"
 
 @dataclass(frozen=True)
 class StubConfig(ServeConfig):
-    """How the stub runs."""
+    """The stub's flags, in addition to those of every provider."""
 
-    secrets_dir: str = flag("", "directory of files to serve as secrets; empty serves generated ones only")
+    secrets_dir: str = flag("", "directory of files to serve as secrets; empty: only generated secrets")
     key_file: str = flag(
-        "", "file with the key for versions and generated secrets, made if absent; empty is a new key with each start"
+        "", "file with the key for versions and generated secrets, created if absent; empty: a new key with each start"
     )
-    allow_error_orders: bool = flag(False, "let classes order errors (stubError, stubDelay, …); for tests only")
+    allow_error_orders: bool = flag(False, "let classes request errors (stubError, stubDelay …); for tests only")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make(config: StubConfig) -> StubProvider:
-    """The provider that the flags describe."""
+    """The provider that ``config`` describes."""
     return StubProvider(
         Directory(config.secrets_dir) if config.secrets_dir else None,
         Versions(load_key(config.key_file)),

@@ -1,29 +1,29 @@
-"""The ``objects`` parameter: which secrets a class wants, as the field's providers take it.
+"""The ``objects`` parameter: which secrets a class wants, in the forms that well-known providers accept.
 
-Either an object with ``array:``, a list of strings that are YAML themselves (Azure, the e2e provider), or a plain
-list of objects (Vault, AWS, GCP). Each failure names the entry and what to write in its place, never a value that
-could be a secret.
+Either a list of objects (as for Vault, AWS, GCP), or an object whose key ``array`` holds a list of strings that are
+YAML themselves (as for Azure). A failure names the entry and says what to write instead, and never shows a value that
+might be secret.
 """
 
 import base64
 import binascii
 import posixpath
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 
-from provider_kit import InvalidRequest, parse_duration
+from provider_kit import InvalidRequest
+from provider_stub.fields import Fields
 
 Encoding = Literal["utf-8", "base64", "hex"]
 Generate = Literal["", "password", "certificate"]
 Scope = Literal["class", "pod"]
-DEFAULT_LENGTH, LONGEST_PASSWORD = 32, 256
-# libyaml, where PyYAML has it, takes a tenth of the time.
+DEFAULT_LENGTH, LEAST_LENGTH, MOST_LENGTH = 32, 8, 256
+# Ten times as fast, where PyYAML was built with libyaml.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# Accepted from classes written for other providers, without effect here.
-_WITHOUT_MEANING = frozenset({"objectType", "objectFormat"})
+# Accepted, without effect, for classes that were written for other providers.
+_IGNORED = frozenset({"objectType", "objectFormat"})
 _KNOWN = frozenset(
     {
         "objectName",
@@ -45,8 +45,11 @@ _KNOWN = frozenset(
 
 @dataclass(frozen=True)
 class SecretObject:
-    """One wanted secret: ``source`` is its path in the store, ``path`` its file in the volume; ``mode`` None is
-    the driver's.
+    """One secret that a class wants.
+
+    ``name`` is its id in the reply, ``source`` its path in the store, ``path`` its file in the volume, ``mode`` the
+    file's permission bits (None: what the driver requests), ``length`` the characters of a generated password, and
+    ``rotation_period`` the seconds until a generated secret changes (0: never).
     """
 
     name: str
@@ -62,7 +65,7 @@ class SecretObject:
     dns_names: tuple[str, ...]
 
     def decode(self, contents: bytes) -> bytes:
-        """What goes into the file, from what the store holds."""
+        """The file's content, from what the store holds."""
         try:
             if self.encoding == "base64":
                 return base64.b64decode(b"".join(contents.split()), validate=True)
@@ -70,21 +73,21 @@ class SecretObject:
                 return bytes.fromhex(contents.decode("ascii"))
         except (binascii.Error, ValueError):
             raise InvalidRequest(
-                f"the content of {self.name!r} is no {self.encoding}: correct it in the store or leave encoding out"
+                f"the content of {self.name!r} is not valid {self.encoding}: correct it in the store or remove encoding"
             ) from None
         return contents
 
 
 def parse(text: str, rotation_period: float = 0.0) -> list[SecretObject]:
-    """All entries; ``rotation_period`` (seconds) is the class's, for generated entries without one of their own."""
-    found = _load(text, "objects")
-    if isinstance(found, dict):
-        if set(found) != {"array"}:
+    """All entries. ``rotation_period``, in seconds, applies to entries that do not set their own."""
+    entries = _load(text, "objects")
+    if isinstance(entries, dict):
+        if set(entries) != {"array"}:
             raise InvalidRequest("objects must be a YAML list, or an object whose only key is array")
-        found = found["array"]
-    if not isinstance(found, list) or not found:
+        entries = entries["array"]
+    if not isinstance(entries, list) or not entries:
         raise InvalidRequest("objects must be a YAML list with at least one entry, or such a list under the key array")
-    objects = [_entry(number, item, rotation_period) for number, item in enumerate(found)]
+    objects = [_entry(number, item, rotation_period) for number, item in enumerate(entries)]
     _refuse_overlap([item.path for item in objects])
     return objects
 
@@ -95,7 +98,7 @@ def _load(text: str, what: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" (line {mark.line + 1})" if mark is not None else ""
-        raise InvalidRequest(f"{what} is no valid YAML{place}") from None
+        raise InvalidRequest(f"{what} is not valid YAML{place}") from None
 
 
 def _entry(number: int, item: Any, rotation_period: float) -> SecretObject:
@@ -104,102 +107,37 @@ def _entry(number: int, item: Any, rotation_period: float) -> SecretObject:
         item = _load(item, what)
     if not isinstance(item, dict):
         raise InvalidRequest(f"{what} must be an object with at least objectName")
-    fields = _Fields(what, item)
+    fields = Fields(what, item)
     name = fields.text("objectName")
     if not name:
         raise InvalidRequest(f"{what} has no objectName")
-    fields.what = what = f"{what} ({name!r})"
-    unknown = sorted(str(key) for key in set(item) - _KNOWN - _WITHOUT_MEANING)
+    fields.what = f"{what} ({name!r})"
+    unknown = sorted(str(key) for key in set(item) - _KNOWN - _IGNORED)
     if unknown:
-        raise InvalidRequest(f"{what} has the unknown field {unknown[0]}: known are {', '.join(sorted(_KNOWN))}")
+        raise InvalidRequest(
+            f"{fields.what} has the unknown field {unknown[0]}: the known fields are {', '.join(sorted(_KNOWN))}"
+        )
     source = "/".join(part for part in (fields.text("secretPath").strip("/"), fields.text("secretKey")) if part) or name
     return SecretObject(
         name=name,
-        source=_clean(what, "objectName" if source == name else "secretPath with secretKey", source),
-        path=_clean(what, "objectAlias", fields.text("objectAlias") or name),
+        source=fields.path("objectName" if source == name else "secretPath with secretKey", source),
+        path=fields.path("objectAlias", fields.text("objectAlias") or name),
         version="" if fields.text("objectVersion") == "latest" else fields.text("objectVersion"),
         mode=fields.mode("filePermission"),
         encoding=fields.choice("encoding", Encoding, fields.text("objectEncoding") or "utf-8"),
         generate=fields.choice("generate", Generate, ""),
         scope=fields.choice("scope", Scope, "class"),
-        length=fields.number("length", DEFAULT_LENGTH, 8, LONGEST_PASSWORD),
+        length=fields.number("length", DEFAULT_LENGTH, LEAST_LENGTH, MOST_LENGTH),
         rotation_period=fields.seconds("rotationPeriod", rotation_period),
         dns_names=tuple(part.strip() for part in fields.text("dnsNames").split(",") if part.strip()) or ("localhost",),
     )
-
-
-class _Fields:
-    """Typed access to one entry; YAML turns unquoted numbers into ints, which names and versions may be."""
-
-    def __init__(self, what: str, item: Mapping[str, Any]) -> None:
-        self.what = what
-        self._item = item
-
-    def text(self, key: str) -> str:
-        value = self._item.get(key)
-        if value is None:
-            return ""
-        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-            return str(value)
-        raise InvalidRequest(f"{self.what}: {key} must be a string")
-
-    def choice(self, key: str, choices: Any, default: str) -> Any:
-        value = self.text(key) or default
-        allowed = get_args(choices)
-        if value not in allowed:
-            raise InvalidRequest(f"{self.what}: {key} must be one of {', '.join(filter(None, allowed))}")
-        return value
-
-    def number(self, key: str, default: int, least: int, most: int) -> int:
-        value = self.text(key)
-        if not value:
-            return default
-        if not value.isascii() or not value.isdecimal() or not least <= int(value) <= most:
-            raise InvalidRequest(f"{self.what}: {key} must be a number from {least} to {most}")
-        return int(value)
-
-    def seconds(self, key: str, default: float) -> float:
-        return seconds(f"{self.what}: {key}", self.text(key)) if self.text(key) else default
-
-    def mode(self, key: str) -> int | None:
-        """``0644`` is octal in YAML already; a string is read as octal; a decimal such as 644 is nobody's intention."""
-        value = self._item.get(key)
-        if value is None:
-            return None
-        try:
-            found = int(value, 8) if isinstance(value, str) else value
-        except ValueError:
-            found = -1
-        if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= 0o777:
-            raise InvalidRequest(f"{self.what}: {key} must be octal permission bits, such as 0644")
-        return found
-
-
-def seconds(what: str, text: str) -> float:
-    """A duration in Go's spelling, not negative."""
-    try:
-        found = parse_duration(text)
-    except ValueError as error:
-        raise InvalidRequest(f"{what}: {error}") from None
-    if found < 0:
-        raise InvalidRequest(f"{what} must not be negative")
-    return found
-
-
-def _clean(what: str, key: str, path: str) -> str:
-    """A path as the driver will accept it (spec A.8): relative, in cleaned form, no ``..``."""
-    parts = path.split("/")
-    upward = parts[0].startswith("..") or ".." in parts
-    if upward or path.startswith("/") or "\0" in path or path == "." or posixpath.normpath(path) != path:
-        raise InvalidRequest(f"{what}: {key} must be a relative path without .. or empty parts, such as app/password")
-    return path
 
 
 def _refuse_overlap(paths: list[str]) -> None:
     seen: set[str] = set()
     for path in paths:
         if path in seen:
-            raise InvalidRequest(f"two objects entries make the file {path!r}: give one of them an objectAlias")
+            raise InvalidRequest(f"two objects entries write the file {path!r}: give one of them an objectAlias")
         seen.add(path)
     for path in paths:
         parent = posixpath.dirname(path)

@@ -1,14 +1,13 @@
-"""Errors to order: what a class asks the stub to do wrong, so that a driver's and an operator's reaction can be seen.
+"""Error orders: errors that a class requests from the stub, to test how a driver and its operators react.
 
-Off unless the process was started with ``--allow-error-orders``: a class is written by other people than those who
-run the provider.
+They need ``--allow-error-orders``, because those who write classes are not those who run the provider.
 
-    stubError: UNAVAILABLE      any gRPC code by its name
-    stubErrorCode: Forbidden    the reply's own Error.code
-    stubDelay: 3s               before anything else
-    stubFailures: "2"           stubError (UNAVAILABLE if not given) for the first 2 calls of a volume, then as ever
-    stubReply: dot-dot          a reply that is wrong; MALFORMED lists the kinds
-    stubCrash: "true"           the process ends in the middle of the call
+    stubError: UNAVAILABLE      fail with this gRPC code
+    stubErrorCode: Forbidden    reply with this error.code
+    stubDelay: 3s               wait before anything else
+    stubFailures: "2"           fail the first 2 calls for a volume (with stubError, by default UNAVAILABLE)
+    stubReply: dot-dot          send a malformed reply; MALFORMED lists the kinds
+    stubCrash: "true"           exit in the middle of the call
 """
 
 import re
@@ -19,7 +18,7 @@ import grpc
 
 from protos import provider_pb2
 from provider_kit import InvalidRequest, PermissionDenied, RemoteFailure
-from provider_stub.objects import seconds
+from provider_stub.fields import seconds
 
 _ORDER = re.compile("stub[A-Z]")
 OVERSIZED_BYTES = 5 * 1024 * 1024
@@ -53,7 +52,7 @@ MALFORMED: Mapping[str, Callable[[], provider_pb2.MountResponse]] = {
 
 @dataclass(frozen=True)
 class Orders:
-    """One class's orders, checked."""
+    """The validated orders of one class."""
 
     error: grpc.StatusCode | None = None
     error_code: str = ""
@@ -63,24 +62,26 @@ class Orders:
     crash: bool = False
 
     def error_for(self, call: int) -> RemoteFailure | None:
-        """What the volume's call number ``call``, from 1, is answered with; None if it is to work."""
+        """The failure of a volume's ``call``-th call, counted from 1; None if it is to succeed."""
         code = self.error
         if self.failures is not None:
             code = (code or grpc.StatusCode.UNAVAILABLE) if call <= self.failures else None
         if code is None:
             return None
-        return RemoteFailure(code, f"the class orders {code.name} (call {call} for this volume)")
+        return RemoteFailure(code, f"the class requests {code.name} (call {call} for this volume)")
 
 
 def parse(attributes: Mapping[str, str], allowed: bool) -> Orders:
-    """The orders among the attributes; any order is refused where they are not ``allowed``."""
+    """The orders among the attributes. An order is PermissionDenied unless orders are ``allowed``, and InvalidRequest
+    if it is unknown or invalid.
+    """
     given = {key: value for key, value in attributes.items() if _ORDER.match(key)}
     for key in sorted(given):
         if key not in _KNOWN:
-            raise InvalidRequest(f"the parameter {key} is unknown: the orders are {', '.join(_KNOWN)}")
+            raise InvalidRequest(f"unknown parameter {key}: the error orders are {', '.join(_KNOWN)}")
         if not allowed:
             raise PermissionDenied(
-                f"the class orders an error ({key}) and this provider does not take such orders: "
+                f"the class requests an error ({key}), which this provider does not allow: "
                 "remove the parameter, or start the provider with --allow-error-orders"
             )
     return Orders(

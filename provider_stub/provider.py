@@ -1,6 +1,4 @@
-"""The stub itself: objects from a directory or generated, orders, self-writing. It uses the kit as any provider
-would.
-"""
+"""The stub: secrets from a directory or generated, error orders, and the self-writing mode."""
 
 import asyncio
 import os
@@ -11,22 +9,24 @@ from collections.abc import Callable
 from protos import provider_pb2
 from provider_kit import File, InvalidRequest, MountReply, MountRequest, NotFound, Provider, ReplyError, Versions
 from provider_stub import objects, orders, selfwrite
+from provider_stub.fields import seconds
 from provider_stub.generated import Generator
 from provider_stub.objects import SecretObject
 from provider_stub.store import Directory
 
 CRASH_EXIT_CODE = 70
-MOST_VOLUMES = 10_000
+MAX_VOLUMES = 10_000
 
 
 def crash_process() -> None:
-    """End at once: no clean-up, the socket's file stays behind."""
+    """Exit at once, without clean-up: the socket's file stays behind."""
     os._exit(CRASH_EXIT_CODE)
 
 
 class StubProvider(Provider):
-    """``store`` None: generated objects only. ``crash`` and ``now`` are there for those who run it inside their
-    own process.
+    """Serves the secrets of ``store``; without a store, generated secrets only.
+
+    ``crash`` and ``now`` may be replaced by those who run the stub inside their own process.
     """
 
     name = "secrets-store-provider-stub"
@@ -49,18 +49,18 @@ class StubProvider(Provider):
         self._writing: dict[str, asyncio.Lock] = {}
 
     async def mount(self, request: MountRequest) -> MountReply | provider_pb2.MountResponse:
-        """One volume: its orders first, then its objects."""
+        """Obey the error orders first, then fetch the objects."""
         ordered = orders.parse(request.attributes, self._allow_error_orders)
         await self._obey(ordered, request.target_path)
         if ordered.reply:
             return orders.MALFORMED[ordered.reply]()
         period = request.attributes.get("rotationPeriod", "")
-        wanted = objects.parse(request.require("objects"), objects.seconds("rotationPeriod", period) if period else 0.0)
+        wanted = objects.parse(request.require("objects"), seconds("rotationPeriod", period) if period else 0.0)
         reply = await asyncio.to_thread(self._fetch, wanted, request)
         return await self._write(reply, request) if _self_writing(request) else reply
 
     async def _obey(self, ordered: orders.Orders, target: str) -> None:
-        if ordered.failures is not None and len(self._calls) > MOST_VOLUMES:
+        if ordered.failures is not None and len(self._calls) > MAX_VOLUMES:
             self._calls.clear()
         if ordered.failures is not None:
             self._calls[target] += 1
@@ -68,7 +68,7 @@ class StubProvider(Provider):
             await asyncio.sleep(ordered.delay)
         if ordered.crash:
             self._crash()
-            await asyncio.Event().wait()  # the process is gone, or whoever runs us inside theirs ends the call
+            await asyncio.Event().wait()  # a crash() given by the caller returns, and cancels this call
         failure = ordered.error_for(self._calls[target] if ordered.failures is not None else 1)
         if failure is not None:
             raise failure
@@ -78,9 +78,9 @@ class StubProvider(Provider):
     def _fetch(self, wanted: list[SecretObject], request: MountRequest) -> MountReply:
         files, versions = [], {}
         for item in wanted:
-            found = self._contents(item, request)
-            files.append(File(item.path, item.decode(found), item.mode))
-            versions[item.name] = item.version or self._versions.of(item.source, found)
+            contents = self._contents(item, request)
+            files.append(File(item.path, item.decode(contents), item.mode))
+            versions[item.name] = item.version or self._versions.of(item.source, contents)
         return MountReply(files, versions)
 
     def _contents(self, item: SecretObject, request: MountRequest) -> bytes:
@@ -88,12 +88,12 @@ class StubProvider(Provider):
             return self._generator.contents(item, request)
         if self._store is None:
             raise NotFound(
-                f"the secret {item.name!r} not found: this provider runs without --secrets-dir, it only generates"
+                f"secret {item.name!r} not found: this provider runs without --secrets-dir and only generates secrets"
             )
         return self._store.read(item.source, item.version)
 
     async def _write(self, reply: MountReply, request: MountRequest) -> MountReply:
-        if len(self._writing) > MOST_VOLUMES:
+        if len(self._writing) > MAX_VOLUMES:
             self._writing = {target: lock for target, lock in self._writing.items() if lock.locked()}
         async with self._writing.setdefault(request.target_path, asyncio.Lock()):
             await asyncio.to_thread(selfwrite.write, request.target_path, reply.files, request.permission)

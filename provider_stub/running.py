@@ -1,4 +1,4 @@
-"""The stub inside another process: for tests of a driver, and whoever wants a provider for the length of a block.
+"""The stub served inside another process, for example a test of a driver.
 
 async with running(directory / "stub.sock", secrets) as stub:
     stub.put("password", "s3cret")
@@ -19,7 +19,7 @@ from provider_stub.store import Directory
 
 
 class RunningStub(RunningProvider):
-    """A stub that is being served, and its secrets directory."""
+    """A stub that is being served, with its secrets directory."""
 
     def __init__(self, path: Path, secrets_dir: Path | None) -> None:
         super().__init__(path)

@@ -45,9 +45,9 @@ def test_both_forms() -> None:
         ("[]", "at least one entry"),
         ("array: []", "at least one entry"),
         ("a: 1", "only key is array"),
-        ("- [", "no valid YAML"),
+        ("- [", "not valid YAML"),
         ("- {objectName: ok}\n- {objectAlias: x}", "entry 1 has no objectName"),
-        ("- 'objectName: [a'", "entry 0 is no valid YAML"),
+        ("- 'objectName: [a'", "entry 0 is not valid YAML"),
         ("- just text", "entry 0 must be an object"),
         ("- {objectName: a, colour: red}", "entry 0 ('a') has the unknown field colour"),
         ("- {objectName: a, filePermission: 644}", "such as 0644"),
@@ -61,7 +61,7 @@ def test_both_forms() -> None:
         ("- {objectName: a, objectAlias: ..data}", "relative path"),
         ("- {objectName: a, objectAlias: a//b}", "relative path"),
         ("- {objectName: a, objectAlias: .}", "relative path"),
-        ("- {objectName: a}\n- {objectName: b, objectAlias: a}", "two objects entries make the file 'a'"),
+        ("- {objectName: a}\n- {objectName: b, objectAlias: a}", "two objects entries write the file 'a'"),
         ("- {objectName: q}\n- {objectName: q/r}", "'q' and 'q/r' conflict"),
     ],
 )
@@ -76,4 +76,4 @@ def test_bad_encoding_keeps_the_secret() -> None:
     """Content that is not what its encoding says is refused without being quoted."""
     with pytest.raises(InvalidRequest) as caught:
         objects.parse("[{objectName: x, encoding: base64}]")[0].decode(b"hunter2!!")
-    assert "no base64" in str(caught.value) and "hunter2" not in str(caught.value)
+    assert "not valid base64" in str(caught.value) and "hunter2" not in str(caught.value)
