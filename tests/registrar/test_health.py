@@ -1,4 +1,4 @@
-"""The rows of spec C.4 one by one: what the registrar's own health says of the socket at its path."""
+"""The registrar's /healthz: what it says about the registration socket."""
 
 import asyncio
 import os
@@ -21,13 +21,13 @@ from tests.support.fake_driver import NAME, fake_driver
 REQUEST = http.Request("GET", "/healthz", "")
 
 
-async def ask(rig: RegistrarRig, reconciler: Reconciler, timeout: float = 5.0) -> tuple[int, str]:
-    """Status and body."""
+async def healthz(rig: RegistrarRig, reconciler: Reconciler, timeout: float = 5.0) -> tuple[int, str]:
+    """The page's status code and body."""
     answer = await health.page(rig.config(timeout=Duration(timeout)), reconciler)(REQUEST)
     return answer.status, answer.body.decode()
 
 
-def known(rig: RegistrarRig, state: State, error: str = "") -> Reconciler:
+def reconciler_in(rig: RegistrarRig, state: State, error: str = "") -> Reconciler:
     """A registrar that is in this state and serves nothing itself."""
     reconciler = Reconciler(rig.config())
     reconciler.registration.become(state, driver="" if state is State.NO_DRIVER else NAME, error=error)
@@ -35,38 +35,38 @@ def known(rig: RegistrarRig, state: State, error: str = "") -> Reconciler:
 
 
 def test_no_socket(tmp_path: Path) -> None:
-    """No driver yet, or its socket deleted: 404 in the original's words."""
+    """There is no registration socket, in whatever state → 404 with node-driver-registrar's text."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
         for state in (State.NO_DRIVER, State.WAITING, State.REGISTERED):
-            assert await ask(rig, known(rig, state)) == (404, "registration socket does not exist")
+            assert await healthz(rig, reconciler_in(rig, state)) == (404, "registration socket does not exist")
 
     asyncio.run(run())
 
 
 def test_something_else_at_the_path(tmp_path: Path) -> None:
-    """A file, and a socket on which nobody answers: 500 and what it is."""
+    """A file, a dead socket or a server that does not answer is at the path → 500 and which of them."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
-        reconciler = known(rig, State.REGISTERED)
+        reconciler = reconciler_in(rig, State.REGISTERED)
         rig.socket.write_text("x")
-        assert await ask(rig, reconciler) == (500, f"{rig.socket} is not a socket")
+        assert await healthz(rig, reconciler) == (500, f"{rig.socket} is not a socket")
         rig.socket.unlink()
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(rig.socket))
-            code, text = await ask(rig, reconciler)
+            code, text = await healthz(rig, reconciler)
             assert code == 500 and text.startswith("GetInfo failed: UNAVAILABLE")
-            dead.listen()  # accepts, and is frozen
-            code, text = await ask(rig, reconciler, timeout=0.3)
+            dead.listen()  # accepts, but does not answer
+            code, text = await healthz(rig, reconciler, timeout=0.3)
             assert code == 500 and text.startswith("GetInfo failed: DEADLINE_EXCEEDED")
 
     asyncio.run(run())
 
 
 def test_another_name(tmp_path: Path) -> None:
-    """A registrar of another driver at our path: 500."""
+    """Another driver's registrar serves our path → 500."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -76,7 +76,7 @@ def test_another_name(tmp_path: Path) -> None:
             pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(service, server)
 
         async with rpc.serve(UnixEndpoint(str(rig.socket)), register):
-            assert await ask(rig, known(rig, State.REGISTERED)) == (
+            assert await healthz(rig, reconciler_in(rig, State.REGISTERED)) == (
                 500,
                 f"{rig.socket} answers for another driver",
             )
@@ -85,36 +85,36 @@ def test_another_name(tmp_path: Path) -> None:
 
 
 def test_states(tmp_path: Path) -> None:
-    """Not yet confirmed must not make kubelet kill us: 200; registered: 200 ok; refused: 500 with kubelet's words. The
-    driver's own health is no matter of this page."""
+    """Not yet confirmed → 200, so that kubelet does not kill the container; registered → 200 ok; refused → 500 with
+    kubelet's text. The driver's own health does not matter here."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
         async with running_registrar(rig.config(driver_gone_after=Duration(20.0))) as reconciler:
             async with fake_driver(rig.csi):
                 await until_socket(rig.socket)
-                assert await ask(rig, reconciler) == (200, "ok (waiting for kubelet)")
+                assert await healthz(rig, reconciler) == (200, "ok (waiting for kubelet)")
                 reconciler.registration.become(State.REGISTERED)
-                assert await ask(rig, reconciler) == (200, "ok")
-            assert await ask(rig, reconciler) == (200, "ok")
+                assert await healthz(rig, reconciler) == (200, "ok")
+            assert await healthz(rig, reconciler) == (200, "ok")
             reconciler.registration.become(State.REFUSED, error="not today")
-            assert await ask(rig, reconciler) == (500, "kubelet refused the registration: not today")
+            assert await healthz(rig, reconciler) == (500, "kubelet refused the registration: not today")
 
     asyncio.run(run())
 
 
 def test_descriptors(tmp_path: Path) -> None:
-    """Each check dials anew, as the original; two hundred of them gain no descriptor."""
+    """Each check opens a connection of its own; two hundred checks leak no descriptor."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
         async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
             await until_socket(rig.socket)
             for _ in range(20):
-                await ask(rig, reconciler)
+                await healthz(rig, reconciler)
             before = len(os.listdir("/proc/self/fd"))
             for _ in range(200):
-                assert (await ask(rig, reconciler))[0] == 200
+                assert (await healthz(rig, reconciler))[0] == 200
             assert len(os.listdir("/proc/self/fd")) <= before + 2
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""The registrar as a command: every row of spec C.1, C.2 and C.4 that a person's script can depend on."""
+"""The registrar as a command: flags, exit codes, health and signals that scripts may depend on."""
 
 import asyncio
 import json
@@ -22,11 +22,9 @@ from runtime.flags import flags_of, format_value
 from tests.support.fake_driver import NAME, driver_process
 from tests.support.http_client import fetch
 from tests.support.ports import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import until_blocking, wait_until
 
-pytestmark = pytest.mark.timeout(30)
-
-# spec C.1
+# Flags and defaults of node-driver-registrar.
 OF_THE_ORIGINAL = {
     "csi-address": "/run/csi/socket",
     "kubelet-registration-path": '""',
@@ -55,7 +53,7 @@ NO_PROBE = ("--mode=kubelet-registration-probe",)  # ends with success when the 
 
 
 def test_flags_and_defaults() -> None:
-    """Every flag of the original under its name with its default; ours beside them."""
+    """Every flag of node-driver-registrar has its name and default; ours come in addition."""
     flags = {item.name: format_value(item.default) for item in flags_of(RegistrarConfig)}
     assert {name: flags[name] for name in OF_THE_ORIGINAL} == OF_THE_ORIGINAL
     assert set(flags) - set(OF_THE_ORIGINAL) == {"driver-gone-after", "status-directory"}
@@ -89,15 +87,15 @@ def command(*argv: str) -> list[str]:
         ((REQUIRED, "--plugin-registration-path=here"), 1, "--plugin-registration-path"),
     ],
 )
-def test_ends_at_once(argv: tuple[str, ...], code: int, text: str) -> None:
-    """Exit codes as the original's, one sentence, no traceback."""
+def test_command_lines(argv: tuple[str, ...], code: int, text: str) -> None:
+    """A command line that ends at once → node-driver-registrar's exit code, one sentence, no traceback."""
     done = subprocess.run(command(*argv), capture_output=True, text=True, timeout=20)
     assert done.returncode == code, done.stderr
     assert text in done.stderr and "Traceback" not in done.stderr
 
 
 def test_http_port_taken() -> None:
-    """A health port in use: why, and exit code 1; no socket stays behind."""
+    """The health port is in use → exit code 1 and a sentence that names the address."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -111,8 +109,8 @@ def test_http_port_taken() -> None:
     assert "cannot listen on 127.0.0.1" in done.stderr
 
 
-class Running:
-    """A registrar process with its directories, its health port, and a driver that can be started beside it."""
+class RegistrarProcess:
+    """A registrar process with its directories and its health port; a driver can be started beside it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -133,18 +131,18 @@ class Running:
         )
 
     def healthz(self, path: str = "/healthz") -> tuple[int, str]:
-        """Code and body; 0 while nobody listens."""
+        """Status code and body of /healthz; code 0 while nothing listens."""
         return fetch(self.port, path, timeout=5)
 
     def driver(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        """A driver process."""
+        """A driver as a process of its own."""
         return driver_process(self.csi)
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    """A registrar without a driver yet."""
-    made = Running(tmp_path)
+def running(tmp_path: Path) -> Iterator[RegistrarProcess]:
+    """A registrar; no driver runs yet."""
+    made = RegistrarProcess(tmp_path)
     try:
         yield made
     finally:
@@ -152,18 +150,18 @@ def running(tmp_path: Path) -> Iterator[Running]:
         made.process.wait()
 
 
-async def register(running: Running) -> None:
-    """A kubelet that comes, registers, and goes."""
+async def register(running: RegistrarProcess) -> None:
+    """Run a kubelet until it has registered the driver."""
     async with KubeletStub(KubeletConfig(root=str(running.directory / "kubelet"))) as kubelet:
         await kubelet.events.wait(Reason.REGISTERED)  # after its notification
 
 
-def test_health(running: Running) -> None:
-    """No socket: 404 in the original's words; served but not confirmed: 200 and told; registered: 200 ok; other paths
-    404."""
-    wait_until(lambda: running.healthz() == (404, "registration socket does not exist"), "404")
+def test_health(running: RegistrarProcess) -> None:
+    """No socket → 404 with node-driver-registrar's text; served but not confirmed → 200 with a note; registered → 200
+    ok; other paths → 404."""
+    wait_until(lambda: running.healthz() == (404, "registration socket does not exist"), "a 404")
     with running.driver():
-        wait_until(lambda: running.healthz() == (200, "ok (waiting for kubelet)"), "waiting")
+        wait_until(lambda: running.healthz() == (200, "ok (waiting for kubelet)"), "the state 'waiting for kubelet'")
         asyncio.run(register(running))
         wait_until(lambda: running.healthz() == (200, "ok"), "ok")
         assert running.healthz("/metrics")[0] == 404
@@ -172,15 +170,13 @@ def test_health(running: Running) -> None:
     assert not running.socket.exists()
 
 
-def test_health_of_a_refused_registration(running: Running) -> None:
-    """Refused: 500 with kubelet's text."""
+def test_health_of_a_refused_registration(running: RegistrarProcess) -> None:
+    """kubelet refuses the registration → 500 with kubelet's text."""
 
     async def refuse() -> None:
         config = KubeletConfig(root=str(running.directory / "kubelet"), refuse_registration="no such plugin here")
         async with KubeletStub(config):
-            async with asyncio.timeout(10):
-                while "no such plugin here" not in (await asyncio.to_thread(running.healthz))[1]:
-                    await asyncio.sleep(0.02)
+            await until_blocking(lambda: "no such plugin here" in running.healthz()[1], "the refusal")
 
     with running.driver():
         wait_until(running.socket.exists, "the socket")
@@ -189,8 +185,8 @@ def test_health_of_a_refused_registration(running: Running) -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_socket_goes_with_the_process(running: Running, ending: signal.Signals) -> None:
-    """Both signals end it in order: exit code 0, the socket gone (the original leaves it behind on SIGINT)."""
+def test_socket_goes_with_the_process(running: RegistrarProcess, ending: signal.Signals) -> None:
+    """SIGTERM or SIGINT → exit code 0 and the socket is gone; node-driver-registrar leaves it behind on SIGINT."""
     with running.driver():
         wait_until(running.socket.exists, "the socket")
         running.process.send_signal(ending)
@@ -199,9 +195,9 @@ def test_socket_goes_with_the_process(running: Running, ending: signal.Signals) 
 
 
 def test_stale_socket_is_replaced(tmp_path: Path) -> None:
-    """A socket that a killed registrar left is taken over."""
+    """A killed registrar left its socket → the next one replaces it and the driver is registered."""
     stale = tmp_path / "kubelet" / "plugins_registry" / f"{NAME}-reg.sock"
-    made = Running(tmp_path)
+    made = RegistrarProcess(tmp_path)
     try:
         with socket.socket(socket.AF_UNIX) as old:
             old.bind(str(stale))
@@ -212,8 +208,9 @@ def test_stale_socket_is_replaced(tmp_path: Path) -> None:
         made.process.wait()
 
 
-def test_frozen_driver(running: Running) -> None:
-    """A driver that accepts and answers nothing is waited for, for as long as it takes; one log line tells."""
+def test_frozen_driver(running: RegistrarProcess) -> None:
+    """The driver stops answering (SIGSTOP) → the socket is removed and one log line says why; it goes on (SIGCONT) →
+    the socket is back."""
     with running.driver() as driver:
         wait_until(running.csi.exists, "the driver")
         wait_until(running.socket.exists, "the socket")
@@ -226,7 +223,7 @@ def test_frozen_driver(running: Running) -> None:
 
 
 def test_json_logs(tmp_path: Path) -> None:
-    """--logging-format=json writes JSON lines with the process's name."""
+    """``--logging-format=json`` → JSON lines that name the process."""
     process = subprocess.Popen(
         command(
             REQUIRED,
@@ -245,6 +242,6 @@ def test_json_logs(tmp_path: Path) -> None:
 
 
 def test_version() -> None:
-    """``<argv0> <version>``, as the original prints it."""
+    """``--version`` prints ``<argv0> <version>``, as node-driver-registrar does."""
     done = subprocess.run(command("--version"), capture_output=True, text=True, timeout=20)
     assert re.fullmatch(r"\S*registrar/main\.py \S+\n", done.stdout), done.stdout

@@ -1,4 +1,4 @@
-"""The handshake and everything that it heals, against the kubelet stub over real sockets."""
+"""The registration handshake and what the registrar recovers from, with the kubelet stub over real sockets."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +28,8 @@ from tests.support.waiting import until
 
 
 def test_handshake(tmp_path: Path) -> None:
-    """Socket name and mode, GetInfo, verdict: registered, and the socket gone at the end."""
+    """A driver and a kubelet are there → one socket with kubelet's name and mode 0700, the driver is registered; at the
+    end the socket is gone."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -42,7 +44,8 @@ def test_handshake(tmp_path: Path) -> None:
 
 
 def test_wire_bytes(tmp_path: Path) -> None:
-    """GetInfo's and NotifyRegistrationStatus' payloads, byte for byte as spec C.3 numbers the fields."""
+    """The payloads of GetInfo and NotifyRegistrationStatus, byte for byte: field numbers as in kubelet's
+    pluginregistration/v1 API."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -67,7 +70,7 @@ def test_wire_bytes(tmp_path: Path) -> None:
 
 
 def test_late_driver(tmp_path: Path) -> None:
-    """No driver yet: told as such, in process, without an end; registered as soon as it comes."""
+    """No driver yet → the registrar goes on running and reports it; the driver starts → registered."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -81,8 +84,8 @@ def test_late_driver(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "-bad", "bad name", "x" * 64])
-def test_driver_with_a_name_that_is_none(tmp_path: Path, name: str) -> None:
-    """An empty or invalid name is told and waited out; a good one afterwards is registered."""
+def test_invalid_driver_name(tmp_path: Path, name: str) -> None:
+    """The driver has an empty or invalid name → it is reported, and a valid name afterwards is registered."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -100,7 +103,8 @@ def test_driver_with_a_name_that_is_none(tmp_path: Path, name: str) -> None:
 
 
 def test_hanging_driver(tmp_path: Path) -> None:
-    """A driver that hangs at start is waited for with the deadline of --timeout, again and again."""
+    """The driver accepts connections but does not answer → each attempt ends after ``--timeout``, and the driver is
+    registered once it answers."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -116,16 +120,22 @@ def test_hanging_driver(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "what, told",
+    "what, error",
     [
         ("a file", "is no socket: see --csi-address"),
         ("nobody listens", "nothing within 0.2 s"),
         ("another protocol", "nothing within 0.2 s"),
     ],
 )
-def test_wrong_socket(tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str, told: str) -> None:
-    """A file, a dead socket, a server that speaks something else: told once, however often it is tried, waited out in
-    process, and the driver that comes in its place is registered."""
+def test_wrong_socket(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    attempts: Callable[[int], Awaitable[None]],
+    what: str,
+    error: str,
+) -> None:
+    """A file, a dead socket or a server with another protocol is at the driver's path → logged once although it is
+    tried again and again; the driver that takes its place is registered."""
 
     async def mail(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ESMTP\r\n")
@@ -140,8 +150,8 @@ def test_wrong_socket(tmp_path: Path, caplog: pytest.LogCaptureFixture, what: st
             listener.bind(rig.csi)
         server = await asyncio.start_unix_server(mail, sock=listener) if what == "another protocol" else listener
         async with rig.kubelet() as kubelet, running_registrar(rig.config(timeout=Duration(0.2))) as reconciler:
-            await until_error(reconciler, told)
-            await asyncio.sleep(1.5)  # several tries
+            await until_error(reconciler, error)
+            await attempts(3)
             server.close()
             Path(rig.csi).unlink(missing_ok=True)
             async with fake_driver(rig.csi):
@@ -151,8 +161,8 @@ def test_wrong_socket(tmp_path: Path, caplog: pytest.LogCaptureFixture, what: st
     assert [record.getMessage() for record in caplog.records].count("Waiting for the driver") <= 2
 
 
-def test_name_that_changes(tmp_path: Path) -> None:
-    """A driver that comes back under another name is registered under that, and the old socket is removed."""
+def test_driver_changes_its_name(tmp_path: Path) -> None:
+    """The driver changes its name → it is registered under the new one, and the old socket is removed."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -168,8 +178,8 @@ def test_name_that_changes(tmp_path: Path) -> None:
 
 
 def test_refusal_is_retried(tmp_path: Path) -> None:
-    """A refused registration is kept as state with kubelet's text, and offered again by a new socket until it is
-    taken."""
+    """kubelet refuses the registration → the state has kubelet's text, and the socket is recreated until kubelet
+    accepts."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -187,7 +197,7 @@ def test_refusal_is_retried(tmp_path: Path) -> None:
 
 
 def test_kubelet_restart_needs_nothing(tmp_path: Path) -> None:
-    """A new kubelet finds the socket that is there; it is not made anew."""
+    """kubelet restarts → it finds the existing socket, which is not recreated."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -203,7 +213,7 @@ def test_kubelet_restart_needs_nothing(tmp_path: Path) -> None:
 
 
 def test_socket_deleted_by_hand(tmp_path: Path) -> None:
-    """It is made anew at once, and kubelet registers again."""
+    """The registration socket is deleted → it is recreated at once, and kubelet registers the driver again."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -217,7 +227,7 @@ def test_socket_deleted_by_hand(tmp_path: Path) -> None:
 
 
 def test_without_inotify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The node has no inotify instance left: the slow poll heals the same things."""
+    """The node has no inotify instance left → polling notices the late driver and the deleted socket."""
 
     def refused(*_: Path) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -226,8 +236,8 @@ def test_without_inotify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
-        async with rig.kubelet() as kubelet, running_registrar(rig.config()):
-            await asyncio.sleep(0.1)
+        async with rig.kubelet() as kubelet, running_registrar(rig.config()) as reconciler:
+            await until_error(reconciler, "does not exist")
             async with fake_driver(rig.csi):
                 await kubelet.events.wait(Reason.REGISTERED)
                 rig.socket.unlink()
@@ -237,7 +247,8 @@ def test_without_inotify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_directory_missing_and_wiped(tmp_path: Path) -> None:
-    """plugins_registry missing at start, and later removed and made again: served as soon as it is there."""
+    """kubelet's plugins_registry is missing at the start, and later replaced → the socket is there as soon as the
+    directory is."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -254,8 +265,8 @@ def test_directory_missing_and_wiped(tmp_path: Path) -> None:
 
 
 def test_driver_gone_and_back(tmp_path: Path) -> None:
-    """Gone for longer than the set time: the socket is removed, so that kubelet does not believe in it; back:
-    registered again."""
+    """The driver is gone for longer than ``driver_gone_after`` → the socket is removed, so that kubelet deregisters it;
+    the driver returns → registered again."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -271,8 +282,8 @@ def test_driver_gone_and_back(tmp_path: Path) -> None:
 
 
 def test_quick_restart_does_not_flap(tmp_path: Path) -> None:
-    """A driver that restarts three times within the set time, each time found gone and asked anew, is not noticed by
-    kubelet: same socket, one registration."""
+    """The driver restarts three times, each time within ``driver_gone_after`` → kubelet notices nothing: same socket,
+    one registration."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -296,7 +307,8 @@ def test_quick_restart_does_not_flap(tmp_path: Path) -> None:
 
 
 def test_surge_roll_out(tmp_path: Path) -> None:
-    """A second registrar takes the socket over; the first one leaves it in place when it ends."""
+    """A second registrar takes over the socket, as in a rollout with maxSurge → the first one leaves it in place when
+    it ends."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -318,7 +330,8 @@ def test_surge_roll_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
 def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
-    """What is no socket stays untouched and is told; once it is moved away the socket is served."""
+    """A file or a directory is at the registration socket's path → it is reported and left alone; it is removed → the
+    driver is registered."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -335,13 +348,15 @@ def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
     asyncio.run(run())
 
 
-def test_trouble_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A driver that does not come is one line, not one a second."""
+def test_missing_driver_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, attempts: Callable[[int], Awaitable[None]]
+) -> None:
+    """The driver does not come, however often it is looked for → one log line."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
         async with running_registrar(rig.config()):
-            await asyncio.sleep(2.0)
+            await attempts(5)
 
     asyncio.run(run())
     assert len([record for record in caplog.records if record.getMessage() == "Waiting for the driver"]) == 1

@@ -1,4 +1,5 @@
-"""Who serves the socket, and what is told when nobody can: two registrars, dead sockets, a read-only directory."""
+"""Who serves the registration socket, and what is logged while nobody can: two registrars, dead sockets, an unusable
+directory."""
 
 import asyncio
 import ctypes
@@ -6,7 +7,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,15 @@ from runtime.errors import ConfigurationError, PreconditionFailed
 from tests.registrar.rig import RegistrarRig, running_registrar, until_error, until_socket, until_state
 from tests.support.fake_driver import NAME, FakeDriver, fake_driver
 from tests.support.files import NOTHING, inode
+from tests.support.waiting import until
 
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
-def another(rig: RegistrarRig) -> Iterator[socket.socket]:
-    """Another registrar's socket at the path, as a rename puts it there."""
+def other_registrar(rig: RegistrarRig) -> Iterator[socket.socket]:
+    """The listening socket of another registrar at the path, put there by a rename as registrars do."""
     with socket.socket(socket.AF_UNIX) as made:
         hidden = rig.registry / ".another"
         made.bind(str(hidden))
@@ -38,30 +40,34 @@ def another(rig: RegistrarRig) -> Iterator[socket.socket]:
         yield made
 
 
-def test_a_live_successor_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Taken over: ours stands by and says so once, however often it looks; it serves again once the other is gone."""
+def test_a_live_successor_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, attempts: Callable[[int], Awaitable[None]]
+) -> None:
+    """Another registrar takes over the socket → ours stands by and logs it once, however often it looks; the other one
+    ends → ours serves again."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
         async with rig.kubelet() as kubelet, fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
             await kubelet.wait_registered(NAME)
-            with another(rig):
+            with other_registrar(rig):
                 theirs = inode(rig.socket)
                 await until_error(reconciler, "another registrar serves")
                 assert reconciler.registration.state is State.WAITING
-                await asyncio.sleep(1.0)  # three looks
+                await attempts(3)
                 assert inode(rig.socket) == theirs
                 rig.socket.unlink()
             await until_socket(rig.socket, other_than=theirs)
             await until_state(reconciler, State.REGISTERED)
 
     asyncio.run(run())
-    told = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.reconciler")
-    assert told["Another registrar has taken over; standing by"] == 1
+    messages = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.reconciler")
+    assert messages["Another registrar has taken over; standing by"] == 1
 
 
 def test_a_live_successor_is_left_alone_by_a_driver_that_comes_back(tmp_path: Path) -> None:
-    """Our driver restarts while another registrar serves: ours stands by all the same, it has had its turn."""
+    """Our driver restarts while another registrar serves → ours still stands by: the registrar that started last
+    wins."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -69,7 +75,7 @@ def test_a_live_successor_is_left_alone_by_a_driver_that_comes_back(tmp_path: Pa
             async with fake_driver(rig.csi):
                 await until_socket(rig.socket)
             await until_state(reconciler, State.NO_DRIVER)
-            with another(rig):
+            with other_registrar(rig):
                 theirs = inode(rig.socket)
                 async with fake_driver(rig.csi):
                     await until_error(reconciler, "another registrar serves")
@@ -79,13 +85,13 @@ def test_a_live_successor_is_left_alone_by_a_driver_that_comes_back(tmp_path: Pa
 
 
 def test_a_dead_successor_is_replaced(tmp_path: Path) -> None:
-    """A socket on which nobody answers (a successor that was killed) is only a file: kubelet gets ours again."""
+    """The successor was killed and its socket is dead → ours replaces it and kubelet registers again."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
         async with rig.kubelet() as kubelet, fake_driver(rig.csi), running_registrar(rig.config()):
             await kubelet.events.wait(Reason.REGISTERED)
-            with another(rig) as theirs:
+            with other_registrar(rig) as theirs:
                 theirs.close()
                 dead = inode(rig.socket)
             await until_socket(rig.socket, other_than=dead)
@@ -95,14 +101,15 @@ def test_a_dead_successor_is_replaced(tmp_path: Path) -> None:
 
 
 def mount(target: Path, flags: int) -> None:
-    """A tmpfs, or the same one with other flags."""
+    """Mount a tmpfs, or change the flags of the one that is mounted."""
     result = _libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", flags, None)
     assert result == 0, os.strerror(ctypes.get_errno())
 
 
 @pytest.mark.parametrize("which", ["registry", "driver"])
-def test_directory_that_was_deleted_on_the_node(tmp_path: Path, which: str) -> None:
-    """A mounted directory whose original is removed is a dead inode: the registrar ends, its container restarts."""
+def test_directory_deleted_on_the_node(tmp_path: Path, which: str) -> None:
+    """The node's directory behind a bind mount is deleted, so that the mount is of a dead inode → the registrar ends
+    with an error, because only a restart of the container helps."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -128,8 +135,11 @@ def test_directory_that_was_deleted_on_the_node(tmp_path: Path, which: str) -> N
     asyncio.run(run())
 
 
-def test_directory_that_is_read_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Told once, though it is tried again and again; served as soon as it can be written."""
+def test_read_only_directory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, attempts: Callable[[int], Awaitable[None]]
+) -> None:
+    """kubelet's directory is read-only → logged once although it is tried again and again; it becomes writable → the
+    socket is served."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -137,7 +147,7 @@ def test_directory_that_is_read_only(tmp_path: Path, caplog: pytest.LogCaptureFi
         try:
             async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
                 await until_error(reconciler, "is not writable")
-                await asyncio.sleep(1.0)  # three tries
+                await attempts(3)
                 mount(rig.registry, _MS_REMOUNT)
                 await until_socket(rig.socket)
         finally:
@@ -148,8 +158,9 @@ def test_directory_that_is_read_only(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert len(errors) == 1
 
 
-def test_refusals_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Three refusals with one text are one line; the state keeps the text while the socket is made anew."""
+def test_refusals_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """kubelet refuses three times with the same text → one log line; the state keeps the text while the socket is
+    recreated."""
 
     caplog.set_level(logging.INFO, "registrar.reconciler")
 
@@ -158,27 +169,30 @@ def test_refusals_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture
         async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:  # noqa: SIM117
             async with rig.kubelet(refuse_registration="not today") as kubelet:
                 inodes: set[tuple[int, int]] = set()
-                async with asyncio.timeout(10):
-                    while len(kubelet.events.of(Reason.REGISTRATION_FAILED)) < 3 or len(inodes - {NOTHING}) < 3:
-                        inodes.add(inode(rig.socket))
-                        await asyncio.sleep(0.01)
+
+                def three_refusals_of_three_sockets() -> bool:
+                    inodes.add(inode(rig.socket))
+                    return len(kubelet.events.of(Reason.REGISTRATION_FAILED)) >= 3 and len(inodes - {NOTHING}) >= 3
+
+                await until(three_refusals_of_three_sockets, "three refusals of three sockets")
                 await until_state(reconciler, State.REFUSED)
                 assert reconciler.registration.error == "not today"
 
     asyncio.run(run())
-    told = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.reconciler")
-    assert told["Kubelet refused the registration; it is offered again"] == 1
-    assert told["Registration socket is served; waiting for kubelet"] == 1
+    messages = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.reconciler")
+    assert messages["Kubelet refused the registration; it is offered again"] == 1
+    assert messages["Registration socket is served; waiting for kubelet"] == 1
 
 
 def test_pauses_between_offers() -> None:
-    """They double up to half a minute, and stay there for as many refusals as a year has."""
+    """The pauses double up to half a minute and stay there, even after a million refusals."""
     assert [pause_after(refusals) for refusals in (1, 2, 3)] == [0.4, 0.8, 1.6]
     assert pause_after(8) == pause_after(1_000_000) == 30.0
 
 
-def test_a_busy_directory_is_no_hot_loop(tmp_path: Path) -> None:
-    """Other plugins come and go two hundred times in a second: the driver is asked a few times, not at each of them."""
+def test_busy_directory(tmp_path: Path) -> None:
+    """Other plugins' sockets come and go two hundred times within a second → the driver is asked for its name far less
+    often."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -196,7 +210,7 @@ def test_a_busy_directory_is_no_hot_loop(tmp_path: Path) -> None:
 
 
 def test_get_info_is_cheap(tmp_path: Path) -> None:
-    """Kubelet polls it for ever: well under 5 ms here, where a bench says how much under 1 ms, and no side effect."""
+    """kubelet polls GetInfo for ever → the median of 200 calls is below 5 ms, and they have no side effect."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
@@ -217,7 +231,7 @@ def test_get_info_is_cheap(tmp_path: Path) -> None:
 
 
 class Failing(FakeDriver):
-    """Answers with an error until it is told otherwise."""
+    """Answers with an error while ``failing``."""
 
     failing = True
 
@@ -227,8 +241,11 @@ class Failing(FakeDriver):
         return await super().GetPluginInfo(request, context)
 
 
-def test_driver_that_answers_with_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Told once with its code and text, waited out in process, and registered as soon as it answers; umask restored."""
+def test_driver_that_answers_with_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, attempts: Callable[[int], Awaitable[None]]
+) -> None:
+    """The driver answers with an error → logged once with its code and text; it answers properly → the socket is
+    served, and the umask is what it was."""
     before = os.umask(0o022)
 
     async def run() -> None:
@@ -236,7 +253,7 @@ def test_driver_that_answers_with_an_error(tmp_path: Path, caplog: pytest.LogCap
         driver = Failing()
         async with fake_driver(rig.csi, driver), running_registrar(rig.config()) as reconciler:
             await until_error(reconciler, "FAILED_PRECONDITION no name yet")
-            await asyncio.sleep(0.5)
+            await attempts(2)
             driver.failing = False
             await until_socket(rig.socket)
 
@@ -245,5 +262,5 @@ def test_driver_that_answers_with_an_error(tmp_path: Path, caplog: pytest.LogCap
         assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
-    told = [str(vars(record).get("fields")) for record in caplog.records if record.name == "registrar.reconciler"]
-    assert len([text for text in told if "no name yet" in text]) == 1
+    logged = [str(vars(record).get("fields")) for record in caplog.records if record.name == "registrar.reconciler"]
+    assert len([text for text in logged if "no name yet" in text]) == 1
