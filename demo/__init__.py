@@ -1,1 +1,1 @@
-"""``make demo``: the main job, for real and without a cluster, told as it happens."""
+"""``make demo``: the life of a secret in a pod, shown step by step on this machine, without a cluster."""

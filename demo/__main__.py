@@ -1,27 +1,31 @@
-"""The command: set the stage, play the story, say how it ended."""
+"""The command: prepare the sandbox, play the story, report how it ended."""
 
 import asyncio
 import signal
 import sys
 from pathlib import Path
 
-from demo import stage, story
+from demo import sandbox
+from demo.checks import StepFailed
+from demo.node import Node
+from demo.story import play
 
-INTERRUPTED = 130
+INTERRUPTED_EXIT_CODE = 130
+LOG_TAIL_CHARACTERS = 4000
 
 
 def main() -> int:
-    """0 only if each step was checked."""
-    for ending in stage.ENDINGS:
-        signal.signal(ending, signal.default_int_handler)
-    stage.enter_namespace()
-    with stage.directory() as directory:
+    """Returns 0 only if all steps succeeded."""
+    for number in sandbox.STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    sandbox.enter_namespace()
+    with sandbox.directory() as directory:
         try:
-            asyncio.run(story.play(story.Story(directory)))
+            asyncio.run(play(Node(directory)))
         except KeyboardInterrupt:
-            print("demo: interrupted; everything was taken down", file=sys.stderr)
-            return INTERRUPTED
-        except (story.StepFailed, TimeoutError) as error:
+            print("demo: interrupted; all processes and mounts were removed", file=sys.stderr)
+            return INTERRUPTED_EXIT_CODE
+        except (StepFailed, TimeoutError) as error:
             print(f"demo: FAILED: {error or 'a step took too long'}", file=sys.stderr)
             show_logs(directory)
             return 1
@@ -30,9 +34,9 @@ def main() -> int:
 
 
 def show_logs(directory: Path) -> None:
-    """What the processes said, for whoever has to find out why."""
+    """Print the end of each process's log, to help find the cause of a failure."""
     for path in sorted(directory.glob("*.log")):
-        print(f"--- {path.name}", path.read_text()[-4000:], sep="\n", file=sys.stderr)
+        print(f"--- {path.name}", path.read_text()[-LOG_TAIL_CHARACTERS:], sep="\n", file=sys.stderr)
 
 
 if __name__ == "__main__":

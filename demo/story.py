@@ -1,305 +1,120 @@
-"""The story: a pod's secret from the store to the pod, rotated, through a driver's death, to the end. Each step is
-checked."""
+"""The story: a secret travels from the store to a pod, is rotated, survives the death of the driver, and is removed.
+Every step is checked.
+"""
 
 import asyncio
 import os
 import signal
-import stat
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
+from contextlib import AsyncExitStack
 
-import aiohttp
 import psutil
-import yaml
 
-from demo import stage
-from kubelet_stub.config import Config as KubeletConfig
+from demo import sandbox
+from demo.checks import STEP_SECONDS, check, wait_until
+from demo.node import ROTATION_INTERVAL, SOCKET_DIRECTORIES, Node, role_pids
+from demo.objects import DRIVER, POD
+from demo.output import list_files, mount_of, mounts, print_details, print_step
 from kubelet_stub.kubelet import KubeletStub
 from kubelet_stub.pods import Pod
-from runtime.flags import Duration
 
-DRIVER = "secrets-store.csi.k8s.io"
-ROLES = ("driver", "registrar", "probe")
-INTERVAL = 1.0
+ROLES = {"driver", "registrar", "probe"}
+# The driver spreads refreshes: a volume is due at most this fraction of the interval late.
 JITTER = 0.1
-STEP_SECONDS = 15.0
-
-CLASS = {
-    "apiVersion": "secrets-store.csi.x-k8s.io/v1",
-    "kind": "SecretProviderClass",
-    "metadata": {"name": "app", "namespace": "demo"},
-    "spec": {
-        "provider": "stub",
-        "parameters": {
-            "objects": yaml.safe_dump(
-                [
-                    {"objectName": "db-password", "filePermission": "0400"},
-                    {"objectName": "api/key"},
-                    {"objectName": "tls.crt", "generate": "certificate"},
-                    {"objectName": "tls.key", "generate": "certificate", "filePermission": "0400"},
-                ]
-            )
-        },
-    },
-}
-POD = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {"name": "app-1", "namespace": "demo", "uid": "5a0c2a3e-0000-4000-8000-000000000001"},
-    "spec": {
-        "serviceAccountName": "app",
-        "volumes": [
-            {
-                "name": "secrets",
-                "csi": {"driver": DRIVER, "readOnly": True, "volumeAttributes": {"secretProviderClass": "app"}},
-            }
-        ],
-    },
-}
 
 
-T = TypeVar("T")
-
-
-class StepFailed(Exception):
-    """A step's check did not hold; the sentence says which."""
-
-
-@dataclass
-class Story:
-    """What the steps share."""
-
-    directory: Path
-    port: int = field(default_factory=stage.free_port)
-    started: float = field(default_factory=time.monotonic)
-
-    def tell(self, text: str) -> None:
-        """One line with the time since the beginning."""
-        print(f"{time.monotonic() - self.started:6.2f} s  {text}", flush=True)
-
-    def show(self, text: str) -> None:
-        """Something to look at, indented."""
-        for line in text.splitlines():
-            print(f"            {line}", flush=True)
-
-    @property
-    def secret(self) -> Path:
-        """The secret in the store."""
-        return self.directory / "store" / "db-password"
-
-    def set_up(self) -> None:
-        """The directories of a node, a store with two secrets, one class."""
-        for name in (
-            "kubelet/pods",
-            "kubelet/plugins_registry",
-            "csi",
-            "providers",
-            "store/api",
-            "manifests",
-            "status",
-        ):
-            (self.directory / name).mkdir(parents=True)
-        self.secret.write_text("correct horse")
-        (self.directory / "store" / "api" / "key").write_text("k-1")
-        (self.directory / "manifests" / "app.yaml").write_text(yaml.safe_dump(CLASS))
-
-    def supervised(self) -> list[str]:
-        """The container's command line."""
-        here = self.directory
-        return [
-            "container.start",
-            f"--endpoint=unix://{here}/csi/csi.sock",
-            "--nodeid=demo-node",
-            f"--manifests={here}/manifests",
-            f"--provider-volume={here}/providers",
-            "--additional-provider-volume-paths=",
-            f"--kubelet-pods-dir={here}/kubelet/pods",
-            "--metrics-addr=",
-            "--enable-secret-rotation",
-            f"--rotation-poll-interval={INTERVAL:g}s",
-            f"--status-directory={here}/status",
-            f"--kubelet-registration-path={here}/csi/csi.sock",
-            f"--plugin-registration-path={here}/kubelet/plugins_registry",
-            f"--probe-http-endpoint=127.0.0.1:{self.port}",
-        ]
-
-    async def healthz(self) -> tuple[int, str]:
-        """The probe's answer; 0 while nobody listens."""
-        try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"http://127.0.0.1:{self.port}/healthz") as answer,
-            ):
-                return answer.status, await answer.text()
-        except aiohttp.ClientError as error:
-            return 0, str(error)
-
-
-async def play(story: Story) -> None:
-    """All steps, in order. Raises StepFailed, or TimeoutError for a step that takes too long."""
-    story.set_up()
-    here = story.directory
+async def play(node: Node) -> None:
+    """All steps in order. Raises StepFailed, or TimeoutError if a step takes too long."""
+    node.set_up()
     async with AsyncExitStack() as stack:
-        provider = [
-            "provider_stub.main",
-            f"--endpoint=unix://{here}/providers/stub.sock",
-            f"--secrets-dir={here}/store",
-        ]
-        await stack.enter_async_context(stage.running(here / "provider.log", provider))
-        kubelet = await stack.enter_async_context(
-            KubeletStub(KubeletConfig(root=f"{here}/kubelet", republish_interval=Duration(0), node_name="demo-node"))
+        await stack.enter_async_context(sandbox.running(node.directory / "provider.log", node.provider_command()))
+        kubelet = await stack.enter_async_context(KubeletStub(node.kubelet_config()))
+        supervisor = await stack.enter_async_context(
+            sandbox.running(node.directory / "driver.log", node.container_command())
         )
-        supervisor = await stack.enter_async_context(stage.running(here / "driver.log", story.supervised()))
-        await registered(story, kubelet, supervisor)
-        pod = await mounted(story, kubelet)
+        await register(node, kubelet, supervisor)
+        pod = await mount(node, kubelet)
         try:
-            await healthy(story)
-            await rotated(story, kubelet, pod)
-            await killed_and_healed(story, kubelet, pod, supervisor)
+            await check_health(node)
+            await rotate(node, kubelet, pod)
+            await kill_and_heal(node, kubelet, pod, supervisor)
         finally:
             await kubelet.delete_pod(pod)
-        check_gone(story)
-    ended(story)
+        check_deleted(node)
+    check_stopped(node)
 
 
-async def registered(story: Story, kubelet: KubeletStub, supervisor: psutil.Process) -> None:
-    """Step 1."""
+async def register(node: Node, kubelet: KubeletStub, supervisor: psutil.Process) -> None:
+    """Step 1: the registrar announces the driver to kubelet."""
     async with asyncio.timeout(STEP_SECONDS):
         await kubelet.wait_registered(DRIVER)
-    await until(lambda: set(roles(supervisor)) == set(ROLES), "three processes under supervisord")
-    story.tell(f"registered: kubelet knows {DRIVER}")
-    story.show("\n".join(f"{name:<12} pid {pid}" for name, pid in roles(supervisor).items()))
+    await wait_until(lambda: set(role_pids(supervisor)) == ROLES, "three processes under supervisord")
+    print_step(node.started, f"registered: kubelet has registered the driver {DRIVER}")
+    print_details("\n".join(f"{name:<12} pid {pid}" for name, pid in role_pids(supervisor).items()))
 
 
-async def mounted(story: Story, kubelet: KubeletStub) -> Pod:
-    """Step 2."""
+async def mount(node: Node, kubelet: KubeletStub) -> Pod:
+    """Step 2: a pod starts, and the driver publishes its volume."""
     pod = await kubelet.add_pod(POD)
     async with asyncio.timeout(STEP_SECONDS):
         await kubelet.wait_mounted(pod)
     target = kubelet.target(pod)
-    check((target / "db-password").read_text() == "correct horse", "the file must hold the secret")
-    check(mount_line(target).startswith("tmpfs"), "the volume must be a tmpfs")
-    story.tell(f"mounted: the volume of pod {pod.key}")
-    story.show(listing(target))
-    story.show(mount_line(target))
-    story.show(f"db-password: {(target / 'db-password').read_text()}")
+    password = (target / "db-password").read_text()
+    check(password == "correct horse", "the file must hold the secret of the store")
+    check(mount_of(target).startswith("tmpfs"), "the volume must be a tmpfs")
+    print_step(node.started, f"mounted: pod {pod.key} has its volume")
+    print_details(list_files(target))
+    print_details(mount_of(target))
+    print_details(f"db-password: {password}")
     return pod
 
 
-async def healthy(story: Story) -> None:
-    """Step 3."""
-    await until_async(lambda: is_healthy(story), "healthz to answer ok")
-    story.tell("healthy: /healthz answers 200 ok")
+async def check_health(node: Node) -> None:
+    """Step 3: the probe asks the driver."""
+    await wait_until(node.is_healthy, "/healthz to return 200 ok")
+    print_step(node.started, "healthy: /healthz returns 200 ok")
 
 
-async def rotated(story: Story, kubelet: KubeletStub, pod: Pod) -> None:
-    """Step 4: one republish, once the volume is due."""
+async def rotate(node: Node, kubelet: KubeletStub, pod: Pod) -> None:
+    """Step 4: the secret changes in the store; the first republish after the rotation interval brings it."""
     target = kubelet.target(pod)
-    story.secret.write_text("battery staple")
-    due = os.stat(target / "..data").st_mtime + INTERVAL * (1 + JITTER)
+    node.secret.write_text("battery staple")
+    due = os.stat(target / "..data").st_mtime + ROTATION_INTERVAL * (1 + JITTER)
     await asyncio.sleep(max(0.0, due - time.time()))
-    check((target / "db-password").read_text() == "correct horse", "nothing may change before a republish")
+    check((target / "db-password").read_text() == "correct horse", "nothing may change before the republish")
     check(not await kubelet.republish(pod), "the republish must succeed")
-    check((target / "db-password").read_text() == "battery staple", "one republish must bring the new secret")
-    story.tell("rotated: the store has a new secret, and so has the pod, by one republish")
-    story.show(f"db-password: {(target / 'db-password').read_text()}")
+    password = (target / "db-password").read_text()
+    check(password == "battery staple", "the republish must bring the new secret")
+    print_step(node.started, "rotated: the secret has changed in the store, and one republish later in the pod")
+    print_details(f"db-password: {password}")
 
 
-async def killed_and_healed(story: Story, kubelet: KubeletStub, pod: Pod, supervisor: psutil.Process) -> None:
-    """Step 5."""
+async def kill_and_heal(node: Node, kubelet: KubeletStub, pod: Pod, supervisor: psutil.Process) -> None:
+    """Step 5: the driver is killed and restarted by the supervisor; the volume is not affected."""
     target = kubelet.target(pod)
     before = (os.readlink(target / "..data"), os.stat(target).st_dev)
-    victim = roles(supervisor)["driver"]
-    os.kill(victim, signal.SIGKILL)
-    check((target / "db-password").read_text() == "battery staple", "the volume must outlive the driver")
-    await until(lambda: roles(supervisor).get("driver", victim) != victim, "a new driver")
-    story.tell(f"killed: driver {victim} with SIGKILL; the volume stays readable")
-    await until_async(lambda: is_healthy(story), "healthz to answer ok again")
-    check(not await kubelet.republish(pod), "the new driver must take the republish")
+    killed = role_pids(supervisor)["driver"]
+    os.kill(killed, signal.SIGKILL)
+    check((target / "db-password").read_text() == "battery staple", "the volume must survive the driver")
+    await wait_until(lambda: role_pids(supervisor).get("driver", killed) != killed, "the restart of the driver")
+    print_step(node.started, f"killed: SIGKILL to the driver, pid {killed}; the volume stays readable")
+    await wait_until(node.is_healthy, "/healthz to return 200 ok again")
+    check(not await kubelet.republish(pod), "the restarted driver must accept a republish")
     check((os.readlink(target / "..data"), os.stat(target).st_dev) == before, "the volume must not have changed")
-    story.tell("healed: a new driver answers, the volume is the same mount with the same content")
+    print_step(node.started, "healed: the driver was restarted; the volume has the same mount and the same content")
 
 
-def roles(supervisor: psutil.Process) -> dict[str, int]:
-    """Name and pid of each process under supervisord; one that ends while it is looked at is none."""
-    found = {}
-    for process in supervisor.children():
-        with suppress(psutil.NoSuchProcess):
-            found[process.name()] = process.pid
-    return found
-
-
-def check_gone(story: Story) -> None:
-    """Step 6."""
-    left = [line for line in mount_table() if str(story.directory / "kubelet") in line]
+def check_deleted(node: Node) -> None:
+    """Step 6: the pod was deleted, and its volume was unpublished."""
+    left = [line for line in mounts() if str(node.directory / "kubelet") in line]
     check(not left, f"still mounted: {left}")
-    check(not list((story.directory / "kubelet" / "pods").glob("*/volumes/*/*")), "the pod's volumes must be gone")
-    story.tell("deleted: the pod is gone and nothing is left mounted")
+    volumes = list((node.directory / "kubelet" / "pods").glob("*/volumes/*/*"))
+    check(not volumes, "the directories of the pod's volumes must be removed")
+    print_step(node.started, "deleted: the pod is deleted, and nothing is left mounted")
 
 
-def ended(story: Story) -> None:
-    """Step 7."""
-    left = [
-        path.name
-        for name in ("kubelet/plugins_registry", "csi", "providers")
-        for path in (story.directory / name).iterdir()
-    ]
+def check_stopped(node: Node) -> None:
+    """Step 7: all processes have exited and removed their sockets."""
+    left = [path.name for name in SOCKET_DIRECTORIES for path in (node.directory / name).iterdir()]
     check(not left, f"sockets are left: {left}")
-    story.tell("stopped: all processes ended in order, and their sockets are gone")
-
-
-def listing(target: Path) -> str:
-    """Every file below the target with mode and size."""
-    lines = [f"{stat_mode(target)}  {target.name}/"]
-    for path in sorted(target.rglob("*")):
-        if not path.is_dir() or path.is_symlink():
-            shown = path.relative_to(target)
-            lines.append(f"{stat_mode(path)}  {shown}" + (f" -> {os.readlink(path)}" if path.is_symlink() else ""))
-    return "\n".join(lines)
-
-
-def stat_mode(path: Path) -> str:
-    """As ls writes it."""
-    return stat.filemode(path.lstat().st_mode)
-
-
-def mount_table() -> list[str]:
-    """The mounts that this process sees."""
-    return Path("/proc/self/mounts").read_text().splitlines()
-
-
-def mount_line(target: Path) -> str:
-    """The target's line; empty if there is none."""
-    return next((line for line in mount_table() if line.split(" ")[1] == str(target)), "")
-
-
-async def is_healthy(story: Story) -> bool:
-    """Whether healthz answers 200 ok."""
-    return await story.healthz() == (200, "ok")
-
-
-def check(condition: object, sentence: str) -> None:
-    """The step holds, or the demo ends."""
-    if not condition:
-        raise StepFailed(sentence)
-
-
-async def until(condition: Callable[[], T], what: str) -> T:
-    """Wait for a condition of the processes beside us, which nothing announces."""
-    end = time.monotonic() + STEP_SECONDS
-    while not (found := condition()):
-        check(time.monotonic() < end, f"waited {STEP_SECONDS:g} s for {what}")
-        await asyncio.sleep(0.02)
-    return found
-
-
-async def until_async(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """The same for a question over HTTP."""
-    end = time.monotonic() + STEP_SECONDS
-    while not await condition():
-        check(time.monotonic() < end, f"waited {STEP_SECONDS:g} s for {what}")
-        await asyncio.sleep(0.02)
+    print_step(node.started, "stopped: all processes have exited in order and removed their sockets")

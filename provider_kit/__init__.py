@@ -8,7 +8,7 @@ from provider_kit.command import ServeConfig, run_command
 from provider_kit.provider import Provider
 from provider_kit.reply import File, MountReply, ReplyError
 from provider_kit.request import MountRequest, Pod, Token
-from provider_kit.serving import Serving, serve, served
+from provider_kit.serving import Server, serve, serve_until_stopped
 from provider_kit.versions import Versions, load_key
 from runtime.errors import (
     ConfigurationError,
@@ -42,7 +42,7 @@ __all__ = [
     "ReplyError",
     "ResourceExhausted",
     "ServeConfig",
-    "Serving",
+    "Server",
     "Token",
     "Unavailable",
     "Versions",
@@ -50,6 +50,6 @@ __all__ = [
     "load_key",
     "parse_duration",
     "run_command",
+    "serve_until_stopped",
     "serve",
-    "served",
 ]

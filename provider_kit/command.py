@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from provider_kit.provider import Provider
-from provider_kit.serving import serve, socket_path
+from provider_kit.serving import serve_until_stopped, socket_path
 from runtime import logs, process
 from runtime.flags import FlagSet, flag
 
@@ -37,7 +37,7 @@ def run_command(
     """
 
     async def work(config: C) -> None:
-        await serve(make(config), config.endpoint)
+        await serve_until_stopped(make(config), config.endpoint)
 
     def run(config: C) -> int:
         logs.configure("provider", as_json=config.log_format_json, verbosity=config.v)

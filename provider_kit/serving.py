@@ -23,22 +23,22 @@ MAX_CONCURRENT_CALLS = 64
 _SOCKET_NAME = re.compile(r"[a-zA-Z0-9_-]{1,30}\.sock")
 
 
-class Serving:
+class Server:
     """A running server; ``path`` is its socket."""
 
-    def __init__(self, server: grpc.Server, bound: sockets.BoundSocket) -> None:
+    def __init__(self, grpc_server: grpc.Server, bound: sockets.BoundSocket) -> None:
         self.path = bound.path
-        self._server = server
+        self._grpc_server = grpc_server
         self._bound = bound
 
     def crash(self) -> None:
         """Stop as a killed process does: running calls break off at once, and the socket's file stays behind."""
-        self._server.stop(None)
+        self._grpc_server.stop(None)
 
     async def stop(self, grace: float) -> None:
         """Accept no new calls; running ones have ``grace`` seconds to finish."""
         self._bound.unlink()
-        await asyncio.to_thread(self._server.stop(grace).wait)
+        await asyncio.to_thread(self._grpc_server.stop(grace).wait)
 
 
 def socket_path(endpoint: str) -> Path:
@@ -60,33 +60,33 @@ def socket_path(endpoint: str) -> Path:
 
 
 @asynccontextmanager
-async def served(provider: Provider, endpoint: str) -> AsyncIterator[Serving]:
+async def serve(provider: Provider, endpoint: str) -> AsyncIterator[Server]:
     """Serve ``provider`` inside the context. At the end the socket is removed first, then running calls have
     ``GRACE_SECONDS`` to finish.
     """
     path = socket_path(endpoint)
     sockets.refuse_non_socket(path)
     threads = concurrent.futures.ThreadPoolExecutor(MAX_CONCURRENT_CALLS, "mount")
-    server = grpc.server(threads)
-    server.add_generic_rpc_handlers((ProviderService(provider, asyncio.get_running_loop()).handlers(),))
+    grpc_server = grpc.server(threads)
+    grpc_server.add_generic_rpc_handlers((ProviderService(provider, asyncio.get_running_loop()).handlers(),))
     hidden = sockets.hidden_path(path)
     with sockets.private_umask():
         try:
-            server.add_insecure_port(f"unix:{hidden}")
+            grpc_server.add_insecure_port(f"unix:{hidden}")
         except RuntimeError as error:  # what gRPC raises if it cannot bind
             raise ConfigurationError(f"cannot listen on {path}: {redact.text(error)}") from None
-    server.start()
-    serving = Serving(server, sockets.move_into_place(hidden, path))
+    grpc_server.start()
+    server = Server(grpc_server, sockets.move_into_place(hidden, path))
     try:
-        yield serving
+        yield server
     finally:
-        await serving.stop(GRACE_SECONDS)
+        await server.stop(GRACE_SECONDS)
         threads.shutdown(wait=False)
 
 
-async def serve(provider: Provider, endpoint: str) -> None:
+async def serve_until_stopped(provider: Provider, endpoint: str) -> None:
     """Serve until SIGTERM or SIGINT; a second signal exits at once."""
     with stop_event() as stop:
-        async with served(provider, endpoint) as serving:
-            log.info("Serving", provider=provider.name, socket=serving.path)
+        async with serve(provider, endpoint) as server:
+            log.info("Serving", provider=provider.name, socket=server.path)
             await stop.wait()

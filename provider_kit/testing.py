@@ -14,7 +14,7 @@ from protos import provider_pb2
 from provider_kit.provider import Provider
 from provider_kit.reply import MountReply
 from provider_kit.request import MountRequest
-from provider_kit.serving import Serving, served
+from provider_kit.serving import Server, serve
 
 
 class RunningProvider:
@@ -24,7 +24,7 @@ class RunningProvider:
         self.path = path
         self.requests: list[MountRequest] = []
         self._recorded = asyncio.Condition()
-        self._serving: Serving | None = None
+        self._server: Server | None = None
 
     @property
     def calls(self) -> int:
@@ -49,13 +49,13 @@ class RunningProvider:
 
     def crash(self) -> None:
         """Break off all calls and leave the dead socket behind, as a killed process does."""
-        if self._serving is not None:
-            self._serving.crash()
+        if self._server is not None:
+            self._server.crash()
 
     @asynccontextmanager
     async def serving(self, provider: Provider) -> AsyncIterator[None]:
         """Serve ``provider`` inside the context."""
-        async with served(_Recording(provider, self), f"unix://{self.path.absolute()}") as self._serving:
+        async with serve(_Recording(provider, self), f"unix://{self.path.absolute()}") as self._server:
             yield
 
 

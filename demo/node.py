@@ -1,0 +1,94 @@
+"""The node of the demo: its directories, the command lines of its processes, and what they report."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import psutil
+import yaml
+
+from demo import sandbox
+from demo.objects import CLASS
+from kubelet_stub.config import Config as KubeletConfig
+from runtime.flags import Duration
+
+ROTATION_INTERVAL = 1.0
+NAME = "demo-node"
+_DIRECTORIES = ("kubelet/pods", "kubelet/plugins_registry", "csi", "providers", "store/api", "manifests", "status")
+SOCKET_DIRECTORIES = ("kubelet/plugins_registry", "csi", "providers")
+
+
+@dataclass
+class Node:
+    """Everything that the steps share. Output has the time since ``started``."""
+
+    directory: Path
+    port: int = field(default_factory=sandbox.free_port)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def secret(self) -> Path:
+        """The file in the store that holds the password."""
+        return self.directory / "store" / "db-password"
+
+    def set_up(self) -> None:
+        """Create the directories, a store with two secrets, and the manifest of the class."""
+        for name in _DIRECTORIES:
+            (self.directory / name).mkdir(parents=True)
+        self.secret.write_text("correct horse")
+        (self.directory / "store" / "api" / "key").write_text("k-1")
+        (self.directory / "manifests" / "app.yaml").write_text(yaml.safe_dump(CLASS))
+
+    def provider_command(self) -> list[str]:
+        """The provider stub: module and arguments."""
+        return [
+            "provider_stub.main",
+            f"--endpoint=unix://{self.directory}/providers/stub.sock",
+            f"--secrets-dir={self.directory}/store",
+        ]
+
+    def container_command(self) -> list[str]:
+        """The container, which supervises driver, registrar and probe: module and arguments."""
+        here = self.directory
+        return [
+            "container.start",
+            f"--endpoint=unix://{here}/csi/csi.sock",
+            f"--nodeid={NAME}",
+            f"--manifests={here}/manifests",
+            f"--provider-volume={here}/providers",
+            "--additional-provider-volume-paths=",
+            f"--kubelet-pods-dir={here}/kubelet/pods",
+            "--metrics-addr=",
+            "--enable-secret-rotation",
+            f"--rotation-poll-interval={ROTATION_INTERVAL:g}s",
+            f"--status-directory={here}/status",
+            f"--kubelet-registration-path={here}/csi/csi.sock",
+            f"--plugin-registration-path={here}/kubelet/plugins_registry",
+            f"--probe-http-endpoint=127.0.0.1:{self.port}",
+        ]
+
+    def kubelet_config(self) -> KubeletConfig:
+        """The kubelet stub's configuration; it republishes only when a step asks for it."""
+        return KubeletConfig(root=f"{self.directory}/kubelet", republish_interval=Duration(0), node_name=NAME)
+
+    async def is_healthy(self) -> bool:
+        """Whether /healthz returns 200 ok; False while nobody listens."""
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{self.port}/healthz") as response,
+            ):
+                return (response.status, await response.text()) == (200, "ok")
+        except aiohttp.ClientError:
+            return False
+
+
+def role_pids(supervisor: psutil.Process) -> dict[str, int]:
+    """The pid of each process under the supervisor, by name."""
+    pids = {}
+    for process in supervisor.children():
+        with suppress(psutil.NoSuchProcess):  # it may exit while it is looked at
+            pids[process.name()] = process.pid
+    return pids
