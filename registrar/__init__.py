@@ -1,1 +1,1 @@
-"""Tells kubelet where the driver is: the node-driver-registrar's job."""
+"""Registers the driver with kubelet: the job of node-driver-registrar."""

@@ -1,4 +1,4 @@
-"""The registrar's configuration: the flags of node-driver-registrar under their names and defaults, and ours."""
+"""The registrar's configuration: node-driver-registrar's flags with their names and defaults, and some of our own."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ GO_ONLY = (
 
 @dataclass(frozen=True)
 class RegistrarConfig:
-    """How one registrar runs; built once and never changed."""
+    """The configuration of one registrar, validated when it is created."""
 
     csi_address: str = flag("/run/csi/socket", "the driver's socket as this process sees it")
     kubelet_registration_path: str = flag("", "the driver's socket as kubelet sees it on the host; required")
@@ -24,14 +24,16 @@ class RegistrarConfig:
     timeout: Duration = flag(Duration(1.0), "deadline of GetPluginInfo and of the health check's GetInfo")
     http_endpoint: str = flag("", "address of the health server; empty turns it off")
     health_port: int = flag(0, "port of the health server", deprecated="use --http-endpoint")
-    mode: str = flag("", "kubelet-registration-probe ends at once with success", deprecated="use the health server")
-    connection_timeout: Duration = flag(Duration(0.0), "ignored", deprecated="the driver is waited for without a limit")
+    mode: str = flag("", "kubelet-registration-probe exits at once with success", deprecated="use the health server")
+    connection_timeout: Duration = flag(
+        Duration(0.0), "ignored", deprecated="the registrar waits for the driver for ever"
+    )
     logging_format: str = flag("text", "text or json")
     v: int = flag(0, "log verbosity")
     version: bool = flag(False, "print the version and exit")
-    # Ours.
+    # Flags that node-driver-registrar does not have.
     driver_gone_after: Duration = flag(
-        Duration(30.0), "how long a driver may be gone before kubelet is told, by removing the socket"
+        Duration(30.0), "how long the driver may be gone before its registration is withdrawn by removing the socket"
     )
     status_directory: str = flag(
         status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty turns them off"
@@ -56,7 +58,8 @@ class RegistrarConfig:
         if self.timeout <= 0 or self.driver_gone_after <= 0:
             raise ConfigurationError("--timeout and --driver-gone-after must be longer than 0, for example 1s")
         parse_csi_address(self.csi_address)
-        self.http  # noqa: B018  # checked here
+        if self.http_endpoint:
+            parse_host_port(self.http_endpoint)
 
     @property
     def driver(self) -> UnixEndpoint:
@@ -65,7 +68,7 @@ class RegistrarConfig:
 
     @property
     def http(self) -> TcpEndpoint | None:
-        """Where the health server listens, if it does."""
+        """Where the health server listens; None if it is off."""
         if self.http_endpoint:
             return parse_host_port(self.http_endpoint)
         return TcpEndpoint("", self.health_port) if self.health_port else None

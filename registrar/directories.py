@@ -1,5 +1,5 @@
-"""The two directories that a registrar lives from, the driver's and kubelet's: what changes in them, and whether they
-are still those of the node."""
+"""The two directories that a registrar depends on, the driver's and kubelet's: wait for changes in them, and notice
+when they were deleted on the node."""
 
 import asyncio
 import contextlib
@@ -12,12 +12,12 @@ from runtime.errors import ConfigurationError
 
 log = logs.get(__name__)
 
-# How long a burst of events is gathered, and how often a directory that is not there is looked for.
+# How long events are collected after the first one, and how often a directory that cannot be watched is tried again.
 SETTLE_SECONDS, RETRY_SECONDS = 0.05, 1.0
 
 
 class Directories:
-    """Waits for changes, by inotify; whoever waits has a slow poll behind it."""
+    """Waits for changes by inotify. Callers poll slowly as well, in case inotify is not available."""
 
     def __init__(self, *paths: str) -> None:
         self._paths = paths
@@ -34,25 +34,27 @@ class Directories:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    def note_change(self) -> None:
-        """Something else has happened that who waits must look at."""
+    def notify(self) -> None:
+        """End the current wait, or the next one, although no directory has changed."""
         self._changed.set()
 
-    async def changed(self, seconds: float) -> None:
-        """Wait until something has happened since the last call, but at most so long."""
+    async def wait_for_change(self, seconds: float) -> None:
+        """Wait until something has changed since the last call, for at most ``seconds``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
                 await asyncio.sleep(SETTLE_SECONDS)
         self._changed.clear()
 
-    def refuse_dead(self) -> None:
-        """A hostPath directory that was removed on the node keeps its inode in here, with a link count of 0."""
+    def raise_if_deleted(self) -> None:
+        """Raise ConfigurationError if a hostPath directory was deleted on the node. The mount in the container still
+        holds its inode, with a link count of 0, and no new directory will ever appear there."""
         for path in self._paths:
             with contextlib.suppress(OSError):
                 if os.stat(path).st_nlink == 0:
                     raise ConfigurationError(
-                        f"{path} was deleted on the node and ours is a dead directory: the container must restart"
+                        f"{path} was deleted on the node and this container still holds the deleted directory: "
+                        "the container must restart"
                     )
 
     async def _watch(self, path: str) -> None:
@@ -64,6 +66,6 @@ class Directories:
                         self._changed.set()
                         if event.kind is inotify.Kind.DIRECTORY_GONE:
                             break
-            except OSError as error:  # not there, or no watches left: the slow poll does it
+            except OSError as error:  # it does not exist, or inotify's limits are reached: the slow poll has to do
                 log.verbose(5, "Cannot watch", directory=path, reason=error)
             await asyncio.sleep(RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""The registrar's /healthz: whether its own socket answers, and what kubelet said."""
+"""The registrar's /healthz: whether its own socket answers, and what kubelet reported."""
 
 import stat
 
@@ -11,14 +11,14 @@ from registrar.state import State
 from runtime import http, redact, rpc
 
 
-def page(config: RegistrarConfig, reconciler: Reconciler) -> http.Handler:
-    """200 while kubelet can register, or has registered, the driver; 404 without a socket; 500 for all else."""
+def healthz_handler(config: RegistrarConfig, reconciler: Reconciler) -> http.Handler:
+    """200 while kubelet can register the driver or has done so, 404 if there is no socket, 500 otherwise."""
 
     async def healthz(_: http.Request) -> http.Response:
         registration = reconciler.registration
         if registration.state is State.REFUSED:
             return http.text_response(f"kubelet refused the registration: {registration.error}", 500)
-        problem = await _problem(config, reconciler)
+        problem = await _find_problem(config, reconciler)
         if problem is not None:
             return http.text_response(*problem)
         if registration.state is State.WAITING:
@@ -28,7 +28,8 @@ def page(config: RegistrarConfig, reconciler: Reconciler) -> http.Handler:
     return healthz
 
 
-async def _problem(config: RegistrarConfig, reconciler: Reconciler) -> tuple[str, int] | None:
+async def _find_problem(config: RegistrarConfig, reconciler: Reconciler) -> tuple[str, int] | None:
+    """What is wrong with the socket, as text and HTTP status; None if it answers."""
     path = reconciler.socket
     try:
         found = path.lstat() if path is not None else None

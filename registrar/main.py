@@ -1,4 +1,4 @@
-"""The registrar as a process: ``secrets-store-csi-registrar``, or one role of the supervised three."""
+"""The registrar as a process: the command ``secrets-store-csi-registrar``, or a role of the container."""
 
 import asyncio
 import sys
@@ -23,14 +23,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         RegistrarConfig,
         sys.argv[1:] if argv is None else argv,
         run,
-        version=lambda: f"{sys.argv[0]} {build().version}",  # as the original has it
+        version=lambda: f"{sys.argv[0]} {build().version}",  # node-driver-registrar's output
     )
 
 
 def run(config: RegistrarConfig) -> int:
     """Run until a signal; returns the exit code."""
     if config.mode == PROBE_MODE:
-        return 0  # the old exec probe: its file is no longer written by anybody
+        return 0  # node-driver-registrar's former exec probe: the file that it checked is no longer written
     logs.configure("registrar", as_json=config.logging_format == "json", verbosity=config.v)
     return process.run(_serve(config))
 
@@ -40,18 +40,20 @@ async def _serve(config: RegistrarConfig) -> None:
         async with AsyncExitStack() as stack:
             reconciler = Reconciler(config)
             if config.http is not None:
-                await stack.enter_async_context(http.serve(config.http, {"/healthz": health.page(config, reconciler)}))
+                await stack.enter_async_context(
+                    http.serve(config.http, {"/healthz": health.healthz_handler(config, reconciler)})
+                )
             await stack.enter_async_context(
                 status.serve(config.status_directory, "registrar", reconciler.registration.snapshot)
             )
-            keeping = asyncio.create_task(reconciler.run())
+            reconciling = asyncio.create_task(reconciler.run())
             stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait([keeping, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if keeping.done():
-                keeping.result()
-            keeping.cancel()
+            await asyncio.wait([reconciling, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if reconciling.done():
+                reconciling.result()  # raises what has ended it
+            reconciling.cancel()
             with suppress(asyncio.CancelledError):
-                await keeping
+                await reconciling
 
 
 if __name__ == "__main__":

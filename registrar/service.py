@@ -1,4 +1,4 @@
-"""The Registration service that kubelet's plugin watcher calls."""
+"""The Registration service, which kubelet's plugin watcher calls."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,18 +8,18 @@ from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
 PLUGIN_TYPE = "CSIPlugin"
 VERSIONS = ("1.0.0",)
 
-# registered, kubelet's text
 OnStatus = Callable[[bool, str], None]
+"""Called with kubelet's result: whether the driver was registered, and kubelet's error text."""
 
 
 class RegistrationService(pluginregistration_pb2_grpc.RegistrationServicer):
-    """GetInfo answers from a message built once: newer kubelets ask every few seconds, for ever."""
+    """Answers with messages that are built once, because recent kubelets call GetInfo every few seconds."""
 
     def __init__(self, driver: str, endpoint: str, on_status: OnStatus) -> None:
         self._info = pluginregistration_pb2.PluginInfo(
             type=PLUGIN_TYPE, name=driver, endpoint=endpoint, supported_versions=VERSIONS
         )
-        self._answer = pluginregistration_pb2.RegistrationStatusResponse()
+        self._response = pluginregistration_pb2.RegistrationStatusResponse()
         self._on_status = on_status
 
     async def GetInfo(
@@ -27,7 +27,7 @@ class RegistrationService(pluginregistration_pb2_grpc.RegistrationServicer):
         request: pluginregistration_pb2.InfoRequest,
         context: Any,
     ) -> pluginregistration_pb2.PluginInfo:
-        """Who the driver is and where kubelet finds it."""
+        """The driver's name, and where kubelet finds its socket."""
         return self._info
 
     async def NotifyRegistrationStatus(
@@ -35,6 +35,6 @@ class RegistrationService(pluginregistration_pb2_grpc.RegistrationServicer):
         request: pluginregistration_pb2.RegistrationStatus,
         context: Any,
     ) -> pluginregistration_pb2.RegistrationStatusResponse:
-        """Kubelet's verdict."""
+        """kubelet reports whether it has registered the driver."""
         self._on_status(request.plugin_registered, request.error)
-        return self._answer
+        return self._response

@@ -1,4 +1,4 @@
-"""What the registrar knows, told in four states."""
+"""The state of the registration, as logs, /healthz and the status page show it."""
 
 import time
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """Where the registration stands."""
+    """How far the registration has got."""
 
     NO_DRIVER = "no driver"
     WAITING = "waiting for kubelet"
@@ -17,15 +17,16 @@ class State(Enum):
 
 @dataclass
 class Registration:
-    """The present state, since when (Unix time), and what was wrong last."""
+    """The current state, since when (Unix time), the driver's name and the last error; both are empty if there is
+    none."""
 
     state: State = State.NO_DRIVER
     driver: str = ""
     error: str = ""
     since: float = field(default_factory=time.time)
 
-    def become(self, state: State, *, driver: str | None = None, error: str = "") -> bool:
-        """Enter a state; tells whether anything changed, so that it is logged once."""
+    def enter(self, state: State, *, driver: str | None = None, error: str = "") -> bool:
+        """Enter a state. Returns whether state or error changed, so that the caller logs each change once."""
         changed = (state, error) != (self.state, self.error)
         if state is not self.state:
             self.since = time.time()
@@ -35,7 +36,7 @@ class Registration:
         return changed
 
     def snapshot(self) -> Mapping[str, object]:
-        """For the status socket."""
+        """The registration as it is served on the status socket."""
         return {
             "role": "registrar",
             "state": self.state.value,

@@ -23,14 +23,14 @@ REQUEST = http.Request("GET", "/healthz", "")
 
 async def healthz(rig: RegistrarRig, reconciler: Reconciler, timeout: float = 5.0) -> tuple[int, str]:
     """The page's status code and body."""
-    answer = await health.page(rig.config(timeout=Duration(timeout)), reconciler)(REQUEST)
+    answer = await health.healthz_handler(rig.config(timeout=Duration(timeout)), reconciler)(REQUEST)
     return answer.status, answer.body.decode()
 
 
 def reconciler_in(rig: RegistrarRig, state: State, error: str = "") -> Reconciler:
     """A registrar that is in this state and serves nothing itself."""
     reconciler = Reconciler(rig.config())
-    reconciler.registration.become(state, driver="" if state is State.NO_DRIVER else NAME, error=error)
+    reconciler.registration.enter(state, driver="" if state is State.NO_DRIVER else NAME, error=error)
     return reconciler
 
 
@@ -94,10 +94,10 @@ def test_states(tmp_path: Path) -> None:
             async with fake_driver(rig.csi):
                 await until_socket(rig.socket)
                 assert await healthz(rig, reconciler) == (200, "ok (waiting for kubelet)")
-                reconciler.registration.become(State.REGISTERED)
+                reconciler.registration.enter(State.REGISTERED)
                 assert await healthz(rig, reconciler) == (200, "ok")
             assert await healthz(rig, reconciler) == (200, "ok")
-            reconciler.registration.become(State.REFUSED, error="not today")
+            reconciler.registration.enter(State.REFUSED, error="not today")
             assert await healthz(rig, reconciler) == (500, "kubelet refused the registration: not today")
 
     asyncio.run(run())

@@ -95,7 +95,7 @@ def test_invalid_driver_name(tmp_path: Path, name: str) -> None:
             fake_driver(rig.csi, driver),
             running_registrar(rig.config()) as reconciler,
         ):
-            await until_error(reconciler, "no CSI driver name")
+            await until_error(reconciler, "not a valid CSI driver name")
             driver.name = NAME
             await kubelet.wait_registered(NAME)
 
@@ -122,9 +122,9 @@ def test_hanging_driver(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "what, error",
     [
-        ("a file", "is no socket: see --csi-address"),
-        ("nobody listens", "nothing within 0.2 s"),
-        ("another protocol", "nothing within 0.2 s"),
+        ("a file", "is not a socket: see --csi-address"),
+        ("nobody listens", "no answer within 0.2 s"),
+        ("another protocol", "no answer within 0.2 s"),
     ],
 )
 def test_wrong_socket(
@@ -297,7 +297,7 @@ def test_quick_restart_does_not_flap(tmp_path: Path) -> None:
                 before = inode(rig.socket)
             for _ in range(3):
                 with pytest.raises(Unavailable):
-                    await reconciler._driver.name()
+                    await reconciler._driver.get_name()
                 async with fake_driver(rig.csi) as back:
                     await until(lambda: back.asked, "the driver to be asked for its name")
                     assert inode(rig.socket) == before and reconciler.registration.state is State.REGISTERED

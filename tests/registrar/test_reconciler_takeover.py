@@ -16,7 +16,7 @@ import pytest
 
 from kubelet_stub.events import Reason
 from protos import csi_pb2
-from registrar.reconciler import Reconciler, pause_after
+from registrar.reconciler import Reconciler, retry_delay
 from registrar.state import State
 from runtime import rpc
 from runtime.errors import ConfigurationError, PreconditionFailed
@@ -180,14 +180,14 @@ def test_refusals_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
     asyncio.run(run())
     messages = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.reconciler")
-    assert messages["Kubelet refused the registration; it is offered again"] == 1
-    assert messages["Registration socket is served; waiting for kubelet"] == 1
+    assert messages["Kubelet refused the registration; offering it again"] == 1
+    assert messages["Serving the registration socket; waiting for kubelet"] == 1
 
 
 def test_pauses_between_offers() -> None:
     """The pauses double up to half a minute and stay there, even after a million refusals."""
-    assert [pause_after(refusals) for refusals in (1, 2, 3)] == [0.4, 0.8, 1.6]
-    assert pause_after(8) == pause_after(1_000_000) == 30.0
+    assert [retry_delay(refusals) for refusals in (1, 2, 3)] == [0.4, 0.8, 1.6]
+    assert retry_delay(8) == retry_delay(1_000_000) == 30.0
 
 
 def test_busy_directory(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""The socket on which kubelet's plugin watcher finds the registrar."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from protos import pluginregistration_pb2_grpc
+from registrar.service import RegistrationService
+from runtime import rpc
+from runtime.endpoints import UnixEndpoint
+from runtime.errors import ConfigurationError
+from runtime.sockets import BoundSocket
+
+CONNECT_SECONDS = 1.0
+
+
+def socket_path(directory: str, driver: str) -> Path:
+    """The path of a driver's registration socket in kubelet's directory."""
+    return Path(directory) / f"{driver}-reg.sock"
+
+
+@contextlib.asynccontextmanager
+async def serve(path: Path, service: RegistrationService) -> AsyncIterator[BoundSocket]:
+    """Serve ``service`` at ``path`` for as long as the context lasts. Raises ConfigurationError or OSError if that is
+    not possible."""
+    _check_writable(path.parent)
+    async with rpc.serve(
+        UnixEndpoint(str(path)),
+        lambda server: pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(service, server),
+    ) as bound:
+        assert bound is not None  # it is only None for TCP
+        yield bound
+
+
+def _check_writable(directory: Path) -> None:
+    if directory.is_dir() and not os.access(directory, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{directory} is not writable: mount it read-write, for the user of this process")
+
+
+async def is_live(path: Path) -> bool:
+    """Whether a process serves the socket at ``path``; the socket of a dead process is only a file."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_unix_connection(str(path))
+    except TimeoutError:
+        return True  # frozen or busy
+    except OSError:
+        return False
+    writer.close()
+    return True
