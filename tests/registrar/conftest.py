@@ -19,14 +19,14 @@ def _short_poll_interval(monkeypatch: pytest.MonkeyPatch) -> None:
 def attempts(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Awaitable[None]]:
     """Waits for so many more rounds of the registrar, in each of which it asks the driver for its name."""
     made = 0
-    original = Driver.name
+    original = Driver.get_name
 
     async def counted(driver: Driver) -> str:
         nonlocal made
         made += 1
         return await original(driver)
 
-    monkeypatch.setattr(Driver, "name", counted)
+    monkeypatch.setattr(Driver, "get_name", counted)
 
     async def more(count: int) -> None:
         enough = made + count
