@@ -1,0 +1,61 @@
+"""docs/architecture.md describes the packages, modules and import contracts that exist."""
+
+import configparser
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def section(title: str) -> str:
+    """The text under a heading, up to the next one."""
+    return re.split(r"^#+ ", PAGE.partition(f"# {title}\n")[2], flags=re.MULTILINE)[0]
+
+
+def first_cells(text: str) -> list[str]:
+    """The first column of the table in a section."""
+    return [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][2:]
+
+
+def test_every_package_is_listed() -> None:
+    """The folders of the repository with Python, the chart or the image, and no other, are in the list of packages."""
+    listed = re.findall(r"^    (\w+)/ ", section("Packages"), re.MULTILINE)
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert sorted(listed) == sorted(packages | {"helm", "docker"})
+
+
+def test_every_module_of_the_driver_is_listed() -> None:
+    """Each package and module on the first level of driver/, and no other, is in the table."""
+    rows = first_cells(section("Inside `driver`"))
+    listed = [name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    packages = {path.parent.name for path in (ROOT / "driver").glob("*/__init__.py")}
+    modules = {path.stem for path in (ROOT / "driver").glob("*.py")} - {"__init__"}
+    assert sorted(listed) == sorted(packages | modules)
+
+
+def test_every_import_contract_is_listed() -> None:
+    """The contracts in setup.cfg are those in the table."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    contracts = [config[name]["name"] for name in config.sections() if name.startswith("importlinter:contract:")]
+    assert sorted(first_cells(section("Layers"))) == sorted(contracts)
+
+
+def test_links_lead_somewhere() -> None:
+    """Relative links in the Markdown files name files that exist, and headings in them."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("tests/*/*.md")]
+    assert len(pages) > 10
+    broken = []
+    for page in pages:
+        for link in re.findall(r"\]\((?!\w+:)([^)]+)\)", page.read_text()):
+            path, _, heading = link.partition("#")
+            target = page.parent / path if path else page
+            headings = re.findall(r"^#+ (.*)", target.read_text(), re.MULTILINE) if target.is_file() else []
+            if not target.exists() or (heading and heading not in {_anchor(text) for text in headings}):
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert broken == []
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
