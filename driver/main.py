@@ -1,4 +1,4 @@
-"""The driver as a process: ``secrets-store-csi-driver``, or one role of the supervised three."""
+"""The driver's process: the command ``secrets-store-csi-driver``, or one role of the container."""
 
 import sys
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ PROGRAM = "secrets-store-csi-driver"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script; returns the exit code."""
+    """Run the command; returns the exit code."""
     return process.start(
         FlagSet(PROGRAM).add(DriverConfig).ignore(GO_ONLY), DriverConfig, sys.argv[1:] if argv is None else argv, run
     )
 
 
 def run(config: DriverConfig) -> int:
-    """Run until a signal; returns the exit code."""
+    """Run until a signal arrives; returns the exit code."""
     logs.configure("driver", as_json=config.log_format_json, verbosity=config.v)
     return process.run(_serve(config))
 

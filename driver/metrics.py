@@ -1,10 +1,10 @@
-"""The driver's metrics: the Go driver's names, labels and buckets, and the age of each volume's content.
+"""The driver's metrics: those of the Go driver, with its names, labels and buckets, and the age of each volume.
 
-The ``otel_scope_*`` labels are what the Go driver's OpenTelemetry exporter adds; dashboards select on them.
+The labels ``otel_scope_*`` are added by the Go driver's OpenTelemetry exporter; dashboards select on them.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -20,7 +20,7 @@ _SCOPE = {
     "otel_scope_schema_url": "",
 }
 _OS = {"os_type": "linux", **_SCOPE}
-# 0.1 to 2 seconds in ten geometric steps, digit for digit as the Go driver's series carry them.
+# From 0.1 to 2 seconds in ten geometric steps, with the same digits as the Go driver's series.
 BUCKETS = (
     0.1,
     0.13492828476735633,
@@ -37,7 +37,7 @@ BUCKETS = (
 
 
 class DriverMetrics:
-    """Counts what happened; a series appears with its first count."""
+    """Counts events; a series appears when it is first counted."""
 
     def __init__(self, volumes: Iterable[Volume]) -> None:
         self.registry = registry = metrics.registry()
@@ -77,14 +77,14 @@ class DriverMetrics:
         )
         info = Gauge("target_info", "Target metadata", ("service_name", "service_version"), registry=registry)
         info.labels("unknown_service:secrets-store-csi", build().version).set(1)
-        registry.register(_VolumeAges(lambda: volumes))
+        registry.register(_VolumeAges(volumes))
 
     def published(self, provider: str) -> None:
-        """A publish was answered OK, fetched or not."""
+        """A publish was answered OK, with or without a call to the provider."""
         self._published.labels(provider=provider, **_OS).inc()
 
     def publish_failed(self, provider: str, error_type: str) -> None:
-        """A publish failed, or a republish kept the old content."""
+        """A publish failed, or a refresh failed and kept the old content."""
         self._publish_failed.labels(provider=provider, error_type=error_type, **_OS).inc()
 
     def unpublished(self) -> None:
@@ -96,41 +96,41 @@ class DriverMetrics:
         self._unpublish_failed.labels(**_OS).inc()
 
     def rotated(self, provider: str, seconds: float) -> None:
-        """A mounted volume's content was fetched again."""
+        """A mounted volume was refreshed, in so many seconds."""
         self._rotated.labels(provider=provider, rotated="true", **_OS).inc()
         self._rotation_seconds.labels(**_OS).observe(seconds)
 
     def rotation_failed(self, provider: str, error_type: str) -> None:
-        """A mounted volume's content could not be fetched again."""
+        """The refresh of a mounted volume failed."""
         self._rotation_failed.labels(provider=provider, error_type=error_type, rotated="true", **_OS).inc()
 
     def synced(self, provider: str, seconds: float) -> None:
-        """A Kubernetes Secret was written."""
+        """A Kubernetes Secret was written, in so many seconds."""
         self._synced.labels(provider=provider, **_OS).inc()
         self._sync_seconds.labels(**_OS).observe(seconds)
 
 
 class _VolumeAges(Collector):
-    """Computed when scraped, so that an age never goes stale and a volume that is gone leaves no series."""
+    """Computed at each scrape, so that ages are never stale and an unpublished volume leaves no series."""
 
-    def __init__(self, volumes: Callable[[], Iterable[Volume]]) -> None:
+    def __init__(self, volumes: Iterable[Volume]) -> None:
         self._volumes = volumes
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One age and one failure count a volume."""
+        """The age and the number of failures of each volume."""
         labels = ("namespace", "pod", "volume", "provider")
         ages = GaugeMetricFamily(
             "secrets_store_volume_age_seconds",
-            "Seconds since a volume's content was last fetched with success",
+            "Seconds since the last successful refresh of a volume",
             labels=labels,
         )
         failures = GaugeMetricFamily(
             "secrets_store_volume_refresh_failures",
-            "Refreshes of a volume that failed since the last success",
+            "Failed refreshes of a volume since the last successful one",
             labels=labels,
         )
         now = time.time()
-        for volume in self._volumes():
+        for volume in self._volumes:
             values = (volume.pod.namespace, volume.pod.name, volume.target.volume_name, volume.provider)
             if volume.last_refresh is not None:
                 ages.add_metric(values, max(0.0, now - volume.last_refresh))

@@ -1,10 +1,9 @@
-"""The volumes of this node: what the driver knows of each while it runs, and a lock for each target path.
+"""The volumes of this node: one table by target path, with a lock for each path and what is known of its volume.
 
 Nothing here survives a restart: it is restored from the mount table, the volumes themselves and the pod statuses.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +15,11 @@ from runtime.errors import Aborted
 
 @dataclass
 class Volume:
-    """One published volume; times are Unix seconds.
+    """A published volume; times are Unix seconds.
 
-    ``objects`` are the versions of the content that is in it now, ``fingerprint`` that of the class at the last try,
-    ``recorded`` whether the pod status tells of the content (None: not known yet), ``retry_at`` the end of the
-    back-off.
+    ``objects`` are the versions of its content by object id, ``fingerprint`` is that of the class at the last attempt
+    to fetch. ``retry_at`` is the end of the back-off after failures. ``recorded`` is whether a pod status exists for
+    the volume; None means unknown.
     """
 
     target: Target
@@ -48,77 +47,90 @@ class Volume:
         )
 
 
+@dataclass
+class _Entry:
+    """One target path: its volume if there is one, the class of a first publish in progress, and the lock with the
+    number of operations that hold it or wait for it."""
+
+    volume: Volume | None = None
+    publishing: ClassRef | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    operations: int = 0
+
+
 class VolumeRegistry:
-    """Volumes by target path."""
+    """Volumes by target path; iterates over the volumes."""
 
     def __init__(self) -> None:
-        self._volumes: dict[str, Volume] = {}
-        self._coming: Counter[ClassRef] = Counter()
-        self._locks: dict[str, _Lock] = {}
+        self._entries: dict[str, _Entry] = {}
 
     def __iter__(self) -> Iterator[Volume]:
-        return iter(list(self._volumes.values()))
+        return iter([entry.volume for entry in self._entries.values() if entry.volume is not None])
 
     def __len__(self) -> int:
-        return len(self._volumes)
+        return sum(1 for _ in self)
 
     def get(self, path: str) -> Volume | None:
-        """The volume at this target path, if it is known."""
-        return self._volumes.get(path)
+        """The volume at a target path; None if there is none, or it is not known yet."""
+        entry = self._entries.get(path)
+        return None if entry is None else entry.volume
 
     def put(self, volume: Volume) -> None:
-        """Remember a volume in place of what was known of its target."""
-        self._volumes[volume.target.path] = volume
+        """Add a volume, or replace the one at its target path."""
+        self._entries.setdefault(volume.target.path, _Entry()).volume = volume
 
     def remove(self, path: str) -> Volume | None:
-        """Forget a volume; returns what was known of it."""
-        return self._volumes.pop(path, None)
+        """Forget the volume at a target path and return it."""
+        entry = self._entries.get(path)
+        if entry is None:
+            return None
+        volume, entry.volume = entry.volume, None
+        self._discard_unused(path)
+        return volume
 
-    def users(self, class_ref: ClassRef) -> list[Volume]:
-        """The volumes that use a class."""
-        return [volume for volume in self._volumes.values() if volume.class_ref == class_ref]
-
-    def uses(self, class_ref: ClassRef) -> bool:
-        """Whether any volume uses a class, or is about to: asked in each publish and unpublish, so the first one found
-        is enough."""
-        return self._coming[class_ref] > 0 or any(volume.class_ref == class_ref for volume in self._volumes.values())
+    def uses(self, ref: ClassRef) -> bool:
+        """Whether a class is in use by a volume or by a first publish in progress."""
+        return any(
+            entry.publishing == ref or (entry.volume is not None and entry.volume.class_ref == ref)
+            for entry in self._entries.values()
+        )
 
     @contextmanager
-    def coming(self, class_ref: ClassRef) -> Iterator[None]:
-        """A volume of a class is on its way: whoever goes meanwhile must not let the class be forgotten."""
-        self._coming[class_ref] += 1
+    def publishing(self, path: str, ref: ClassRef) -> Iterator[None]:
+        """Mark a class as used by a first publish, so that the end of its last volume does not make it forgotten
+        meanwhile. Only inside ``exclusive`` for the same path."""
+        entry = self._entries[path]
+        entry.publishing = ref
         try:
             yield
         finally:
-            self._coming[class_ref] -= 1
-            self._coming += Counter()  # drops what is zero
+            entry.publishing = None
 
     @asynccontextmanager
     async def exclusive(self, path: str, deadline: float) -> AsyncIterator[None]:
-        """One caller for each target path at a time; a second one waits until ``deadline`` (loop time), then ends
-        with ABORTED, as CSI wants it for an operation that is still pending ("Operation pending for volume" in the
-        CSI specification)."""
-        lock = self._locks.setdefault(path, _Lock())
-        lock.users += 1
+        """Hold the lock of a target path, which need not have a volume; wait for it until ``deadline`` (event loop
+        time).
+
+        Raises Aborted after that: the CSI specification has this code for "operation pending for volume"
+        (https://github.com/container-storage-interface/spec/blob/master/spec.md#error-scheme).
+        """
+        entry = self._entries.setdefault(path, _Entry())
+        entry.operations += 1
         try:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await lock.mutex.acquire()
+                    await entry.lock.acquire()
             except TimeoutError:
                 raise Aborted(f"another operation for {path} is still running; it will be tried again") from None
             try:
                 yield
             finally:
-                lock.mutex.release()
+                entry.lock.release()
         finally:
-            lock.users -= 1
-            if not lock.users:
-                self._locks.pop(path, None)
+            entry.operations -= 1
+            self._discard_unused(path)
 
-
-class _Lock:
-    """A mutex that is dropped with its last user."""
-
-    def __init__(self) -> None:
-        self.mutex = asyncio.Lock()
-        self.users = 0
+    def _discard_unused(self, path: str) -> None:
+        entry = self._entries.get(path)
+        if entry is not None and entry.volume is None and not entry.operations:
+            del self._entries[path]

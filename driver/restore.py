@@ -1,5 +1,5 @@
-"""What a driver that was killed knows again at start: mount table → volumes, pod statuses → their classes and
-versions."""
+"""Restores the volume registry after a restart: the volumes from the mount table, their classes and versions from the
+pod statuses."""
 
 import asyncio
 import random
@@ -13,11 +13,11 @@ from runtime.errors import Failure
 
 log = logs.get(__name__)
 
-FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
+FIRST_PAUSE, MAX_PAUSE = 1.0, 60.0
 
 
 async def restore_volumes(volumes: VolumeRegistry, disk: DiskWorkers, pods_dir: str, driver_name: str) -> None:
-    """Put the volumes of the mount table in the table; whose they are is not known yet."""
+    """Add the mounted and committed volumes; their pods and classes are not known yet."""
     found = await disk.run(discovery.committed_volumes, pods_dir, driver_name)
     for target, last_refresh in found.items():
         if volumes.get(target.path) is None:
@@ -25,10 +25,10 @@ async def restore_volumes(volumes: VolumeRegistry, disk: DiskWorkers, pods_dir: 
 
 
 async def restore_records(volumes: VolumeRegistry, cluster: Cluster) -> None:
-    """Learn their classes and versions from the pod statuses, however long it takes until the API server can be asked;
-    one that has just started may not know our rights yet.
+    """Restore pods, classes and versions from the pod statuses; retry until the API server answers. (One that has just
+    started may reject us for a moment.)
 
-    A volume that is republished before is simply not told of its versions.
+    A volume that is due for a refresh before this is done is fetched without its versions.
     """
     if not len(volumes):
         return
@@ -36,7 +36,7 @@ async def restore_records(volumes: VolumeRegistry, cluster: Cluster) -> None:
     for volume in volumes:
         if volume.recorded is None:
             _merge(volume, records.get(volume.target.path))
-    log.info("Volumes of this node are known again", volumes=len(volumes), recorded=len(records))
+    log.info("Restored the volumes of this node", volumes=len(volumes), statuses=len(records))
 
 
 async def _read(cluster: Cluster) -> list[VolumeRecord]:
@@ -45,9 +45,9 @@ async def _read(cluster: Cluster) -> list[VolumeRecord]:
         try:
             return await cluster.records()
         except Failure as failure:
-            log.warning("Pod statuses cannot be read; trying again", err=failure)
+            log.warning("Failed to read the pod statuses; trying again", err=failure)
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-        pause = min(pause * 2, LAST_PAUSE)
+        pause = min(pause * 2, MAX_PAUSE)
 
 
 def _merge(volume: Volume, record: VolumeRecord | None) -> None:

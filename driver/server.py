@@ -21,7 +21,9 @@ from driver.health import Health
 from driver.metrics import DriverMetrics
 from driver.ports import Backend
 from driver.providers.pool import ProviderPool
+from driver.providers.sockets import ProviderSockets
 from driver.publish.publisher import Publisher
+from driver.publish.reporting import Reporter
 from driver.publish.steps import Steps
 from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
@@ -47,14 +49,16 @@ class Driver:
         self.volumes = VolumeRegistry()
         self.disk = DiskWorkers()
         self.metrics = DriverMetrics(self.volumes)
-        self.providers = ProviderPool(config.provider_directories, config.max_call_recv_msg_size)
+        self.provider_sockets = ProviderSockets(config.provider_directories)
+        self.providers = ProviderPool(self.provider_sockets, config.max_call_recv_msg_size)
         self.health = Health(watched=config.host_directories, shared=config.kubelet_pods_dir)
         self.backend: Backend = open_backend(config, self.disk, self.metrics)
         cluster, sync = self.backend.cluster, self.backend.sync
-        steps = Steps(config, self.disk, cluster, sync, self.providers, noswap)
-        publisher = Publisher(config, self.volumes, self.disk, cluster, steps, self.metrics)
+        reporter = Reporter(cluster, self.metrics)
+        steps = Steps(config, self.disk, cluster, sync, self.providers, reporter, noswap)
+        publisher = Publisher(config, self.volumes, cluster, steps, reporter, self.metrics)
         unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics)
-        self.node = NodeService(config, publisher, unpublisher)
+        self.node = NodeService(config, self.volumes, publisher, unpublisher)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Offer the three CSI services."""
@@ -87,7 +91,7 @@ class Driver:
 
     def _missing(self) -> list[str]:
         """What keeps new pods from getting a volume, though no restart would mend it."""
-        if self.providers.installed():
+        if self.provider_sockets.installed():
             return []
         return [f"no provider is installed: there is no socket in {', '.join(self.config.provider_directories)}"]
 

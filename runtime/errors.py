@@ -7,7 +7,14 @@ at the service boundary and nowhere else.
 
 
 class Failure(Exception):
-    """An expected failure; ``str(failure)`` is a sentence for users. UNKNOWN, unless a subclass is more precise."""
+    """An expected failure; ``str(failure)`` is a sentence for users. UNKNOWN, unless a subclass is more precise.
+
+    ``error_type`` is the metrics' label of that name; empty until the step that failed has set it.
+    """
+
+    def __init__(self, sentence: str = "", error_type: str = "") -> None:
+        super().__init__(sentence)
+        self.error_type = error_type
 
 
 class InvalidRequest(Failure):

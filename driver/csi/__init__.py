@@ -1,1 +1,1 @@
-"""The three CSI services: check the request, call one function, answer."""
+"""The three CSI services. A method checks its request, calls one function, and builds the response."""

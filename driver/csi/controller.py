@@ -1,5 +1,5 @@
-"""CSI Controller: nothing to control. csi-sanity wants a non-empty capability list, so one of type UNKNOWN is told,
-as the Go driver does."""
+"""CSI Controller: there is nothing to control. csi-sanity requires a non-empty list of capabilities, so there is one of
+type UNKNOWN, as in the Go driver."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from protos import csi_pb2, csi_pb2_grpc
 
 
 class ControllerService(csi_pb2_grpc.ControllerServicer):
-    """Every other method answers UNIMPLEMENTED by inheritance."""
+    """The inherited methods answer UNIMPLEMENTED."""
 
     async def ControllerGetCapabilities(
         self,

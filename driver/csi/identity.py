@@ -1,4 +1,4 @@
-"""CSI Identity: who the driver is and whether a restart of its container would mend it."""
+"""CSI Identity: the driver's name, version and readiness."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from runtime.version import build
 
 
 class IdentityService(csi_pb2_grpc.IdentityServicer):
-    """Three constant answers and the truth about readiness."""
+    """Answers for kubelet's registration and for the liveness probe."""
 
     def __init__(self, name: str, health: Health) -> None:
         self._info = csi_pb2.GetPluginInfoResponse(name=name, vendor_version=build().version)
@@ -23,11 +23,11 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
         request: csi_pb2.GetPluginCapabilitiesRequest,
         context: Any,
     ) -> csi_pb2.GetPluginCapabilitiesResponse:
-        """None: the Go driver claims a controller in which nothing works; kubelet asks for nothing here."""
+        """No capabilities. (The Go driver claims a controller service, all of which is unimplemented.)"""
         return csi_pb2.GetPluginCapabilitiesResponse()
 
     async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:
-        """Not ready only while the driver starts, and for what a restart of the container mends."""
+        """Not ready only while the driver starts, and for problems that a restart of the container solves."""
         reply = csi_pb2.ProbeResponse()
         reply.ready.value = self._health.ready
         return reply

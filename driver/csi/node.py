@@ -1,4 +1,4 @@
-"""CSI Node: check the request, call one function, answer. Failures become codes in ``runtime.rpc``."""
+"""CSI Node. Failures become status codes in ``runtime.rpc``."""
 
 import asyncio
 from typing import Any
@@ -8,23 +8,27 @@ from driver.csi.stats import volume_stats
 from driver.publish.publisher import Publisher
 from driver.publish.request import PublishRequest
 from driver.publish.unpublisher import Unpublisher
+from driver.registry import VolumeRegistry
 from protos import csi_pb2, csi_pb2_grpc
 from runtime.errors import InvalidRequest, Unimplemented
 
-# Kubelet gives two minutes; a caller without a deadline gets the same.
+# Kubelet's own deadline, for callers that set none.
 DEFAULT_DEADLINE_SECONDS = 120.0
-# We answer ourselves before the caller gives up, with the reason that only we know.
-LARGEST_MARGIN_SECONDS = 1.0
+# We answer before the caller gives up, because only we know the reason of the delay.
+MAX_MARGIN_SECONDS = 1.0
 MARGIN = 0.05
 
 _RPC = csi_pb2.NodeServiceCapability.RPC
 
 
 class NodeService(csi_pb2_grpc.NodeServicer):
-    """The node half of the driver. Staging is not offered: ephemeral volumes are never staged."""
+    """The CSI service that runs on each node. It offers no staging: ephemeral volumes are never staged."""
 
-    def __init__(self, config: DriverConfig, publisher: Publisher, unpublisher: Unpublisher) -> None:
+    def __init__(
+        self, config: DriverConfig, volumes: VolumeRegistry, publisher: Publisher, unpublisher: Unpublisher
+    ) -> None:
         self._config = config
+        self._volumes = volumes
         self._publisher = publisher
         self._unpublisher = unpublisher
         self._running: set[asyncio.Task[None]] = set()
@@ -33,7 +37,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         )
 
     async def NodeGetInfo(self, request: csi_pb2.NodeGetInfoRequest, context: Any) -> csi_pb2.NodeGetInfoResponse:
-        """The node's name; no limit, no topology."""
+        """The node's name; no limit of volumes and no topology."""
         return csi_pb2.NodeGetInfoResponse(node_id=self._config.nodeid)
 
     async def NodeGetCapabilities(
@@ -41,20 +45,20 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         request: csi_pb2.NodeGetCapabilitiesRequest,
         context: Any,
     ) -> csi_pb2.NodeGetCapabilitiesResponse:
-        """Built once: kubelet asks twice before each publish."""
+        """The capabilities that the flags allow; built only once, as kubelet asks twice before each publish."""
         return self._capabilities
 
     async def NodePublishVolume(
         self, request: csi_pb2.NodePublishVolumeRequest, context: Any
     ) -> csi_pb2.NodePublishVolumeResponse:
-        """Publish one volume; the steps are in ``publish``."""
+        """Publish a volume; the steps are in ``driver.publish.publisher``."""
         deadline = _deadline(context)
         try:
             checked = PublishRequest.parse(
                 request, pods_dir=self._config.kubelet_pods_dir, apply_group=self._config.apply_volume_mount_group
             )
         except InvalidRequest:
-            self._publisher.count_refused()
+            self._publisher.count_invalid_request()
             raise
         await self._finish(self._publisher.publish(checked, deadline))
         return csi_pb2.NodePublishVolumeResponse()
@@ -62,7 +66,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     async def NodeUnpublishVolume(
         self, request: csi_pb2.NodeUnpublishVolumeRequest, context: Any
     ) -> csi_pb2.NodeUnpublishVolumeResponse:
-        """Unmount and remove one volume; the rules are in ``unpublish``."""
+        """Unmount and remove a volume; see ``driver.publish.unpublisher``."""
         await self._finish(self._unpublisher.unpublish(request.volume_id, request.target_path, _deadline(context)))
         return csi_pb2.NodeUnpublishVolumeResponse()
 
@@ -71,25 +75,25 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         request: csi_pb2.NodeGetVolumeStatsRequest,
         context: Any,
     ) -> csi_pb2.NodeGetVolumeStatsResponse:
-        """Usage of a mounted target, and its condition if asked for by flag; never waits for the target's lock."""
-        return await volume_stats(request, self._publisher.volumes, self._config)
+        """The usage of a volume, and with ``--volume-condition`` its condition; never waits for the target's lock."""
+        return await volume_stats(request, self._volumes, self._config)
 
     async def NodeExpandVolume(
         self,
         request: csi_pb2.NodeExpandVolumeRequest,
         context: Any,
     ) -> csi_pb2.NodeExpandVolumeResponse:
-        """Not offered."""
+        """Not implemented."""
         raise Unimplemented("NodeExpandVolume is not implemented")
 
     async def drain(self) -> None:
-        """Wait for the operations whose callers have gone away."""
+        """Wait for all operations, also those whose callers have disconnected."""
         if self._running:
             await asyncio.wait(self._running)
 
     async def _finish(self, operation: Any) -> None:
-        """Run to its own end even if the caller hangs up: threads that write or unmount cannot be taken back
-        half-way."""
+        """Run an operation to its end even if the caller disconnects: a thread that writes or unmounts cannot be
+        cancelled."""
         task = asyncio.create_task(operation)
         self._running.add(task)
         task.add_done_callback(self._finished)
@@ -98,20 +102,21 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # its caller may be gone; the operation itself has logged and counted the failure
+            # Retrieved, because asyncio logs it otherwise; the operation has logged and counted its failure already.
+            task.exception()
 
 
 def _deadline(context: Any) -> float:
-    """Loop time by which we want to have answered."""
+    """The event loop time by which we answer: a little before the caller's deadline."""
     left = context.time_remaining()
-    seconds = DEFAULT_DEADLINE_SECONDS if left is None else left - min(LARGEST_MARGIN_SECONDS, left * MARGIN)
+    seconds = DEFAULT_DEADLINE_SECONDS if left is None else left - min(MAX_MARGIN_SECONDS, left * MARGIN)
     return float(asyncio.get_running_loop().time() + min(seconds, DEFAULT_DEADLINE_SECONDS))
 
 
 def _capabilities(config: DriverConfig) -> list["_RPC.Type.ValueType"]:
-    offered = [_RPC.GET_VOLUME_STATS]
+    capabilities = [_RPC.GET_VOLUME_STATS]
     if config.apply_volume_mount_group:
-        offered.append(_RPC.VOLUME_MOUNT_GROUP)
+        capabilities.append(_RPC.VOLUME_MOUNT_GROUP)
     if config.volume_condition:
-        offered.append(_RPC.VOLUME_CONDITION)
-    return offered
+        capabilities.append(_RPC.VOLUME_CONDITION)
+    return capabilities

@@ -1,4 +1,4 @@
-"""NodeGetVolumeStats: how full a volume is and, if asked for by flag, what is wrong with it."""
+"""NodeGetVolumeStats: the usage of a volume, and with ``--volume-condition`` its condition."""
 
 import asyncio
 
@@ -15,8 +15,10 @@ _USAGE = csi_pb2.VolumeUsage
 async def volume_stats(
     request: csi_pb2.NodeGetVolumeStatsRequest, volumes: VolumeRegistry, config: DriverConfig
 ) -> csi_pb2.NodeGetVolumeStatsResponse:
-    """Bytes and inodes of a mounted target; NOT_FOUND for any other path. Takes no lock and none of the publish
-    path's threads."""
+    """The bytes and inodes of a mounted volume. Raises NotFound for any other path.
+
+    Takes no lock, and uses none of the publish path's threads: kubelet asks for statistics all the time.
+    """
     if not request.volume_id:
         raise InvalidRequest("Volume ID missing in request")
     if not request.volume_path:
@@ -38,7 +40,7 @@ async def volume_stats(
 
 
 def _usage(path: str, pods_dir: str) -> mounts.Usage | None:
-    """None for whatever is no mounted target: the statistics of /dev/shm are nobody's volume."""
+    """The usage of the tmpfs at a target path; None for other paths, /dev/shm for example, and if none is mounted."""
     try:
         return mounts.usage(Target.parse(path, pods_dir).path)
     except InvalidRequest:

@@ -1,1 +1,1 @@
-"""Providers: their sockets found and dialled, their replies checked. gRPC's exceptions do not leave this folder."""
+"""Calls to the providers on this node. gRPC's exceptions do not leave this folder."""

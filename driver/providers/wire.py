@@ -1,37 +1,30 @@
-"""A provider's request and reply in our own types; the reply is checked whole before anything of it is used."""
+"""A provider's request and reply as types of our own. A reply is validated as a whole before any of it is used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from driver.volume.payload import File, plan
+from driver.volume.payload import File, Tree, plan
 from protos import provider_pb2
 from runtime import redact
 from runtime.errors import Failure, InvalidRequest
 
-# etcd limits an object to this; a synced Secret or a huge status would not fit, so the operator is told early.
-LARGE_REPLY = 1024 * 1024
-
 
 class ProviderFailure(Failure):
-    """The provider refused by its reply's own error code, or replied with something that is no valid content."""
-
-    def __init__(self, sentence: str, error_type: str) -> None:
-        super().__init__(sentence)
-        self.error_type = error_type
+    """The provider's reply carries an error code, or is invalid."""
 
 
 @dataclass(frozen=True)
 class MountReply:
-    """``objects`` maps object id to version; ``files`` may be empty: some providers write the files themselves."""
+    """``objects`` maps object ids to versions. ``payload`` may be empty: some providers write the files themselves."""
 
     objects: Mapping[str, str]
-    files: Sequence[File] = field(repr=False)
+    payload: Tree = field(repr=False)
 
 
 def mount_request(
     attributes: str, secrets: str, target_path: str, permission: str, objects: Mapping[str, str]
 ) -> provider_pb2.MountRequest:
-    """``objects`` are the versions of the content that is in the volume now; empty on a first publish."""
+    """The request; ``objects`` are the versions of the volume's current content, empty on a first publish."""
     versions = [provider_pb2.ObjectVersion(id=key, version=value) for key, value in sorted(objects.items())]
     return provider_pb2.MountRequest(
         attributes=attributes,
@@ -42,19 +35,21 @@ def mount_request(
     )
 
 
-def check_reply(reply: provider_pb2.MountResponse) -> MountReply:
-    """Raises ProviderFailure, naming the first thing that is wrong. An Error with an empty code is none."""
+def check_reply(reply: provider_pb2.MountResponse, *, readable_by_group: bool) -> MountReply:
+    """Validate the reply. Raises ProviderFailure, which names the first problem.
+
+    ``readable_by_group`` is that of ``payload.plan``. An error with an empty code counts as no error.
+    """
     if reply.HasField("error") and reply.error.code:
         code = redact.text(reply.error.code)
-        raise ProviderFailure(f"mount request failed with provider error code {code}", code)
+        raise ProviderFailure(f"mount request failed with provider error code {code}", error_type=code)
     if not reply.object_version:
-        raise ProviderFailure(
-            "missing object versions: the provider must name the version of each object", "GRPCProviderError"
-        )
-    files = tuple(File(item.path, item.mode, item.contents) for item in reply.files)
+        raise ProviderFailure("missing object versions: the provider must name the version of each object")
     try:
-        plan(files, readable_by_group=False)
+        payload = plan(
+            (File(file.path, file.mode, file.contents) for file in reply.files), readable_by_group=readable_by_group
+        )
     except InvalidRequest as error:
-        # The request was fine, the provider's reply is not: its author must act, not the pod's.
-        raise ProviderFailure(f"the provider's reply is refused: {error}", "FileWriteError") from None
-    return MountReply({item.id: item.version for item in reply.object_version}, files)
+        # Not InvalidRequest: the request was valid, and it is the provider that must be corrected.
+        raise ProviderFailure(f"the provider's reply is invalid: {error}", error_type="FileWriteError") from None
+    return MountReply({item.id: item.version for item in reply.object_version}, payload)

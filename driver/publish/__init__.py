@@ -1,1 +1,1 @@
-"""NodePublishVolume and NodeUnpublishVolume."""
+"""What NodePublishVolume and NodeUnpublishVolume do."""

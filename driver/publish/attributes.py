@@ -1,8 +1,8 @@
-"""What a provider is told of a volume: three layers and a token, merged so that nobody can forge a pod's identity.
+"""The attributes of a volume that a provider receives, merged so that nobody can forge the identity of a pod.
 
-Later wins: the pod author's volumeAttributes, the class's parameters, what kubelet says of the pod, the service
-account tokens. With ``--volume-attributes-override`` the first two change places, as in the Go driver. A class
-parameter with kubelet's prefix is dropped.
+They are merged in this order, later ones override earlier ones: the pod's volumeAttributes, the parameters of the
+class, kubelet's information about the pod, the service account tokens. With ``--volume-attributes-override`` the first
+two are swapped, as in the Go driver. Class parameters with kubelet's prefix are dropped.
 """
 
 import json
@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from driver.ports import ProviderClass
 from driver.publish.request import CLASS_ATTRIBUTE, RESERVED_PREFIX, SERVICE_ACCOUNT_TOKENS, PublishRequest
 
-# 0644 as the decimal JSON number that providers parse.
+# Mode 0644 as a decimal JSON number, the form that providers parse.
 PERMISSION = "420"
-# Go's encoder writes these three so; a provider that compares strings sees what it always saw.
+# Go's encoder escapes these characters; a provider that compares strings must see no difference.
 _GO_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 @dataclass(frozen=True)
 class MountAttributes:
-    """The JSON texts of a MountRequest, and the class parameters that were dropped."""
+    """The JSON texts for a MountRequest, and the names of the class parameters that were dropped."""
 
     attributes: str = field(repr=False)
     secrets: str = field(repr=False)
@@ -28,7 +28,7 @@ class MountAttributes:
 
 
 def merge(request: PublishRequest, provider_class: ProviderClass, *, pod_overrides: bool) -> MountAttributes:
-    """Merge the layers and encode them as the Go driver does: sorted keys, ``null`` for no secrets."""
+    """Merge the attributes and encode them as the Go driver does: with sorted keys, and ``null`` for no secrets."""
     parameters = {k: v for k, v in provider_class.parameters.items() if not k.startswith(RESERVED_PREFIX)}
     layers = [request.attributes, parameters]
     merged: dict[str, str] = {}
@@ -46,6 +46,6 @@ def merge(request: PublishRequest, provider_class: ProviderClass, *, pod_overrid
 
 
 def go_json(value: Mapping[str, str]) -> str:
-    """A JSON object of strings, byte for byte as Go's encoding/json writes it."""
+    """Encode a JSON object of strings, byte for byte as Go's encoding/json does."""
     text = json.dumps(dict(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.translate(_GO_ESCAPES)

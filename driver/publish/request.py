@@ -1,7 +1,6 @@
-"""A NodePublishVolumeRequest, checked and taken apart once; nothing later looks at the wire message.
+"""A NodePublishVolumeRequest, validated and parsed; no other module of the publish path reads the wire message.
 
-The texts are those that users of the Go driver know. Nothing on disk is touched here but for reading what the target
-path is.
+The errors begin with the phrases that users of the Go driver know. The disk is not accessed here.
 """
 
 from collections.abc import Mapping
@@ -21,8 +20,11 @@ CLASS_ATTRIBUTE = "secretProviderClass"
 
 @dataclass(frozen=True)
 class PublishRequest:
-    """One volume to publish. ``attributes`` is the pod author's part of the volume context, ``identity`` kubelet's;
-    ``group`` a gid to apply."""
+    """A volume to publish.
+
+    The volume context is divided into ``attributes``, which the pod's author sets, and ``identity``, which kubelet
+    sets. ``group`` is the group id that is to own the files.
+    """
 
     target: Target
     pod: Pod
@@ -34,15 +36,14 @@ class PublishRequest:
 
     @property
     def tokens(self) -> str:
-        """The service account tokens as kubelet sent them: from the secrets field if the key is there, else from the
-        volume context."""
+        """The service account tokens as kubelet sent them, in the field ``secrets`` or in the volume context."""
         if SERVICE_ACCOUNT_TOKENS in self.secrets:
             return self.secrets[SERVICE_ACCOUNT_TOKENS]
         return self.identity.get(SERVICE_ACCOUNT_TOKENS, "")
 
     @staticmethod
     def parse(wire: csi_pb2.NodePublishVolumeRequest, *, pods_dir: str, apply_group: bool) -> "PublishRequest":
-        """Check the request; raises InvalidRequest with the sentence for the first thing that is wrong."""
+        """Validate and parse the request. Raises InvalidRequest for the first thing that is wrong."""
         _require(wire.HasField("volume_capability"), "Volume capability missing in request")
         _require(wire.volume_id, "Volume ID missing in request")
         _require(wire.target_path, "Target path missing in request")
@@ -54,11 +55,11 @@ class PublishRequest:
             context.get(CLASS_ATTRIBUTE),
             "secretProviderClass is not set: name a SecretProviderClass in the volume's volumeAttributes",
         )
-        # It becomes part of a path of the API's: `../` in it would lead to another namespace's classes.
+        # The name becomes part of an API path, in which `../` would lead to the classes of another namespace.
         _require(
             is_object_name(context[CLASS_ATTRIBUTE]),
-            "secretProviderClass is not the name of a SecretProviderClass: lower case letters, digits, '-' and '.', "
-            "without a namespace (the pod's own is used)",
+            "secretProviderClass is not the name of a SecretProviderClass: use lower case letters, digits, '-' and '.' "
+            "and no namespace (the pod's own is used)",
         )
         for key in (POD_NAME, POD_NAMESPACE, POD_UID):
             _require(context.get(key), f"{key} is not set: the CSIDriver object needs podInfoOnMount: true")

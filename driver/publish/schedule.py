@@ -1,4 +1,4 @@
-"""When a volume's content is due to be fetched again, and how long a failing one is left alone.
+"""When a volume is due for a refresh, and how long it is left alone after failures.
 
 Due = last refresh + interval ± 10 %. The jitter comes from the target and the time of the last refresh, so that a
 volume keeps its moment until then, and volumes that were published together drift apart. A changed class makes its
@@ -18,12 +18,12 @@ from runtime.rpc import code_of
 JITTER = 0.1
 BACKOFF_FIRST, BACKOFF_LAST = 10.0, 600.0
 OVERLOAD_FACTOR = 4.0
-SHORTEST_INTERVAL = 1.0
+MIN_INTERVAL = 1.0
 
 
 def interval_of(annotations: Mapping[str, str], default: float) -> float:
-    """The class's own interval in seconds, else the flag's. Raises ValueError with a sentence for an annotation that
-    is none."""
+    """The rotation interval of a class in seconds, or ``default`` if it has none. Raises ValueError, with a sentence
+    for users, if its annotation is invalid."""
     text = annotations.get(INTERVAL_ANNOTATION)
     if text is None:
         return default
@@ -31,23 +31,22 @@ def interval_of(annotations: Mapping[str, str], default: float) -> float:
         interval = parse_duration(text)
     except ValueError as error:
         raise ValueError(f"annotation {INTERVAL_ANNOTATION}: {error}") from None
-    if interval < SHORTEST_INTERVAL:
-        raise ValueError(f"annotation {INTERVAL_ANNOTATION}: want at least {SHORTEST_INTERVAL:g}s")
+    if interval < MIN_INTERVAL:
+        raise ValueError(f"annotation {INTERVAL_ANNOTATION}: it must be at least {MIN_INTERVAL:g}s")
     return interval
 
 
 def due_time(target_path: str, last_refresh: float, interval: float) -> float:
-    """Unix time from which on a republish fetches the content again."""
+    """The Unix time at which a volume is due for a refresh."""
     digest = hashlib.blake2b(f"{target_path}|{last_refresh:.6f}".encode(), digest_size=4).digest()
     spread = int.from_bytes(digest) / 0xFFFFFFFF * 2 - 1
     return last_refresh + interval * (1 + JITTER * spread)
 
 
 def is_due(volume: Volume, fingerprint: str, interval: float, now: float) -> bool:
-    """Whether this republish should fetch; ``fingerprint`` is that of the class as it is now.
+    """Whether a volume is due for a refresh; ``fingerprint`` is that of the class as it is now.
 
-    A class that was changed since the last try is worth a try whatever the back-off says: its author may just have
-    mended it.
+    A class that has changed since the last attempt ends the back-off: its author may have fixed the cause.
     """
     if volume.fingerprint and volume.fingerprint != fingerprint:
         return True
@@ -59,7 +58,7 @@ def is_due(volume: Volume, fingerprint: str, interval: float, now: float) -> boo
 
 
 def retry_time(failure: Failure, failures: int, now: float) -> float:
-    """Unix time before which the volume is not tried again, after ``failures`` (≥ 1) failures in a row."""
+    """The Unix time at which the back-off ends after ``failures`` (≥ 1) failures in a row."""
     wait = min(BACKOFF_FIRST * 2.0 ** min(failures - 1, 16), BACKOFF_LAST)
     if code_of(failure).name in ("RESOURCE_EXHAUSTED", "UNAVAILABLE"):
         wait *= OVERLOAD_FACTOR

@@ -1,4 +1,4 @@
-"""NodeUnpublishVolume: idempotent, and never at a path that is no target."""
+"""What NodeUnpublishVolume does: idempotent, and only at kubelet's target paths."""
 
 import os
 
@@ -16,7 +16,7 @@ log = logs.get(__name__)
 
 
 class Unpublisher:
-    """Removes volumes; one a driver."""
+    """Unpublishes the volumes of one driver."""
 
     def __init__(
         self,
@@ -35,7 +35,10 @@ class Unpublisher:
         self._metrics = metrics
 
     async def unpublish(self, volume_id: str, target_path: str, deadline: float) -> None:
-        """Remove the content, unmount, remove the directory. A path that does not exist is done already."""
+        """Remove the content, unmount, and remove the directory; a path that does not exist is a success.
+
+        ``deadline`` is event loop time. Raises a Failure.
+        """
         try:
             await self._unpublish(volume_id, target_path, deadline)
         except Failure as failure:
@@ -63,11 +66,11 @@ class Unpublisher:
 
 
 def _remove(path: str, pods_dir: str) -> None:
-    """In one turn of a worker thread; a path that is gone already is not looked at any closer."""
+    """Remove a volume; a path that does not exist is not validated."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return
     except OSError:
-        pass  # there is something that cannot be looked at, such as a dead mount
+        pass  # something exists that cannot be inspected, such as a dead mount
     remove.clear_and_unmount(Target.parse(path, pods_dir))

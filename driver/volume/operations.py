@@ -18,12 +18,11 @@ them means to answer OK to a publish that only repeats a failed one, and the pod
 """
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from driver.volume import content, layout, mounts, remove, walk, writer
 from driver.volume.failures import os_errors_as
-from driver.volume.payload import File, plan
+from driver.volume.payload import Tree
 from runtime.errors import Aborted, Failure
 
 # The mode that kubelet gives the directories of a volume.
@@ -72,13 +71,13 @@ def prepare(path: str, size: int | None, noswap: bool) -> None:
     mounts.mount_tmpfs(path, size=size, noswap=noswap)
 
 
-def commit(path: str, files: Sequence[File], group: int | None) -> bool:
+def commit(path: str, payload: Tree, group: int | None) -> bool:
     """Write the payload and set the time of the last refresh; returns whether the content changed.
 
-    Secrets must not reach a disk, so the mount is checked on the same open directory that is then written to. Raises
+    ``group`` is the group id that is to own the files; None leaves them to the driver's own group. Secrets must not
+    reach a disk, so the mount is checked on the same open directory that is then written to. Raises
     Aborted if there is no tmpfs.
     """
-    tree = plan(files, readable_by_group=group is not None)
     with os_errors_as(f"failed to write files to target path {path}"):
         try:
             with walk.directory(path, walk.READ) as opened:
@@ -87,7 +86,7 @@ def commit(path: str, files: Sequence[File], group: int | None) -> bool:
                     raise Aborted(f"target path {path} is no longer a mounted tmpfs; nothing was written")
                 if group is not None:
                     os.fchown(opened.fd, -1, group)
-                changed = writer.write(opened.fd, tree, os.getegid() if group is None else group)
+                changed = writer.write(opened.fd, payload, os.getegid() if group is None else group)
                 content.set_last_refresh(opened.fd)
                 return changed
         except FileNotFoundError:

@@ -1,7 +1,7 @@
 """csi-sanity v5, the real one, against the driver as a process of its own.
 
 Left out by name, each replaced by a test of ours: ``Controller`` (tests/driver/test_services.py), ``should remove
-target path`` (it publishes with readonly=false, which must be refused: tests/driver/test_publish.py, test_main_job)
+target path`` (it publishes with readonly=false, which must be refused: tests/driver/publish/test_refusals.py)
 and ``volume does not exist on the specified path`` (it needs CreateVolume: tests/driver/test_services.py).
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from driver.volume import operations, syscalls, walk
-from driver.volume.payload import File
+from driver.volume.payload import File, plan
 
 SIZE = 1024 * 1024
 MS_BIND = 4096
@@ -25,7 +25,7 @@ def files(**contents: bytes) -> list[File]:
 
 def commit(volume: Path, payload: list[File], group: int | None = None) -> bool:
     """Write a payload as a publish does."""
-    return operations.commit(str(volume), payload, group)
+    return operations.commit(str(volume), plan(payload, readable_by_group=group is not None), group)
 
 
 def inspect(volume: Path) -> operations.Found:

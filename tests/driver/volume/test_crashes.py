@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from driver.volume import entries, layout, mounts, operations, syscalls, writer
+from driver.volume import entries, layout, mounts, syscalls, writer
 from driver.volume.payload import File
 from tests.driver.volume.support import commit, file, files, inspect, is_tidy, seen
 
@@ -45,7 +45,7 @@ def write_and_die(volume: Path, payload: list[File], calls: int) -> bool:
             module.os = mortal  # type: ignore[attr-defined]
         syscalls.exchange = mortal.mortal(syscalls.exchange)
         try:
-            operations.commit(str(volume), payload, None)
+            commit(volume, payload)
             os._exit(0)
         finally:
             os._exit(1)

@@ -1,0 +1,119 @@
+"""The connection to one provider's socket."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from protos import provider_pb2, provider_pb2_grpc
+from runtime import logs, redact, rpc
+
+log = logs.get(__name__)
+
+API_VERSION = "v1alpha1"
+# etcd's limit for an object. A Secret made from a larger reply would not fit, so the operator gets an early warning.
+LARGE_REPLY_BYTES = 1024 * 1024
+# A restarted provider is found again at once. The minimum is the time that a connection attempt may take, not a pause:
+# a provider on a busy node needs it.
+_RECONNECT = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5000),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+Reply = TypeVar("Reply", bound=Message)
+
+
+class ProviderClient:
+    """Calls one provider at one socket.
+
+    ``version`` is what the last health check reported. ``last_error`` is that of the last call, empty if it succeeded.
+    """
+
+    def __init__(self, name: str, socket: str, max_reply_bytes: int) -> None:
+        self.name = name
+        self.socket = socket
+        self.version = self.last_error = ""
+        self._max_reply_bytes = max_reply_bytes
+        channel = rpc.dial(socket, (*_RECONNECT, ("grpc.max_receive_message_length", max_reply_bytes)))
+        self._connection = rpc.Connection(channel)
+        self._stub: provider_pb2_grpc.CSIDriverProviderAsyncStub = provider_pb2_grpc.CSIDriverProviderStub(channel)
+        self._calls = 0
+        self._retired = False
+
+    async def wait_ready(self, seconds: float) -> bool:
+        """Wait until the provider is connected, for at most ``seconds``; False also if this client is retired."""
+        async with self._keep_open():
+            return await self._connection.wait_ready(seconds) and not self._retired
+
+    async def mount(self, request: provider_pb2.MountRequest, seconds: float) -> provider_pb2.MountResponse:
+        """Call Mount. Raises RemoteFailure."""
+        reply = await self._call(self._stub.Mount, request, seconds)
+        size = reply.ByteSize()
+        if size > LARGE_REPLY_BYTES:
+            log.warning("A provider's reply is larger than 1 MiB", provider=self.name, bytes=size)
+        return reply
+
+    async def check_health(self, seconds: float) -> None:
+        """Call Version; the result is logged and kept in ``version`` and ``last_error``."""
+        try:
+            reply = await self._call(self._stub.Version, provider_pb2.VersionRequest(version=API_VERSION), seconds)
+        except rpc.RemoteFailure as failure:
+            log.warning("Provider health check failed", provider=self.name, err=failure)
+            return
+        self.version = reply.runtime_version
+        log.verbose(
+            4,
+            "Provider is healthy",
+            provider=self.name,
+            runtimeName=reply.runtime_name,
+            runtimeVersion=reply.runtime_version,
+        )
+
+    async def retire(self) -> None:
+        """Close the connection as soon as no call uses it: closing it earlier would cancel the call."""
+        self._retired = True
+        if not self._calls:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connection and cancel its calls."""
+        await self._connection.close()
+
+    @asynccontextmanager
+    async def _keep_open(self) -> AsyncIterator[None]:
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if self._retired and not self._calls:
+                await self.close()
+
+    async def _call(self, method: Callable[..., Awaitable[Reply]], request: Message, seconds: float) -> Reply:
+        try:
+            async with self._keep_open():
+                reply: Reply | None = await method(request, timeout=seconds)
+            if reply is None:  # gRPC returns None for bytes that it cannot parse
+                raise rpc.RemoteFailure(
+                    grpc.StatusCode.INTERNAL,
+                    f'provider "{self.name}": its reply is not a message of the provider contract',
+                )
+        except grpc.aio.AioRpcError as error:
+            failure = self._failure_of(error)
+            self.last_error = str(failure)
+            raise failure from None
+        except rpc.RemoteFailure as failure:
+            self.last_error = str(failure)
+            raise
+        self.last_error = ""
+        return reply
+
+    def _failure_of(self, error: grpc.aio.AioRpcError) -> rpc.RemoteFailure:
+        details = redact.text(error.details() or "no details")
+        if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+            details += f" (the limit is --max-call-recv-msg-size={self._max_reply_bytes})"
+        return rpc.RemoteFailure(error.code(), f'provider "{self.name}": {details}')
