@@ -60,7 +60,7 @@ MS_RDONLY, MS_REMOUNT = 1, 32
         (
             {"parameters": {"objects": "- objectName: password", "stubError": "PERMISSION_DENIED"}},
             "PERMISSION_DENIED",
-            "orders",
+            "the class requests PERMISSION_DENIED",
         ),
         ({"parameters": {"objects": "- objectName: password", "stubDelay": "10s"}}, "DEADLINE_EXCEEDED", "stub"),
         ({"parameters": {"objects": "- objectName: password", "stubCrash": "true"}}, "UNAVAILABLE", "stub"),
