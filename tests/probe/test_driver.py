@@ -1,4 +1,5 @@
-"""The kept channel to a driver: one call for all who ask, healed by itself, timed and told as the original does."""
+"""The probe's channel to the driver: concurrent checks share a call, it reconnects by itself, and results and metrics
+are those of livenessprobe."""
 
 import asyncio
 import logging
@@ -17,13 +18,14 @@ from protos import csi_pb2
 from runtime import metrics
 from runtime.errors import DeadlineExceeded, Unavailable
 from tests.support.fake_driver import NAME, FakeDriver, fake_driver
+from tests.support.waiting import until
 
 OK = ProbeResult(True, "ok")
 
 
 @asynccontextmanager
 async def probing(directory: Path, timeout: float = 2.0) -> AsyncIterator[tuple[DriverProbe, CollectorRegistry]]:
-    """A probe of the driver's socket there."""
+    """A probe of the driver socket in a directory, with its metrics."""
     registry = metrics.registry()
     probe = DriverProbe(f"{directory}/csi.sock", timeout, registry)
     try:
@@ -33,26 +35,26 @@ async def probing(directory: Path, timeout: float = 2.0) -> AsyncIterator[tuple[
 
 
 def count(registry: CollectorRegistry, code: str, method: str = PROBE, name: str = NAME) -> float:
-    """How often such a call was timed."""
+    """How many calls of a method ended with a code, by the metrics."""
     labels = {"driver_name": name, "method_name": method, "grpc_status_code": code}
     return registry.get_sample_value("csi_sidecar_operations_seconds_count", labels) or 0.0
 
 
-def test_one_call_for_all(tmp_path: Path) -> None:
-    """Fifty askers while one Probe is on its way: one call and one answer; the next asker has a new one."""
+def test_concurrent_checks_share_a_call(tmp_path: Path) -> None:
+    """Fifty checks while a Probe call is under way → they share it, even if one of them is cancelled; the next check
+    makes a new call."""
 
     async def run() -> None:
         async with fake_driver(f"{tmp_path}/csi.sock") as driver, probing(tmp_path) as (probe, registry):
             assert await probe.check() == OK
             driver.hang = asyncio.Event()
-            asking = [asyncio.create_task(probe.check()) for _ in range(50)]
-            while driver.probes < 2:
-                await asyncio.sleep(0.001)
-            asking.append(asyncio.create_task(probe.check()))
-            await asyncio.sleep(0)
-            asking.pop(0).cancel()  # one who goes away takes nobody's answer with it
+            checks = [asyncio.create_task(probe.check()) for _ in range(50)]
+            await until(lambda: driver.probes == 2, "the shared call")
+            checks.append(asyncio.create_task(probe.check()))
+            await asyncio.sleep(0)  # the last task has begun
+            checks.pop(0).cancel()
             driver.hang.set()
-            assert await asyncio.gather(*asking) == [OK] * 50
+            assert await asyncio.gather(*checks) == [OK] * 50
             assert driver.probes == 2
             assert await probe.check() == OK
             assert (driver.probes, count(registry, "OK")) == (3, 3.0)
@@ -61,7 +63,7 @@ def test_one_call_for_all(tmp_path: Path) -> None:
 
 
 def test_restarts(tmp_path: Path) -> None:
-    """Each of ten restarts of the driver, its socket removed or replaced, is seen at the next question."""
+    """The driver restarts ten times and has a new socket each time → the next check finds it."""
 
     async def run() -> None:
         async with probing(tmp_path, 3.0) as (probe, _):
@@ -74,7 +76,7 @@ def test_restarts(tmp_path: Path) -> None:
 
 
 def test_budget(tmp_path: Path) -> None:
-    """Name and Probe share one deadline; what is not connected takes it whole and is timed in no series."""
+    """GetPluginInfo and Probe share one deadline; a check without a connection takes all of it and is in no metric."""
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -87,7 +89,9 @@ def test_budget(tmp_path: Path) -> None:
                 driver.hang = asyncio.Event()
                 text = "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
                 verdict = ProbeResult(False, NOT_CONNECTED)
-                while verdict.text.startswith(NOT_CONNECTED):  # the next try to connect may come after this budget
+                while verdict.text.startswith(
+                    NOT_CONNECTED
+                ):  # the next attempt to connect may come later
                     started = loop.time()
                     verdict = await probe.check()
                 assert verdict == ProbeResult(False, text)
@@ -102,7 +106,7 @@ def test_budget(tmp_path: Path) -> None:
 
 
 def test_before_and_after_the_first_answer(tmp_path: Path) -> None:
-    """A driver that never answered: the reason, which the original has no words for; one that did: its words."""
+    """A driver that has never answered → the reason; one that answered before and is gone → livenessprobe's text."""
 
     async def run() -> None:
         path = f"{tmp_path}/csi.sock"
@@ -131,7 +135,8 @@ def test_before_and_after_the_first_answer(tmp_path: Path) -> None:
     ],
 )
 def test_errors_of_the_driver_itself(tmp_path: Path, failure: Exception, text: str) -> None:
-    """They keep their own text, and are not taken for a connection that was lost: one call."""
+    """The driver itself answers UNAVAILABLE or DEADLINE_EXCEEDED → its own text, and no second call as after a lost
+    connection."""
 
     async def run() -> None:
         async with fake_driver(f"{tmp_path}/csi.sock") as driver, probing(tmp_path) as (probe, _):
@@ -144,7 +149,7 @@ def test_errors_of_the_driver_itself(tmp_path: Path, failure: Exception, text: s
 
 
 def test_driver_without_a_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """500 with the reason and one line, however often it is asked; well as soon as it has a name."""
+    """The driver's name is empty → unhealthy with the reason, logged once; it gets a name → healthy."""
 
     async def run() -> None:
         async with (
@@ -165,18 +170,19 @@ def test_driver_without_a_name(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     ]
 
 
-class Fake(FakeDriver):
-    """Answers everything as if it were a driver of another age: no such method."""
+class WithoutProbe(FakeDriver):
+    """A driver without the method Probe."""
 
     async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:
         raise NotImplementedError
 
 
 def test_wrong_socket(tmp_path: Path) -> None:
-    """A server that knows no Probe, and one that speaks no HTTP/2: the reason, within the deadline, and no end."""
+    """A server without Probe, or with another protocol than HTTP/2, has the socket → unhealthy with the reason, within
+    the deadline."""
 
     async def run() -> None:
-        async with fake_driver(f"{tmp_path}/csi.sock", Fake()), probing(tmp_path) as (probe, _):
+        async with fake_driver(f"{tmp_path}/csi.sock", WithoutProbe()), probing(tmp_path) as (probe, _):
             assert (await probe.check()).text.startswith("rpc error: code = Unimplemented desc =")
 
         async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -192,7 +198,7 @@ def test_wrong_socket(tmp_path: Path) -> None:
 
 
 def test_names_of_codes() -> None:
-    """Every code as Go writes it."""
+    """Every gRPC code has the name that Go gives it."""
     names = [
         "OK",
         "Canceled",

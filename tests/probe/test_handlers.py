@@ -1,4 +1,4 @@
-"""The pages, from statuses that the roles tell: what makes a node ready, and what is shown."""
+"""The pages, from the statuses that the roles serve: what makes a node ready, and what is shown."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ DRIVER = {
 async def pages(
     directory: Path, *roles: Mapping[str, Any], role_table: RoleTable | None = None
 ) -> AsyncIterator[Handlers]:
-    """The pages beside a driver that is well and these roles' statuses."""
+    """The pages, with a healthy driver and these roles' statuses."""
     config = ProbeConfig(
         csi_address=f"{directory}/csi.sock",
         probe_timeout=Duration(0.5),
@@ -60,7 +60,7 @@ async def pages(
 
 
 async def samples(page: Handlers) -> dict[tuple[str, str], float]:
-    """Metrics by name and the values of their labels."""
+    """The metrics page's samples by name and label values."""
     text = (await page.metrics(REQUEST)).body.decode()
     return {
         (sample.name, ",".join(sample.labels.values())): sample.value
@@ -88,19 +88,21 @@ async def samples(page: Handlers) -> dict[tuple[str, str], float]:
     ],
 )
 def test_readyz(tmp_path: Path, roles: tuple[Mapping[str, Any], ...], reasons: str) -> None:
-    """Each reason on its line with 503; 200 ok without one; a role that is not ours is unknown, and no reason."""
+    """/readyz is 503 with one reason a line, or 200 ok; a role whose status is not served (one of the Go programs) is
+    no reason; /healthz is 200 throughout."""
 
     async def run() -> None:
         async with pages(tmp_path, *roles) as page:
             answer = await page.readyz(REQUEST)
             assert (answer.status, answer.body.decode()) == ((503, reasons) if reasons else (200, "ok"))
-            assert (await page.healthz(REQUEST)).status == 200  # nothing of this makes kubelet kill the container
+            assert (await page.healthz(REQUEST)).status == 200  # kubelet does not kill the container for any of this
 
     asyncio.run(run())
 
 
 def role_table() -> RoleTable:
-    """As the supervisor shares it: the registrar is down after its second life, the driver is this process."""
+    """A role table as the supervisor shares it: the registrar was killed twice and is down, the driver is this
+    process."""
     made = RoleTable(["registrar", "driver"])
     for pid in (1, 1):
         made.record_start("registrar", pid, time.time())
@@ -109,8 +111,8 @@ def role_table() -> RoleTable:
     return made
 
 
-def test_supervised_role_that_is_away(tmp_path: Path) -> None:
-    """One of the supervised three that does not answer is a reason; the page and the metrics tell that it is down."""
+def test_supervised_role_that_is_down(tmp_path: Path) -> None:
+    """A supervised role is down → it is a reason on /readyz, and the status page and the metrics show it as down."""
 
     async def run() -> None:
         async with pages(tmp_path, DRIVER, role_table=role_table()) as page:
@@ -126,7 +128,7 @@ def test_supervised_role_that_is_away(tmp_path: Path) -> None:
 
 
 def test_livez(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ok without looking at the driver; 500 once supervisord, under which it began, is gone."""
+    """/livez is ok whatever the driver does; 500 once the supervisor that started the probe is gone."""
 
     async def run() -> None:
         async with pages(tmp_path, role_table=role_table()) as page:
@@ -139,7 +141,7 @@ def test_livez(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("role, state", [(REGISTRAR, "registered"), ({**REGISTRAR, "state": "no driver"}, "no driver")])
 def test_registration_metrics(tmp_path: Path, role: Mapping[str, Any], state: str) -> None:
-    """1 or 0, and the state by its name; no series where the registrar is unknown."""
+    """The metrics have the registration as 1 or 0 and its state by name; no series if the registrar is unknown."""
 
     async def run() -> None:
         async with pages(tmp_path, role) as page:
@@ -152,8 +154,9 @@ def test_registration_metrics(tmp_path: Path, role: Mapping[str, Any], state: st
     asyncio.run(run())
 
 
-def test_page_for_people(tmp_path: Path) -> None:
-    """Volumes with their age, providers, processes, warnings; what others named is escaped, nothing may be loaded."""
+def test_status_page(tmp_path: Path) -> None:
+    """The status page shows volumes with their age, providers, processes and warnings; names that others chose are
+    escaped, and the browser may load nothing."""
     hostile = "<script>alert(1)</script>"
     role = {
         **DRIVER,

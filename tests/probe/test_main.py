@@ -1,4 +1,4 @@
-"""The probe as a command, row by row of spec D, and better where the original's row is a trap."""
+"""The probe as a command: livenessprobe's flags, exit codes, pages and metrics, and where ours differ on purpose."""
 
 import concurrent.futures
 import json
@@ -20,8 +20,6 @@ from tests.support.http_client import fetch
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(30)
-
 OF_THE_ORIGINAL = {
     "csi-address": "/run/csi/socket",
     "probe-timeout": "3s",
@@ -36,7 +34,7 @@ NOT_CONNECTED = (500, "context deadline exceeded")
 
 
 def test_flags_and_defaults() -> None:
-    """Every flag of the original under its name with its default; ours beside them."""
+    """Every flag of livenessprobe has its name and default; ours come in addition."""
     flags = {item.name: format_value(item.default) for item in flags_of(ProbeConfig)}
     assert {name: flags[name] for name in OF_THE_ORIGINAL} == OF_THE_ORIGINAL
     assert set(flags) - set(OF_THE_ORIGINAL) == {"refuse-before-first-answer", "status-directory", "version"}
@@ -57,15 +55,16 @@ def command(*argv: str) -> list[str]:
         (("--unknown",), 2, "flag provided but not defined"),
     ],
 )
-def test_ends_at_once(argv: tuple[str, ...], code: int, text: str) -> None:
-    """Conflicts and wrong values: one sentence and an exit code."""
+def test_bad_command_lines(argv: tuple[str, ...], code: int, text: str) -> None:
+    """Conflicting flags or a wrong value → an exit code and one sentence, no traceback."""
     done = subprocess.run(command(*argv), capture_output=True, text=True, timeout=20)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
     assert text in done.stderr
 
 
 def test_port_taken() -> None:
-    """The original logs and exits 0, which a restart policy takes for success; ours says why and exits 1."""
+    """The port is in use → exit code 1 and the reason; livenessprobe exits with 0, which a restart policy takes for
+    success."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -75,8 +74,8 @@ def test_port_taken() -> None:
     assert done.returncode == 1 and "cannot listen on 127.0.0.1" in done.stderr
 
 
-class Running:
-    """A probe process; a driver can be started beside it."""
+class ProbeProcess:
+    """A probe process; a driver can be started beside running."""
 
     def __init__(self, directory: Path, *argv: str) -> None:
         self.csi = directory / "csi.sock"
@@ -88,18 +87,18 @@ class Running:
             stderr=(directory / "log").open("wb"),
         )
 
-    def ask(self, path: str = "/healthz", method: str = "GET") -> tuple[int, str]:
-        """Code and body; 0 while nobody listens."""
+    def fetch(self, path: str = "/healthz", method: str = "GET") -> tuple[int, str]:
+        """Status code and body of a page; code 0 while nothing listens."""
         return fetch(self.port, path, method)
 
     def driver(self, *behaviour: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        """A driver process."""
+        """A driver as a process of its own; ``behaviour`` as ``fake_driver`` takes running."""
         return driver_process(self.csi, *behaviour)
 
 
 @contextmanager
-def probing(directory: Path, *argv: str) -> Iterator[Running]:
-    running = Running(directory, *argv)
+def probing(directory: Path, *argv: str) -> Iterator[ProbeProcess]:
+    running = ProbeProcess(directory, *argv)
     try:
         yield running
     finally:
@@ -108,33 +107,33 @@ def probing(directory: Path, *argv: str) -> Iterator[Running]:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    """A probe without a driver yet."""
+def running(tmp_path: Path) -> Iterator[ProbeProcess]:
+    """A probe; no driver runs yet."""
     with probing(tmp_path) as made:
-        wait_until(lambda: made.ask("/livez") == (200, "ok"), "the probe")
+        wait_until(lambda: made.fetch("/livez") == (200, "ok"), "the probe")
         yield made
 
 
-def test_before_the_driver_has_answered(running: Running) -> None:
-    """500 with the reason, not a refused connection; then 200 as soon as the driver is there; 500 again when it is
-    gone."""
-    code, text = running.ask()
+def test_before_the_driver_has_answered(running: ProbeProcess) -> None:
+    """No driver yet → 500 with the reason, not a refused connection; a driver → 200; it is gone → 500 again."""
+    code, text = running.fetch()
     assert code == 500 and text.endswith(f"the driver has not answered yet on {running.csi}; that does not exist")
     with running.driver():
-        wait_until(lambda: running.ask() == (200, "ok"), "ok")
-    assert running.ask() == NOT_CONNECTED
+        wait_until(lambda: running.fetch() == (200, "ok"), "ok")
+    assert running.fetch() == NOT_CONNECTED
     with running.driver():
-        wait_until(lambda: running.ask() == (200, "ok"), "ok again")
+        wait_until(lambda: running.fetch() == (200, "ok"), "ok again")
 
 
 def test_refuse_before_the_first_answer(tmp_path: Path) -> None:
-    """With the flag for the original's behaviour nobody listens until the driver has answered once."""
-    with probing(tmp_path, "--refuse-before-first-answer") as it:
-        time.sleep(1.0)  # what must not happen has no condition to wait for
-        assert it.ask() == (0, "")
-        with it.driver():
-            wait_until(lambda: it.ask() == (200, "ok"), "ok")
-        assert it.ask() == NOT_CONNECTED
+    """With --refuse-before-first-answer, livenessprobe's behaviour, connections are refused until the driver has
+    answered once."""
+    with probing(tmp_path, "--refuse-before-first-answer") as running:
+        wait_until(lambda: "has not answered yet" in (tmp_path / "log").read_text(), "a check of the driver")
+        assert running.fetch() == (0, "")
+        with running.driver():
+            wait_until(lambda: running.fetch() == (200, "ok"), "ok")
+        assert running.fetch() == NOT_CONNECTED
 
 
 @pytest.mark.parametrize(
@@ -146,52 +145,54 @@ def test_refuse_before_the_first_answer(tmp_path: Path) -> None:
         ("error", (500, "rpc error: code = FailedPrecondition desc = broken")),
     ],
 )
-def test_answers_of_the_driver(running: Running, behaviour: str, answer: tuple[int, str]) -> None:
-    """Ready true and ready absent are ok; not ready and an error have the original's bodies."""
+def test_answers_of_the_driver(running: ProbeProcess, behaviour: str, answer: tuple[int, str]) -> None:
+    """Probe answers ready true or leaves it out → ok; ready false or an error → 500 with livenessprobe's texts."""
     with running.driver(behaviour):
-        wait_until(lambda: running.ask() == answer, f"{answer}, not {running.ask()}")
+        wait_until(lambda: running.fetch() == answer, f"{answer}, not {running.fetch()}")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
-def test_any_method_one_path(running: Running, method: str) -> None:
-    """Any method is answered; any other path is 404."""
+def test_methods_and_paths(running: ProbeProcess, method: str) -> None:
+    """/healthz answers any method; any other path is 404."""
     with running.driver():
-        wait_until(lambda: running.ask() == (200, "ok"), "ok")
-        assert running.ask(method=method) == (200, "" if method == "HEAD" else "ok")
-        assert running.ask("/other", method)[0] == 404
-        assert running.ask("/healthz/", method)[0] == 404
+        wait_until(lambda: running.fetch() == (200, "ok"), "ok")
+        assert running.fetch(method=method) == (200, "" if method == "HEAD" else "ok")
+        assert running.fetch("/other", method)[0] == 404
+        assert running.fetch("/healthz/", method)[0] == 404
 
 
-def test_frozen_driver(running: Running) -> None:
-    """SIGSTOP: 500 within the deadline, in the original's words; SIGCONT: 200 right after."""
+def test_frozen_driver(running: ProbeProcess) -> None:
+    """The driver is stopped (SIGSTOP) → 500 within the deadline, with livenessprobe's text; it goes on (SIGCONT) →
+    200."""
     with running.driver() as driver:
-        wait_until(lambda: running.ask() == (200, "ok"), "ok")
+        wait_until(lambda: running.fetch() == (200, "ok"), "ok")
         driver.send_signal(signal.SIGSTOP)
         started = time.monotonic()
-        assert running.ask() == (500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded")
+        assert running.fetch() == (500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded")
         assert 0.4 < time.monotonic() - started < 1.5
         driver.send_signal(signal.SIGCONT)
-        wait_until(lambda: running.ask() == (200, "ok"), "ok again", 2)
+        wait_until(lambda: running.fetch() == (200, "ok"), "ok again", 2)
 
 
-def test_concurrent_askers_share_one_call(running: Running) -> None:
-    """Thirty askers while one Probe hangs: one call, one deadline for all."""
+def test_concurrent_requests_share_a_call(running: ProbeProcess) -> None:
+    """Thirty requests while the driver hangs → all are answered within one deadline."""
     with running.driver() as driver:
-        wait_until(lambda: running.ask() == (200, "ok"), "ok")
+        wait_until(lambda: running.fetch() == (200, "ok"), "ok")
         driver.send_signal(signal.SIGSTOP)
         started = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(30) as pool:
-            answers = list(pool.map(lambda _: running.ask()[0], range(30)))
+            answers = list(pool.map(lambda _: running.fetch()[0], range(30)))
         assert answers == [500] * 30
         assert time.monotonic() - started < 2.0
 
 
-def test_metrics(running: Running) -> None:
-    """The original's histogram under its name and labels, with Go's names of codes; the process' own figures."""
+def test_metrics(running: ProbeProcess) -> None:
+    """/metrics has livenessprobe's histogram with its name, labels, buckets and Go's names of codes, and the process's
+    metrics."""
     with running.driver():
-        wait_until(lambda: running.ask() == (200, "ok"), "ok")
-    running.ask()
-    text = running.ask("/metrics")[1]
+        wait_until(lambda: running.fetch() == (200, "ok"), "ok")
+    running.fetch()
+    text = running.fetch("/metrics")[1]
     labels = f'driver_name="{NAME}",grpc_status_code="OK",method_name="/csi.v1.Identity/Probe"'
     for bound in (
         "0.1",
@@ -215,7 +216,7 @@ def test_metrics(running: Running) -> None:
 
 
 def sort_labels(text: str) -> str:
-    """Labels in alphabetical order, the bound last."""
+    """Sort each sample's labels, the bound ``le`` last."""
     import re
 
     def ordered(match: "re.Match[str]") -> str:
@@ -225,9 +226,9 @@ def sort_labels(text: str) -> str:
     return re.sub(r"\{([^}]*)\}", ordered, text)
 
 
-def test_hostile_clients(running: Running) -> None:
-    """Slow headers, a megabyte of header, garbage, an unknown method, pipelining: each is answered as by
-    Go's server, or refused, and the next asker is served."""
+def test_hostile_clients(running: ProbeProcess) -> None:
+    """Slow headers, a megabyte of headers, garbage, an unknown method, pipelining → answered as Go's server does or
+    refused, and the next request is served."""
     slow = socket.create_connection(("127.0.0.1", running.port))
     slow.sendall(b"GET /healthz HT")
     for data in (
@@ -241,7 +242,7 @@ def test_hostile_clients(running: Running) -> None:
                 answer = hostile.recv(4096)
             except ConnectionError:
                 answer = b""
-            # Go's server takes any word for a method, and so may ours
+            # Go's server accepts any word as a method, and so may ours
             expected = (b"200", b"400") if data.startswith(b"BREW") else (b"400", b"431")
             assert answer == b"" or answer.split(b" ")[1] in expected, answer
     with socket.create_connection(("127.0.0.1", running.port), timeout=5) as pipelining:
@@ -253,12 +254,13 @@ def test_hostile_clients(running: Running) -> None:
         while data := pipelining.recv(65536):
             answers += data
         assert answers.count(b"HTTP/1.1 200 OK") == 4
-    assert running.ask("/livez") == (200, "ok")
+    assert running.fetch("/livez") == (200, "ok")
     slow.close()
 
 
 def test_deprecated_addresses(tmp_path: Path) -> None:
-    """--health-port: /healthz on all addresses, no metrics; --metrics-address serves those, under their path."""
+    """--health-port serves /healthz on all addresses and no metrics; --metrics-address serves the metrics at
+    --metrics-path."""
     health, metrics = free_port(), free_port()
     argv = (
         "--http-endpoint=",
@@ -266,21 +268,21 @@ def test_deprecated_addresses(tmp_path: Path) -> None:
         f"--metrics-address=127.0.0.1:{metrics}",
         "--metrics-path=/m",
     )
-    with probing(tmp_path, *argv) as it:
-        it.port = health
-        wait_until(lambda: it.ask("/livez") == (200, "ok"), "the probe")
-        assert it.ask("/m")[0] == it.ask("/metrics")[0] == 404
-        it.port = metrics
-        assert it.ask("/m")[0] == 200 and it.ask("/healthz")[0] == 404
-    told = (tmp_path / "log").read_text()
-    assert "--health-port is deprecated" in told and "--metrics-address is deprecated" in told
+    with probing(tmp_path, *argv) as running:
+        running.port = health
+        wait_until(lambda: running.fetch("/livez") == (200, "ok"), "the probe")
+        assert running.fetch("/m")[0] == running.fetch("/metrics")[0] == 404
+        running.port = metrics
+        assert running.fetch("/m")[0] == 200 and running.fetch("/healthz")[0] == 404
+    log = (tmp_path / "log").read_text()
+    assert "--health-port is deprecated" in log and "--metrics-address is deprecated" in log
 
 
 def test_json_logs(tmp_path: Path) -> None:
-    """--logging-format=json writes JSON lines with the process's name."""
-    with probing(tmp_path, "--logging-format=json") as it:
-        wait_until(lambda: it.ask("/livez") == (200, "ok"), "the probe")
-        it.process.terminate()
-        assert it.process.wait(10) == 0
+    """``--logging-format=json`` → JSON lines that name the process."""
+    with probing(tmp_path, "--logging-format=json") as running:
+        wait_until(lambda: running.fetch("/livez") == (200, "ok"), "the probe")
+        running.process.terminate()
+        assert running.process.wait(10) == 0
     line = json.loads((tmp_path / "log").read_text().splitlines()[0])
     assert line["process"] == "probe"

@@ -1,4 +1,4 @@
-"""The page as a person sees it: what is bad comes first; a real browser shows it as it was meant."""
+"""The status page as people see it: what is bad comes first; a real browser shows it as intended."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ HOSTILE = "</td><script>document.title='broken'</script>"
 
 
 def volume(pod: str, failures: int = 0, **fields: Any) -> dict[str, Any]:
-    """A volume as the driver tells it."""
+    """A volume as in the driver's status."""
     return {
         "pod": f"default/{pod}",
         "class": "default/app",
@@ -33,7 +33,7 @@ def volume(pod: str, failures: int = 0, **fields: Any) -> dict[str, Any]:
 
 
 def state(**driver: Any) -> dict[str, Any]:
-    """What is known of a node."""
+    """The node's state as the page takes it."""
     return {
         "version": "v1",
         "driver": {**DRIVER, **driver},
@@ -43,24 +43,24 @@ def state(**driver: Any) -> dict[str, Any]:
     }
 
 
-def test_the_bad_comes_first() -> None:
-    """A volume that fails stands above the others and is marked; so is a role that is down, without figures."""
+def test_failures_come_first() -> None:
+    """Failing volumes are at the top, most failures first, and marked; so is a role that is down, without figures."""
     text = render(state(volumes=[volume("a"), volume("b", failures=3), volume("c", failures=1)]))
     assert [pod for pod in re.findall(r"default/(\w)<", text)] == ["b", "c", "a"]  # noqa: C416
     assert text.count("<tr class=bad>") == 3
     assert "<tr class=bad><td>driver<td>down<td><td><td>2" in text
 
 
-def test_nothing_known() -> None:
-    """Go originals beside ours: unknown, and no table that is empty."""
+def test_unknown_roles() -> None:
+    """The driver and the registrar are unknown (Go programs) → shown as such, without empty tables."""
     text = render({"version": "v1", "driver": None, "registrar": None, "not_ready": [], "processes": []})
     assert "Node: unknown<br>Registration: unknown" in text and text.count("<p>none</p>") == 3
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium: apt-get install chromium")
 def test_in_a_browser(tmp_path: Path) -> None:
-    """The browser finds a row for each volume, runs nothing of what others named, and misses nothing that it was
-    refused."""
+    """A real browser shows a row for each volume, runs no script from a hostile name, and reports no violation of the
+    content security policy."""
 
     async def run() -> tuple[str, str]:
         driver = {**DRIVER, "volumes": [volume("a"), volume(HOSTILE)], "warnings": [HOSTILE]}
@@ -83,7 +83,7 @@ def test_in_a_browser(tmp_path: Path) -> None:
                     out, err = await browser.communicate()
         return out.decode(), err.decode()
 
-    found, told = asyncio.run(run())
+    found, log = asyncio.run(run())
     assert "<title>Secrets Store CSI driver: ready</title>" in found and "<script" not in found
     assert found.count("default/a</td>") == 1 and found.count("&lt;script&gt;") == 2
-    assert "Content Security Policy" not in told
+    assert "Content Security Policy" not in log
