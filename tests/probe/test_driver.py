@@ -89,9 +89,7 @@ def test_budget(tmp_path: Path) -> None:
                 driver.hang = asyncio.Event()
                 text = "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
                 verdict = ProbeResult(False, NOT_CONNECTED)
-                while verdict.text.startswith(
-                    NOT_CONNECTED
-                ):  # the next attempt to connect may come later
+                while verdict.text.startswith(NOT_CONNECTED):  # the next attempt to connect may come later
                     started = loop.time()
                     verdict = await probe.check()
                 assert verdict == ProbeResult(False, text)
