@@ -121,6 +121,10 @@ class Cluster(Protocol):
     def forget_class(self, class_ref: ClassRef) -> None:
         """The last volume that used the class is gone."""
 
+    def is_current(self, provider_class: ProviderClass) -> bool:
+        """Whether ``get_class`` would return an equal class without asking anybody: False if the class has changed
+        since it was read, or was deleted."""
+
     def on_class_change(self, listener: ClassListener) -> None:
         """Call ``listener`` when a remembered class was changed or deleted; it must return at once."""
 

@@ -67,6 +67,10 @@ class ClassStore:
                     self._missing.discard(class_ref)
             return self._known[class_ref]
 
+    def is_current(self, provider_class: ProviderClass) -> bool:
+        """Whether a class is the remembered one."""
+        return self._known.get(provider_class.class_ref) == provider_class
+
     def forget(self, class_ref: ClassRef) -> None:
         """Nobody uses it any more."""
         self._known.pop(class_ref, None)

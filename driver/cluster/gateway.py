@@ -39,6 +39,10 @@ class ApiCluster:
         """The last volume that used it is gone."""
         self._classes.forget(class_ref)
 
+    def is_current(self, provider_class: ProviderClass) -> bool:
+        """Whether it is the remembered one."""
+        return self._classes.is_current(provider_class)
+
     def on_class_change(self, listener: ClassListener) -> None:
         """Hear of changes to remembered classes."""
         self._classes.on_change(listener)

@@ -1,23 +1,21 @@
-"""Kubernetes Secrets by name: read, made, changed. Never listed, never watched, never applied.
+"""Kubernetes Secrets by name: read, created, patched. Never listed, watched or applied.
 
-1. The Secret is read, beside whatever its owners still need; a new pod's Secret costs at most these two reads and
-   one write.
-2. None there: POST. Not as it should be: PATCH with the resourceVersion that was read, owners in the same write.
-3. Somebody was faster (409, or 404 on the PATCH): again from 1, after a moment with jitter. So two nodes that write
-   one Secret both end with both owners in it.
+1. Read the Secret. With the pod, which is read once for its owners, a new pod's Secret costs two reads and one write.
+2. Not found: POST. Not as it should be: PATCH with the resourceVersion that was read, owners in the same write.
+3. Changed by somebody else meanwhile (409, or 404 on the PATCH): again from 1, after a pause with jitter. So when two
+   nodes write one Secret, it ends up with the owners of both.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from driver.cluster.api import MERGE_PATCH, Api, Conflict
 from driver.cluster.statuses import StatusStore
 from driver.objects.pod_status import GROUP_VERSION
 from driver.ports import Pod
-from driver.sync.merge import Change, Owner, merge, new_secret
+from driver.sync.merge import Change, Outcome, Owner, merge, new_secret
 from driver.sync.wanted import Wanted
 from runtime.errors import Aborted, Failure, InvalidRequest, NotFound, PermissionDenied, PreconditionFailed
 
@@ -25,32 +23,21 @@ TRIES = 8
 PAUSE = 0.05
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What was done. ``adopted`` and ``taken`` as in ``merge.Change``."""
-
-    written: bool
-    adopted: bool = False
-    taken: Sequence[tuple[str, str]] = ()
-
-
 class SecretWriter:
-    """Sees to one Secret at a time."""
+    """Implements ``sync.engine.Writer``."""
 
     def __init__(self, api: Api, statuses: StatusStore) -> None:
         self._api = api
         self._statuses = statuses
 
-    async def ensure(self, wanted: Wanted, owners: Awaitable[Sequence[Owner]]) -> Outcome:
+    async def ensure(self, wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
         """Make the Secret what it should be. Raises a Failure that says what to do."""
         try:
-            found, owned_by = await asyncio.gather(self._get(wanted), owners)
             for _ in range(TRIES):
-                outcome = await self._write(wanted, found, owned_by)
+                outcome = await self._write(wanted, owners)
                 if outcome is not None:
                     return outcome
                 await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
-                found = await self._get(wanted)
         except PermissionDenied as failure:
             raise PermissionDenied(_forbidden(wanted, failure)) from None
         except InvalidRequest as failure:
@@ -60,12 +47,14 @@ class SecretWriter:
         raise Aborted(f"Secret {wanted} is changed by others all the time; it will be tried again")
 
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
-        """None for a pod that is gone or going. Else the pod's owners; for a bare pod its status object, as with the
-        Go driver: it goes with the pod."""
+        """None for a pod that is gone or being deleted. Else the pod's owners; for a bare pod its pod status, as with
+        the Go driver: it is collected with the pod."""
         try:
             found = await self._api.call("GET", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}")
         except NotFound:
             return None
+        except PermissionDenied as failure:
+            raise PermissionDenied(_rights_missing(pod.namespace, failure)) from None
         metadata = found["metadata"]
         if metadata["uid"] != pod.uid or metadata.get("deletionTimestamp"):
             return None
@@ -74,8 +63,9 @@ class SecretWriter:
         name, uid = await self._statuses.identity(target_path)
         return [Owner(GROUP_VERSION, "SecretProviderClassPodStatus", name, uid)]
 
-    async def _write(self, wanted: Wanted, found: dict[str, Any] | None, owners: Sequence[Owner]) -> Outcome | None:
-        """None: somebody was faster."""
+    async def _write(self, wanted: Wanted, owners: Sequence[Owner]) -> Outcome | None:
+        """One try; None if somebody else changed the Secret meanwhile."""
+        found = await self._get(wanted)
         try:
             if found is None:
                 await self._api.call("POST", _path(wanted.namespace), body=new_secret(wanted, owners))
@@ -118,8 +108,12 @@ def _forbidden(wanted: Wanted, failure: Failure) -> str:
         return f"Secret {wanted} is refused by the cluster's own policy: {failure}"
     if "(because it is being terminated)" in text:
         return f"Secret {wanted} cannot be written: its namespace is being deleted"
+    return _rights_missing(wanted.namespace, failure)
+
+
+def _rights_missing(namespace: str, failure: Failure) -> str:
     return (
-        f"the driver may not write Secrets in namespace {wanted.namespace}: install the chart with "
+        f"the driver may not write Secrets in namespace {namespace}: install the chart with "
         "syncSecret.enabled=true (and this namespace among syncSecret.namespaces, if that is set), "
         f"or remove secretObjects from the class ({failure})"
     )

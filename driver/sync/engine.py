@@ -1,20 +1,22 @@
-"""The queue that keeps Secrets as their classes want them; independent of republish, which is off by default.
+"""Keeps Secrets as their classes want them, by jobs that are independent of republish, which is off by default.
 
 1. A volume's first publish, and one that changed files, run the jobs of its class at once; the publish waits for
    them, for FIRST_SECONDS at most.
 2. After success a job runs again in 5 minutes ± 10 %: one GET, and a write only on drift. So a Secret that was deleted
    by hand comes back.
 3. After a failure it runs again after 2 s, 4 s … 5 minutes ± 10 %, and the pod gets a Warning event; other jobs go on.
-   While the API server is away a job waits inside its run for RUN_SECONDS, and again soon after.
-4. A changed class is read again, and its jobs run at once.
-5. After a restart of the driver the volumes that are known again get a job each, within a few seconds with jitter.
-6. The last volume gone, the jobs go; the Secret goes when its last owner does, by garbage collection.
+   While the API server is away a job waits inside its run for RUN_SECONDS, and is retried soon after.
+4. When a class changes, it is read again and its jobs run at once.
+5. After a restart of the driver each volume that was restored gets its jobs, spread over a few seconds.
+6. With the last volume the jobs go; the Secret goes when its last owner does, by garbage collection.
+
+One run of a job: build the Secret from the volume's files, resolve the owners, let the writer do the API calls.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +24,7 @@ from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
 from driver.sync import jobs, wanted
 from driver.sync.jobs import Job, Member
+from driver.sync.merge import Outcome, Owner
 from driver.sync.wanted import NoContent, Wanted
 from driver.volume.workers import DiskWorkers
 from runtime import logs, redact
@@ -37,28 +40,17 @@ FAILED, SYNCED, TAKEN, ADOPTED = "FailedToCreateSecret", "SyncedSecret", "Secret
 
 
 class _Gone(Failure):
-    """Nobody waits for the Secret any more."""
-
-
-class Outcome(Protocol):
-    """What a writer did: anything at all; whether the Secret was somebody else's; keys that were another class's."""
-
-    @property
-    def written(self) -> bool: ...
-    @property
-    def adopted(self) -> bool: ...
-    @property
-    def taken(self) -> Sequence[tuple[str, str]]: ...
+    """No pod is left that could own the Secret."""
 
 
 class Writer(Protocol):
     """Does the API calls."""
 
-    async def ensure(self, wanted: Wanted, owners: Awaitable[Sequence[Any]]) -> Outcome:
-        """Make the Secret what it should be. Raises a Failure that says what to do."""
-
-    async def owners(self, pod: Pod, target_path: str) -> Sequence[Any] | None:
+    async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
         """Who owns the Secret on behalf of a pod; None if the pod is gone."""
+
+    async def ensure(self, wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
+        """Make the Secret what it should be. Raises a Failure that says what to do."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ class Limits:
 
 
 class SyncEngine:
-    """Answers ``ports.SecretSync`` where there is an API server."""
+    """Implements ``ports.SecretSync`` where there is an API server."""
 
     def __init__(
         self, cluster: Cluster, writer: Writer, disk: DiskWorkers, metrics: DriverMetrics, limits: Limits
@@ -83,26 +75,26 @@ class SyncEngine:
         self._metrics = metrics
         self._limits = limits
         self._table = jobs.Table()
-        self._classes: dict[ClassRef, ProviderClass] = {}
-        self._stale: set[ClassRef] = set()
+        # Classes to be read again, with the seconds over which their jobs are then spread.
+        self._stale: dict[ClassRef, float] = {}
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         cluster.on_class_change(self._class_changed)
 
     async def run(self) -> None:
-        """Start what is due, for ever."""
+        """Start what is due, until cancelled."""
         loop = asyncio.get_running_loop()
         try:
             while True:
                 self._wake.clear()
-                for class_ref in list(self._stale):
-                    self._stale.discard(class_ref)
-                    self._spawn(self._read_class(class_ref))
+                while self._stale:
+                    self._spawn(self._read_class(*self._stale.popitem()))
                 for job in [job for job in self._table.jobs.values() if job.due <= loop.time()]:
                     self._start(job)
+                next_due = min((job.due for job in self._table.jobs.values()), default=float("inf"))
                 try:
-                    async with asyncio.timeout_at(min(self._table.next_due(), loop.time() + 3600)):
+                    async with asyncio.timeout_at(min(next_due, loop.time() + 3600)):
                         await self._wake.wait()
                 except TimeoutError:
                     pass  # something is due
@@ -113,20 +105,9 @@ class SyncEngine:
 
     async def published(self, record: VolumeRecord, provider_class: ProviderClass, changed: bool) -> None:
         """Run the jobs of the volume's class, and wait a little for them, if there is anything new."""
-        former = self._table.members.get(record.target_path)
-        member = jobs.Member.of(record, provider_class.provider)
-        if former is not None and former.pod == member.pod and not former.gone:
-            member.owners = former.owners
-        self._table.members[record.target_path] = member
-        if self._classes.get(provider_class.class_ref) != provider_class:
-            # The class may have changed again while the volume was published: a look at what is remembered.
-            self._stale.add(provider_class.class_ref)
-            self._wake.set()
-        replanned = self._plan(provider_class)
-        if former is None or changed:  # noqa: SIM108
-            due = self._table.of_class(provider_class.class_ref)
-        else:
-            due = replanned
+        due = self._table.publish(record, provider_class, changed)
+        if not self._cluster.is_current(provider_class):  # it changed while the volume was published
+            self._class_changed(provider_class.class_ref)
         tasks = [self._start(job) for job in due]
         if tasks:
             await asyncio.wait(tasks, timeout=self._limits.first)
@@ -135,56 +116,34 @@ class SyncEngine:
         """Volumes that were there before this driver."""
         for record in records:
             if record.class_ref.name and record.target_path not in self._table.members:
-                self._table.members[record.target_path] = jobs.Member.of(record, "")
-                self._stale.add(record.class_ref)
+                self._table.members[record.target_path] = Member.of(record)
+                self._stale[record.class_ref] = self._limits.restart_spread
         self._wake.set()
 
     def forget(self, target_path: str) -> None:
-        """The volume is gone; with the last one of its class the jobs go."""
-        member = self._table.members.pop(target_path, None)
-        if member is not None and not self._table.uses(member.class_ref):
-            self._classes.pop(member.class_ref, None)
-            for job in self._table.of_class(member.class_ref):
-                del self._table.jobs[job.class_ref, job.secret_name]
+        """The volume is gone."""
+        self._table.forget(target_path)
 
     def _class_changed(self, class_ref: ClassRef) -> None:
         if self._table.uses(class_ref):
-            self._stale.add(class_ref)
+            self._stale[class_ref] = 0.0
             self._wake.set()
 
-    async def _read_class(self, class_ref: ClassRef) -> None:
-        """Step 4 and 5. A class that was deleted has nothing to sync any more; its Secrets stay with their owners."""
+    async def _read_class(self, class_ref: ClassRef, spread: float) -> None:
+        """Steps 4 and 5. A class that was deleted has nothing to sync any more; its Secrets stay with their owners."""
+        loop = asyncio.get_running_loop()
         try:
-            fresh = await self._cluster.get_class(class_ref)
+            provider_class = await self._cluster.get_class(class_ref)
         except NotFound:
-            fresh = ProviderClass(class_ref, "", {})
+            provider_class = ProviderClass(class_ref, "", {})
         except Failure as failure:
             log.warning("A class cannot be read for its secretObjects", secretProviderClass=class_ref, err=failure)
-            asyncio.get_running_loop().call_later(jobs.jittered(jobs.BACKOFF_LAST), self._class_changed, class_ref)
+            loop.call_later(jobs.jittered(jobs.BACKOFF_LAST), self._class_changed, class_ref)
             return
-        if not self._table.uses(class_ref):
-            return
-        first = class_ref not in self._classes
-        for job in self._plan(fresh):
-            spread = self._limits.restart_spread if first else 0.0
-            job.due = asyncio.get_running_loop().time() + random.uniform(0.0, spread)
-        self._wake.set()
-
-    def _plan(self, provider_class: ProviderClass) -> list[Job]:
-        """One job for each Secret that the class wants; those whose entry is new or changed."""
-        class_ref = provider_class.class_ref
-        former = self._classes.get(class_ref)
-        self._classes[class_ref] = provider_class
-        names = {item.secret_name.strip() for item in provider_class.secret_objects}
-        for job in self._table.of_class(class_ref):
-            if job.secret_name not in names:
-                del self._table.jobs[class_ref, job.secret_name]
-        same = former is not None and former.secret_objects == provider_class.secret_objects
-        return [
-            self._table.jobs.setdefault((class_ref, name), Job(class_ref, name))
-            for name in sorted(names)
-            if not (same and (class_ref, name) in self._table.jobs)
-        ]
+        if self._table.uses(class_ref):
+            for job in self._table.plan(provider_class):
+                job.due = loop.time() + random.uniform(0.0, spread)
+            self._wake.set()
 
     def _start(self, job: Job) -> asyncio.Task[None]:
         """Run a job now; one that is running runs once more."""
@@ -195,8 +154,8 @@ class SyncEngine:
         job.task = self._spawn(self._run_job(job))
         return job.task
 
-    def _spawn(self, work: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -222,16 +181,15 @@ class SyncEngine:
     async def _attempt(self, job: Job) -> float:
         """One run; in how many seconds the next is due."""
         users = self._table.users(job.class_ref)
-        provider_class = self._classes.get(job.class_ref)
-        if not users or provider_class is None:
+        if not users:
             return float("inf")
         member = users[-1]
         try:
             async with asyncio.timeout(RUN_SECONDS):
-                await self._sync(job, provider_class, users)
+                await self._sync(job, users)
         except _Gone:
-            return float("inf")  # until the next publish; an ownerless Secret would stay for ever
-        except NoContent:  # no event: its pod is going
+            return float("inf")  # until the next publish; a Secret without an owner would never be collected
+        except NoContent:  # no event: the volume is being unpublished
             return jobs.AWAY_SECONDS
         except TimeoutError:  # no event: it could not be sent either
             log.warning(
@@ -241,78 +199,63 @@ class SyncEngine:
             )
             return jobs.AWAY_SECONDS
         except Failure as failure:
-            await self._failed(job, member, failure)
+            job.failures += 1
+            await self._event(member, True, FAILED, redact.text(failure), job.secret_name)
         else:
             if job.failures:
                 job.failures = 0
-                await self._tell(member, False, SYNCED, f"Secret {job.secret_name} is synced again", job.secret_name)
+                await self._event(member, False, SYNCED, f"Secret {job.secret_name} is synced again", job.secret_name)
             return self._limits.check
         return min(jobs.BACKOFF_FIRST * 2.0 ** min(job.failures - 1, 16), jobs.BACKOFF_LAST)
 
-    async def _sync(self, job: Job, provider_class: ProviderClass, users: list[Member]) -> None:
+    async def _sync(self, job: Job, users: Sequence[Member]) -> None:
         started = time.monotonic()
         member = users[-1]
-        item = _entry(provider_class, job.secret_name)
+        limit = self._limits.largest_volume
         secret = await self._disk.run(
-            wanted.build,
-            provider_class.class_ref,
-            item,
-            member.target_path,
-            self._limits.largest_volume,
-            member.last_refresh,
+            wanted.build, job.class_ref, _entry(job), member.target_path, limit, member.last_refresh
         )
-        outcome = await self._writer.ensure(secret, self._owners(users))
+        outcome = await self._writer.ensure(secret, await self._owners(users))
         if outcome.written:
-            self._metrics.synced(provider_class.provider, time.monotonic() - started)
-            log.info("Synced a Secret", secret=str(secret), secretProviderClass=provider_class.class_ref)
-        if outcome.adopted:
-            await self._tell(
-                member,
-                False,
-                ADOPTED,
-                (
-                    f"Secret {secret.name} was there before; the keys {', '.join(sorted(secret.data))} are written to it, "  # noqa: E501
-                    "the rest of it is kept, and it is not deleted with its pods unless it had an owner"
-                ),
-                secret.name,
-            )
-        for key, holder in outcome.taken:
-            await self._tell(
-                member,
-                True,
-                TAKEN,
-                (
-                    f"key {key} of Secret {secret.name} was written by SecretProviderClass {holder} and is now written by "  # noqa: E501
-                    f"{secret.class_name}; if both are in use give each another key or secretName"
-                ),
-                f"{secret.name}/{key}",
-            )
+            self._metrics.synced(job.provider, time.monotonic() - started)
+            log.info("Synced a Secret", secret=str(secret), secretProviderClass=job.class_ref)
+        await self._report(member, secret, outcome)
 
-    async def _owners(self, users: Sequence[Member]) -> Sequence[Any]:
-        """The owners of all pods that use the class; each pod is read once."""
+    async def _owners(self, users: Sequence[Member]) -> Sequence[Owner]:
+        """The owners of all pods that use the class; each pod is read once. Raises _Gone if there are none."""
         unread = [member for member in users if member.owners is None]
         found = await asyncio.gather(*(self._writer.owners(member.pod, member.target_path) for member in unread))
-        for member, owners in zip(unread, found):  # noqa: B905
+        for member, owners in zip(unread, found, strict=True):
             member.owners, member.gone = owners or (), owners is None
-        owned_by = [owner for member in users for owner in member.owners or ()]
-        if not owned_by:
+        union = [owner for member in users for owner in member.owners or ()]
+        if not union:
             raise _Gone("the pods are gone")
-        return owned_by
+        return union
 
-    async def _failed(self, job: Job, member: Member, failure: Failure) -> None:
-        job.failures += 1
-        await self._tell(member, True, FAILED, redact.text(failure), job.secret_name)
+    async def _report(self, member: Member, secret: Wanted, outcome: Outcome) -> None:
+        """Events for what people may not expect of a Secret that others write too."""
+        if outcome.adopted:
+            message = (
+                f"Secret {secret.name} was there before; the keys {', '.join(sorted(secret.data))} are written to it, "
+                "the rest of it is kept, and it is not deleted with its pods unless it had an owner"
+            )
+            await self._event(member, False, ADOPTED, message, secret.name)
+        for key, holder in outcome.taken:
+            message = (
+                f"key {key} of Secret {secret.name} was written by SecretProviderClass {holder} and is now written by "
+                f"{secret.class_name}; if both are in use give each another key or secretName"
+            )
+            await self._event(member, True, TAKEN, message, f"{secret.name}/{key}")
 
-    async def _tell(self, member: Member, warning: bool, reason: str, message: str, subject: str) -> None:
+    async def _event(self, member: Member, warning: bool, reason: str, message: str, subject: str) -> None:
         await self._cluster.event(PodEvent(member.pod, warning, reason, message, subject))
 
 
-def _entry(provider_class: ProviderClass, secret_name: str) -> SecretObject:
+def _entry(job: Job) -> SecretObject:
     """The class's one entry for a Secret."""
-    found = [item for item in provider_class.secret_objects if item.secret_name.strip() == secret_name]
-    if len(found) > 1:
+    if len(job.entries) > 1:
         raise PreconditionFailed(
-            f"failed to get data in spc {provider_class.class_ref} for secret {secret_name}, err: "
+            f"failed to get data in spc {job.class_ref} for secret {job.secret_name}, err: "
             "spec.secretObjects names it more than once: list all its data in one entry"
         )
-    return found[0]
+    return job.entries[0]

@@ -1,12 +1,12 @@
-"""What the queue keeps: the volumes that have something to sync, and one job for each Secret of a class."""
+"""The volumes that have something to sync, and one job for each Secret of a class."""
 
 import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from driver.ports import ClassRef, Pod, VolumeRecord
+from driver.ports import ClassRef, Pod, ProviderClass, SecretObject, VolumeRecord
+from driver.sync.merge import Owner
 
 CHECK_SECONDS = 300.0
 CHECK_JITTER = 0.1
@@ -16,31 +16,33 @@ AWAY_SECONDS = 10.0
 
 @dataclass
 class Member:
-    """A volume; ``owners`` once its pod was read, ``gone`` when that found no such pod."""
+    """A volume. ``owners`` is set once its pod was read, ``gone`` if the pod was not found or is being deleted."""
 
     pod: Pod
     class_ref: ClassRef
     target_path: str
     last_refresh: float
-    provider: str = ""
-    owners: Sequence[Any] | None = None
+    owners: Sequence[Owner] | None = None
     gone: bool = False
 
     @staticmethod
-    def of(record: VolumeRecord, provider: str) -> "Member":
-        """What a record tells."""
-        return Member(record.pod, record.class_ref, record.target_path, record.last_refresh or 0.0, provider)
+    def of(record: VolumeRecord) -> "Member":
+        """The volume that a record describes; its owners are not known yet."""
+        return Member(record.pod, record.class_ref, record.target_path, record.last_refresh or 0.0)
 
 
 @dataclass
 class Job:
     """One Secret of one class, for all volumes of the node that use the class.
 
-    ``due`` is loop time; ``again`` asks a run that is under way for one more.
+    ``entries`` are those of ``spec.secretObjects`` that name the Secret: one, or the class is invalid. ``due`` is loop
+    time; ``again`` asks a run that is in progress for one more.
     """
 
     class_ref: ClassRef
     secret_name: str
+    provider: str = ""
+    entries: tuple[SecretObject, ...] = ()
     due: float = float("inf")
     failures: int = 0
     again: bool = False
@@ -49,13 +51,46 @@ class Job:
 
 @dataclass
 class Table:
-    """Members by target path and jobs by class and Secret."""
+    """Members by target path and jobs by class and Secret. The classes themselves are kept by the cluster alone."""
 
     members: dict[str, Member] = field(default_factory=dict)
     jobs: dict[tuple[ClassRef, str], Job] = field(default_factory=dict)
 
+    def publish(self, record: VolumeRecord, provider_class: ProviderClass, changed: bool) -> list[Job]:
+        """Remember a volume and plan its class; the jobs that must run now, because the volume or its content
+        (``changed``) or an entry of the class is new."""
+        former = self.members.get(record.target_path)
+        member = self.members[record.target_path] = Member.of(record)
+        if former is not None and former.pod == member.pod and not former.gone:
+            member.owners = former.owners
+        replanned = self.plan(provider_class)
+        return self.of_class(provider_class.class_ref) if former is None or changed else replanned
+
+    def plan(self, provider_class: ProviderClass) -> list[Job]:
+        """Keep one job for each Secret that the class asks for; all of its jobs if an entry is new, changed or gone,
+        else none."""
+        class_ref = provider_class.class_ref
+        entries: dict[str, tuple[SecretObject, ...]] = {}
+        for entry in provider_class.secret_objects:
+            name = entry.secret_name.strip()
+            entries[name] = (*entries.get(name, ()), entry)
+        former = {job.secret_name: job.entries for job in self.of_class(class_ref)}
+        for name in former.keys() - entries.keys():
+            del self.jobs[class_ref, name]
+        for name in sorted(entries):
+            job = self.jobs.setdefault((class_ref, name), Job(class_ref, name))
+            job.provider, job.entries = provider_class.provider, entries[name]
+        return [] if former == entries else self.of_class(class_ref)
+
+    def forget(self, target_path: str) -> None:
+        """The volume is gone; with the last one of its class the jobs go."""
+        member = self.members.pop(target_path, None)
+        if member is not None and not self.uses(member.class_ref):
+            for job in self.of_class(member.class_ref):
+                del self.jobs[job.class_ref, job.secret_name]
+
     def users(self, class_ref: ClassRef) -> list[Member]:
-        """The volumes that use a class and whose pods are there, the one with the freshest content last."""
+        """The volumes that use a class and whose pods exist, the one with the most recent content last."""
         found = [item for item in self.members.values() if item.class_ref == class_ref and not item.gone]
         return sorted(found, key=lambda item: item.last_refresh)
 
@@ -67,11 +102,7 @@ class Table:
         """The jobs of a class."""
         return [job for job in self.jobs.values() if job.class_ref == class_ref]
 
-    def next_due(self) -> float:
-        """Loop time of the job that is due next."""
-        return min((job.due for job in self.jobs.values()), default=float("inf"))
-
 
 def jittered(seconds: float) -> float:
-    """So that jobs that began together drift apart."""
+    """The time ± 10 %, so that jobs that started together drift apart."""
     return seconds * random.uniform(1 - CHECK_JITTER, 1 + CHECK_JITTER)

@@ -55,6 +55,15 @@ class Change:
     taken: Sequence[tuple[str, str]] = ()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What was done to a Secret. ``adopted`` and ``taken`` as in ``Change``."""
+
+    written: bool
+    adopted: bool = False
+    taken: Sequence[tuple[str, str]] = ()
+
+
 def new_secret(wanted: Wanted, owners: Iterable[Owner]) -> Object:
     """The Secret where there is none."""
     ledger = Ledger(False, {})

@@ -1,7 +1,7 @@
 """The queue's timing: back-off, checks, one run at a time, the bound of the first attempt; no API server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,13 @@ from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
 from driver.registry import VolumeRegistry
 from driver.sync import engine, jobs
+from driver.sync.merge import Outcome, Owner
 from driver.sync.wanted import Wanted
 from driver.volume.workers import DiskWorkers
 from runtime.errors import PreconditionFailed
 
 REF = ClassRef("ns", "app")
 APP = ProviderClass(REF, "stub", {"a": "b"}, (SecretObject("s", "Opaque", (("password", "k"),)),))
-
-
-@dataclass
-class Outcome:
-    """Nothing special."""
-
-    written: bool = True
-    adopted: bool = False
-    taken: Sequence[tuple[str, str]] = ()
 
 
 @dataclass
@@ -40,23 +32,22 @@ class Writer:
     asked: list[Wanted] = field(default_factory=list)
     running: int = 0
 
-    async def ensure(self, wanted: Wanted, owners: Awaitable[Sequence[Any]]) -> Outcome:
+    async def ensure(self, wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
         """As the real one, without an API."""
         self.asked.append(wanted)
         self.running += 1
         assert self.running == 1, "two runs of one job at a time"
         try:
-            await owners
             await self.open.wait()
             if self.failing:
                 raise PreconditionFailed("no")
-            return Outcome()
+            return Outcome(written=True)
         finally:
             self.running -= 1
 
-    async def owners(self, pod: Pod, target_path: str) -> Sequence[Any] | None:
+    async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
         """One owner, or none for a pod that is gone."""
-        return None if self.gone else ["owner"]
+        return None if self.gone else [Owner("v1", "Pod", pod.name, pod.uid)]
 
 
 class Told(Manifests):
@@ -70,6 +61,10 @@ class Told(Manifests):
     async def get_class(self, class_ref: ClassRef) -> ProviderClass:
         """As a store answers that remembers it."""
         return self.current
+
+    def is_current(self, provider_class: ProviderClass) -> bool:
+        """Whether it is still the remembered one."""
+        return provider_class == self.current
 
     async def event(self, event: PodEvent) -> None:
         """Keep it."""
@@ -248,6 +243,6 @@ def test_the_last_volume_ends_the_jobs(on_stage: Run) -> None:
         it.engine.forget("/unknown")
         assert it.job
         it.engine.forget(it.record.target_path)
-        assert not it.engine._table.jobs and not it.engine._classes and not it.engine._table.members
+        assert not it.engine._table.jobs and not it.engine._stale and not it.engine._table.members
 
     on_stage(test)
