@@ -58,7 +58,7 @@ def _check_mounting() -> None:
         mounts.unmount_all(directory)
     except Failure as failure:
         raise ConfigurationError(
-            f"this container may not mount a tmpfs: run it with securityContext.privileged: true ({failure})"
+            f"the container may not mount a tmpfs: run it with securityContext.privileged: true ({failure})"
         ) from None
     finally:
         with suppress(OSError):

@@ -4,6 +4,7 @@ Nothing here survives a restart: it is restored from the mount table, the volume
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,13 @@ class Volume:
     failure: RefreshFailure | None = None
     retry_at: float = 0.0
     recorded: bool | None = None
+
+    def refreshed(self, provider: str, objects: Mapping[str, str]) -> bool:
+        """Note a successful refresh, just now; returns whether the versions changed."""
+        changed = dict(objects) != dict(self.objects)
+        self.provider, self.objects, self.last_refresh = provider, objects, time.time()
+        self.failure, self.retry_at = None, 0.0
+        return changed
 
     @property
     def record(self) -> VolumeRecord:

@@ -23,8 +23,9 @@ from driver.ports import Backend
 from driver.providers.pool import ProviderPool
 from driver.providers.sockets import ProviderSockets
 from driver.publish.publisher import Publisher
+from driver.publish.remote_steps import RemoteSteps
 from driver.publish.reporting import Reporter
-from driver.publish.steps import Steps
+from driver.publish.target_steps import TargetSteps
 from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
 from driver.restore import restore_records, restore_volumes
@@ -55,8 +56,9 @@ class Driver:
         self.backend: Backend = open_backend(config, self.disk, self.metrics)
         cluster, sync = self.backend.cluster, self.backend.sync
         reporter = Reporter(cluster, self.metrics)
-        steps = Steps(config, self.disk, cluster, sync, self.providers, reporter, noswap)
-        publisher = Publisher(config, self.volumes, cluster, steps, reporter, self.metrics)
+        target = TargetSteps(config, self.disk, noswap)
+        remote = RemoteSteps(config, cluster, sync, self.providers, reporter)
+        publisher = Publisher(config, self.volumes, cluster, target, remote, reporter, self.metrics)
         unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics)
         self.node = NodeService(config, self.volumes, publisher, unpublisher)
 

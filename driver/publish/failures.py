@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from driver.ports import Pod
 from runtime import rpc
 from runtime.errors import Aborted, Failure, Unavailable
 
@@ -34,6 +35,11 @@ def prefixed(prefix: str) -> Iterator[None]:
     except Failure as failure:
         failure.args = (prefix + str(failure),)
         raise
+
+
+def failed_to_mount(pod: Pod) -> str:
+    """The prefix of what a provider, or the volume's tmpfs, refuses."""
+    return f"failed to mount secrets store objects for pod {pod}, err: "
 
 
 @asynccontextmanager

@@ -39,9 +39,10 @@ from driver.metrics import DriverMetrics
 from driver.ports import Cluster, ProviderClass
 from driver.publish import schedule
 from driver.publish.failures import METHOD, non_final
+from driver.publish.remote_steps import RemoteSteps
 from driver.publish.reporting import Reporter
-from driver.publish.request import PublishRequest
-from driver.publish.steps import Attempt, Steps
+from driver.publish.request import Attempt, PublishRequest
+from driver.publish.target_steps import TargetSteps
 from driver.registry import Volume, VolumeRegistry
 from driver.volume.operations import Found
 from runtime import logs, rpc
@@ -61,14 +62,16 @@ class Publisher:
         config: DriverConfig,
         volumes: VolumeRegistry,
         cluster: Cluster,
-        steps: Steps,
+        target: TargetSteps,
+        remote: RemoteSteps,
         reporter: Reporter,
         metrics: DriverMetrics,
     ) -> None:
         self._config = config
         self._volumes = volumes
         self._cluster = cluster
-        self._steps = steps
+        self._target = target
+        self._remote = remote
         self._reporter = reporter
         self._metrics = metrics
 
@@ -91,7 +94,7 @@ class Publisher:
 
     async def _publish(self, attempt: Attempt) -> bool:
         """Steps 3 to 10; returns whether a refresh failed and the old content was kept."""
-        found = await self._steps.inspect(attempt)  # step 3
+        found = await self._target.inspect(attempt)  # step 3
         if not found.committed:
             await self._publish_first(attempt, found)
             return False
@@ -106,12 +109,12 @@ class Publisher:
         request = attempt.request
         try:
             with self._volumes.publishing(request.target.path, request.class_ref):
-                provider_class = await self._steps.find_class(attempt, attempt.deadline)  # step 4
-                await self._steps.mount(attempt, found)  # step 5
+                provider_class = await self._remote.find_class(attempt, attempt.deadline)  # step 4
+                await self._target.mount(attempt, found)  # step 5
                 volume = Volume(request.target, request.pod, request.class_ref, recorded=False)
                 await self._refresh(attempt, volume, provider_class)  # steps 6 to 8
         except Exception as error:
-            raise await self._clear_uncommitted(attempt, rpc.as_failure(error, METHOD)) from None  # step 9
+            raise await self._target.clear_uncommitted(attempt, rpc.as_failure(error, METHOD)) from None  # step 9
         finally:
             if not self._volumes.uses(request.class_ref):
                 self._cluster.forget_class(request.class_ref)
@@ -123,7 +126,7 @@ class Publisher:
         running.
         """
         try:
-            provider_class = await self._steps.find_class(attempt, attempt.deadline)
+            provider_class = await self._remote.find_class(attempt, attempt.deadline)
             await self._refresh(attempt, volume, provider_class)
         except Exception as error:
             raise non_final(rpc.as_failure(error, METHOD), "the volume keeps its content") from None
@@ -133,8 +136,8 @@ class Publisher:
         now, started = time.time(), time.monotonic()
         try:
             lookup_deadline = asyncio.get_running_loop().time() + REPUBLISH_LOOKUP_SECONDS
-            provider_class = await self._steps.find_class(attempt, min(attempt.deadline, lookup_deadline))
-            interval = await self._steps.rotation_interval(attempt, provider_class)
+            provider_class = await self._remote.find_class(attempt, min(attempt.deadline, lookup_deadline))
+            interval = await self._remote.rotation_interval(attempt, provider_class)
             volume.fingerprint = volume.fingerprint or provider_class.fingerprint
             if not schedule.is_due(volume, provider_class.fingerprint, interval, now):
                 return False
@@ -151,25 +154,13 @@ class Publisher:
     async def _refresh(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> None:
         """Steps 6 to 8."""
         failed_before = volume.failure is not None
-        reply = await self._steps.fetch(attempt, volume, provider_class)  # step 6
-        changed = await self._steps.commit(attempt, volume, reply)  # step 7
+        reply = await self._remote.fetch(attempt, volume, provider_class)  # step 6
+        content_changed = await self._target.commit(attempt, reply)  # step 7
+        versions_changed = volume.refreshed(attempt.provider, reply.objects)
         self._volumes.put(volume)
-        await self._steps.record(attempt, volume, provider_class, changed)  # step 8
+        await self._remote.record(attempt, volume, provider_class, content_changed or versions_changed)  # step 8
         if failed_before:
             await self._reporter.refresh_recovered(volume)
-
-    async def _clear_uncommitted(self, attempt: Attempt, failure: Failure) -> Failure:
-        """Step 9; returns the failure to answer."""
-        reason = await self._steps.clear_uncommitted(attempt)
-        if not reason:
-            return failure
-        log.warning(
-            "After a failed publish something stays mounted",
-            target=attempt.request.target.path,
-            reason=reason,
-            err=failure,
-        )
-        return non_final(failure, reason)
 
     def _committed_volume(self, request: PublishRequest, found: Found) -> Volume:
         """The volume at a target that is committed; if it was not known before, neither are its versions."""

@@ -74,6 +74,15 @@ class PublishRequest:
         )
 
 
+@dataclass
+class Attempt:
+    """One publish: its request, the event loop time by which it must be answered, and the provider once it is known."""
+
+    request: PublishRequest
+    deadline: float
+    provider: str = ""
+
+
 def _group(text: str) -> int | None:
     if not text:
         return None

@@ -51,22 +51,13 @@ def parse(table: bytes) -> Iterator[Entry]:
             )
 
 
-def mount_points(path: str) -> list[str]:
-    """Every mount point at or below ``path``, oldest mount first; one with stacked mounts is listed repeatedly."""
-    return [entry.path for entry in read() if _is_within(entry.path, path)]
-
-
 def is_shared(path: str) -> bool:
     """Whether mounts made below ``path`` propagate, that is, whether the mount that holds ``path`` is shared."""
-    holding = [entry for entry in read() if _is_within(path, entry.path)]
+    holding = [entry for entry in read() if path == entry.path or path.startswith(entry.path.rstrip("/") + "/")]
     if not holding:
         return False
     # The innermost mount has the longest path; of mounts stacked on one path the youngest is on top.
     return max(reversed(holding), key=lambda entry: len(entry.path)).shared
-
-
-def _is_within(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 def _decode(field: bytes) -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from driver.volume import mountinfo
 from kubelet_stub.config import Config
 from kubelet_stub.kubelet import KubeletStub
 from kubelet_stub.pods import Pod
 from provider_stub.running import running
 from runtime.flags import Duration
+from tests.support.mounts import mount_points
 from tests.support.process_rig import ProcessRig
 
 SECONDS = 12.0
@@ -136,7 +136,7 @@ def test_all_at_once(tmp_path: Path) -> None:
                 await asyncio.gather(*pods)
             assert kubelet.leaks == []
             assert faults.mounted > PODS, "hardly a pod got its volume: nothing was tested"
-            assert mountinfo.mount_points(str(rig.pods_dir)) == []
+            assert mount_points(rig.pods_dir) == []
             assert list(rig.pods_dir.rglob("mount")) == []
 
     asyncio.run(run())

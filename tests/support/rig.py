@@ -14,11 +14,10 @@ import yaml
 
 from driver import server
 from driver.config import DriverConfig
-from driver.volume import mountinfo
 from protos import csi_pb2, csi_pb2_grpc
 from provider_stub.running import RunningStub, running
 from runtime import rpc
-from tests.support.mounts import unmount_below
+from tests.support.mounts import mount_points, unmount_below
 
 NODE = "node-1"
 OBJECTS = "array:\n- |\n  objectName: password\n"
@@ -97,7 +96,7 @@ class Volume:
     @property
     def mounted(self) -> bool:
         """Whether something is mounted at the target."""
-        return str(self.target) in mountinfo.mount_points(str(self.target))
+        return str(self.target) in mount_points(self.target)
 
     @property
     def left_on_disk(self) -> list[str]:

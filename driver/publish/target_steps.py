@@ -1,0 +1,62 @@
+"""The steps of a publish at the target path; their order and numbers are those of ``publisher``. They raise Failures
+that have their ``error_type``."""
+
+from driver.config import DriverConfig
+from driver.providers.wire import MountReply
+from driver.publish.failures import counted_as, failed_to_mount, non_final, prefixed
+from driver.publish.request import Attempt
+from driver.volume import operations
+from driver.volume.failures import os_errors_as
+from driver.volume.target import Target
+from driver.volume.workers import DiskWorkers
+from runtime import logs
+from runtime.errors import Aborted, Failure, Internal
+
+log = logs.get(__name__)
+
+
+class TargetSteps:
+    """Steps 3, 5, 7 and 9."""
+
+    def __init__(self, config: DriverConfig, disk: DiskWorkers, noswap: bool) -> None:
+        self._volume_size = config.volume_size
+        self._noswap = noswap
+        self._disk = disk
+
+    async def inspect(self, attempt: Attempt) -> operations.Found:
+        """Step 3."""
+        with counted_as("FailedToEnsureMountPoint"):
+            try:
+                return await self._disk.run(_inspect, attempt.request.target)
+            except Internal as failure:
+                raise Aborted(str(failure)) from None  # something may be mounted there, so the code must not be final
+
+    async def mount(self, attempt: Attempt, found: operations.Found) -> None:
+        """Step 5; a tmpfs that an earlier attempt left there is used again."""
+        path = attempt.request.target.path
+        with counted_as("FailedToMount"):
+            if found.foreign_mount:
+                raise Aborted(f"target path {path} is a mount that is not a tmpfs: unmount it on the node")
+            if not found.mounted:
+                await self._disk.run(operations.prepare, path, self._volume_size, self._noswap)
+
+    async def commit(self, attempt: Attempt, reply: MountReply) -> bool:
+        """Step 7; returns whether the content changed."""
+        request = attempt.request
+        with counted_as("FileWriteError"), prefixed(failed_to_mount(request.pod)):
+            return await self._disk.run(operations.commit, request.target.path, reply.payload, request.group)
+
+    async def clear_uncommitted(self, attempt: Attempt, failure: Failure) -> Failure:
+        """Step 9; returns the failure to answer."""
+        path = attempt.request.target.path
+        reason = await self._disk.run(operations.clear_uncommitted, path)
+        if not reason:
+            return failure
+        log.warning("After a failed publish something stays mounted", target=path, reason=reason, err=failure)
+        return non_final(failure, reason)
+
+
+def _inspect(target: Target) -> operations.Found:
+    with os_errors_as(f"failed to check target path {target.path}"):
+        target.check_disk()
+    return operations.inspect(target.path)
