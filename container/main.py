@@ -1,8 +1,8 @@
-"""The container's entry point: one command line, three roles, one supervisor.
+"""The container's main program: one command line, three roles, one supervisor.
 
-It takes the driver's flags as they are, and the other two's under names of their own where they are theirs alone or
-collide. What can be derived is not asked for: all three use the driver's socket, one log format, one verbosity, one
-status directory.
+The driver's flags keep their names. Flags of the registrar and the probe are offered under the names below, which say
+whose they are. What follows from the driver's flags has no flag of its own: all three roles use the driver's socket,
+and the same log format, verbosity and status directory.
 """
 
 import sys
@@ -46,7 +46,7 @@ DEFAULT_PROBE_ENDPOINT = "0.0.0.0:9808"
 
 @dataclass(frozen=True)
 class Configs:
-    """One configuration a role."""
+    """One configuration per role."""
 
     driver: DriverConfig
     registrar: RegistrarConfig
@@ -65,27 +65,27 @@ def flags() -> FlagSet:
 
 
 def configure(values: Mapping[type, Mapping[str, Any]]) -> Configs:
-    """The three configurations; raises ConfigurationError for the first wrong value."""
-    own = DriverConfig(**values[DriverConfig])
-    if not isinstance(own.listen, UnixEndpoint):
+    """The three configurations from the values given on the command line. Raises ConfigurationError."""
+    driver_config = DriverConfig(**values[DriverConfig])
+    if not isinstance(driver_config.listen, UnixEndpoint):
         raise ConfigurationError(
-            f"--endpoint={own.endpoint}: kubelet needs a Unix socket, for example unix:///csi/csi.sock"
+            f"--endpoint={driver_config.endpoint}: kubelet needs a Unix socket, for example unix:///csi/csi.sock"
         )
     shared = {
-        "csi_address": own.listen.path,
-        "v": own.v,
-        "status_directory": own.status_directory,
-        "logging_format": "json" if own.log_format_json else "text",
+        "csi_address": driver_config.listen.path,
+        "v": driver_config.v,
+        "status_directory": driver_config.status_directory,
+        "logging_format": "json" if driver_config.log_format_json else "text",
     }
     return Configs(
-        own,
+        driver_config,
         RegistrarConfig(**{**shared, **values[RegistrarConfig]}),
         ProbeConfig(**{"http_endpoint": DEFAULT_PROBE_ENDPOINT, **shared, **values[ProbeConfig]}),
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script; returns the container's exit code."""
+    """Parse the command line, check the surroundings and run; returns the container's exit code."""
     try:
         parsed = flags().parse(sys.argv[1:] if argv is None else argv)
         if parsed.values[DriverConfig].get("version"):
@@ -105,7 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(configs: Configs) -> int:
-    """Supervise the three. They stop in this order: kubelet must not find a socket whose driver is going away."""
+    """Supervise the three roles. The registrar stops first: kubelet must not find a registration socket whose driver is
+    stopping."""
     role_table = RoleTable(["registrar", "driver", "probe"])
     roles = [
         Role("registrar", partial(registrar.main.run, configs.registrar), stop_order=0, stop_seconds=3.0),

@@ -1,4 +1,4 @@
-"""Every flag of the container as a Markdown table: ``python -m container.reference`` writes docs/flags.md."""
+"""Every flag of the container in Markdown tables: ``python -m container.reference > docs/flags.md``."""
 
 from container.main import PROBE_FLAGS, REGISTRAR_FLAGS
 from driver.config import GO_ONLY, DriverConfig
@@ -8,17 +8,17 @@ from runtime.flags import Flag, flags_of, format_value
 
 HEAD = """# Flags
 
-The container's command line. The three roles also run alone, as `secrets-store-csi-driver`,
-`secrets-store-csi-registrar` and `secrets-store-csi-probe`, with exactly the flags of their Go originals and ours
-beside them (`--help` lists them). Spelling is Go's: `-x`, `--x`, `--x=v`, `--x v`; a boolean takes its value only
-after `=`; durations are written `2m30s`.
+The container's command line. Each of the three roles is also a command of its own (`secrets-store-csi-driver`,
+`secrets-store-csi-registrar`, `secrets-store-csi-probe`), with all flags of its Go original and some more (`--help`
+lists them). Flags are written as in Go: `-x`, `--x`, `--x=v`, `--x v`; a boolean takes its value only after `=`;
+durations are written `2m30s`.
 
-This page is written by `python -m container.reference > docs/flags.md`; a test compares the two.
+`python -m container.reference > docs/flags.md` generates this page; a test checks that it is current.
 """
 
 
 def table() -> str:
-    """The page."""
+    """The whole page."""
     parts = [HEAD]
     for title, rows in (
         ("The driver's", [(item.name, item) for item in flags_of(DriverConfig)]),

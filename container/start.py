@@ -1,21 +1,21 @@
-"""The console script: what must be done before the rest is imported.
+"""The console script: block the signals that stop the container, then import and run the rest.
 
-The first process of a container has no default action for a signal: an order to stop that comes during the imports,
-half a second, several under a CPU limit, would be lost, and kubelet would wait out the pod's whole grace period. So it
-waits, blocked, until the supervisor can take it.
+For PID 1 the kernel drops signals without a handler (pid_namespaces(7)). An order to stop that arrives during the
+imports, which take half a second, or several under a CPU limit, would be lost, and kubelet would wait for the pod's
+whole grace period. Blocked, the signal stays pending until the supervisor handles it.
 """
 
 import signal
 
-_ORDERS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
 def main() -> int:
     """Returns the container's exit code."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
-    from container.main import main as supervised
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    from container.main import main as run
 
-    return supervised()
+    return run()
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Answers HTTP for the three: the livenessprobe's job, and what people and Prometheus ask."""
+"""Answers HTTP health checks for the container: the job of livenessprobe, readiness, and a status page."""

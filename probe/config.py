@@ -1,4 +1,4 @@
-"""The probe's configuration: the flags of livenessprobe under their names and defaults, and ours."""
+"""The probe's configuration: livenessprobe's flags with their names and defaults, and some of our own."""
 
 from dataclasses import dataclass
 
@@ -13,23 +13,25 @@ GO_ONLY = SIDECAR_GO_ONLY
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """How one probe runs; built once and never changed."""
+    """The configuration of one probe, validated when it is created."""
 
     csi_address: str = flag("/run/csi/socket", "the driver's socket")
-    probe_timeout: Duration = flag(Duration(3.0), "budget of each answer: connecting and Probe together")
+    probe_timeout: Duration = flag(
+        Duration(3.0), "time limit of a health check: connecting to the driver and calling Probe"
+    )
     http_endpoint: str = flag("", "address of the HTTP server")
     health_port: int = flag(DEFAULT_PORT, "port of /healthz on all addresses", deprecated="use --http-endpoint")
-    metrics_address: str = flag("", "address of a metrics server of its own", deprecated="use --http-endpoint")
+    metrics_address: str = flag("", "address of a separate metrics server", deprecated="use --http-endpoint")
     metrics_path: str = flag("/metrics", "path of the metrics")
     logging_format: str = flag("text", "text or json")
     v: int = flag(0, "log verbosity")
     version: bool = flag(False, "print the version and exit")
-    # Ours.
+    # Flags that livenessprobe does not have.
     refuse_before_first_answer: bool = flag(
         False, "refuse connections until the driver has answered once, as livenessprobe does"
     )
     status_directory: str = flag(
-        status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty: they are unknown"
+        status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty: their status is not read"
     )
 
     def __post_init__(self) -> None:
@@ -46,8 +48,10 @@ class ProbeConfig:
         if not self.metrics_path.startswith("/"):
             raise ConfigurationError("--metrics-path must begin with /")
         parse_csi_address(self.csi_address)
-        self.http  # noqa: B018  # checked here
-        self.metrics  # noqa: B018  # checked here
+        if self.http_endpoint:
+            parse_host_port(self.http_endpoint)
+        if self.metrics_address:
+            parse_host_port(self.metrics_address)
 
     @property
     def driver(self) -> UnixEndpoint:
@@ -61,5 +65,5 @@ class ProbeConfig:
 
     @property
     def metrics(self) -> TcpEndpoint | None:
-        """Where metrics are served if they have a server of their own."""
+        """Where the separate metrics server listens; None if there is none."""
         return parse_host_port(self.metrics_address) if self.metrics_address else None

@@ -1,4 +1,4 @@
-"""Asks the driver whether it is well: one kept channel, one call in flight for all that ask at the same time."""
+"""Checks the driver's health over one channel that is kept; concurrent checks share one call."""
 
 import asyncio
 import os
@@ -17,9 +17,9 @@ PROBE, GET_PLUGIN_INFO = "/csi.v1.Identity/Probe", "/csi.v1.Identity/GetPluginIn
 UNKNOWN_DRIVER = "unknown-driver"
 BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 NOT_CONNECTED = "context deadline exceeded"
-# A driver that restarts is seen again at once. The second is the shortest time for a connection to be made, not a
-# pause: a slow node needs it, and a frozen driver answers on the connection that waits for it.
-_OPTIONS = (
+# Reconnect quickly to a driver that restarts. The second option is not a delay but the least time that an attempt to
+# connect is given: a slow node needs it, and a frozen driver answers on the connection that is waiting for it.
+_RECONNECT = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 250),
@@ -30,21 +30,22 @@ log = logs.get(__name__)
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """How the driver answered: ``text`` is livenessprobe's body for it."""
+    """The outcome of a health check; ``text`` is the response body, in livenessprobe's words."""
 
     healthy: bool
     text: str
 
 
 class DriverProbe:
-    """The driver behind one socket. ``answered`` tells whether it has ever answered."""
+    """Health checks of the driver behind one socket. ``answered`` is whether it has ever answered one; ``name`` is the
+    driver's name once it is known."""
 
     def __init__(self, path: str, timeout: float, registry: CollectorRegistry) -> None:
         self.answered = False
         self.name = UNKNOWN_DRIVER
         self._path = path
         self._timeout = timeout
-        self._asking: asyncio.Task[ProbeResult] | None = None
+        self._running: asyncio.Task[ProbeResult] | None = None
         self._seconds = Histogram(
             "csi_sidecar_operations_seconds",
             "[ALPHA] Container Storage Interface operation duration with gRPC error code status total",
@@ -52,32 +53,32 @@ class DriverProbe:
             buckets=BUCKETS,
             registry=registry,
         )
-        self._told: bool | None = None
-        self._channel = rpc.dial(path, _OPTIONS)
+        self._logged_healthy: bool | None = None
+        self._channel = rpc.dial(path, _RECONNECT)
         self._connection = rpc.Connection(self._channel)
         self._identity = csi_pb2_grpc.IdentityStub(self._channel)
 
     async def check(self) -> ProbeResult:
-        """The driver's state within the timeout; who asks while an answer is awaited shares it."""
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
-            self._asking.add_done_callback(self._asked)
-        return await asyncio.shield(self._asking)
+        """The result of a check, within the timeout; joins a check that is already running."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._check())
+            self._running.add_done_callback(self._on_checked)
+        return await asyncio.shield(self._running)
 
-    def _asked(self, _: "asyncio.Task[ProbeResult]") -> None:
-        self._asking = None
+    def _on_checked(self, _: "asyncio.Task[ProbeResult]") -> None:
+        self._running = None
 
-    async def _ask(self) -> ProbeResult:
-        """Ask once; once more if the kept connection turns out to be that of a driver that is gone."""
+    async def _check(self) -> ProbeResult:
+        """Try twice if the kept connection turns out to lead to a driver that has ended."""
         deadline = time.monotonic() + self._timeout
-        verdict, lost = await self._try(deadline)
-        if lost:
-            verdict, _ = await self._try(deadline)
-        self._tell(verdict)
-        return verdict
+        result, connection_lost = await self._try(deadline)
+        if connection_lost:
+            result, _ = await self._try(deadline)
+        self._log_change(result)
+        return result
 
     async def _try(self, deadline: float) -> tuple[ProbeResult, bool]:
-        """The verdict, and whether the connection was lost on the way."""
+        """The result, and whether the connection was lost meanwhile."""
         if not await self._connection.wait_ready(max(0.0, deadline - time.monotonic())):
             return ProbeResult(False, NOT_CONNECTED if self.answered else self._never_answered()), False
         try:
@@ -85,21 +86,22 @@ class DriverProbe:
                 return ProbeResult(False, "driver name is empty"), False
             reply = await self._call(PROBE, self._identity.Probe, csi_pb2.ProbeRequest(), deadline)
         except grpc.aio.AioRpcError as error:
-            verdict = ProbeResult(False, f"rpc error: code = {go_name(error.code())} desc = {_text(error)}")
-            return verdict, self._channel.get_state() is not grpc.ChannelConnectivity.READY
+            result = ProbeResult(False, f"rpc error: code = {go_name(error.code())} desc = {_text(error)}")
+            return result, self._channel.get_state() is not grpc.ChannelConnectivity.READY
         self.answered = True
-        # An absent value is as good as true, as the CSI specification has it.
+        # An absent value means ready: https://github.com/container-storage-interface/spec/blob/master/spec.md#probe
         if reply.HasField("ready") and not reply.ready.value:
             return ProbeResult(False, "driver responded but is not ready"), False
         return ProbeResult(True, "ok"), False
 
     def _never_answered(self) -> str:
-        """livenessprobe has no words for this: it refuses connections until the driver has answered once."""
-        what = "nobody answers there" if os.path.exists(self._path) else "that does not exist"
+        """livenessprobe has no text for this: it refuses connections until the driver has answered once."""
+        what = "nobody answers there" if os.path.exists(self._path) else "the socket does not exist"
         return f"{NOT_CONNECTED}: the driver has not answered yet on {self._path}; {what}"
 
     async def _learn_name(self, deadline: float) -> bool:
-        """Once, for the metrics' label. A driver without a name is of no use to kubelet; the original ends there."""
+        """Ask for the name, once, for a label of the metrics; False if it is empty. kubelet cannot use a driver without
+        a name, and livenessprobe exits if it finds one."""
         request = csi_pb2.GetPluginInfoRequest()
         self.name = (await self._call(GET_PLUGIN_INFO, self._identity.GetPluginInfo, request, deadline)).name
         if self.name:
@@ -108,7 +110,7 @@ class DriverProbe:
         return False
 
     async def _call(self, method: str, call: Any, request: Any, deadline: float) -> Any:
-        """One timed call; the original's labels tell it under the name that was known when it began."""
+        """One call, measured. As in livenessprobe, ``driver_name`` is the name that was known when the call began."""
         started, name, code = time.monotonic(), self.name, grpc.StatusCode.OK
         try:
             return await call(request, timeout=deadline - started)
@@ -118,14 +120,14 @@ class DriverProbe:
         finally:
             self._seconds.labels(name, method, go_name(code)).observe(time.monotonic() - started)
 
-    def _tell(self, verdict: ProbeResult) -> None:
-        """One line when it changes, not one an asker."""
-        if verdict.healthy is not self._told:
-            self._told = verdict.healthy
-            if verdict.healthy:
-                log.info("The driver is well", driver=self.name)
+    def _log_change(self, result: ProbeResult) -> None:
+        """Log when the driver's health changes, not with each check."""
+        if result.healthy is not self._logged_healthy:
+            self._logged_healthy = result.healthy
+            if result.healthy:
+                log.info("The driver is healthy", driver=self.name)
             else:
-                log.warning("The driver is not well", reason=verdict.text)
+                log.warning("The driver is unhealthy", reason=result.text)
 
     async def close(self) -> None:
         """Close the channel."""
@@ -138,7 +140,7 @@ def _text(error: grpc.aio.AioRpcError) -> str:
 
 
 def go_name(code: grpc.StatusCode) -> str:
-    """``DEADLINE_EXCEEDED`` → ``DeadlineExceeded``, as Go writes codes; OK stays."""
+    """A code in Go's spelling: ``DEADLINE_EXCEEDED`` → ``DeadlineExceeded``."""
     return {"OK": "OK", "CANCELLED": "Canceled"}.get(code.name) or "".join(
         part.capitalize() for part in code.name.split("_")
     )

@@ -1,5 +1,5 @@
-"""What is served: /healthz, /livez, /readyz, /metrics, /status, and a page for people. No secret, token or attribute
-on any of them."""
+"""The HTTP handlers: /healthz, /livez, /readyz, /metrics, /status, and the status page at /. No response contains a
+secret, a token or a volume attribute."""
 
 import asyncio
 import json
@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from probe import status_page
 from probe.config import ProbeConfig
 from probe.driver import DriverProbe
 from probe.processes import Processes
-from probe.status_page import render
 from runtime import http, metrics, status
 from runtime.version import build
 
@@ -24,7 +24,7 @@ _HTML = "text/html; charset=utf-8"
 
 
 class Handlers:
-    """The probe's answers."""
+    """One method for each path."""
 
     def __init__(
         self, config: ProbeConfig, driver: DriverProbe, processes: Processes, registry: CollectorRegistry
@@ -38,48 +38,48 @@ class Handlers:
         registry.register(self._registration)
 
     def routes(self) -> Mapping[str, http.Handler]:
-        """Path → handler of the one server."""
+        """Path → handler. The metrics are left out if they have a server of their own."""
         own = {
             "/healthz": self.healthz,
             "/livez": self.livez,
             "/readyz": self.readyz,
             "/status": self.status,
-            "/": self.page,
+            "/": self.status_page,
         }
         if self._config.http_endpoint:
             own[self._config.metrics_path] = self.metrics
         return own
 
     async def healthz(self, _: http.Request) -> http.Response:
-        """livenessprobe's contract: 200 ``ok``, or 500 and the reason."""
-        verdict = await self._driver.check()
-        return http.text_response(verdict.text, 200 if verdict.healthy else 500)
+        """As livenessprobe: 200 ``ok``, or 500 with the reason."""
+        result = await self._driver.check()
+        return http.text_response(result.text, 200 if result.healthy else 500)
 
     async def livez(self, _: http.Request) -> http.Response:
-        """This process answers, and supervisord, if it began under one, still is its parent."""
+        """200 while this process answers and supervisord, if it was started by one, is still its parent."""
         if self._processes.orphaned:
             return http.text_response("supervisord is gone", 500)
         return http.text_response("ok")
 
     async def readyz(self, _: http.Request) -> http.Response:
-        """503 with every reason why a new pod would not get its volume."""
+        """503 with every reason why a new pod would not get its volume, one per line."""
         reasons = self._reasons(await self._state())
         return http.text_response("ok" if not reasons else "\n".join(reasons), 503 if reasons else 200)
 
     async def status(self, _: http.Request) -> http.Response:
-        """All that is known, as JSON."""
+        """Everything known, as JSON."""
         return http.text_response(json.dumps(await self._state(), indent=1), content_type=_JSON)
 
     async def metrics(self, _: http.Request) -> http.Response:
-        """livenessprobe's histogram, the processes, the registration."""
+        """livenessprobe's histogram, process metrics and the registration's state."""
         self._registration.state = (await self._role("registrar") or {}).get("state")
         body = await asyncio.to_thread(metrics.render, self._registry)
         return http.text_response(body, content_type=metrics.CONTENT_TYPE)
 
-    async def page(self, _: http.Request) -> http.Response:
-        """For people."""
+    async def status_page(self, _: http.Request) -> http.Response:
+        """The same as /status, as HTML."""
         return http.text_response(
-            render(await self._state()),
+            status_page.render(await self._state()),
             content_type=_HTML,
             Content_Security_Policy="default-src 'none'; style-src 'unsafe-inline'",
         )
@@ -90,13 +90,13 @@ class Handlers:
         return await status.read(self._config.status_directory, name)
 
     async def _state(self) -> dict[str, Any]:
-        verdict, driver, registrar = await asyncio.gather(
+        result, driver, registrar = await asyncio.gather(
             self._driver.check(), self._role("driver"), self._role("registrar")
         )
         usages = await asyncio.to_thread(self._processes.usages)
         state: dict[str, Any] = {
             "version": build().version,
-            "healthz": {"healthy": verdict.healthy, "text": verdict.text},
+            "healthz": {"healthy": result.healthy, "text": result.text},
             "driver": driver,
             "registrar": registrar,
             "processes": [asdict(usage) for usage in usages],
@@ -105,8 +105,8 @@ class Handlers:
         return state
 
     def _reasons(self, state: Mapping[str, Any]) -> list[str]:
-        """A role that is not ours (a Go original in its place) is unknown, and no reason; one of the supervised three
-        that does not answer is."""
+        """Why the node is not ready. A role that is absent because a Go program runs in its place is no reason; a
+        supervised role that does not answer is one."""
         reasons = [] if state["healthz"]["healthy"] else [f"driver: {state['healthz']['text']}"]
         registrar, driver = state["registrar"], state["driver"]
         if self._processes.supervised and self._config.status_directory:
@@ -121,15 +121,15 @@ class Handlers:
 
 
 class _RegistrationMetric(Collector):
-    """Whether kubelet has registered the driver, and the state; no series where the registrar is unknown."""
+    """The state of the registration; no series while the registrar's status is unknown."""
 
     state: str | None = None
 
     def collect(self) -> Any:
-        """A gauge of the one state that matters, and one of all."""
+        """A gauge of whether the driver is registered, and one labelled with the state."""
         family = GaugeMetricFamily("secrets_store_registered", "Whether kubelet has registered the driver.")
         states = GaugeMetricFamily(
-            "secrets_store_registration_state", "1 for the state that the registrar is in.", labels=["state"]
+            "secrets_store_registration_state", "1 for the registrar's current state.", labels=["state"]
         )
         if self.state is not None:
             family.add_metric([], float(self.state == REGISTERED))

@@ -1,4 +1,4 @@
-"""The probe as a process: ``secrets-store-csi-probe``, or one role of the supervised three."""
+"""The probe as a process: the command ``secrets-store-csi-probe``, or a role of the container."""
 
 import asyncio
 import sys
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(config: ProbeConfig, role_table: RoleTable | None = None) -> int:
-    """Run until a signal; returns the exit code. ``role_table`` is the supervisor's, if there is one."""
+    """Run until a signal; returns the exit code. ``role_table`` is the supervisor's; None without a supervisor."""
     logs.configure("probe", as_json=config.logging_format == "json", verbosity=config.v)
     return process.run(_serve(config, role_table))
 
@@ -43,23 +43,23 @@ async def _serve(config: ProbeConfig, role_table: RoleTable | None) -> None:
     with stop_event() as stop:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(driver.close)
-            if config.refuse_before_first_answer and not await _answered(driver, stop):
+            if config.refuse_before_first_answer and not await _wait_for_first_answer(driver, stop):
                 return
             port = await stack.enter_async_context(http.serve(config.http, handlers.routes()))
             if config.metrics is not None:
                 await stack.enter_async_context(http.serve(config.metrics, {config.metrics_path: handlers.metrics}))
             await stack.enter_async_context(status.serve(config.status_directory, "probe", lambda: {"role": "probe"}))
-            log.info("Serving health", port=port)
+            log.info("Serving health checks", port=port)
             await stop.wait()
 
 
-async def _answered(driver: DriverProbe, stop: asyncio.Event) -> bool:
-    """Wait until the driver has answered once; False if a signal came first."""
+async def _wait_for_first_answer(driver: DriverProbe, stop: asyncio.Event) -> bool:
+    """False if a signal came before the driver has answered."""
     while not stop.is_set():
         await driver.check()
         if driver.answered:
             return True
-        # An error may come at once, and so would the next one.
+        # A check may fail at once, so wait before the next one.
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
     return False

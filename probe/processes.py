@@ -1,4 +1,4 @@
-"""Memory, CPU, descriptors and restarts of the three and of supervisord, read when they are asked for."""
+"""Memory, CPU time, open descriptors and restarts of the roles and the supervisor, read on demand."""
 
 import os
 from collections.abc import Iterator
@@ -14,8 +14,11 @@ from runtime.supervisor.role_table import RoleTable
 
 @dataclass(frozen=True)
 class Usage:
-    """One process: bytes of resident memory, seconds of CPU, open descriptors, Unix time of its start; ``pid`` 0 is a
-    role that is down."""
+    """One process: its resident memory in bytes, CPU time in seconds, open descriptors and start (Unix time).
+
+    ``pid`` is 0 for a role that is not running; ``restarts`` and ``last_exit`` are None for a process that is not
+    supervised.
+    """
 
     role: str
     pid: int
@@ -28,7 +31,7 @@ class Usage:
 
 
 class Processes(Collector):
-    """The container's processes; without a supervisor only this one is known."""
+    """The container's processes; without a supervisor, only this one."""
 
     def __init__(self, role_table: RoleTable | None) -> None:
         self._role_table = role_table
@@ -36,23 +39,23 @@ class Processes(Collector):
 
     @property
     def supervised(self) -> bool:
-        """Whether this process is one of our three."""
+        """Whether this process is a role of the container."""
         return self._role_table is not None
 
     @property
     def orphaned(self) -> bool:
-        """Whether the supervisor that it began under is gone."""
+        """Whether the supervisor that started this process is gone."""
         return self.supervised and os.getppid() != self._parent
 
     def usages(self) -> list[Usage]:
-        """All of them as they are now."""
+        """The current usage of each process."""
         if self._role_table is None:
             return [_usage("probe", os.getpid())]
         roles = [_usage(each.name, each.pid, each.restarts, each.last_exit) for each in self._role_table.states()]
         return [*roles, _usage("supervisor", os.getppid())]
 
     def collect(self) -> Iterator[Metric]:
-        """Prometheus' usual process metrics, a series a role."""
+        """Prometheus' standard process metrics, with one series per role."""
         families: dict[str, Metric] = {
             "resident_bytes": GaugeMetricFamily(
                 "process_resident_memory_bytes", "Resident memory size in bytes.", labels=["role"]
@@ -72,12 +75,12 @@ class Processes(Collector):
             for name, family in families.items():
                 value = asdict(usage)[name]
                 if value is not None and (usage.pid or name == "restarts"):
-                    family.add_metric([usage.role], value)  # type: ignore[attr-defined]  # all families have it
+                    family.add_metric([usage.role], value)  # type: ignore[attr-defined]  # all classes of families have it
         yield from families.values()
 
 
 def _usage(role: str, pid: int, restarts: int | None = None, last_exit: int | None = None) -> Usage:
-    with suppress(psutil.Error):  # it died while it was looked at
+    with suppress(psutil.Error):  # it ended meanwhile
         process = psutil.Process(pid)
         with process.oneshot():
             times = process.cpu_times()

@@ -1,4 +1,5 @@
-"""The page for people: what ``/status`` says, the bad first. All is escaped; no script, no request to anywhere."""
+"""The status page: /status as HTML, with failures first. Every value is escaped; the page has no script and loads
+nothing."""
 
 import html
 import time
@@ -16,7 +17,7 @@ Cells = tuple[Any, ...]
 
 
 def render(state: Mapping[str, Any]) -> str:
-    """The page of one state, as ``probe.handlers`` gathers it."""
+    """The page for the state that ``Handlers`` collects."""
     driver, registrar, reasons = state["driver"] or {}, state["registrar"] or {}, state["not_ready"]
     return "".join(
         [
@@ -46,7 +47,7 @@ def render(state: Mapping[str, Any]) -> str:
 
 
 def _volumes(volumes: Iterable[Mapping[str, Any]]) -> list[tuple[bool, Cells]]:
-    """Those that fail come first."""
+    """Rows of the table; volumes whose refresh fails come first."""
     return [
         (
             bool(item["failures"]),
@@ -73,8 +74,8 @@ def _process(item: Mapping[str, Any]) -> tuple[bool, Cells]:
 def _registration(registrar: Mapping[str, Any]) -> str:
     if not registrar:
         return "unknown"
-    told = f"{registrar.get('state')} ({_age(registrar.get('since'))})"
-    return f"{told}: {registrar['error']}" if registrar.get("error") else told
+    text = f"{registrar.get('state')} ({_age(registrar.get('since'))})"
+    return f"{text}: {registrar['error']}" if registrar.get("error") else text
 
 
 def _list(sentences: Iterable[str]) -> str:
@@ -83,7 +84,7 @@ def _list(sentences: Iterable[str]) -> str:
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[bool, Cells]]) -> str:
-    """Rows with whether they are bad."""
+    """A table; each row comes with whether it is shown as bad."""
     body = "".join(
         f"<tr{' class=bad' if bad else ''}>" + "".join(f"<td>{_text(cell)}" for cell in cells) for bad, cells in rows
     )

@@ -110,7 +110,7 @@ def test_before_and_after_the_first_answer(tmp_path: Path) -> None:
         path = f"{tmp_path}/csi.sock"
         async with probing(tmp_path, 0.2) as (probe, _):
             never = f"{NOT_CONNECTED}: the driver has not answered yet on {path}; "
-            assert await probe.check() == ProbeResult(False, never + "that does not exist")
+            assert await probe.check() == ProbeResult(False, never + "the socket does not exist")
             with socket.socket(socket.AF_UNIX) as dead:
                 dead.bind(path)
                 assert await probe.check() == ProbeResult(False, never + "nobody answers there")
@@ -163,8 +163,8 @@ def test_driver_without_a_name(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.INFO, "probe.driver"):
         asyncio.run(run())
     assert [record.getMessage() for record in caplog.records if record.name == "probe.driver"] == [
-        "The driver is not well",
-        "The driver is well",
+        "The driver is unhealthy",
+        "The driver is healthy",
     ]
 
 

@@ -122,7 +122,7 @@ def test_supervised_role_that_is_down(tmp_path: Path) -> None:
             assert found["secrets_store_role_restarts_total", "registrar"] == 1
             assert ("process_resident_memory_bytes", "registrar") not in found
             assert found["process_resident_memory_bytes", "driver"] > 1024 * 1024
-            assert "<td>registrar<td>down<td>" in (await page.page(REQUEST)).body.decode()
+            assert "<td>registrar<td>down<td>" in (await page.status_page(REQUEST)).body.decode()
 
     asyncio.run(run())
 
@@ -178,7 +178,7 @@ def test_status_page(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with pages(tmp_path, {**REGISTRAR, "error": hostile, "state": hostile}, role) as page:
-            answer = await page.page(REQUEST)
+            answer = await page.status_page(REQUEST)
             text = answer.body.decode()
             assert answer.content_type == "text/html; charset=utf-8"
             assert answer.headers["Content-Security-Policy"] == "default-src 'none'; style-src 'unsafe-inline'"

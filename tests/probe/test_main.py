@@ -117,7 +117,7 @@ def running(tmp_path: Path) -> Iterator[ProbeProcess]:
 def test_before_the_driver_has_answered(running: ProbeProcess) -> None:
     """No driver yet → 500 with the reason, not a refused connection; a driver → 200; it is gone → 500 again."""
     code, text = running.fetch()
-    assert code == 500 and text.endswith(f"the driver has not answered yet on {running.csi}; that does not exist")
+    assert code == 500 and text.endswith(f"the driver has not answered yet on {running.csi}; the socket does not exist")
     with running.driver():
         wait_until(lambda: running.fetch() == (200, "ok"), "ok")
     assert running.fetch() == NOT_CONNECTED
