@@ -10,24 +10,26 @@ from pathlib import Path
 import pytest
 
 from tests.support import namespaces
+from tests.support.mounts import unmount_below
 
 namespaces.enter_private()
 
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """A short one in place of pytest's: a Unix socket's path has at most 107 bytes, and pytest puts the test's name
-    in."""
+    """A directory with a short name in place of pytest's, which contains the test's name: a Unix socket's path has at
+    most 107 bytes. At the end nothing of it is left, and nothing in it is mounted."""
     path = Path(tempfile.mkdtemp(prefix="t-"))
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        unmount_below(path)
+        shutil.rmtree(path)
 
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
-    """A command that a test runs in this process sends all logging to a stream that is closed with the test."""
+    """A command that a test runs in this process redirects all logging to a stream that is closed after the test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
