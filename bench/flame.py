@@ -1,9 +1,9 @@
 """A flame graph of the driver under publishes and unpublishes.
 
-    python -m bench.flame OUTPUT.svg        with py-spy, which the ``bench`` extra installs
+    python -m bench.flame OUTPUT.svg        needs py-spy, which the ``bench`` extra installs
 
-The samples are of threads that hold the interpreter: Python, and what is called from it, not gRPC's own threads. The
-picture is plain SVG, no script: a title appears where the pointer rests.
+Sampled are the threads that hold the interpreter lock: Python code and what it calls, but not gRPC's own threads. The
+picture is plain SVG without scripts; the title of a frame appears under the pointer.
 """
 
 import colorsys
@@ -15,43 +15,43 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.observe import observe
+from bench.observation import observe
 from tests.support import namespaces
 
 VOLUMES, CLIENTS = 700, 4
 WIDTH, ROW, MARGIN = 1200, 15, 24
-_NARROWEST = 0.002
-_CHARACTER = 6.2
+_MIN_SHARE = 0.002
+_CHARACTER_WIDTH = 6.2
 
 
 @dataclass
 class Frame:
-    """A function and what it called."""
+    """A function, and the functions that it called."""
 
     name: str
     samples: int = 0
-    below: dict[str, "Frame"] = field(default_factory=dict)
+    children: dict[str, "Frame"] = field(default_factory=dict)
 
     def add(self, names: list[str], samples: int) -> None:
-        """One stack."""
+        """Add one stack, outermost function first."""
         frame = self
         frame.samples += samples
         for name in names:
-            frame = frame.below.setdefault(name, Frame(name))
+            frame = frame.children.setdefault(name, Frame(name))
             frame.samples += samples
 
     def depth(self, least: float) -> int:
-        """How many rows are drawn."""
-        return 1 + max((frame.depth(least) for frame in self.below.values() if frame.samples >= least), default=0)
+        """The number of rows, counting frames with at least ``least`` samples."""
+        return 1 + max((frame.depth(least) for frame in self.children.values() if frame.samples >= least), default=0)
 
 
 def read(raw: str) -> Frame:
-    """py-spy's raw format: a stack a line, its frames separated by semicolons, then the count."""
+    """Parse py-spy's raw format: one stack per line, its frames separated by semicolons, then the count."""
     root = Frame("all")
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
         names = [_short(name) for name in stack.split(";")]
-        # What is common to all is no news.
+        # Frames that all stacks begin with say nothing.
         while names and (
             names[0].startswith(
                 ("thread", "<module>", "_run_", "main ", "start ", "run ", "Runner.", "BaseEventLoop.run_")
@@ -63,15 +63,15 @@ def read(raw: str) -> Frame:
 
 
 def _short(name: str) -> str:
-    """Without the line, and without the path's beginning."""
+    """The name without line number, and with the last two elements of the path only."""
     function, _, place = name.partition(" (")
     place = place.rstrip(")").partition(":")[0]
     return f"{function} ({'/'.join(place.split('/')[-2:])})" if place else function
 
 
 def draw(root: Frame, title: str) -> str:
-    """The picture, the root at the bottom."""
-    least = root.samples * _NARROWEST
+    """The picture as SVG, with the root at the bottom."""
+    least = root.samples * _MIN_SHARE
     height = root.depth(least) * ROW + 2 * MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
@@ -84,14 +84,14 @@ def draw(root: Frame, title: str) -> str:
         width = frame.samples / root.samples * WIDTH
         top = height - MARGIN / 2 - (level + 1) * ROW
         share = f"{100 * frame.samples / root.samples:.1f} %"
-        text = frame.name[: max(0, int(width / _CHARACTER))] if width > 20 else ""
+        text = frame.name[: max(0, int(width / _CHARACTER_WIDTH))] if width > 20 else ""
         parts.append(
             f'<g><title>{html.escape(frame.name)}: {share}</title><rect x="{left:.1f}" y="{top:.0f}" '
             f'width="{max(width - 0.5, 0.3):.1f}" height="{ROW - 1}" fill="{_colour(frame.name)}"/>'
             + (f'<text x="{left + 2:.1f}" y="{top + 10:.0f}">{html.escape(text)}</text>' if text else "")
             + "</g>"
         )
-        for inner in sorted(frame.below.values(), key=lambda each: -each.samples):
+        for inner in sorted(frame.children.values(), key=lambda each: -each.samples):
             if inner.samples >= least:
                 put(inner, left, level + 1)
             left += inner.samples / root.samples * WIDTH
@@ -101,7 +101,7 @@ def draw(root: Frame, title: str) -> str:
 
 
 def _colour(name: str) -> str:
-    """Ours blue, what libraries do orange; the shade tells neighbours apart."""
+    """Blue for our code and orange for libraries, in a shade that differs between neighbours."""
     ours = any(part in name for part in ("driver/", "volume/", "cluster/", "providers/", "runtime/"))
     shade = zlib.crc32(name.encode()) % 40 / 400
     red, green, blue = colorsys.hls_to_rgb(205 / 360 if ours else 30 / 360, 0.7 + shade, 0.65)
@@ -109,10 +109,10 @@ def _colour(name: str) -> str:
 
 
 def record() -> str:
-    """Samples of one driver while it publishes and unpublishes."""
+    """Sample a driver while it publishes and unpublishes."""
     program = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if program is None:
-        raise SystemExit("no py-spy: pip install -e '.[bench]'")
+        raise SystemExit("py-spy is missing: pip install -e '.[bench]'")
     spy = (program, "record", "-d", "600", "-r", "500", "-g", "-f", "raw")
     with tempfile.NamedTemporaryFile(prefix="flame-") as raw:
         observe(lambda pid: (*spy, "-o", raw.name, "-p", str(pid)), VOLUMES, CLIENTS)

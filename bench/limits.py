@@ -1,4 +1,4 @@
-"""A cgroup with the limits that the chart gives a container."""
+"""A cgroup with the resource limits that the chart sets for the container."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.children import ROOT
+from bench.processes import ROOT
 
 _ROOT = Path("/sys/fs/cgroup")
 _PERIOD = 100_000
@@ -25,7 +25,7 @@ class Limits:
 
     @staticmethod
     def of_chart() -> "Limits":
-        """One container has the sum of the trio's three."""
+        """The chart's default: the sum of the limits of the three containers of the trio."""
         values = yaml.safe_load((ROOT / "helm" / "values.yaml").read_text())["linux"]
         limits = [values[part]["resources"]["limits"] for part in ("driver", "registrar", "livenessProbe")]
         return Limits(
@@ -39,17 +39,17 @@ class Limits:
 
 @contextmanager
 def limited(limits: Limits) -> Iterator[tuple[str, ...] | None]:
-    """A prefix for a command that puts it there; None where this machine does not let us make a cgroup."""
-    made: list[Path] = []
+    """A prefix that runs a command in a cgroup with these limits; None if this machine does not allow one."""
+    created: list[Path] = []
     try:
-        yield _make(made, limits)
+        yield _create(created, limits)
     finally:
-        for directory in made:
+        for directory in created:
             with suppress(OSError):
                 directory.rmdir()
 
 
-def _make(made: list[Path], limits: Limits) -> tuple[str, ...] | None:
+def _create(created: list[Path], limits: Limits) -> tuple[str, ...] | None:
     quota = int(_PERIOD * limits.cpu)
     if (_ROOT / "cgroup.controllers").exists():
         wanted = [(_ROOT / _NAME, {"cpu.max": f"{quota} {_PERIOD}", "memory.max": str(limits.memory)})]
@@ -61,12 +61,12 @@ def _make(made: list[Path], limits: Limits) -> tuple[str, ...] | None:
     try:
         for directory, values in wanted:
             directory.mkdir()
-            made.append(directory)
+            created.append(directory)
             for name, value in values.items():
                 (directory / name).write_text(value)
     except OSError:
         return None
-    enter = "; ".join(f"echo $$ > {directory}/cgroup.procs" for directory in made)
+    enter = "; ".join(f"echo $$ > {directory}/cgroup.procs" for directory in created)
     return ("sh", "-c", f'{enter}; exec "$@"', "limited")
 
 

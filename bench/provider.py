@@ -1,9 +1,9 @@
-"""The benchmark's provider: fixed replies, made once, so that it takes as little of the two cores as a Python one can.
+"""The benchmark's provider. Its replies are serialized once, so that it uses as little CPU as a provider in Python can.
 
     python -m bench.provider SOCKET
 
-A class asks for a payload by its parameter ``payload``: ``small`` is one file of 64 B, ``large`` ten of 4 KiB.
-Nothing else is read.
+The class parameter ``payload`` selects the reply: ``small`` is one file of 64 B, ``large`` ten of 4 KiB. Nothing else
+in a request is read.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from bench.stopping import until_told
+from bench.signals import wait_for_sigterm
 from protos import provider_pb2
 
 PAYLOADS = {"small": (1, 64), "large": (10, 4096)}
 
 
-def reply(files: int, size: int) -> bytes:
-    """A MountResponse with that many files."""
+def serialize_reply(files: int, size: int) -> bytes:
+    """A serialized MountResponse with ``files`` files of ``size`` bytes."""
     response = provider_pb2.MountResponse()
     for number in range(files):
         response.object_version.add(id=f"object-{number}", version="1")
@@ -28,12 +28,12 @@ def reply(files: int, size: int) -> bytes:
     return response.SerializeToString()
 
 
-_REPLIES = {f'"payload":"{name}"'.encode(): reply(*shape) for name, shape in PAYLOADS.items()}
-_SMALL = reply(*PAYLOADS["small"])
+_REPLIES = {f'"payload":"{name}"'.encode(): serialize_reply(*shape) for name, shape in PAYLOADS.items()}
+_SMALL = serialize_reply(*PAYLOADS["small"])
 
 
 async def _mount(request: bytes, _: Any) -> bytes:
-    return next((made for wanted, made in _REPLIES.items() if wanted in request), _SMALL)
+    return next((reply for payload, reply in _REPLIES.items() if payload in request), _SMALL)
 
 
 async def _version(_request: bytes, _: Any) -> bytes:
@@ -57,7 +57,7 @@ async def _serve(path: str) -> None:
     )
     server.add_insecure_port(f"unix:{path}")
     await server.start()
-    await until_told()
+    await wait_for_sigterm()
     await server.stop(0)
 
 

@@ -1,31 +1,26 @@
-"""The report: a Markdown table with ratios last, and a chart of them."""
+"""The report: a Markdown table of all figures with their ratios, and the machine they were measured on."""
 
 import os
 import platform
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bench.api_calls import Calls
 from bench.figures import Figure, Figures
 from bench.limits import Limits
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 _PACKAGES = ("grpcio", "protobuf", "aiohttp", "kubernetes", "prometheus_client", "supervisor")
-_ALONE = (
-    "- No other driver was given: the ratios are to the Go trio's figures of another hour on such a machine "
-    "(docs/performance.md), which is less than side by side"
+_NO_OTHER = (
+    "- No other driver was given: the ratios are to figures of the Go trio, from another time on the same kind of "
+    "machine (docs/performance.md), which is less accurate than side by side"
 )
-_BLUE, _ORANGE, _GREY, _DARK = "#4269d0", "#efb118", "#9498a0", "#333333"
 
 
 def about(command: str, other: str | None) -> list[str]:
-    """Date, machine, versions, command: what a figure is worth nothing without; and what it is compared with."""
+    """The head of the report: date, command, machine, versions, and what the figures are compared with."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -43,7 +38,7 @@ def about(command: str, other: str | None) -> list[str]:
         f"- {os.cpu_count()} cores ({model}), Linux {platform.release()}, load {os.getloadavg()[0]:.1f} at the end",
         f"- CPython {platform.python_version()}, {versions}",
         f"- the chart's limits for the container: {Limits.of_chart()}",
-        *([] if other is not None else [_ALONE]),
+        *([] if other is not None else [_NO_OTHER]),
     ]
 
 
@@ -51,15 +46,15 @@ def markdown(
     figures: Figures,
     ours: str,
     other: str | None,
-    calls: Mapping[str, Mapping[str, Counter[tuple[str, str]]]],
+    calls: Mapping[str, Mapping[str, Calls]],
     head: Sequence[str],
     failed: Mapping[str, str],
 ) -> str:
-    """The whole report."""
-    base = other or "Go trio, another hour"
+    """The report in Markdown: all figures, the API calls by driver, and the measures that failed."""
+    base = other or "Go trio, another time"
     lines = ["# Benchmark", "", *head, ""]
     lines += [
-        f"| what | unit | {ours} | p99 | {base} | p99 | goal | ratio |",
+        f"| measure | unit | {ours} | p99 | {base} | p99 | goal | ratio |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [_row(figure, ours, other) for figure in figures.filled()]
@@ -67,7 +62,7 @@ def markdown(
         lines += ["", f"API calls of {subject}, from the audit log", "", "| | calls |", "| --- | --- |"]
         lines += [f"| {what} | {_calls(counter)} |" for what, counter in counts.items()]
     if failed:
-        lines += ["", "Not measured, because it failed:", ""]
+        lines += ["", "Failed measures:", ""]
         lines += [f"- {name}: {why.splitlines()[-1]}" for name, why in failed.items()]
     return "\n".join(lines) + "\n"
 
@@ -100,46 +95,5 @@ def _number(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def _calls(counter: Counter[tuple[str, str]]) -> str:
+def _calls(counter: Calls) -> str:
     return ", ".join(f"{number} {verb} {resource}" for (verb, resource), number in sorted(counter.items())) or "none"
-
-
-def chart(figures: Figures, ours: str, other: str | None, path: Path) -> bool:
-    """A bar a measure: its ratio to the other, and where the goal is. False without matplotlib (the ``bench``
-    extra)."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "bench"
-    from matplotlib import pyplot
-
-    rows = [figure for figure in figures.filled() if figure.ratio(ours, other) is not None][::-1]
-    drawn, axes = pyplot.subplots(figsize=(9, 0.34 * len(rows) + 1.2))
-    _bars(axes, rows, ours, other)
-    axes.set_title(f"{ours} against {other or 'the Go trio (another hour)'}: ratio of medians", fontsize=10, loc="left")
-    drawn.tight_layout()
-    drawn.savefig(path, format="svg", metadata={"Date": None})
-    pyplot.close(drawn)
-    return True
-
-
-def _bars(axes: "Axes", rows: Sequence[Figure], ours: str, other: str | None) -> None:
-    ratios = [max(figure.ratio(ours, other) or 0.0, 0.004) for figure in rows]
-    colours = [
-        _GREY if figure.reached(ours, other) is None else _BLUE if figure.reached(ours, other) else _ORANGE
-        for figure in rows
-    ]
-    axes.barh(range(len(rows)), ratios, color=colours, height=0.65)
-    for place, (figure, ratio) in enumerate(zip(rows, ratios)):  # noqa: B905
-        axes.text(ratio * 1.05, place, f"{figure.ratio(ours, other):.2f}×", va="center", fontsize=7, color=_DARK)
-        if figure.goal is not None and not figure.absolute:
-            axes.plot([figure.goal] * 2, [place - 0.42, place + 0.42], color=_DARK, linewidth=1.5)
-    axes.axvline(1.0, color=_GREY, linewidth=0.8, linestyle="--")
-    axes.set_xscale("log")
-    axes.set_yticks(range(len(rows)), [figure.what for figure in rows], fontsize=7)
-    axes.tick_params(axis="x", labelsize=7)
-    axes.set_xlabel("blue: goal reached; orange: not; grey: no goal; black line: the goal", fontsize=7)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)

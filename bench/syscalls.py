@@ -1,4 +1,4 @@
-"""The system calls of one publish and one unpublish together, counted by strace.
+"""The system calls of a volume, for its publish and unpublish together, counted by strace.
 
 python -m bench.syscalls
 """
@@ -6,14 +6,16 @@ python -m bench.syscalls
 import tempfile
 from pathlib import Path
 
-from bench.observe import observe
+from bench.observation import observe
 from tests.support import namespaces
 
 VOLUMES = 100
 
 
 def count() -> dict[str, float]:
-    """Calls a volume by name, most first; of all threads, while idling too: less than one in a hundred is noise."""
+    """Calls per volume by name, most frequent first. All threads are counted, while they are idle, too: less than 0.01
+    is noise.
+    """
     with tempfile.NamedTemporaryFile(prefix="strace-") as output:
         observe(lambda pid: ("strace", "-f", "-c", "-U", "name,calls", "-o", output.name, "-p", str(pid)), VOLUMES, 1)
         rows = [line.split() for line in Path(output.name).read_text().splitlines()]
@@ -23,8 +25,8 @@ def count() -> dict[str, float]:
 
 if __name__ == "__main__":
     namespaces.enter_private()
-    counted = count()
+    counts = count()
     print(
-        f"{sum(counted.values()):.0f} a volume:",
-        ", ".join(f"{name} {number:.1f}" for name, number in counted.items() if number >= 0.5),
+        f"{sum(counts.values()):.0f} per volume:",
+        ", ".join(f"{name} {number:.1f}" for name, number in counts.items() if number >= 0.5),
     )

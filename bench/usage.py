@@ -1,4 +1,4 @@
-"""What processes take: CPU seconds and proportional memory, from /proc."""
+"""CPU time, memory and wake-ups of processes, from /proc."""
 
 import os
 import re
@@ -6,40 +6,40 @@ from contextlib import suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-MIB = 1024.0
+_KIB_PER_MIB = 1024.0
 _SLEPT = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and of its children that it has waited for (mount and umount are such)."""
+    """User and system time of a process and of those of its children that it has waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(int(field) for field in fields[11:15]) / _TICKS
 
 
-def family(pid: int) -> list[int]:
-    """The process and all below it."""
-    found = [pid]
+def process_tree(pid: int) -> list[int]:
+    """The pids of the process and all its descendants."""
+    pids = [pid]
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # a thread, or the process, that has just ended
+        with suppress(OSError):  # the thread or the process has just ended
             for child in path.read_text().split():
-                found += family(int(child))
-    return found
+                pids += process_tree(int(child))
+    return pids
 
 
 def wakeups(pid: int) -> int:
-    """How often its threads have gone to sleep so far: as often they were woken."""
+    """How often its threads have been woken so far, which is how often they went to sleep."""
     statuses = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status"))
     return sum(int(_SLEPT.findall(status)[0]) for status in statuses)
 
 
 def pss(pid: int) -> float:
     """Proportional set size in MiB."""
-    return _rollup(pid, "Pss:") / MIB
+    return _rollup(pid, "Pss:") / _KIB_PER_MIB
 
 
 def anonymous(pid: int) -> float:
-    """The part of it that no file backs, in MiB."""
-    return _rollup(pid, "Pss_Anon:") / MIB
+    """The part of the proportional set size that is not backed by files, in MiB."""
+    return _rollup(pid, "Pss_Anon:") / _KIB_PER_MIB
 
 
 def _rollup(pid: int, field: str) -> int:

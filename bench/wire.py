@@ -1,9 +1,9 @@
-"""The smallest gRPC client that is one: unary calls, each on a connection of its own, as kubelet makes them.
+"""A minimal gRPC client: unary calls, each on a new connection, as kubelet makes them.
 
-grpc.aio takes more than a millisecond of CPU for a new channel, on the same two cores that the driver is measured on;
-this takes a tenth of it. It knows of HTTP/2 what such a call needs: RFC 9113's frames, RFC 7541's literals without
-Huffman coding, no flow control (a reply fits the first window). A reply with a message is a success; what else comes
-is shown as it is.
+grpc.aio needs more than a millisecond of CPU time for a new channel, on the same two cores that the driver runs on;
+this client needs a tenth of that. It implements of HTTP/2 what such a call needs: the frames of RFC 9113 and the
+literals of RFC 7541 without Huffman coding, but no flow control (a reply fits into the initial window). A reply with a
+message is a success; anything else is reported as text.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY = 0, 1, 3, 4, 6, 7
 _END_STREAM, _ACK, _END_HEADERS = 0x1, 0x1, 0x4
-_LARGEST_FRAME = 16384
+_MAX_FRAME_BYTES = 16384
 
 
 class CallFailed(Exception):
-    """The server answered without a message; the text is what of its trailers can be read."""
+    """The server replied without a message; the text holds the printable part of its trailers."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Method:
 
 
 def request(method: Method, message: bytes) -> bytes:
-    """Every byte that the client sends, but for acknowledgements."""
+    """All bytes that the client sends, except acknowledgements."""
     body = b"\x00" + struct.pack(">I", len(message)) + message
-    pieces = [body[at : at + _LARGEST_FRAME] for at in range(0, len(body), _LARGEST_FRAME)]
+    pieces = [body[at : at + _MAX_FRAME_BYTES] for at in range(0, len(body), _MAX_FRAME_BYTES)]
     frames = [
         _frame(_DATA, _END_STREAM if number == len(pieces) - 1 else 0, 1, piece) for number, piece in enumerate(pieces)
     ]
@@ -54,7 +54,7 @@ def request(method: Method, message: bytes) -> bytes:
 
 
 async def call(socket: str, prepared: bytes) -> bytes:
-    """Connect, send what ``request`` made, and return the reply's message. Raises CallFailed or OSError."""
+    """Connect, send a request made by ``request``, and return the reply's message. Raises CallFailed or OSError."""
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
         writer.write(prepared)
@@ -71,7 +71,7 @@ async def _reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             length, kind, flags = int.from_bytes(head[:3]), head[3], head[4]
             payload = await reader.readexactly(length)
         except asyncio.IncompleteReadError:
-            raise CallFailed(f"the server hung up after {_readable(seen)}") from None
+            raise CallFailed(f"the server closed the connection after {_readable(seen)}") from None
         if kind == _SETTINGS and not flags & _ACK:
             writer.write(_frame(_SETTINGS, _ACK, 0, b""))
         elif kind == _PING and not flags & _ACK:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bench import measures, report
+from bench import publishing, report
+from bench.drivers import OURS, Driver
+from bench.effort import Effort
 from bench.figures import Figures
-from bench.measures import Effort
 from bench.rig import BenchRig
-from bench.subjects import OURS, Driver
 
 
 def test_ten_publishes_make_a_report(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_ten_publishes_make_a_report(tmp_path: Path) -> None:
         rig.write_class("small")
         driver = Driver("ours", OURS, rig)
         try:
-            measures.starts([driver], figures, Effort(rounds=1))
+            publishing.starts([driver], figures, Effort(rounds=1))
             pods = rig.pods(10, "small")
             figures["burst30"].add(driver.name, driver.publish(pods)["total"])
             assert len(list(driver.pods_dir.glob("*/volumes/*/secrets/mount/file-0"))) == len(pods)
@@ -25,4 +25,4 @@ def test_ten_publishes_make_a_report(tmp_path: Path) -> None:
         finally:
             driver.stop()
     text = report.markdown(figures, "ours", None, {}, report.about("the smoke test", None), {})
-    assert "| burst of 30, whole time | s |" in text
+    assert "| burst of 30, total time | s |" in text

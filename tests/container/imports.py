@@ -22,7 +22,7 @@ from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Any, TypedDict
 
-from bench.children import PYTHON, ROOT, Child, Generator
+from bench.processes import PYTHON, ROOT, Child, Generator
 from bench.rig import Pod, volume
 from tests.cluster.pki import Authority
 from tests.support.mounts import unmount_below

@@ -1,10 +1,10 @@
-"""The benchmark's child processes: started without a shell, ended by their own pid."""
+"""The benchmark's child processes, started without a shell and stopped by pid."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ PYTHON = sys.executable
 
 
 class Child:
-    """One running process, its output in a file."""
+    """A running process; its output is appended to the file ``log``."""
 
     def __init__(self, command: Sequence[str], log: Path, **environment: str) -> None:
         self.log = log
@@ -29,11 +29,11 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its process id."""
         return self.process.pid
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL if that does not help."""
+        """SIGTERM, and SIGKILL after 15 s."""
         self.process.terminate()
         try:
             self.process.wait(15)
@@ -47,12 +47,12 @@ class Child:
         self.process.wait()
 
     def tail(self) -> str:
-        """What it said last."""
+        """The last lines of its output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
 
 class Generator:
-    """The load generator's process."""
+    """The process of the load generator, ``bench.load``."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -61,35 +61,30 @@ class Generator:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its process id."""
         return self._process.pid
 
     def do(self, what: str, **job: Any) -> dict[str, Any]:
-        """Give it a job and wait for the result."""
+        """Do a job and return its result."""
         self.begin(what, **job)
         return self.result()
 
     def begin(self, what: str, **job: Any) -> None:
-        """Give it a job."""
+        """Start a job."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": what, **job}) + "\n")
         self._process.stdin.flush()
 
     def result(self) -> dict[str, Any]:
-        """The result of the job given last."""
+        """Wait for the job started last and return its result."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("the load generator has ended; its last words are above")
+            raise RuntimeError("the load generator has exited; its output is above")
         return dict(json.loads(line))
 
     def stop(self) -> None:
-        """It ends with its input."""
+        """Close its input, at which it exits."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(10)
-
-
-def environment(values: Mapping[str, str | None]) -> dict[str, str]:
-    """Without those that are None."""
-    return {key: value for key, value in values.items() if value is not None}

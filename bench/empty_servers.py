@@ -1,8 +1,8 @@
-"""Minimal servers: what nobody can be faster than with the same means.
+"""Servers that do nothing: the lower bounds of what the same libraries can achieve.
 
-python -m bench.floors grpc SOCKET         an empty grpc.aio server for the CSI methods: every reply is empty
-python -m bench.floors healthz SOCKET PORT    aiohttp, and one kept grpc.aio channel: a Probe for each request
-python -m bench.floors http SOCKET PORT    aiohttp alone
+python -m bench.empty_servers grpc SOCKET          grpc.aio, with an empty reply to the CSI methods
+python -m bench.empty_servers healthz SOCKET PORT  aiohttp, and a Probe over one grpc.aio channel for each request
+python -m bench.empty_servers http SOCKET PORT     aiohttp alone
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 from aiohttp import web
 
-from bench.stopping import until_told
+from bench.signals import wait_for_sigterm
 
 _METHODS = {
     "csi.v1.Node": ("NodeGetCapabilities", "NodePublishVolume", "NodeUnpublishVolume"),
@@ -27,38 +27,38 @@ async def _empty(_request: bytes, _: Any) -> bytes:
 
 
 async def serve_grpc(path: str) -> None:
-    """The empty gRPC server."""
+    """gRPC with empty replies."""
     server = grpc.aio.server()
     for service, methods in _METHODS.items():
         handlers: dict[str, Any] = {method: grpc.unary_unary_rpc_method_handler(_empty) for method in methods}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     server.add_insecure_port(f"unix:{path}")
     await server.start()
-    await until_told()
+    await wait_for_sigterm()
     await server.stop(0)
 
 
 async def serve_healthz(path: str, port: str) -> None:
-    """A Probe for each request."""
+    """HTTP with a Probe for each request."""
     async with grpc.aio.insecure_channel(f"unix:{path}", options=[("grpc.default_authority", "localhost")]) as channel:
         probe: Callable[..., Awaitable[Any]] = channel.unary_unary("/csi.v1.Identity/Probe")
         await _serve_http(port, lambda: probe(b"", timeout=3))
 
 
 async def serve_http(_path: str, port: str) -> None:
-    """Nothing but the answer."""
+    """HTTP alone."""
     await _serve_http(port, lambda: _empty(b"", None))
 
 
-async def _serve_http(port: str, ask: Callable[[], Awaitable[Any]]) -> None:
-    async def answer(_: web.BaseRequest) -> web.Response:
-        await ask()
+async def _serve_http(port: str, work: Callable[[], Awaitable[Any]]) -> None:
+    async def respond(_: web.BaseRequest) -> web.Response:
+        await work()
         return web.Response(body=b"ok")
 
-    runner = web.ServerRunner(web.Server(answer, access_log=None))
+    runner = web.ServerRunner(web.Server(respond, access_log=None))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", int(port)).start()
-    await until_told()
+    await wait_for_sigterm()
     await runner.cleanup()
 
 

@@ -1,4 +1,4 @@
-"""What is measured: our driver, or any other that takes the same flags, as a process of its own."""
+"""A driver under test, as a process of its own: this one, or any other that accepts the same flags."""
 
 import os
 import shlex
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import usage
-from bench.children import PYTHON, Child
+from bench.processes import PYTHON, Child
 from bench.rig import ACCOUNT, NAMESPACE, BenchRig, Pod, volume
 from tests.cluster import audit
 from tests.support.mounts import unmount_below
@@ -19,7 +19,7 @@ OURS = (PYTHON, "-m", "driver.main")
 
 @dataclass
 class Driver:
-    """One driver on the rig; ``start`` it, ``stop`` it, publish by it."""
+    """A driver with its own node name, socket and pods directory. ``flags`` are added to those of every driver."""
 
     name: str
     command: tuple[str, ...]
@@ -35,74 +35,77 @@ class Driver:
 
     @property
     def node(self) -> str:
-        """Each has a node of its own."""
+        """The name of its node."""
         return f"node-{self.name}"
 
     @property
     def ours(self) -> bool:
-        """Whether it knows our flags."""
+        """Whether it is this repository's driver, which has more flags."""
         return self.command == OURS
 
     def start(self) -> float:
-        """Start it and wait for the first successful Probe; the seconds from exec to that."""
+        """Start it; returns the seconds from exec to the first successful Probe."""
         if os.path.exists(self.socket):
             os.unlink(self.socket)
         command = [*self.command, *self._flags(), *self.flags]
         self.rig.generator.begin("probe", socket=self.socket)
-        time.sleep(0.1)  # the generator is asking by now
+        time.sleep(0.1)  # until the generator is polling
         started = time.time()
         self.child = Child(command, self.directory / "log", **self.rig.environment)
-        found = self.rig.generator.result()
-        if found["at"] is None:
+        probe = self.rig.generator.result()
+        if probe["at"] is None:
             raise RuntimeError(f"{self.name} does not answer Probe: {self.child.tail()}")
-        return float(found["at"] - started)
+        return float(probe["at"] - started)
 
     def stop(self) -> None:
-        """End it and take away what it mounted."""
+        """Stop it and unmount its volumes."""
         if self.child is not None:
             self.child.stop()
             self.child = None
         unmount_below(self.pods_dir)
 
     def restart(self) -> None:
-        """As after a kill: its volumes stay."""
+        """Stop and start it; its volumes stay mounted."""
         assert self.child is not None
         self.child.stop()
         self.start()
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Its process id."""
         assert self.child is not None
         return self.child.pid
 
     def publish(self, pods: list[Pod], **how: Any) -> dict[str, Any]:
-        """Publish a volume of each pod; no failure is expected."""
+        """Publish a volume of each pod; RuntimeError if a publish fails. ``how``: see ``job``."""
         return self._do("publish", pods, {"capabilities": 2, **how})
 
     def unpublish(self, pods: list[Pod], **how: Any) -> dict[str, Any]:
-        """Unpublish them."""
+        """Unpublish the volumes of the pods."""
         return self._do("unpublish", pods, how)
 
     def job(self, pods: list[Pod], **how: Any) -> dict[str, Any]:
-        """A job for the generator, for ``begin``."""
+        """A job for the load generator. ``how`` says how the calls are made: ``clients`` at a time (all at once
+        without), ``rate`` per second, ``capabilities`` calls before each, and whether to ``retry``.
+        """
         return {"socket": self.socket, "volumes": [volume(self.pods_dir, pod) for pod in pods], **how}
 
     def calls(self, since: int) -> Counter[tuple[str, str]]:
-        """Its calls to the API server since a mark, by verb and resource. All drivers have one account: no other one
-        may run."""
+        """Its calls to the API server since a mark, by verb and resource. No other driver may be running, because all
+        use one service account.
+        """
         assert self.rig.cluster is not None
         return self.rig.cluster.audit.count(since, audit.service_account(NAMESPACE, ACCOUNT))
 
     def cpu(self) -> float:
-        """CPU seconds so far."""
+        """The CPU seconds it has used so far."""
         return usage.cpu_seconds(self.pid)
 
     def _do(self, what: str, pods: list[Pod], how: dict[str, Any]) -> dict[str, Any]:
         result = self.rig.generator.do(what, **self.job(pods, **how))
         if result["failures"]:
             raise RuntimeError(
-                f"{self.name}: {len(result['failures'])} calls failed, the first with {result['failures'][0]}"
+                f"{self.name}: {len(result['failures'])} calls failed, the first one with: {result['failures'][0]}"
             )
         return result
 
@@ -123,7 +126,8 @@ class Driver:
 
 
 def command_of(text: str) -> tuple[str, ...]:
-    """A command from an option: a path, perhaps with arguments. A symlink stays one: an interpreter knows its packages
-    by it."""
+    """The command in an option: a path, with arguments if any. Symlinks are not resolved: a Python interpreter finds
+    its packages by the path that it was started with.
+    """
     parts = shlex.split(text)
     return (os.path.abspath(parts[0]), *parts[1:])
