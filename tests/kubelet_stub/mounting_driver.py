@@ -1,4 +1,4 @@
-"""A CSI driver that does as it is told: it mounts a tmpfs, counts its calls and connections, and fails on demand."""
+"""A fake CSI driver that mounts a tmpfs, records its calls, and fails on demand."""
 
 import ctypes
 import os
@@ -25,7 +25,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass
 class MountingDriver:
-    """Its orders and its memory; ``failures`` are taken from the front, one for each publish (None: succeed)."""
+    """How the driver behaves and what it was asked; ``failures`` are taken from the front, one for each publish (None:
+    succeed)."""
 
     name: str = NAME
     node_id: str = "driver-node"
@@ -122,7 +123,7 @@ class _Registration(registration_grpc.RegistrationServicer):
 
 @asynccontextmanager
 async def serving(driver: MountingDriver, directory: Path) -> AsyncIterator[MountingDriver]:
-    """The driver's own socket."""
+    """Serve the driver's CSI socket."""
     driver.endpoint = driver.endpoint or str(directory / f"{driver.name[:3]}.sock")
     async with rpc.serve(
         UnixEndpoint(driver.endpoint), lambda server: csi_grpc.add_NodeServicer_to_server(_Node(driver), server)
@@ -132,7 +133,7 @@ async def serving(driver: MountingDriver, directory: Path) -> AsyncIterator[Moun
 
 @asynccontextmanager
 async def registering(driver: MountingDriver, registry: Path, name: str = "driver-reg.sock") -> AsyncIterator[Path]:
-    """The registration socket."""
+    """Serve a registration socket of the driver in kubelet's registry."""
     registry.mkdir(parents=True, exist_ok=True)
     path = registry / name
     async with rpc.serve(
@@ -143,14 +144,14 @@ async def registering(driver: MountingDriver, registry: Path, name: str = "drive
 
 
 def mount(target: Path) -> None:
-    """A small tmpfs."""
+    """Mount a small tmpfs."""
     target.mkdir(exist_ok=True)
     if _libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", 0, b"size=64k") != 0:
         raise OSError(ctypes.get_errno(), "mount")
 
 
 def unmount(target: Path) -> None:
-    """And its end, as a driver does it: the directory goes too."""
+    """Unmount it and remove the target directory, as a driver does."""
     if target.is_mount():
         _libc.umount2(os.fsencode(target), 0)
     if target.exists():

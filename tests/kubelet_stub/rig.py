@@ -1,4 +1,4 @@
-"""A stub and a driver driver in a temporary directory."""
+"""The kubelet stub with a fake driver, in a temporary directory."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ FAST: dict[str, Any] = {
 
 @dataclass
 class KubeletStubRig:
-    """What a test needs in its hands."""
+    """A running stub, and the driver that it knows."""
 
     stub: KubeletStub
     driver: MountingDriver
@@ -31,15 +31,13 @@ class KubeletStubRig:
 
 
 def config(directory: Path, **changes: Any) -> Config:
-    """Kubelet's rules with short pauses."""
+    """The stub's configuration, with short intervals."""
     return Config(root=str(directory / "k"), **{**FAST, **changes})
 
 
 @asynccontextmanager
 async def kubelet_stub_rig(driver: MountingDriver | None = None, **changes: Any) -> AsyncIterator[KubeletStubRig]:
-    """The driver served and known to a running stub, without registration; what is still mounted at the end is
-    unmounted.
-    """
+    """Run the stub and a driver that it knows without registration; at the end nothing stays mounted."""
     driver = driver or MountingDriver()
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))

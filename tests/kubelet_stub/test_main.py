@@ -16,7 +16,7 @@ from tests.kubelet_stub.rig import pod
 COMMAND = [sys.executable, "-c", "import sys; from kubelet_stub.main import main; sys.exit(main())"]
 
 
-def test_runs_pods_until_a_signal_and_takes_them_down(tmp_path: Path) -> None:
+def test_runs_pods_until_a_signal(tmp_path: Path) -> None:
     """Two pods of a file, then SIGTERM → both mounted, both unpublished, exit code 0, nothing left."""
     driver = MountingDriver()
     manifest = tmp_path / "pods.yaml"
@@ -42,8 +42,8 @@ def test_runs_pods_until_a_signal_and_takes_them_down(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_broken_manifest_is_one_sentence(tmp_path: Path) -> None:
-    """The pod file is no YAML → exit code 1 and a line that names the file."""
+def test_broken_manifest(tmp_path: Path) -> None:
+    """The pod file is not YAML → exit code 1 and one sentence that names the file."""
     manifest = tmp_path / "bad.yaml"
     manifest.write_text("kind: [Pod\n")
 
@@ -59,7 +59,7 @@ def test_a_broken_manifest_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_defaults_are_kubelets() -> None:
-    """The numbers of a configuration that says nothing → kubelet's own."""
+    """Nothing is configured → kubelet's own intervals, timeouts and directories."""
     config = Config(root="/k")
     assert [config.republish_interval, config.stats_interval, config.plugin_poll_interval] == [60.0, 60.0, 10.0]
     assert [config.publish_timeout, config.backoff_base, config.backoff_cap] == [120.0, 0.5, 122.0]
@@ -67,7 +67,7 @@ def test_defaults_are_kubelets() -> None:
 
 
 @pytest.mark.parametrize(("root", "text"), [("", "--root is required"), ("relative", "absolute")])
-def test_a_root_is_needed(root: str, text: str) -> None:
-    """No root, or a relative one → a sentence that says so."""
+def test_root_is_required(root: str, text: str) -> None:
+    """``--root`` is missing or relative → an error that says so."""
     with pytest.raises(ConfigurationError, match=text):
         Config(root=root)

@@ -1,4 +1,4 @@
-"""Volumes: what the driver is sent, and what kubelet keeps or removes after each kind of answer."""
+"""Volumes: what the stub sends to a driver, and what it keeps or removes after each kind of reply."""
 
 import asyncio
 import base64
@@ -26,28 +26,27 @@ TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 NOT_FINAL = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED")
 
 
-def play(
-    story: Callable[[KubeletStubRig], Awaitable[None]], driver: MountingDriver | None = None, **changes: Any
+def run_in_rig(
+    test: Callable[[KubeletStubRig], Awaitable[None]], driver: MountingDriver | None = None, **changes: Any
 ) -> None:
-    """Run a story in a kubelet_stub_rig, at most 10 s."""
+    """Run a test with a stub and a driver, for at most 30 s."""
 
     async def run() -> None:
-        async with asyncio.timeout(10), kubelet_stub_rig(driver, **changes) as found:
-            await story(found)
+        async with asyncio.timeout(30), kubelet_stub_rig(driver, **changes) as rig:
+            await test(rig)
 
     asyncio.run(run())
 
 
 def test_publishes_as_kubelet_does_and_takes_down_again() -> None:
-    """A pod is added and deleted → one publish with kubelet's fields, the directories of kubelet's shape, and nothing
-    left after.
-    """
+    """A pod is added and deleted → one publish with kubelet's fields, kubelet's directory layout, and nothing left
+    afterwards."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod())
-        await s.stub.wait_mounted(running)
-        directory = s.stub.config.pods_directory / "uid-web/volumes/kubernetes.io~csi/secrets"
-        assert s.stub.target(running) == directory / "mount"
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod())
+        await rig.stub.wait_mounted(running)
+        directory = rig.stub.config.pods_directory / "uid-web/volumes/kubernetes.io~csi/secrets"
+        assert rig.stub.target(running) == directory / "mount"
         assert (directory / "mount/secret").read_text() == "value"
         assert stat.S_IMODE(directory.stat().st_mode) == 0o750
         data = json.loads((directory / "vol_data.json").read_text())
@@ -56,7 +55,7 @@ def test_publishes_as_kubelet_does_and_takes_down_again() -> None:
             volume_handle("uid-web", "secrets"),
             "Ephemeral",
         )
-        [request] = s.driver.requests("NodePublishVolume")
+        [request] = rig.driver.requests("NodePublishVolume")
         assert request.volume_id == volume_handle("uid-web", "secrets") and request.readonly
         assert dict(request.volume_context) == {
             "secretProviderClass": "class",
@@ -68,33 +67,33 @@ def test_publishes_as_kubelet_does_and_takes_down_again() -> None:
         }
         assert request.volume_capability.mount.volume_mount_group == "2000"
         assert request.volume_capability.access_mode.mode == csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
-        await s.stub.delete_pod(running)
-        assert [item.target_path for item in s.driver.requests("NodeUnpublishVolume")] == [str(directory / "mount")]
-        assert list(s.stub.config.pods_directory.iterdir()) == [] and s.stub.leaks == []
+        await rig.stub.delete_pod(running)
+        assert [item.target_path for item in rig.driver.requests("NodeUnpublishVolume")] == [str(directory / "mount")]
+        assert list(rig.stub.config.pods_directory.iterdir()) == [] and rig.stub.leaks == []
 
-    play(story)
+    run_in_rig(test)
 
 
 def test_asks_capabilities_twice_before_each_publish() -> None:
     """A publish and a republish → two NodeGetCapabilities before each."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod())
-        await s.stub.wait_mounted(running)
-        assert await s.stub.republish(running) == []
-        assert [name for name, _ in s.driver.calls] == [
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod())
+        await rig.stub.wait_mounted(running)
+        assert await rig.stub.republish(running) == []
+        assert [name for name, _ in rig.driver.calls] == [
             "NodeGetCapabilities",
             "NodeGetCapabilities",
             "NodePublishVolume",
         ] * 2
 
-    play(story)
+    run_in_rig(test)
 
 
 def test_each_call_has_a_connection_of_its_own() -> None:
-    """A pod's whole life through a proxy that counts → as many connections as calls."""
+    """A pod comes and goes while a proxy counts connections → as many connections as calls."""
 
-    async def story(s: KubeletStubRig) -> None:
+    async def test(rig: KubeletStubRig) -> None:
         connections = 0
 
         async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,87 +105,85 @@ def test_each_call_has_a_connection_of_its_own() -> None:
         async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal connections
             connections += 1
-            behind_reader, behind_writer = await asyncio.open_unix_connection(s.driver.endpoint)
+            behind_reader, behind_writer = await asyncio.open_unix_connection(rig.driver.endpoint)
             await asyncio.gather(pump(reader, behind_writer), pump(behind_reader, writer))
 
-        path = str(s.directory / "proxy.sock")
+        path = str(rig.directory / "proxy.sock")
         async with await asyncio.start_unix_server(proxy, path):
-            s.stub.use_driver(NAME, path)
-            running = await s.stub.add_pod(pod())
-            await s.stub.wait_mounted(running)
-            await s.stub.delete_pod(running)
-            assert connections == len(s.driver.calls) == 4
+            rig.stub.use_driver(NAME, path)
+            running = await rig.stub.add_pod(pod())
+            await rig.stub.wait_mounted(running)
+            await rig.stub.delete_pod(running)
+            assert connections == len(rig.driver.calls) == 4
 
-    play(story)
+    run_in_rig(test)
 
 
 def test_no_group_without_the_capability() -> None:
-    """The driver has no VOLUME_MOUNT_GROUP → fsGroup is not sent; with SINGLE_NODE_MULTI_WRITER the access mode is
-    that one.
-    """
+    """The driver lacks VOLUME_MOUNT_GROUP but has SINGLE_NODE_MULTI_WRITER → fsGroup is not sent, and the access mode
+    is that one."""
 
-    async def story(s: KubeletStubRig) -> None:
-        await s.stub.wait_mounted(await s.stub.add_pod(pod()))
-        capability = s.driver.requests("NodePublishVolume")[0].volume_capability
+    async def test(rig: KubeletStubRig) -> None:
+        await rig.stub.wait_mounted(await rig.stub.add_pod(pod()))
+        capability = rig.driver.requests("NodePublishVolume")[0].volume_capability
         assert capability.mount.volume_mount_group == ""
         assert capability.access_mode.mode == csi.VolumeCapability.AccessMode.SINGLE_NODE_MULTI_WRITER
 
-    play(story, MountingDriver(capabilities=(Capability.SINGLE_NODE_MULTI_WRITER,)))
+    run_in_rig(test, MountingDriver(capabilities=(Capability.SINGLE_NODE_MULTI_WRITER,)))
 
 
 @pytest.mark.parametrize("code", NOT_FINAL)
 def test_a_failure_that_is_not_final_keeps_the_directory(code: str) -> None:
-    """The first publish fails with one of the five codes → directory and data file stay, a later try mounts, deletion
-    unpublishes.
-    """
+    """The first publish fails with one of the codes that are not final → directory and data file stay, and deleting the
+    pod unpublishes."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod())
-        event = await s.stub.events.wait(Reason.FAILED_MOUNT, "shop/web")
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod())
+        event = await rig.stub.events.wait(Reason.FAILED_MOUNT, "shop/web")
         name = "Canceled" if code == "CANCELLED" else code.title().replace("_", "")
         assert (
             event.message
             == f'MountVolume.SetUp failed for volume "secrets" : rpc error: code = {name} desc = driver trouble'
         )
-        [volume] = s.stub.volumes(running)
+        [volume] = rig.stub.volumes(running)
         assert volume.state is State.UNCERTAIN and volume.directory.data_file.exists()
-        await s.stub.delete_pod(running)
-        assert len(s.driver.requests("NodeUnpublishVolume")) == 1 and not volume.directory.path.exists()
+        await rig.stub.delete_pod(running)
+        assert len(rig.driver.requests("NodeUnpublishVolume")) == 1 and not volume.directory.path.exists()
 
-    play(story, MountingDriver(failures=[grpc.StatusCode[code]] * 99))
+    run_in_rig(test, MountingDriver(failures=[grpc.StatusCode[code]] * 99))
 
 
 def test_a_final_failure_forgets_the_volume() -> None:
-    """The first publishes fail with NOT_FOUND → the directory is gone each time, and the deletion never unpublishes."""
+    """All publishes fail with NOT_FOUND → the directory is removed each time, and deleting the pod does not
+    unpublish."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod())
-        await s.stub.events.wait(Reason.FORGOTTEN, count=2)
-        [volume] = s.stub.volumes(running)
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod())
+        await rig.stub.events.wait(Reason.FORGOTTEN, count=2)
+        [volume] = rig.stub.volumes(running)
         await volume.stop()
         assert volume.state is State.FORGOTTEN and not volume.directory.path.exists()
-        await s.stub.delete_pod(running)
-        assert s.driver.requests("NodeUnpublishVolume") == [] and s.stub.leaks == []
+        await rig.stub.delete_pod(running)
+        assert rig.driver.requests("NodeUnpublishVolume") == [] and rig.stub.leaks == []
 
-    play(story, MountingDriver(failures=[grpc.StatusCode.NOT_FOUND] * 99))
+    run_in_rig(test, MountingDriver(failures=[grpc.StatusCode.NOT_FOUND] * 99))
 
 
 def test_a_mount_left_behind_by_a_final_failure_is_a_leak() -> None:
-    """The driver mounts and then answers INTERNAL → nothing is removed across the mount, nothing is unpublished, the
-    leak is told.
-    """
+    """The driver mounts and then fails with INTERNAL → the mount stays, is never unpublished, and is reported as a
+    leak."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod())
-        leak = await s.stub.events.wait(Reason.LEAKED)
-        assert str(s.stub.target(running)) in leak.message and s.stub.target(running).is_mount()
-        [volume] = s.stub.volumes(running)
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod())
+        leak = await rig.stub.events.wait(Reason.LEAKED)
+        assert str(rig.stub.target(running)) in leak.message and rig.stub.target(running).is_mount()
+        [volume] = rig.stub.volumes(running)
         await volume.stop()
-        await s.stub.delete_pod(running)
-        assert s.driver.requests("NodeUnpublishVolume") == []
+        await rig.stub.delete_pod(running)
+        assert rig.driver.requests("NodeUnpublishVolume") == []
 
-    play(
-        story,
+    run_in_rig(
+        test,
         MountingDriver(failures=[grpc.StatusCode.INTERNAL], mount_before_failing=True),
         backoff_base=Duration(60),
         backoff_cap=Duration(60),
@@ -194,143 +191,148 @@ def test_a_mount_left_behind_by_a_final_failure_is_a_leak() -> None:
 
 
 def test_a_final_failure_of_a_republish_removes_the_directory() -> None:
-    """A republish unmounts and answers NOT_FOUND → kubelet's defect: the directory goes, and the deletion cannot
-    unpublish any more.
-    """
+    """A republish unmounts and fails with NOT_FOUND → as with kubelet's defect the directory is removed, and deleting
+    the pod cannot unpublish any more."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod())
-        await s.stub.wait_mounted(running)
-        s.driver.failures, s.driver.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], True
-        assert [str(failure) for failure in await s.stub.republish(running)] == ["driver trouble"]
-        assert not s.stub.target(running).parent.exists()
-        await s.stub.delete_pod(running)
-        assert s.driver.requests("NodeUnpublishVolume") == []
-        assert "unmounter failed to load volume data file" in s.stub.events.of(Reason.FAILED_UNMOUNT)[0].message
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod())
+        await rig.stub.wait_mounted(running)
+        rig.driver.failures, rig.driver.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], True
+        assert [str(failure) for failure in await rig.stub.republish(running)] == ["driver trouble"]
+        assert not rig.stub.target(running).parent.exists()
+        await rig.stub.delete_pod(running)
+        assert rig.driver.requests("NodeUnpublishVolume") == []
+        assert "unmounter failed to load volume data file" in rig.stub.events.of(Reason.FAILED_UNMOUNT)[0].message
 
-    play(story)
+    run_in_rig(test)
 
 
 @pytest.mark.parametrize(("removes", "unmounts"), [(True, False), (False, True)])
-def test_a_republish_failure_otherwise_keeps_it(removes: bool, unmounts: bool) -> None:
-    """The volume is still mounted, or the kubelet has the fix → the data file stays and the deletion unpublishes."""
+def test_other_failures_of_a_republish_keep_the_directory(removes: bool, unmounts: bool) -> None:
+    """A republish fails with NOT_FOUND while the volume is still mounted, or with a kubelet that has the fix → the data
+    file stays, and deleting the pod unpublishes."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod())
-        await s.stub.wait_mounted(running)
-        s.driver.failures, s.driver.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], unmounts
-        assert len(await s.stub.republish(running)) == 1
-        assert (s.stub.target(running).parent / "vol_data.json").exists()
-        await s.stub.delete_pod(running)
-        assert len(s.driver.requests("NodeUnpublishVolume")) == 1
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod())
+        await rig.stub.wait_mounted(running)
+        rig.driver.failures, rig.driver.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], unmounts
+        assert len(await rig.stub.republish(running)) == 1
+        assert (rig.stub.target(running).parent / "vol_data.json").exists()
+        await rig.stub.delete_pod(running)
+        assert len(rig.driver.requests("NodeUnpublishVolume")) == 1
 
-    play(story, republish_removes=removes)
+    run_in_rig(test, republish_removes=removes)
 
 
 @pytest.mark.parametrize("call", [1, 2])
 def test_capability_failures_are_transient_first_and_final_second(call: int) -> None:
-    """NodeGetCapabilities is UNAVAILABLE: the first call of a publish is transient, the second is taken as final."""
+    """NodeGetCapabilities is UNAVAILABLE → the first call of a publish is a transient failure, the second a final
+    one."""
 
-    async def story(s: KubeletStubRig) -> None:
-        s.driver.failing_capabilities = [None, grpc.StatusCode.UNAVAILABLE][-call:]
-        running = await s.stub.add_pod(pod())
-        event = await s.stub.events.wait(Reason.FAILED_MOUNT)
+    async def test(rig: KubeletStubRig) -> None:
+        rig.driver.failing_capabilities = [None, grpc.StatusCode.UNAVAILABLE][-call:]
+        running = await rig.stub.add_pod(pod())
+        event = await rig.stub.events.wait(Reason.FAILED_MOUNT)
         assert event.message.endswith("rpc error: code = Unavailable desc = no capabilities today")
         assert ("to determine if the node service has VOLUME_MOUNT_GROUP" in event.message) is (call == 1)
-        await s.stub.wait_mounted(running)
-        assert len(s.stub.events.of(Reason.FORGOTTEN)) == call - 1
+        await rig.stub.wait_mounted(running)
+        assert len(rig.stub.events.of(Reason.FORGOTTEN)) == call - 1
 
-    play(story)
+    run_in_rig(test)
 
 
 def test_backs_off_and_recovers() -> None:
-    """Three failures, then success → three FailedMount events, pauses that double, and the volume is mounted."""
+    """Three publishes fail, the fourth succeeds → three FailedMount events, pauses that double, and a mounted
+    volume."""
 
-    async def story(s: KubeletStubRig) -> None:
+    async def test(rig: KubeletStubRig) -> None:
         started = asyncio.get_running_loop().time()
-        running = await s.stub.add_pod(pod())
-        await s.stub.wait_mounted(running)
-        assert len(s.stub.events.of(Reason.FAILED_MOUNT)) == 3
+        running = await rig.stub.add_pod(pod())
+        await rig.stub.wait_mounted(running)
+        assert len(rig.stub.events.of(Reason.FAILED_MOUNT)) == 3
         assert asyncio.get_running_loop().time() - started >= 0.01 + 0.02 + 0.04
 
-    play(story, MountingDriver(failures=[grpc.StatusCode.UNAVAILABLE] * 3))
+    run_in_rig(test, MountingDriver(failures=[grpc.StatusCode.UNAVAILABLE] * 3))
 
 
 def test_republishes_by_itself() -> None:
-    """A short republish interval → publishes go on, each told."""
+    """A short republish interval → publishes go on, with an event each."""
 
-    async def story(s: KubeletStubRig) -> None:
-        await s.stub.add_pod(pod())
-        await s.stub.events.wait(Reason.REPUBLISHED, count=2)
+    async def test(rig: KubeletStubRig) -> None:
+        await rig.stub.add_pod(pod())
+        await rig.stub.events.wait(Reason.REPUBLISHED, count=2)
 
-    play(story, republish_interval=Duration(0.02))
+    run_in_rig(test, republish_interval=Duration(0.02))
 
 
 def test_unpublish_is_tried_until_it_works() -> None:
-    """The driver fails twice at the deletion → three calls, and nothing left."""
+    """Unpublish fails twice → three calls, and nothing left."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod())
-        await s.stub.wait_mounted(running)
-        await s.stub.delete_pod(running)
-        assert len(s.driver.requests("NodeUnpublishVolume")) == 3 and len(s.stub.events.of(Reason.FAILED_UNMOUNT)) == 2
-        assert list(s.stub.config.pods_directory.iterdir()) == []
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod())
+        await rig.stub.wait_mounted(running)
+        await rig.stub.delete_pod(running)
+        assert (
+            len(rig.driver.requests("NodeUnpublishVolume")) == 3 and len(rig.stub.events.of(Reason.FAILED_UNMOUNT)) == 2
+        )
+        assert list(rig.stub.config.pods_directory.iterdir()) == []
 
-    play(story, MountingDriver(unpublish_failures=[grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE]))
+    run_in_rig(test, MountingDriver(unpublish_failures=[grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE]))
 
 
 def test_statistics_and_conditions() -> None:
-    """A driver with both capabilities → usage is kept, an abnormal condition is a warning event, a good one is not."""
+    """The driver reports statistics and a condition → the usage is kept; an abnormal condition is a warning event, a
+    normal one is not."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod())
-        await s.stub.events.wait(Reason.CONDITION_ABNORMAL)
-        assert s.stub.events.all[-1].message == "Volume secrets: old content"
-        assert s.stub.volumes(running)[0].usage[0].total == 7
-        s.driver.condition = csi.VolumeCondition(abnormal=False, message="fine")
-        await s.stub.events.wait(Reason.CONDITION_NORMAL)
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod())
+        await rig.stub.events.wait(Reason.CONDITION_ABNORMAL)
+        assert rig.stub.events.all[-1].message == "Volume secrets: old content"
+        assert rig.stub.volumes(running)[0].usage[0].total == 7
+        rig.driver.condition = csi.VolumeCondition(abnormal=False, message="fine")
+        await rig.stub.events.wait(Reason.CONDITION_NORMAL)
 
     capabilities = (Capability.GET_VOLUME_STATS, Capability.VOLUME_CONDITION)
     driver = MountingDriver(
         capabilities=capabilities, condition=csi.VolumeCondition(abnormal=True, message="old content")
     )
-    play(story, driver, stats_interval=Duration(0.02))
+    run_in_rig(test, driver, stats_interval=Duration(0.02))
 
 
 @pytest.mark.parametrize("in_secrets", [False, True])
 def test_tokens_are_signed_and_bound(in_secrets: bool) -> None:
-    """Two audiences → two RS256 tokens with the pod's identity, in the context or in the secrets, and the same ones
-    at a republish.
-    """
+    """Two audiences → two RS256 tokens bound to the pod, in the volume context or in the secrets; a republish sends the
+    same ones."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod())
-        await s.stub.wait_mounted(running)
-        await s.stub.republish(running)
-        first, second = s.driver.requests("NodePublishVolume")
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod())
+        await rig.stub.wait_mounted(running)
+        await rig.stub.republish(running)
+        first, second = rig.driver.requests("NodePublishVolume")
         holder = first.secrets if in_secrets else first.volume_context
         assert TOKENS not in (first.volume_context if in_secrets else first.secrets)
         assert holder[TOKENS] == (second.secrets if in_secrets else second.volume_context)[TOKENS]
         tokens = json.loads(holder[TOKENS])
         assert sorted(tokens) == ["bank", "vault"] and tokens["vault"]["expirationTimestamp"].endswith("Z")
-        claims = _verified(tokens["vault"]["token"], s.stub.host.tokens.public_key_pem())
+        claims = _verified(tokens["vault"]["token"], rig.stub.host.tokens.public_key_pem())
         assert claims["aud"] == ["vault"] and claims["sub"] == "system:serviceaccount:shop:clerk"
         assert claims["kubernetes.io"]["pod"] == {"name": "web", "uid": "uid-web"}
 
-    play(story, token_audiences=("vault", "bank"), token_in_secrets=in_secrets)
+    run_in_rig(test, token_audiences=("vault", "bank"), token_in_secrets=in_secrets)
 
 
 def test_publish_secrets_come_from_the_named_secret() -> None:
-    """nodePublishSecretRef: absent → a transient failure that names it and no call; then added → its data is sent."""
+    """The Secret of nodePublishSecretRef does not exist → a transient failure that names it, and no call; it is created
+    → its data is sent."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = await s.stub.add_pod(pod(nodePublishSecretRef={"name": "creds"}))
-        event = await s.stub.events.wait(Reason.FAILED_MOUNT)
+    async def test(rig: KubeletStubRig) -> None:
+        running = await rig.stub.add_pod(pod(nodePublishSecretRef={"name": "creds"}))
+        event = await rig.stub.events.wait(Reason.FAILED_MOUNT)
         assert (
             'fetching NodePublishSecretRef shop/creds failed: secrets "creds" not found' in event.message
-            and s.driver.calls == []
+            and rig.driver.calls == []
         )
-        s.stub.add_secret(
+        rig.stub.add_secret(
             {
                 "kind": "Secret",
                 "metadata": {"name": "creds", "namespace": "shop"},
@@ -338,21 +340,21 @@ def test_publish_secrets_come_from_the_named_secret() -> None:
                 "stringData": {"plain": "p"},
             }
         )
-        await s.stub.wait_mounted(running)
-        assert dict(s.driver.requests("NodePublishVolume")[0].secrets) == {"clientid": "me", "plain": "p"}
+        await rig.stub.wait_mounted(running)
+        assert dict(rig.driver.requests("NodePublishVolume")[0].secrets) == {"clientid": "me", "plain": "p"}
 
-    play(story)
+    run_in_rig(test)
 
 
 def test_a_restarted_stub_takes_its_volumes_over() -> None:
-    """A stub stops with two pods running; a new one gets one of them → that one is published again and later
+    """A stub stops while two pods run, and a new one is given one of them → that one is published again and later
     unpublished, the other is unpublished as an orphan."""
 
-    async def story(s: KubeletStubRig) -> None:
+    async def test(rig: KubeletStubRig) -> None:
         for name in ("stays", "goes"):
-            await s.stub.wait_mounted(await s.stub.add_pod(pod(name)))
-        async with KubeletStub(config(s.directory)) as second:
-            second.use_driver(NAME, s.driver.endpoint)
+            await rig.stub.wait_mounted(await rig.stub.add_pod(pod(name)))
+        async with KubeletStub(config(rig.directory)) as second:
+            second.use_driver(NAME, rig.driver.endpoint)
             running = await second.add_pod(pod("stays"))
             assert second.volumes(running)[0].state is State.UNCERTAIN
             await second.clean_orphans()
@@ -361,34 +363,34 @@ def test_a_restarted_stub_takes_its_volumes_over() -> None:
             await second.delete_pod(running)
             assert list(second.config.pods_directory.iterdir()) == [] and second.leaks == []
 
-    play(story)
+    run_in_rig(test)
 
 
 def test_many_pods_and_volumes_at_once() -> None:
     """Five pods of two volumes each → ten mounts, then none."""
 
-    async def story(s: KubeletStubRig) -> None:
-        running = [await s.stub.add_pod(pod(f"p{number}", ("one", "two"))) for number in range(5)]
-        await asyncio.gather(*map(s.stub.wait_mounted, running))
-        assert len({request.target_path for request in s.driver.requests("NodePublishVolume")}) == 10
-        await s.stub.delete_all()
-        assert len(s.driver.requests("NodeUnpublishVolume")) == 10 and s.stub.leaks == []
+    async def test(rig: KubeletStubRig) -> None:
+        running = [await rig.stub.add_pod(pod(f"p{number}", ("one", "two"))) for number in range(5)]
+        await asyncio.gather(*map(rig.stub.wait_mounted, running))
+        assert len({request.target_path for request in rig.driver.requests("NodePublishVolume")}) == 10
+        await rig.stub.delete_all()
+        assert len(rig.driver.requests("NodeUnpublishVolume")) == 10 and rig.stub.leaks == []
 
-    play(story)
+    run_in_rig(test)
 
 
 def test_an_unregistered_driver_is_waited_for() -> None:
-    """The driver is not registered → FailedMount that says so; once known, the volume is mounted."""
+    """The driver is not registered → a FailedMount event says so; it is registered → the volume is mounted."""
 
-    async def story(s: KubeletStubRig) -> None:
-        s.stub.host.drivers.remove(NAME)
-        running = await s.stub.add_pod(pod())
-        event = await s.stub.events.wait(Reason.FAILED_MOUNT)
+    async def test(rig: KubeletStubRig) -> None:
+        rig.stub.host.drivers.remove(NAME)
+        running = await rig.stub.add_pod(pod())
+        event = await rig.stub.events.wait(Reason.FAILED_MOUNT)
         assert f"driver name {NAME} not found in the list of registered CSI drivers" in event.message
-        s.stub.use_driver(NAME, s.driver.endpoint)
-        await s.stub.wait_mounted(running)
+        rig.stub.use_driver(NAME, rig.driver.endpoint)
+        await rig.stub.wait_mounted(running)
 
-    play(story)
+    run_in_rig(test)
 
 
 def _verified(token: str, pem: str) -> dict[str, Any]:

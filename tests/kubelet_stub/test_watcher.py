@@ -19,27 +19,26 @@ from tests.kubelet_stub.rig import config
 
 @asynccontextmanager
 async def _node(directory: Path, driver: MountingDriver, **changes: Any) -> AsyncIterator[KubeletStub]:
-    async with asyncio.timeout(10), serving(driver, directory), KubeletStub(config(directory, **changes)) as stub:
+    async with asyncio.timeout(30), serving(driver, directory), KubeletStub(config(directory, **changes)) as stub:
         yield stub
 
 
 def _run(
-    directory: Path, driver: MountingDriver, story: Callable[[KubeletStub], Awaitable[None]], **changes: Any
+    directory: Path, driver: MountingDriver, test: Callable[[KubeletStub], Awaitable[None]], **changes: Any
 ) -> None:
     async def run() -> None:
         async with _node(directory, driver, **changes) as stub:
-            await story(stub)
+            await test(stub)
 
     asyncio.run(run())
 
 
-def test_a_socket_that_appears_registers_and_one_that_goes_deregisters(tmp_path: Path) -> None:
-    """The socket comes, goes and comes again → registered with CSINode and a positive notice, deregistered,
-    registered again.
-    """
+def test_sockets_register_and_deregister(tmp_path: Path) -> None:
+    """A registration socket appears, vanishes and appears again → registered with CSINode and a positive notification,
+    deregistered, registered again."""
     driver = MountingDriver()
 
-    async def story(stub: KubeletStub) -> None:
+    async def test(stub: KubeletStub) -> None:
         async with registering(driver, stub.config.registry_directory):
             await stub.events.wait(Reason.REGISTERED)
             assert stub.csi_node["spec"] == {"drivers": [{"name": NAME, "nodeID": "driver-node", "topologyKeys": None}]}
@@ -49,13 +48,11 @@ def test_a_socket_that_appears_registers_and_one_that_goes_deregisters(tmp_path:
             await stub.events.wait(Reason.REGISTERED, count=2)
         assert [status.plugin_registered for status in driver.statuses] == [True, True]
 
-    _run(tmp_path, driver, story)
+    _run(tmp_path, driver, test)
 
 
-def test_walks_the_directory_at_start(tmp_path: Path) -> None:
-    """Sockets, dot names and files are there before the stub → the one real socket registers, the others are passed
-    over.
-    """
+def test_existing_sockets(tmp_path: Path) -> None:
+    """A socket, a hidden socket and a file exist before the stub starts → only the visible socket registers."""
     driver = MountingDriver()
 
     async def run() -> None:
@@ -79,36 +76,37 @@ def test_walks_the_directory_at_start(tmp_path: Path) -> None:
         ({"node_id": ""}, "driverNodeID must not be empty"),
     ],
 )
-def test_refuses_what_kubelet_refuses(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
-    """A wrong type, version or node id → the plugin is told why, nothing is registered, and it is tried again."""
+def test_refusals(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
+    """A wrong type, version or node id → the plugin is notified of the reason, nothing is registered, and it is tried
+    again."""
     driver = MountingDriver(**changes)
 
-    async def story(stub: KubeletStub) -> None:
+    async def test(stub: KubeletStub) -> None:
         async with registering(driver, stub.config.registry_directory):
             await stub.events.wait(Reason.REGISTRATION_FAILED, count=2)
             assert not driver.statuses[0].plugin_registered and text in driver.statuses[0].error
             assert stub.host.drivers.get(NAME) is None
 
-    _run(tmp_path, driver, story)
+    _run(tmp_path, driver, test)
 
 
-def test_can_be_told_to_refuse(tmp_path: Path) -> None:
-    """A refusal is ordered → the plugin gets that text."""
+def test_refusal_on_demand(tmp_path: Path) -> None:
+    """The stub is configured to refuse → the plugin is notified with the configured text."""
     driver = MountingDriver()
 
-    async def story(stub: KubeletStub) -> None:
+    async def test(stub: KubeletStub) -> None:
         async with registering(driver, stub.config.registry_directory):
             event = await stub.events.wait(Reason.REGISTRATION_FAILED)
             assert event.message == driver.statuses[0].error == "not today"
 
-    _run(tmp_path, driver, story, refuse_registration="not today")
+    _run(tmp_path, driver, test, refuse_registration="not today")
 
 
 def test_a_second_driver_of_the_same_name_is_refused(tmp_path: Path) -> None:
     """Two sockets, one name → the second is refused; the first stays."""
     driver = MountingDriver()
 
-    async def story(stub: KubeletStub) -> None:
+    async def test(stub: KubeletStub) -> None:
         async with registering(driver, stub.config.registry_directory, "a.sock"):
             await stub.wait_registered(NAME)
             async with registering(driver, stub.config.registry_directory, "b.sock"):
@@ -116,15 +114,16 @@ def test_a_second_driver_of_the_same_name_is_refused(tmp_path: Path) -> None:
                 assert "already registered" in event.message
             assert stub.host.drivers.get(NAME) is not None
 
-    _run(tmp_path, driver, story)
+    _run(tmp_path, driver, test)
 
 
-def test_an_absent_endpoint_is_retried_until_it_is_there(tmp_path: Path) -> None:
-    """The driver's own socket comes later than its registration → a failed try with UNAVAILABLE, then registered."""
+def test_missing_endpoint(tmp_path: Path) -> None:
+    """The driver's CSI socket comes later than its registration → an attempt fails with UNAVAILABLE, a later one
+    registers."""
     driver = MountingDriver(endpoint=str(tmp_path / "late.sock"))
 
     async def run() -> None:
-        async with asyncio.timeout(10), KubeletStub(config(tmp_path)) as stub:  # noqa: SIM117
+        async with asyncio.timeout(30), KubeletStub(config(tmp_path)) as stub:  # noqa: SIM117
             async with registering(driver, stub.config.registry_directory):
                 event = await stub.events.wait(Reason.REGISTRATION_FAILED)
                 assert "code = Unavailable" in event.message
@@ -135,10 +134,11 @@ def test_an_absent_endpoint_is_retried_until_it_is_there(tmp_path: Path) -> None
 
 
 def test_polls_get_info(tmp_path: Path) -> None:
-    """A short poll interval → GetInfo again and again; a plugin that stops answering is told and stays registered."""
+    """A short poll interval → GetInfo is called repeatedly; a plugin that stops answering is reported and stays
+    registered."""
     driver = MountingDriver()
 
-    async def story(stub: KubeletStub) -> None:
+    async def test(stub: KubeletStub) -> None:
         async with registering(driver, stub.config.registry_directory):
             await stub.wait_registered(NAME)
             driver.silent = True
@@ -146,11 +146,11 @@ def test_polls_get_info(tmp_path: Path) -> None:
             assert event.message == "rpc error: code = Internal desc = out of order"
             assert driver.polls > 1 and stub.host.drivers.get(NAME) is not None
 
-    _run(tmp_path, driver, story, plugin_poll_interval=Duration(0.01))
+    _run(tmp_path, driver, test, plugin_poll_interval=Duration(0.01))
 
 
-def test_the_highest_usable_version_counts() -> None:
-    """Several versions → the highest with major 1; none → a refusal that says what is needed."""
+def test_version_selection() -> None:
+    """Several versions → the highest with major version 1; none of those → a refusal that says what is needed."""
     assert highest_version(["1.0.0", "1.10.0", "1.9.1", "2.0.0"]) == "1.10.0"
     with pytest.raises(InvalidRequest, match="major 1"):
         highest_version(["0.3.0", "nonsense"])
