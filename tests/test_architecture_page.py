@@ -4,6 +4,8 @@ import configparser
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
@@ -40,6 +42,21 @@ def test_every_import_contract_is_listed() -> None:
     config.read(ROOT / "setup.cfg")
     contracts = [config[name]["name"] for name in config.sections() if name.startswith("importlinter:contract:")]
     assert sorted(first_cells(section("Layers"))) == sorted(contracts)
+
+
+def layers(text: str) -> list[set[str]]:
+    """Lines of names with `|` between them, top to bottom."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return [{name.strip() for name in line.split("|")} for line in lines]
+
+
+@pytest.mark.parametrize("title, contract", [("Layers", "floors"), ("Inside `driver`", "driver")])
+def test_the_layers_are_those_of_the_contract(title: str, contract: str) -> None:
+    """The layers drawn in a section, without the remarks beside them, are the ones that import-linter checks."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    drawn = "\n".join(re.findall(r"^    (\w.*?)(?:  .*)?$", section(title), re.MULTILINE))
+    assert layers(drawn) == layers(config[f"importlinter:contract:{contract}"]["layers"])
 
 
 def test_links_lead_somewhere() -> None:
