@@ -1,4 +1,4 @@
-"""Generates the wire stubs at build time; everything else stands in setup.cfg."""
+"""Generates the gRPC stubs at build time; everything else is in setup.cfg."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 class BuildWithStubs(build_py):
-    """Runs protoc with the repository as include root, so that the stubs say `from protos import …`."""
+    """Runs protoc with the repository as include root, so that the stubs import from `protos`."""
 
     def run(self) -> None:
         super().run()
@@ -21,7 +21,7 @@ class BuildWithStubs(build_py):
         target = ROOT if self.editable_mode else Path(self.build_lib).resolve()
         # mypy-protobuf's plugins are scripts beside the interpreter, which need not be on PATH.
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        # Concrete servicers, as they are at run time: a method left out answers UNIMPLEMENTED by itself.
+        # Type the servicers as what they are at run time, concrete classes: methods may be left out (UNIMPLEMENTED).
         plugins = ("python", "grpc_python", "mypy", "mypy_grpc")
         outputs = [f"--{plugin}_out={target}" for plugin in plugins]
         outputs.append("--mypy_grpc_opt=generate_concrete_servicer_stubs")

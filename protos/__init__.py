@@ -1,1 +1,1 @@
-"""The three wire contracts; their stubs are generated from the .proto files when the package is built."""
+"""The three gRPC APIs; their stubs are generated from the .proto files when the package is built."""
