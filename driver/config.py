@@ -1,4 +1,4 @@
-"""The driver's configuration: the Go driver's flags under their names and defaults, and ours."""
+"""The driver's configuration: the Go driver's flags with their names and defaults, and further ones of our own."""
 
 import os
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from runtime.endpoints import Endpoint, TcpEndpoint, UnixEndpoint, parse_endpoin
 from runtime.errors import ConfigurationError
 from runtime.flags import Duration, Ignored, flag
 
-LARGEST_DRIVER_NAME = 63
+MAX_DRIVER_NAME = 63
 
-_NO_PROFILER = "Go's profiler is not part of a Python process; use py-spy"
+_NO_PROFILER = "a Python process has no Go profiler; use py-spy"
 _KLOG_FILES = "logs go to stderr"
 GO_ONLY = (
     Ignored("enable-pprof", _NO_PROFILER, is_switch=True),
@@ -22,7 +22,7 @@ GO_ONLY = (
     Ignored("log_dir", _KLOG_FILES),
     Ignored("log_file", _KLOG_FILES),
     Ignored("log_file_max_size", _KLOG_FILES),
-    Ignored("log_backtrace_at", "a bug is always logged with its stack"),
+    Ignored("log_backtrace_at", "bugs are always logged with their stack"),
     Ignored("add_dir_header", "file names are unique enough"),
     Ignored("skip_headers", "every line keeps its header", is_switch=True),
     Ignored("skip_log_headers", _KLOG_FILES, is_switch=True),
@@ -32,61 +32,57 @@ GO_ONLY = (
 
 @dataclass(frozen=True)
 class DriverConfig:
-    """How one driver runs; built once, before anything else, and never changed."""
+    """The settings of one driver; built first, validated, and immutable."""
 
     endpoint: str = flag("unix://tmp/csi.sock", "CSI listen address")
-    drivername: str = flag("secrets-store.csi.k8s.io", "name of the driver, as kubelet and CSIDriver know it")
+    drivername: str = flag("secrets-store.csi.k8s.io", "name of the driver in kubelet and in the CSIDriver object")
     nodeid: str = flag("", "name of the node this driver runs on")
     log_format_json: bool = flag(False, "write logs as JSON lines")
     v: int = flag(0, "log verbosity; 5 logs every call")
     provider_volume: str = flag("/var/run/secrets-store-csi-providers", "directory of provider sockets, searched last")
     additional_provider_volume_paths: tuple[str, ...] = flag(
         ("/etc/kubernetes/secrets-store-csi-providers",),
-        "directories of provider sockets, comma separated, searched first and in order",
+        "comma-separated directories of provider sockets, searched in this order before --provider-volume",
     )
     metrics_addr: str = flag(":8095", "address of /metrics; empty turns it off")
     metrics_backend: str = flag("Prometheus", "metrics backend; Prometheus is the only one")
-    enable_secret_rotation: bool = flag(False, "fetch secrets again when kubelet republishes a volume that is due")
-    rotation_poll_interval: Duration = flag(
-        Duration(120.0), "how old a volume's content may grow before a republish fetches it again"
-    )
-    max_call_recv_msg_size: int = flag(4 * 1024 * 1024, "largest provider reply in bytes")
+    enable_secret_rotation: bool = flag(False, "refresh a volume when kubelet republishes it and it is due")
+    rotation_poll_interval: Duration = flag(Duration(120.0), "time after which a volume is due for a refresh")
+    max_call_recv_msg_size: int = flag(4 * 1024 * 1024, "maximum size of a provider's reply in bytes")
     version: bool = flag(False, "print the version as JSON and exit")
-    provider_health_check: bool = flag(False, "ask the providers in use for their version at an interval")
+    provider_health_check: bool = flag(False, "check the health of the providers in use periodically")
     provider_health_check_interval: Duration = flag(Duration(120.0), "interval of the provider health check")
     kubeconfig: str = flag(
         "", "kubeconfig file; without it $KUBECONFIG, the pod's service account, then ~/.kube/config"
     )
-    # Ours.
+    # Our own.
     manifests: str = flag(
         "",
-        "directory of SecretProviderClass YAML files to use in place of an API server; pod status is kept there too",
+        "directory of SecretProviderClass YAML files, instead of an API server; pod statuses are written there too",
     )
     kubelet_pods_dir: str = flag(
-        "", "kubelet's pods directory: targets outside it are refused; empty checks their shape only"
+        "", "kubelet's pods directory; target paths outside it are rejected. If empty, only their form is checked"
     )
     tmpfs_size: int = flag(
-        -1, "size limit of a volume in bytes; -1 is four times the largest provider reply, 0 the kernel's default"
+        -1, "size limit of a volume in bytes; -1 means four times the maximum reply size, 0 the kernel's default"
     )
-    apply_volume_mount_group: bool = flag(True, "offer VOLUME_MOUNT_GROUP, so that a pod's fsGroup may read its files")
+    apply_volume_mount_group: bool = flag(True, "offer VOLUME_MOUNT_GROUP, which lets a pod's fsGroup read the files")
     volume_condition: bool = flag(
-        False, "report volume conditions with the volume's statistics; kubelet makes an event of each"
+        False, "report a volume's condition with its statistics; kubelet turns abnormal ones into events"
     )
     volume_attributes_override: bool = flag(
-        False, "let a pod's volumeAttributes override the class's parameters, as the Go driver does"
+        False, "let a pod's volumeAttributes override the parameters of the class, as in the Go driver"
     )
-    sync_secrets: bool = flag(True, "write the Secrets that classes ask for in secretObjects")
-    remove_startup_taint: bool = flag(False, "remove the node's startup taint once CSINode lists the driver")
+    sync_secrets: bool = flag(True, "sync Kubernetes Secrets as the classes' secretObjects say")
+    remove_startup_taint: bool = flag(False, "remove the node's startup taint when CSINode lists the driver")
     startup_taint: str = flag("secrets-store.csi.k8s.io/agent-not-ready", "key of the startup taint (effect NoExecute)")
-    status_directory: str = flag(
-        status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty turns them off"
-    )
+    status_directory: str = flag(status.DEFAULT_DIRECTORY, "directory of the status sockets; empty turns them off")
 
     def __post_init__(self) -> None:
         if self.metrics_backend.lower() != "prometheus":
             raise ConfigurationError(f"unsupported metrics backend {self.metrics_backend}")
-        if not 0 < len(self.drivername) <= LARGEST_DRIVER_NAME:
-            raise ConfigurationError(f"--drivername must have 1 to {LARGEST_DRIVER_NAME} characters")
+        if not 0 < len(self.drivername) <= MAX_DRIVER_NAME:
+            raise ConfigurationError(f"--drivername must have 1 to {MAX_DRIVER_NAME} characters")
         if self.rotation_poll_interval <= 0:
             raise ConfigurationError("--rotation-poll-interval must be longer than 0, for example 2m")
         if self.provider_health_check_interval <= 0:
@@ -103,29 +99,29 @@ class DriverConfig:
 
     @property
     def listen(self) -> Endpoint:
-        """Where CSI is served."""
+        """The endpoint of the CSI services."""
         return parse_endpoint(self.endpoint)
 
     @property
     def metrics(self) -> TcpEndpoint | None:
-        """Where /metrics is served, if it is."""
+        """The endpoint of /metrics; None if it is turned off."""
         return parse_host_port(self.metrics_addr) if self.metrics_addr else None
 
     @property
     def volume_size(self) -> int | None:
-        """The tmpfs ``size=`` in bytes; None leaves it to the kernel (half of the memory)."""
+        """The size limit of a volume in bytes; None means the kernel's default, half of the memory."""
         if self.tmpfs_size == -1:
             return 4 * self.max_call_recv_msg_size
         return self.tmpfs_size or None
 
     @property
     def provider_directories(self) -> tuple[str, ...]:
-        """Where provider sockets are looked for, first hit wins."""
+        """The directories of provider sockets, in the order in which they are searched."""
         return (*self.additional_provider_volume_paths, self.provider_volume)
 
     @property
     def host_directories(self) -> tuple[str, ...]:
-        """What the container gets from its node to meet others at sockets: kubelet at ours, us at the providers'."""
+        """The hostPath directories with sockets: that of our own, for kubelet, and those of the providers'."""
         listen = self.listen
         own = (os.path.dirname(listen.path),) if isinstance(listen, UnixEndpoint) else ()
         return (*own, *self.provider_directories)

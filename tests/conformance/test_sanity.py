@@ -1,8 +1,8 @@
 """csi-sanity v5, the real one, against the driver as a process of its own.
 
-Left out by name, each replaced by a test of ours: ``Controller`` (tests/driver/test_services.py), ``should remove
-target path`` (it publishes with readonly=false, which must be refused: tests/driver/publish/test_refusals.py)
-and ``volume does not exist on the specified path`` (it needs CreateVolume: tests/driver/test_services.py).
+Left out by name, each replaced by a test of ours: ``Controller`` (tests/driver/csi/test_controller.py), ``should remove
+target path`` (it publishes with readonly=false, which must be refused: tests/driver/publish/test_request.py)
+and ``volume does not exist on the specified path`` (it needs CreateVolume: tests/driver/csi/test_stats.py).
 """
 
 import re

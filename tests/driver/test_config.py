@@ -1,4 +1,4 @@
-"""The driver's flags: names and defaults of the Go driver, pinned; values checked where they are built."""
+"""The driver's flags: the Go driver's names and defaults are pinned, and values are validated."""
 
 import json
 import subprocess
@@ -12,7 +12,6 @@ from driver.main import main
 from runtime.errors import ConfigurationError
 from runtime.flags import flags_of, format_value
 
-# spec A.1
 OF_THE_GO_DRIVER = {
     "endpoint": "unix://tmp/csi.sock",
     "drivername": "secrets-store.csi.k8s.io",
@@ -62,8 +61,7 @@ WITHOUT_EFFECT = {
 
 
 def test_flags_and_defaults() -> None:
-    """Every flag of the Go driver is there under its name with its default; ours beside them; the rest has no
-    effect."""
+    """Every flag of the Go driver exists with its default; the others are known as our own, or have no effect."""
     flags = {item.name: format_value(item.default) for item in flags_of(DriverConfig)}
     assert {name: flags[name] for name in OF_THE_GO_DRIVER} == OF_THE_GO_DRIVER
     assert set(flags) - set(OF_THE_GO_DRIVER) == OURS
@@ -85,20 +83,20 @@ def test_flags_and_defaults() -> None:
         ({"metrics_addr": "8095"}, "invalid address: 8095"),
     ],
 )
-def test_bad_values(values: dict[str, Any], sentence: str) -> None:
-    """A wrong value is a sentence that names its flag."""
+def test_invalid_values(values: dict[str, Any], sentence: str) -> None:
+    """The error for an invalid value names its flag."""
     with pytest.raises(ConfigurationError, match=sentence):
         DriverConfig(**values)
 
 
 @pytest.mark.parametrize("size, expected", [(-1, 16 * 1024 * 1024), (0, None), (4096, 4096)])
 def test_volume_size(size: int, expected: int | None) -> None:
-    """Four times the largest reply by default; 0 leaves it to the kernel."""
+    """Four times the maximum reply by default; 0 means the kernel's default."""
     assert DriverConfig(tmpfs_size=size).volume_size == expected
 
 
 def test_additional_directories_come_first() -> None:
-    """The search order of providers."""
+    """The search order of provider sockets."""
     config = DriverConfig(additional_provider_volume_paths=("/a", "/b"), provider_volume="/c")
     assert config.provider_directories == ("/a", "/b", "/c")
 
@@ -118,7 +116,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_exit_codes(argv: list[str], code: int, sentence: str) -> None:
-    """A bad command line is one sentence and an exit code: 2 for its form, 1 for its content."""
+    """An invalid command line gives one sentence and exit code 2 for its syntax, 1 for its values."""
     done = subprocess.run([sys.executable, "-m", "driver.main", *argv], capture_output=True, text=True, timeout=30)
     assert done.returncode == code
     assert sentence in done.stderr and "Traceback" not in done.stderr

@@ -1,8 +1,6 @@
-"""What Probe answers: not ready only for what a restart of the container mends."""
+"""When Probe answers "not ready": only if a restart of the container helps."""
 
 import asyncio
-import ctypes
-import os
 from pathlib import Path
 
 import pytest
@@ -11,26 +9,18 @@ from driver import health
 from driver.health import Health
 from protos import csi_pb2, csi_pb2_grpc
 from runtime import rpc
+from tests.support.mounts import bind, share, unshare
 from tests.support.rig import rig
-
-_MS_BIND, _MS_SHARED, _MS_PRIVATE = 4096, 1 << 20, 1 << 18
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look each time."""
+    """Do not cache the result."""
     monkeypatch.setattr(health, "FRESH_SECONDS", 0.0)
 
 
-def mount(source: Path | None, target: Path, flags: int) -> None:
-    """mount(2)."""
-    result = _libc.mount(os.fsencode(source) if source else None, os.fsencode(target), None, flags, None)
-    assert result == 0, os.strerror(ctypes.get_errno())
-
-
 def test_starting() -> None:
-    """Not ready while it starts, with the reason."""
+    """Not ready while the driver starts, with the reason."""
     found = Health()
     assert not found.ready and found.snapshot()["reason"] == "the driver is starting"
     found.started = True
@@ -38,11 +28,11 @@ def test_starting() -> None:
 
 
 def test_directory_deleted_on_the_node(tmp_path: Path) -> None:
-    """A mounted directory whose original was removed is a dead inode: only a restart mends that."""
+    """The original of a mounted directory was deleted: only a restart helps."""
     original, ours = tmp_path / "original", tmp_path / "ours"
     original.mkdir()
     ours.mkdir()
-    mount(original, ours, _MS_BIND)
+    bind(original, ours)
     found = Health(watched=[str(ours)], started=True)
     assert found.ready
     original.rmdir()
@@ -50,27 +40,27 @@ def test_directory_deleted_on_the_node(tmp_path: Path) -> None:
     assert "was deleted on the node" in found.broken
 
 
-def test_directory_that_never_was(tmp_path: Path) -> None:
-    """A directory that is not there is no reason to restart: it would not be there after that either."""
+def test_directory_that_never_existed(tmp_path: Path) -> None:
+    """A directory that does not exist is not a reason to restart: it would not exist after that either."""
     assert Health(watched=[str(tmp_path / "absent")], started=True).ready
 
 
 def test_lost_propagation(tmp_path: Path) -> None:
-    """A pods directory that was shared and is no more: not ready; one that never was (a laptop): ready."""
+    """A pods directory that was shared and no longer is: not ready. One that never was, as outside a container:
+    ready."""
     pods = tmp_path / "pods"
     pods.mkdir()
-    mount(pods, pods, _MS_BIND)
+    bind(pods, pods)
     assert Health(shared=str(pods), started=True).ready
-    mount(None, pods, _MS_SHARED)
+    share(pods)
     found = Health(shared=str(pods), started=True)
     assert found.ready
-    mount(None, pods, _MS_PRIVATE)
+    unshare(pods)
     assert not found.ready and "no longer reach the node" in found.broken
 
 
-def test_probe_tells_it(tmp_path: Path) -> None:
-    """Probe answers ready false, and true again if it is mended; a missing provider is no matter for Probe, but for
-    /readyz."""
+def test_probe(tmp_path: Path) -> None:
+    """Probe follows the state of the directories; a missing provider does not matter to Probe, but to /readyz."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -86,13 +76,13 @@ def test_probe_tells_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("which", ["plugin", "providers"])
-def test_probe_tells_of_a_deleted_directory(tmp_path: Path, which: str) -> None:
-    """The directory of our own socket, or that of the providers', is removed on the node: the connection that is open
-    tells not ready, where a new one would find no socket."""
+def test_probe_after_a_directory_was_deleted(tmp_path: Path, which: str) -> None:
+    """The directory of the driver's own socket, or that of the providers' sockets, is deleted on the node: Probe
+    answers on an open connection, where a new one would find no socket."""
     original, ours = tmp_path / "original", tmp_path / "ours"
     original.mkdir()
     ours.mkdir()
-    mount(original, ours, _MS_BIND)
+    bind(original, ours)
 
     async def run() -> None:
         socket = ours / "csi.sock" if which == "plugin" else tmp_path / "csi.sock"
@@ -105,14 +95,11 @@ def test_probe_tells_of_a_deleted_directory(tmp_path: Path, which: str) -> None:
             original.rmdir()
             assert not (await identity.Probe(csi_pb2.ProbeRequest())).ready.value
 
-    try:
-        asyncio.run(run())
-    finally:
-        _libc.umount2(os.fsencode(ours), 2)
+    asyncio.run(run())
 
 
-def test_reads_the_mount_table_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of probes a second cost one look."""
+def test_result_is_cached_for_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of probes in a second look at the directories once."""
     monkeypatch.setattr(health, "FRESH_SECONDS", 60.0)
     looks = 0
 

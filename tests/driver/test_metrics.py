@@ -1,4 +1,4 @@
-"""The Go driver's series, digit for digit (spec A.12)."""
+"""The Go driver's series, digit for digit."""
 
 import time
 from pathlib import Path
@@ -17,13 +17,13 @@ def text(made: DriverMetrics) -> str:
 
 
 def test_nothing_counted_yet() -> None:
-    """A series appears with its first count."""
+    """A series appears when it is first counted."""
     assert "node_publish_total{" not in text(DriverMetrics([]))
     assert "target_info{" in text(DriverMetrics([]))
 
 
 def test_names_labels_and_buckets() -> None:
-    """Names and labels as dashboards select them; no _created series beside them."""
+    """Names and labels are those that dashboards select; there are no _created series."""
     made = DriverMetrics([])
     made.published("")
     made.publish_failed("stub", "GRPCProviderError")
@@ -48,7 +48,7 @@ def test_names_labels_and_buckets() -> None:
 
 
 def test_volume_age() -> None:
-    """Each volume has the age of its content; a volume that is gone has no series."""
+    """Each volume has the age of its content; an unpublished volume has no series."""
     target = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", "")
     volumes = [
         Volume(target, Pod("ns", "pod", "u"), ClassRef("ns", "c"), provider="stub", last_refresh=time.time() - 100)
@@ -62,7 +62,7 @@ def test_volume_age() -> None:
 
 
 def test_served(tmp_path: Path) -> None:
-    """/metrics answers with the exposition's content type over HTTP."""
+    """/metrics is served over HTTP with the content type of the exposition format."""
     import asyncio
 
     import aiohttp

@@ -1,8 +1,6 @@
-"""Volumes that the Go driver mounted, in its layout (spec A.8), under our driver: taken over, rotated, unpublished;
-and ours in its."""
+"""The driver takes over volumes that the Go driver mounted, and leaves volumes that it can take over."""
 
 import asyncio
-import ctypes
 import os
 import re
 from pathlib import Path
@@ -10,20 +8,20 @@ from pathlib import Path
 import yaml
 
 from driver.volume import mounts
+from tests.support.mounts import mount_plain_tmpfs
 from tests.support.rig import Rig, Volume, rig
 
-_libc = ctypes.CDLL(None, use_errno=True)
 STAMP = "..2026_01_02_03_04_05.123456789"
 
 
 def mount_as_go_does(target: Path) -> None:
-    """tmpfs without options: root mode 1777, the kernel's size."""
+    """A tmpfs without options: its root has mode 1777, its size is the kernel's default."""
     target.mkdir(parents=True)
-    assert _libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", 0, None) == 0
+    mount_plain_tmpfs(target)
 
 
 def write_as_go_does(target: Path, files: dict[str, bytes]) -> None:
-    """The atomic writer's layout."""
+    """Write the layout of the atomic writer."""
     for name, content in files.items():
         path = target / STAMP / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +32,7 @@ def write_as_go_does(target: Path, files: dict[str, bytes]) -> None:
 
 
 def record_as_go_does(it: Rig, volume: Volume, versions: dict[str, str]) -> None:
-    """The pod status of the trio."""
+    """Write the pod status as the trio does."""
     directory = it.manifests / "podstatuses"
     directory.mkdir(exist_ok=True)
     (directory / "trio.yaml").write_text(
@@ -60,7 +58,7 @@ def record_as_go_does(it: Rig, volume: Volume, versions: dict[str, str]) -> None
 
 
 def test_volume_of_the_go_driver(tmp_path: Path) -> None:
-    """Republish: OK, not touched; due: its versions are sent, the content is rotated; unpublish: gone."""
+    """Republish: OK, untouched. Due: its versions are sent and its content is replaced. Unpublish: gone."""
 
     async def run() -> None:
         async with rig(tmp_path, enable_secret_rotation=True) as it:
@@ -88,8 +86,8 @@ def test_volume_of_the_go_driver(tmp_path: Path) -> None:
 
 
 def test_self_written_volume_of_the_go_driver(tmp_path: Path) -> None:
-    """Files that a provider wrote itself, without ..data: a publish that fails leaves them alone and mounted
-    (ABORTED), the next good one commits them."""
+    """Files that a provider wrote itself, without ..data: a failing publish leaves them alone and mounted (ABORTED),
+    the next success commits them."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -111,8 +109,8 @@ def test_self_written_volume_of_the_go_driver(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_our_layout_is_the_go_drivers(tmp_path: Path) -> None:
-    """What the Go driver's writer and its Secret sync rely on when they take over: names, links, a relative ..data."""
+def test_layout_is_that_of_the_go_driver(tmp_path: Path) -> None:
+    """The layout that the Go driver's writer and Secret sync rely on: names, symlinks, a relative ..data."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:

@@ -1,7 +1,5 @@
-"""A container that was not given what it needs says so in one sentence and does not start."""
+"""A container that lacks something it needs says so in one sentence and does not start."""
 
-import ctypes
-import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -14,19 +12,11 @@ from driver import preflight
 from driver.config import DriverConfig
 from driver.volume import mountinfo
 from runtime.errors import ConfigurationError
-
-_MS_BIND, _MS_SHARED, _MS_REMOUNT, _MS_RDONLY = 4096, 1 << 20, 32, 1
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def mount(source: Path | None, target: Path, flags: int) -> None:
-    """mount(2)."""
-    result = _libc.mount(os.fsencode(source) if source else None, os.fsencode(target), None, flags, None)
-    assert result == 0, os.strerror(ctypes.get_errno())
+from tests.support.mounts import bind, make_read_only, share
 
 
 def config(directory: Path) -> DriverConfig:
-    """A driver whose directories are all there."""
+    """A driver whose directories all exist."""
     for name in ("csi", "pods", "registration"):
         (directory / name).mkdir(exist_ok=True)
     return DriverConfig(
@@ -35,23 +25,25 @@ def config(directory: Path) -> DriverConfig:
 
 
 def check(directory: Path) -> None:
-    """The check with the directory's registration path."""
+    """Run the checks for this directory."""
     preflight.check(config(directory), f"{directory}/registration")
 
 
-def test_all_is_well(tmp_path: Path) -> None:
-    """A laptop's directories, and a container's with a shared mount: nothing is said, and nothing stays mounted."""
+def test_nothing_is_missing(tmp_path: Path) -> None:
+    """Directories outside a container, and those of a container with a shared mount: nothing is reported, and nothing
+    stays mounted."""
     check(tmp_path)
     pods = tmp_path / "pods"
-    mount(pods, pods, _MS_BIND)
-    mount(None, pods, _MS_SHARED)
+    bind(pods, pods)
+    share(pods)
     check(tmp_path)
     assert not any("preflight-" in entry.path for entry in mountinfo.read())
 
 
 @pytest.mark.parametrize("node", ["", "a node", "n" * 64])
-def test_a_node_that_no_label_can_hold(tmp_path: Path, node: str) -> None:
-    """Refused before anything is started, not by a driver that is started again and again; files need no name."""
+def test_invalid_node_name(tmp_path: Path, node: str) -> None:
+    """An invalid node name is rejected before anything starts, where it would fail again and again; with manifests no
+    name is needed."""
     for changed, refused in (
         (replace(config(tmp_path), nodeid=node), True),
         (replace(config(tmp_path), nodeid=node, manifests=str(tmp_path)), False),
@@ -69,7 +61,7 @@ def test_a_node_that_no_label_can_hold(tmp_path: Path, node: str) -> None:
     ],
 )
 def test_missing_directories(tmp_path: Path, name: str, sentence: str) -> None:
-    """Each hostPath that is missing is named."""
+    """Each missing hostPath volume is named."""
     made = config(tmp_path)
     (tmp_path / name).rmdir()
     with pytest.raises(ConfigurationError, match=sentence):
@@ -77,35 +69,35 @@ def test_missing_directories(tmp_path: Path, name: str, sentence: str) -> None:
 
 
 def test_no_propagation(tmp_path: Path) -> None:
-    """A hostPath without Bidirectional: no pod would ever see a volume."""
+    """A hostPath volume without Bidirectional: no pod would ever see its secrets."""
     config(tmp_path)
-    mount(tmp_path / "pods", tmp_path / "pods", _MS_BIND)
+    bind(tmp_path / "pods", tmp_path / "pods")
     with pytest.raises(ConfigurationError, match="mountPropagation: Bidirectional"):
         check(tmp_path)
 
 
 def test_read_only(tmp_path: Path) -> None:
-    """A pods directory that is read-only."""
+    """A read-only pods directory."""
     config(tmp_path)
     pods = tmp_path / "pods"
-    mount(pods, pods, _MS_BIND)
-    mount(None, pods, _MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+    bind(pods, pods)
+    make_read_only(pods)
     with pytest.raises(ConfigurationError, match="read-only"):
         check(tmp_path)
 
 
 def test_no_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read-only root without an emptyDir at /tmp."""
+    """A read-only root file system without an emptyDir volume at /tmp."""
     monkeypatch.setattr("tempfile.tempdir", f"{tmp_path}/missing")
     with pytest.raises(ConfigurationError, match="mount an emptyDir volume with medium Memory at /tmp"):
         check(tmp_path)
 
 
-def test_no_right_to_mount(tmp_path: Path) -> None:
-    """Without the capability to mount: the sentence names privileged; exit code 1; no supervisor is started."""
+def test_no_permission_to_mount(tmp_path: Path) -> None:
+    """Without the capability to mount: the message names privileged, the exit code is 1, and no supervisor starts."""
     made = config(tmp_path)
-    # kubelet gives no propagation either; the privileges are what is to be mended first
-    mount(tmp_path / "pods", tmp_path / "pods", _MS_BIND)
+    # The propagation is missing too, because kubelet gives none without privileges, which must be added first.
+    bind(tmp_path / "pods", tmp_path / "pods")
     drop = (
         "import ctypes, sys; libc = ctypes.CDLL(None); [libc.prctl(24, n) for n in range(41)];"
         "import os; os.execv(sys.executable, [sys.executable, '-m', 'container.start', *sys.argv[1:]])"

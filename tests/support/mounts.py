@@ -1,8 +1,50 @@
-"""What is mounted, seen in the mount table, and how to leave nothing mounted."""
+"""Mounts for tests: made by system call, seen in the mount table, and none left behind."""
 
+import os
 from pathlib import Path
 
-from driver.volume import mountinfo, mounts
+import pytest
+
+from driver.volume import mountinfo, mounts, syscalls, walk
+
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_PRIVATE, _MS_SHARED = 1, 32, 4096, 1 << 18, 1 << 20
+
+
+def bind(source: Path, target: Path) -> None:
+    """Make a bind mount."""
+    _mount(str(source), target, "", _MS_BIND)
+
+
+def share(target: Path) -> None:
+    """Let mounts below a mount point propagate."""
+    _mount("", target, "", _MS_SHARED)
+
+
+def unshare(target: Path) -> None:
+    """Let mounts below a mount point no longer propagate."""
+    _mount("", target, "", _MS_PRIVATE)
+
+
+def make_read_only(target: Path) -> None:
+    """Remount the topmost mount read-only."""
+    _mount("", target, "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY)
+
+
+def mount_plain_tmpfs(target: Path) -> None:
+    """Mount a tmpfs without options: its root has mode 1777, its size is the kernel's default."""
+    _mount("tmpfs", target, "tmpfs", 0)
+
+
+def mount_dead(target: Path) -> None:
+    """Mount a file system whose server is gone; skips the test if there is no FUSE."""
+    try:
+        server = os.open("/dev/fuse", os.O_RDWR)
+    except OSError:
+        pytest.skip("no /dev/fuse here")
+    try:
+        _mount("dead", target, "fuse", 0, f"fd={server},rootmode=40000,user_id=0,group_id=0")
+    finally:
+        os.close(server)
 
 
 def mount_points(directory: Path) -> list[str]:
@@ -15,3 +57,8 @@ def unmount_below(directory: Path) -> None:
     """Unmount everything at or below a directory, the youngest mount first."""
     for path in reversed(mount_points(directory)):
         mounts.unmount(path)
+
+
+def _mount(source: str, target: Path, fs_type: str, flags: int, options: str = "") -> None:
+    with walk.directory(str(target)) as opened:
+        syscalls.mount(source, opened.fd, fs_type, flags, options)

@@ -1,4 +1,4 @@
-"""Providers that die, come back, move, and are slow while they do."""
+"""Providers that die, come back, move, and are slow meanwhile."""
 
 import asyncio
 import time
@@ -17,7 +17,8 @@ SLOW = {"objects": "- objectName: password", "stubDelay": "3s"}
 
 
 def test_provider_that_restarts_or_moves(tmp_path: Path) -> None:
-    """A provider that dies, comes back, or comes back in another directory is found without a restart of the driver."""
+    """A provider that dies, and comes back at the same socket or at another one, is found without a restart of the
+    driver."""
 
     async def run() -> None:
         other = tmp_path / "other"
@@ -42,9 +43,8 @@ def test_provider_that_restarts_or_moves(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_dead_provider_is_unavailable_only_near_the_deadline(tmp_path: Path) -> None:
-    """A provider that was here and is gone is waited for inside the call; the code then lets kubelet keep the
-    volume."""
+def test_dead_provider_is_awaited(tmp_path: Path) -> None:
+    """A provider that was here and is gone is waited for until the deadline; the code is not final."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -58,8 +58,8 @@ def test_dead_provider_is_unavailable_only_near_the_deadline(tmp_path: Path) -> 
     asyncio.run(run())
 
 
-def test_many_wait_for_a_provider_that_moves(tmp_path: Path) -> None:
-    """Publishes that wait at a dead socket all succeed once the provider is back at another one."""
+def test_many_await_a_provider_that_moves(tmp_path: Path) -> None:
+    """Publishes that wait for a dead provider all succeed when it is back at another socket."""
 
     async def run() -> None:
         other = tmp_path / "other"
@@ -77,9 +77,9 @@ def test_many_wait_for_a_provider_that_moves(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_call_outlives_the_move(tmp_path: Path) -> None:
-    """A provider is replaced by one at another socket while it answers: that call is not broken off, the next one
-    does not wait for it, and the health check goes on."""
+def test_call_during_a_move(tmp_path: Path) -> None:
+    """A provider is replaced by one at another socket during a call: the call is not cancelled, the next call does not
+    wait for it, and the health check works."""
 
     async def run() -> None:
         other = tmp_path / "other"
@@ -101,9 +101,9 @@ def test_a_call_outlives_the_move(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_reply_that_is_no_message(tmp_path: Path) -> None:
-    """Bytes that are none of the contract's messages: the provider is named, nothing stays mounted, and the health
-    check survives it."""
+def test_malformed_reply(tmp_path: Path) -> None:
+    """A reply that is not a message of the contract: the error names the provider, nothing stays mounted, and the
+    health check survives it."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -122,7 +122,7 @@ def test_a_reply_that_is_no_message(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def garbage(path: Path) -> AsyncIterator[None]:
-    """A server on ``path`` that answers both methods with the same bytes."""
+    """A server at ``path`` that answers both methods with the same bytes."""
 
     async def answer(*_: object) -> bytes:
         return b"\xff\xff\xff"

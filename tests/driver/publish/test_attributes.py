@@ -1,4 +1,4 @@
-"""What a provider is told: layers, and the exact strings (spec F.1-4)."""
+"""The attributes that a provider receives: who overrides whom, and their exact encoding."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def merged(
 
 
 def test_exact_strings() -> None:
-    """Keys sorted, no spaces, Go's escapes, text as UTF-8; null for no secrets; the permission in decimal."""
+    """Keys are sorted, without spaces, escaped as Go does, in UTF-8; no secrets are null; the permission is decimal."""
     found = merged(parameters={"b": "<&>", "a": "ü"})
     assert found.attributes == (
         '{"a":"ü","b":"\\u003c\\u0026\\u003e","csi.storage.k8s.io/pod.name":"pod","secretProviderClass":"class"}'
@@ -43,8 +43,8 @@ def test_exact_strings() -> None:
 
 
 @pytest.mark.parametrize("pod_overrides, role", [(False, "class's"), (True, "pod's")])
-def test_class_beats_pod(pod_overrides: bool, role: str) -> None:
-    """The class wins over the pod author, but for the flag that restores the Go driver's order."""
+def test_class_overrides_pod(pod_overrides: bool, role: str) -> None:
+    """The class's parameters override the pod's attributes, unless the flag restores the Go driver's order."""
     found = merged(pod={"roleName": "pod's"}, parameters={"roleName": "class's"}, pod_overrides=pod_overrides)
     assert f'"roleName":"{role}"' in found.attributes
 
@@ -53,15 +53,15 @@ def test_class_beats_pod(pod_overrides: bool, role: str) -> None:
     "key", ["csi.storage.k8s.io/pod.name", "csi.storage.k8s.io/pod.namespace", TOKENS, "csi.storage.k8s.io/new"]
 )
 @pytest.mark.parametrize("pod_overrides", [False, True])
-def test_nobody_forges_identity(key: str, pod_overrides: bool) -> None:
-    """A class parameter with kubelet's prefix is dropped and told, in either order of layers."""
+def test_nobody_can_forge_the_identity(key: str, pod_overrides: bool) -> None:
+    """A class parameter with kubelet's prefix is dropped and listed as such, with either order."""
     found = merged(parameters={key: "forged"}, pod_overrides=pod_overrides)
     assert "forged" not in found.attributes
     assert found.dropped == (key,)
 
 
 def test_class_cannot_rename_itself() -> None:
-    """A parameter named secretProviderClass does not hide which class the pod asked for."""
+    """A parameter named secretProviderClass does not hide which class the pod uses."""
     assert '"secretProviderClass":"class"' in merged(parameters={"secretProviderClass": "other"}).attributes
 
 
@@ -76,13 +76,13 @@ def test_class_cannot_rename_itself() -> None:
     ],
 )
 def test_tokens(identity: dict[str, str], secrets: dict[str, str], token: str | None) -> None:
-    """From the secrets field if the key is there, even empty, else from the volume context; an empty one is left out
-    (spec A.11)."""
+    """The token is taken from the secrets field if the key is there, even if it is empty, else from the volume context;
+    an empty one is omitted."""
     found = merged(identity=identity, secrets=secrets).attributes
     assert (f'"{TOKENS}":"{token}"' in found) if token else (TOKENS not in found)
 
 
-def test_secrets_are_not_shown() -> None:
-    """A repr holds neither attributes nor secrets."""
+def test_repr_hides_secrets() -> None:
+    """The repr contains neither attributes nor secrets."""
     shown = repr(merged(parameters={"key": "hidden-1"}, secrets={"key": "hidden-2"}))
     assert "hidden" not in shown

@@ -1,4 +1,4 @@
-"""How failures of a publish are counted, and what the code is that kubelet gets."""
+"""How failures of a publish are counted, and the status codes that kubelet receives."""
 
 import asyncio
 import errno
@@ -11,19 +11,19 @@ import grpc.aio
 import pytest
 
 from driver.volume import operations, walk
-from tests.driver.volume.support import bind
+from tests.support.mounts import bind
 from tests.support.rig import Rig, Volume, rig
 
 PASSWORD = "- objectName: password"
 
 
 def spec(**parameters: str) -> dict[str, Any]:
-    """A change of the class's parameters."""
+    """Parameters for the class, beside the usual ones."""
     return {"parameters": {"objects": PASSWORD, **parameters}}
 
 
 def counted(it: Rig) -> dict[tuple[str, str], float]:
-    """The failed publishes by provider and error type."""
+    """The counts of failed publishes by provider and error type."""
     [family] = [family for family in it.driver.metrics.registry.collect() if family.name == "node_publish_error"]
     return {
         (sample.labels["provider"], sample.labels["error_type"]): sample.value
@@ -46,8 +46,9 @@ def counted(it: Rig) -> dict[tuple[str, str], float]:
         (spec(stubReply="duplicate"), "stub", "FileWriteError"),
     ],
 )
-def test_class_and_provider(tmp_path: Path, change: dict[str, Any], provider: str, error_type: str) -> None:
-    """A useless class, an unknown provider, an error or an invalid reply of the provider: each has its error type."""
+def test_errors_of_class_and_provider(tmp_path: Path, change: dict[str, Any], provider: str, error_type: str) -> None:
+    """A class that cannot be used, an unknown provider, an error or an invalid reply of the provider: each has its
+    error type."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -59,7 +60,7 @@ def test_class_and_provider(tmp_path: Path, change: dict[str, Any], provider: st
 
 
 async def unknown_class(it: Rig, _: pytest.MonkeyPatch) -> Volume:
-    """There is no such class."""
+    """The class does not exist."""
     return it.volume(class_name="absent")
 
 
@@ -108,7 +109,7 @@ async def unwritable_status(it: Rig, _: pytest.MonkeyPatch) -> Volume:
 
 
 async def locked_target(it: Rig, _: pytest.MonkeyPatch) -> Volume:
-    """Another publish is in progress for longer than the caller waits."""
+    """Another publish holds the lock for longer than the caller waits."""
     it.write_class(**spec(stubDelay="6s"))
     first = asyncio.create_task(it.volume().publish())
     await it.provider.wait_for_calls(1)
@@ -131,7 +132,7 @@ async def locked_target(it: Rig, _: pytest.MonkeyPatch) -> Volume:
         (locked_target, "ABORTED", "", ""),
     ],
 )
-def test_steps(
+def test_errors_of_other_steps(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     prepare: Callable[[Rig, pytest.MonkeyPatch], Any],
@@ -139,7 +140,7 @@ def test_steps(
     provider: str,
     error_type: str,
 ) -> None:
-    """A failure of each other step: its code, and the error type that it is counted under."""
+    """A failure in each of the other steps has its status code and its error type."""
 
     async def run() -> None:
         async with rig(tmp_path, tmpfs_size=65536) as it:
@@ -152,8 +153,8 @@ def test_steps(
     asyncio.run(run())
 
 
-def test_error_type_outlives_the_change_of_code(tmp_path: Path) -> None:
-    """A final failure that is answered as ABORTED, since a provider's own files stay mounted, is counted as itself."""
+def test_error_type_survives_the_change_of_code(tmp_path: Path) -> None:
+    """A final failure is answered as ABORTED, because a provider's own files stay mounted: it keeps its error type."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -170,7 +171,7 @@ def test_error_type_outlives_the_change_of_code(tmp_path: Path) -> None:
 
 
 def test_invalid_request(tmp_path: Path) -> None:
-    """A request that is not valid has no provider."""
+    """An invalid request is counted without a provider."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
@@ -184,7 +185,7 @@ def test_invalid_request(tmp_path: Path) -> None:
 
 
 def test_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug is counted under the step that it is in."""
+    """A bug is counted under the error type of the step in which it occurs."""
 
     async def bug(*_: object, **__: object) -> None:
         raise KeyError("private detail")

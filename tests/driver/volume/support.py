@@ -1,16 +1,13 @@
-"""What the tests of the volume layer share: writing a payload, and seeing a volume as a pod does."""
+"""What the tests of the volume layer share: writing a payload, and reading a volume as a pod does."""
 
 import os
 import stat
 from pathlib import Path
 
-import pytest
-
-from driver.volume import operations, syscalls, walk
+from driver.volume import operations
 from driver.volume.payload import File, plan
 
 SIZE = 1024 * 1024
-MS_BIND = 4096
 
 
 def file(path: str, contents: bytes = b"secret", mode: int = 0o644) -> File:
@@ -19,7 +16,7 @@ def file(path: str, contents: bytes = b"secret", mode: int = 0o644) -> File:
 
 
 def files(**contents: bytes) -> list[File]:
-    """A payload of files with mode 0644; ``__`` in a name stands for ``/``."""
+    """A payload of files with mode 0644; ``__`` in a name means ``/``."""
     return [file(name.replace("__", "/"), content) for name, content in contents.items()]
 
 
@@ -34,7 +31,7 @@ def inspect(volume: Path) -> operations.Found:
 
 
 def seen(volume: Path) -> dict[str, bytes]:
-    """What a pod reads: every file below a name that does not begin with ``..``; a link that dangles is no file."""
+    """What a pod reads: every file below a name that does not begin with ``..``, except dangling symlinks."""
     found: dict[str, bytes] = {}
     for name in os.listdir(volume):
         if name.startswith(".."):
@@ -48,35 +45,18 @@ def seen(volume: Path) -> dict[str, bytes]:
     return found
 
 
-def stamps(volume: Path) -> list[str]:
-    """The content directories."""
+def content_names(volume: Path) -> list[str]:
+    """The names of the content directories."""
     return sorted(name for name in os.listdir(volume) if name.startswith("..2"))
 
 
 def is_tidy(volume: Path, *names: str) -> bool:
-    """Whether the volume holds one payload with these first components, and nothing that a writer left."""
-    current = stamps(volume)
+    """Whether the volume holds exactly one payload with these top-level names, and no leftovers."""
+    current = content_names(volume)
     expected = {"..data", *current, *names}
     return len(current) == 1 and set(os.listdir(volume)) == expected and os.readlink(volume / "..data") == current[0]
 
 
 def mode_of(path: Path) -> int:
-    """The permission bits, of a link's target."""
+    """The permission bits of a file; symlinks are followed."""
     return stat.S_IMODE(path.stat().st_mode)
-
-
-def bind(source: Path, place: Path) -> None:
-    """A bind mount, which is no tmpfs of its own."""
-    with walk.directory(str(place)) as opened:
-        syscalls.mount(str(source), opened.fd, "", MS_BIND, "")
-
-
-def mount_dead(place: Path) -> None:
-    """A file system whose server is gone; skips the test where there is no FUSE."""
-    try:
-        server = os.open("/dev/fuse", os.O_RDWR)
-    except OSError:
-        pytest.skip("no /dev/fuse here")
-    with walk.directory(str(place)) as opened:
-        syscalls.mount("dead", opened.fd, "fuse", 0, f"fd={server},rootmode=40000,user_id=0,group_id=0")
-    os.close(server)

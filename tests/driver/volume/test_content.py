@@ -1,4 +1,4 @@
-"""Reading a volume back."""
+"""Reading the files of a volume."""
 
 import os
 from pathlib import Path
@@ -16,14 +16,14 @@ def read(volume: Path, limit: int = SIZE) -> dict[str, bytes]:
     return content.read_files(str(volume), limit)
 
 
-def test_files_as_keys(volume: Path) -> None:
-    """Flat and nested files are found under their paths, whatever their modes; the writer's own names are not."""
+def test_files_by_path(volume: Path) -> None:
+    """Flat and nested files are found by their paths, whatever their modes; reserved names are not."""
     commit(volume, files(a=b"1", baz__bar=b"2", d__e__f=b""))
     assert read(volume) == {"a": b"1", "baz/bar": b"2", "d/e/f": b""}
 
 
 def test_own_files_of_a_provider(volume: Path) -> None:
-    """A volume that a provider wrote itself, committed or not."""
+    """A provider wrote the files itself, and the volume is committed or not."""
     (volume / "own").write_bytes(b"1")
     (volume / "dir").mkdir()
     (volume / "dir" / "f").write_bytes(b"2")
@@ -33,7 +33,8 @@ def test_own_files_of_a_provider(volume: Path) -> None:
 
 
 def test_symlinks(volume: Path) -> None:
-    """One top-level link inside the volume is followed; none out of it, through another, deeper down or in a loop."""
+    """A top-level symlink is followed once inside the volume; never out of it, through another one, at deeper levels,
+    or in a loop."""
     outside = volume.parent / "outside"
     outside.mkdir()
     (outside / "f").write_text(SECRET)
@@ -63,7 +64,8 @@ def test_symlinks(volume: Path) -> None:
 
 
 def test_swapped_content_is_not_followed(volume: Path) -> None:
-    """The directory that ``..data`` names, or a file in it, was swapped for a link out of the volume: left out."""
+    """The directory that ``..data`` points to, or a file in it, was replaced by a symlink out of the volume:
+    skipped."""
     outside = volume.parent / "outside"
     outside.mkdir()
     (outside / "a").write_text(SECRET)
@@ -78,7 +80,7 @@ def test_swapped_content_is_not_followed(volume: Path) -> None:
 
 
 def test_limit(volume: Path) -> None:
-    """As many bytes as the limit are read; one more is refused."""
+    """As many bytes as the limit are read; one more is an error."""
     commit(volume, files(a=b"12345", b=b"67890"))
     assert len(read(volume, 10)) == 2
     with pytest.raises(ResourceExhausted, match="more than the 9 bytes"):
@@ -86,7 +88,7 @@ def test_limit(volume: Path) -> None:
 
 
 def test_special_files_and_a_missing_volume(volume: Path, pods: Path) -> None:
-    """A FIFO is left out, and never waited for; a missing volume has no files, no clock and no entries."""
+    """A FIFO is skipped without waiting for it; a missing volume has no files and is not committed."""
     os.mkfifo(volume / "fifo")
     assert read(volume) == {}
     missing = str(pods / "missing")
@@ -96,7 +98,7 @@ def test_special_files_and_a_missing_volume(volume: Path, pods: Path) -> None:
 
 
 def test_foreign_entries(volume: Path) -> None:
-    """Left-overs of a writer that died are not foreign; a provider's file, hidden or not, is."""
+    """The leftovers of an interrupted writer are not foreign; a provider's file is, hidden or not."""
     (volume / "..data_tmp").symlink_to("x")
     (volume / "..2001_01_01_00_00_00.1").mkdir()
     (volume / "a").symlink_to("..data/a")

@@ -1,5 +1,5 @@
 """The writer is killed at each of its system calls in turn: a pod sees the old payload or the new one, and the next
-write heals."""
+write cleans up."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ CHANGES = ("mkdir", "symlink", "rename", "unlink", "rmdir", "write", "fchmod", "
 
 
 class MortalOs:
-    """Stands for the module ``os``: the process ends, with nothing more done, before its n-th changing call."""
+    """Replaces the module ``os``: ends the process before its n-th call that changes something."""
 
     def __init__(self, calls_left: int) -> None:
         self.calls_left = calls_left
@@ -37,7 +37,7 @@ class MortalOs:
 
 
 def write_and_die(volume: Path, payload: list[File], calls: int) -> bool:
-    """Write in a child that dies after so many changing calls; tells whether it came to its end before."""
+    """Write in a child process that dies after so many changing calls; returns whether it completed before."""
     child = os.fork()
     if child == 0:
         mortal = MortalOs(calls)
@@ -71,7 +71,7 @@ def killed_everywhere(make: Callable[[], Path], payload: list[File], check: Call
 
 @pytest.fixture
 def fresh(volume: Path) -> Callable[[list[File]], Path]:
-    """Makes directories in one tmpfs that the writer takes for volumes of their own, with a payload each."""
+    """Creates directories in one tmpfs that the writer takes for volumes, each with a payload."""
     made = 0
 
     def make(payload: list[File]) -> Path:
@@ -88,7 +88,7 @@ def fresh(volume: Path) -> Callable[[list[File]], Path]:
 
 @pytest.fixture(autouse=True)
 def directories_are_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One mount for each of hundreds of writes would be slow; that only mounts are written to is tested elsewhere."""
+    """A mount for each of hundreds of writes would be slow; that only mounts are written to is tested elsewhere."""
     monkeypatch.setattr("driver.volume.mounts.mount_on", lambda opened: mounts.Mounted(tmpfs=True))
 
 
@@ -102,7 +102,7 @@ def directories_are_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_old_or_new(fresh: Callable[[list[File]], Path], old: list[File], new: list[File]) -> None:
-    """A change killed at any point: what a pod sees is the old payload or the new one, never a mixture or a part."""
+    """A change killed at any point: a pod sees the old payload or the new one, never a mixture or a part."""
     both = [{item.path: item.contents for item in payload} for payload in (old, new)]
 
     def check(volume: Path) -> None:
@@ -113,7 +113,7 @@ def test_old_or_new(fresh: Callable[[list[File]], Path], old: list[File], new: l
 
 
 def test_first_payload(fresh: Callable[[list[File]], Path]) -> None:
-    """The first write killed at any point: nothing is seen and the volume is not committed, or all is and it is."""
+    """A first write killed at any point: all files are there and the volume is committed, or none are and it is not."""
     new = files(a=b"1", d__e=b"2", d__f=b"3")
 
     def check(volume: Path) -> None:
@@ -125,7 +125,7 @@ def test_first_payload(fresh: Callable[[list[File]], Path]) -> None:
 
 
 def test_migration(fresh: Callable[[list[File]], Path]) -> None:
-    """A provider's own file and directory are replaced: killed at any point, each is seen, old or new."""
+    """A provider's own file and directory are replaced: killed at any point, each is there, old or new."""
     new = files(own=b"new", dir__f=b"new")
 
     def make() -> Path:
@@ -142,7 +142,7 @@ def test_migration(fresh: Callable[[list[File]], Path]) -> None:
 
 
 def test_failing_call_cleans_up(fresh: Callable[[list[File]], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call fails instead, and the process lives: nothing of the attempt stays behind, not even its directory."""
+    """A call fails and the process lives: nothing of the attempt stays behind."""
     old, new = files(a=b"1"), files(a=b"2", b=b"3")
     for name in ("mkdir", "symlink", "write", "fchmod", "fchown"):
         volume = fresh(old)

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from driver.volume import discovery, mounts
-from tests.driver.volume.support import SIZE, bind, commit, files
+from tests.driver.volume.support import SIZE, commit, files
+from tests.support.mounts import bind
 
 
 def test_volumes_after_a_restart(pods: Path, tmp_path: Path) -> None:
-    """Only a whole tmpfs at a target below the pods directory is listed, once even if stacked; no other driver's is."""
+    """Only a whole tmpfs at a target path below the pods directory is found, once even if stacked; no other driver's
+    is."""
 
     def mounted(uid: str, root: Path = pods, note: str = "") -> Path:
         path = root / uid / "volumes" / "kubernetes.io~csi" / "a name" / "mount"

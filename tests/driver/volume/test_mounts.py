@@ -1,4 +1,4 @@
-"""tmpfs by system call, the mount table, and dead or foreign mounts."""
+"""Mounting, measuring and unmounting a tmpfs; foreign and dead mounts."""
 
 import os
 import threading
@@ -9,7 +9,8 @@ import pytest
 from driver.volume import mountinfo, mounts, operations
 from driver.volume.mounts import Mounted
 from runtime.errors import Internal, InvalidRequest
-from tests.driver.volume.support import SIZE, bind, mount_dead
+from tests.driver.volume.support import SIZE
+from tests.support.mounts import bind, mount_dead
 
 
 def options_of(path: Path) -> tuple[str, ...]:
@@ -19,15 +20,15 @@ def options_of(path: Path) -> tuple[str, ...]:
 
 
 def test_mount_options(volume: Path) -> None:
-    """A mounted volume: nosuid, nodev, noexec, its size, and mode 0755 whatever the umask."""
+    """A volume is mounted nosuid, nodev, noexec, with its size, and mode 0755 whatever the umask."""
     options = options_of(volume)
     for option in ("nosuid", "nodev", "noexec", f"size={SIZE // 1024}k", "mode=755"):
         assert option in options
     assert volume.stat().st_mode & 0o7777 == 0o755
 
 
-def test_kernels_own_size(target: Path) -> None:
-    """Without a size the option is left out, for ``size=0`` would be no limit at all."""
+def test_default_size(target: Path) -> None:
+    """Without a size the option is omitted, because ``size=0`` would mean unlimited."""
     target.mkdir()
     mounts.mount_tmpfs(str(target), size=None, noswap=False)
     assert not any(option.startswith("size=") for option in options_of(target))
@@ -38,7 +39,7 @@ def test_kernels_own_size(target: Path) -> None:
 
 
 def test_noswap(target: Path) -> None:
-    """Where the probe says yes the option is set; the probe itself leaves nothing mounted."""
+    """The option is set if the probe finds it supported; the probe leaves nothing mounted."""
     before = len(mountinfo.read())
     possible = mounts.probe_noswap()
     assert len(mountinfo.read()) == before
@@ -49,8 +50,8 @@ def test_noswap(target: Path) -> None:
     assert "noswap" in options_of(target)
 
 
-def test_what_is_mounted(volume: Path, pods: Path) -> None:
-    """A tmpfs is told from a directory beside it, one inside it, a missing path and a bind mount of a disk."""
+def test_mounted_at(volume: Path, pods: Path) -> None:
+    """A tmpfs is distinguished from a directory beside it, one inside it, a missing path and a bind mount of a disk."""
     (volume / "inside").mkdir()
     assert mounts.mounted_at(str(volume)) == Mounted(tmpfs=True)
     assert mounts.mounted_at(str(volume.parent)) is None
@@ -64,7 +65,7 @@ def test_what_is_mounted(volume: Path, pods: Path) -> None:
 
 
 def test_bind_mount_of_the_same_file_system(pods: Path) -> None:
-    """A bind mount has its parent's device number; it is a mount all the same."""
+    """A bind mount has its parent's device number, and is a mount nevertheless."""
     source, place = pods / "source", pods / "place"
     source.mkdir()
     place.mkdir()
@@ -74,7 +75,7 @@ def test_bind_mount_of_the_same_file_system(pods: Path) -> None:
 
 
 def test_dead_mount(target: Path) -> None:
-    """A file system whose server is gone: mounted and dead, never a tmpfs; it can be unmounted."""
+    """A file system whose server is gone is mounted and dead, never a tmpfs; it can be unmounted."""
     target.mkdir()
     mount_dead(target)
     with pytest.raises(OSError):
@@ -87,7 +88,7 @@ def test_dead_mount(target: Path) -> None:
 
 
 def test_stacked_mounts(volume: Path) -> None:
-    """Two tmpfs on one target: both go."""
+    """Two tmpfs on one target are both unmounted."""
     mounts.mount_tmpfs(str(volume), size=SIZE, noswap=False)
     assert mounts.unmount(str(volume))
     assert mounts.is_mounted(str(volume))
@@ -97,15 +98,15 @@ def test_stacked_mounts(volume: Path) -> None:
 
 
 def test_unmount_where_nothing_is_mounted(target: Path) -> None:
-    """A plain directory, then no directory: nothing to unmount, no failure."""
+    """For a plain directory, and for a missing one, there is nothing to unmount and no error."""
     target.mkdir()
     assert not mounts.unmount(str(target))
     target.rmdir()
     assert not mounts.unmount(str(target))
 
 
-def test_unmount_does_not_follow(volume: Path, pods: Path) -> None:
-    """A symlink to a mounted volume: the volume stays mounted."""
+def test_unmount_follows_no_symlink(volume: Path, pods: Path) -> None:
+    """Unmounting a symlink to a volume is rejected, and the volume stays mounted."""
     link = pods / "link"
     link.symlink_to(volume)
     with pytest.raises(InvalidRequest):
@@ -114,7 +115,7 @@ def test_unmount_does_not_follow(volume: Path, pods: Path) -> None:
 
 
 def test_busy_mount(volume: Path) -> None:
-    """A process works in the volume: Internal, with the reason; unmounted once it has left."""
+    """A process works in the volume: Internal, with the reason; unmounted when it has left."""
     held = os.open(volume, os.O_RDONLY)
     try:
         with pytest.raises(Internal, match="still uses it"):
@@ -124,8 +125,8 @@ def test_busy_mount(volume: Path) -> None:
     assert mounts.unmount(str(volume))
 
 
-def test_unmount_beside_statistics(target: Path) -> None:
-    """Statistics are asked for all the time while a volume is mounted and unmounted: neither ever fails."""
+def test_unmount_during_statistics(target: Path) -> None:
+    """Statistics are requested all the time while a volume is mounted and unmounted: neither ever fails."""
     target.mkdir()
     done = threading.Event()
     failures: list[BaseException] = []
@@ -149,8 +150,8 @@ def test_unmount_beside_statistics(target: Path) -> None:
     assert not failures
 
 
-def test_mount_on_what_is_no_directory(target: Path) -> None:
-    """A missing target fails with a sentence; a symlink is refused, and nothing is mounted where it leads."""
+def test_mount_where_there_is_no_directory(target: Path) -> None:
+    """A missing target is an error; a symlink is rejected, and nothing is mounted where it points."""
     with pytest.raises(Internal, match="failed to mount tmpfs"):
         mounts.mount_tmpfs(str(target), size=SIZE, noswap=False)
     elsewhere = target.parent / "elsewhere"
@@ -162,7 +163,7 @@ def test_mount_on_what_is_no_directory(target: Path) -> None:
 
 
 def test_usage(volume: Path) -> None:
-    """Bytes and inodes grow by what is written; a plain directory has none."""
+    """Bytes and inodes grow with what is written; a plain directory has no usage."""
     before = mounts.usage(str(volume))
     (volume / "file").write_bytes(b"x" * 8192)
     after = mounts.usage(str(volume))

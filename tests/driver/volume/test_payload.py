@@ -1,4 +1,4 @@
-"""The rules for paths and modes: one row for each verdict."""
+"""The rules for paths and modes."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from driver.volume.payload import File, Leaf, Tree, plan
 from runtime.errors import InvalidRequest
 from tests.driver.volume.support import file, files
 
-REFUSED = [
+INVALID = [
     ("", "empty"),
     ("/absolute", "relative"),
     ("a/" * 2047 + "abc", "longer than 4096 bytes"),
@@ -31,7 +31,7 @@ REFUSED = [
     ("/".join("a" * 101), "100 components"),
 ]
 
-ACCEPTED = [
+VALID = [
     "a",
     "a/b/c",
     "a/..x",
@@ -56,17 +56,17 @@ def validate(payload: list[File]) -> Tree:
     return plan(payload, readable_by_group=False)
 
 
-@pytest.mark.parametrize(("path", "reason"), REFUSED)
-def test_refused(path: str, reason: str) -> None:
-    """A bad path, even after a good one, refuses the whole payload with the reason."""
+@pytest.mark.parametrize(("path", "reason"), INVALID)
+def test_invalid_paths(path: str, reason: str) -> None:
+    """An invalid path, even after a valid one, is an error for the whole payload, with the reason."""
     if path.startswith("a/" * 2047):
         assert len(path) == 4097
     with pytest.raises(InvalidRequest, match=reason):
         validate([file("good"), file(path)])
 
 
-@pytest.mark.parametrize("path", ACCEPTED)
-def test_accepted(path: str) -> None:
+@pytest.mark.parametrize("path", VALID)
+def test_valid_paths(path: str) -> None:
     """A path that kubelet's writer accepts is accepted."""
     validate([file(path)])
 
@@ -83,13 +83,13 @@ def test_accepted(path: str) -> None:
     ],
 )
 def test_duplicates_and_conflicts(paths: list[str]) -> None:
-    """A path that is listed twice, or that is a file and a directory, is refused in either order."""
+    """A path that is listed twice, or that is both a file and a directory, is rejected in either order."""
     with pytest.raises(InvalidRequest, match="invalid path"):
         validate([file(path) for path in paths])
 
 
-def test_refusal_is_short_and_holds_no_contents() -> None:
-    """A path of a megabyte: the sentence stays a line, and no file shows its contents."""
+def test_error_is_short_and_hides_contents() -> None:
+    """The error for a path of a megabyte is one short line, and the repr of a file hides its contents."""
     with pytest.raises(InvalidRequest) as refusal:
         validate([File("x\n" * 500_000, 0o644, b"top secret")])
     assert len(str(refusal.value)) < 400 and "\n" not in str(refusal.value)
@@ -113,6 +113,7 @@ def test_refusal_is_short_and_holds_no_contents() -> None:
     ],
 )
 def test_modes(mode: int, alone: int, with_group: int) -> None:
-    """Only permission bits count, none has a default; a group may read what the owner may, and write nothing."""
+    """Only permission bits count, and there is no default; a group may read what the owner may read, and write
+    nothing."""
     assert plan([file("f", b"", mode)], readable_by_group=False) == {"f": Leaf(alone, b"")}
     assert plan([file("f", b"", mode)], readable_by_group=True) == {"f": Leaf(with_group, b"")}

@@ -1,6 +1,7 @@
-"""Target paths: text and disk."""
+"""Target paths: their text and what is on disk."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,14 @@ def snapshot(directory: Path) -> list[str]:
 
 
 def test_parts_of_a_target() -> None:
-    """A path of kubelet's: UID, volume name and pods directory are taken from it."""
+    """UID, volume name and pods directory are parsed from kubelet's path."""
     target = Target.from_text(SHAPE, "")
     assert target == Target(SHAPE, "/var/lib/kubelet/pods", "uid", "name")
 
 
 @pytest.mark.parametrize("pods_dir", ["/var/lib/kubelet/pods", "/var/lib/kubelet/pods/", "/var/lib/kubelet", "/"])
 def test_target_below_the_configured_directory(pods_dir: str) -> None:
-    """The pods directory may be given with a slash at its end, or be one above: the target is accepted."""
+    """The configured pods directory may end with a slash, or be a parent of the real one."""
     assert Target.from_text(SHAPE, pods_dir).pod_uid == "uid"
 
 
@@ -52,8 +53,8 @@ def test_target_below_the_configured_directory(pods_dir: str) -> None:
         "/x" * 2100 + SHAPE,
     ],
 )
-def test_other_text_is_refused(path: str) -> None:
-    """A path without kubelet's shape or not in its shortest form: InvalidRequest, in one printable line."""
+def test_invalid_paths(path: str) -> None:
+    """A path that is not one of kubelet's, or not in its shortest form: InvalidRequest, in one printable line."""
     with pytest.raises(InvalidRequest) as refusal:
         Target.parse(path, "")
     assert str(refusal.value).isprintable()
@@ -61,21 +62,21 @@ def test_other_text_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize("pods_dir", ["/var/lib/kubelet/pods2", "/var/lib/kubelet/pod", "/other"])
 def test_target_outside_the_configured_directory(pods_dir: str) -> None:
-    """A target elsewhere, also beside a directory whose name begins the same: refused, naming the flag."""
+    """A target elsewhere, or in a directory whose name only begins the same: rejected, naming the flag."""
     with pytest.raises(InvalidRequest, match="--kubelet-pods-dir"):
         Target.parse(SHAPE, pods_dir)
 
 
-def test_what_does_not_exist_yet_is_fine(pods: Path) -> None:
-    """Nothing of the path exists: parsed, and still nothing exists."""
+def test_missing_components(pods: Path) -> None:
+    """A path of which nothing exists is valid, and nothing is created."""
     target = Target.parse(f"{pods}/uid/volumes/kubernetes.io~csi/name/mount", str(pods))
     assert target.volume_name == "name"
     assert snapshot(pods) == []
 
 
 @pytest.mark.parametrize("linked", range(5))
-def test_symlink_is_refused(pods: Path, tmp_path: Path, linked: int) -> None:
-    """Any component below the pods directory is a symlink to a directory: refused, nothing touched."""
+def test_symlink_is_rejected(pods: Path, tmp_path: Path, linked: int) -> None:
+    """A component below the pods directory is a symlink to a directory: rejected, nothing touched."""
     names = ["uid", "volumes", "kubernetes.io~csi", "name", "mount"]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.joinpath(*names[linked + 1 :]).mkdir(parents=True)
@@ -88,23 +89,23 @@ def test_symlink_is_refused(pods: Path, tmp_path: Path, linked: int) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_dangling_symlink_is_refused(target: Path, pods: Path) -> None:
-    """The target is a symlink to nothing: refused."""
+def test_dangling_symlink_is_rejected(target: Path, pods: Path) -> None:
+    """The target is a dangling symlink: rejected."""
     target.symlink_to("/nonexistent")
     with pytest.raises(InvalidRequest, match="symlink"):
         Target.parse(str(target), str(pods))
 
 
-def test_file_is_refused(target: Path, pods: Path) -> None:
-    """The target is a file: refused, and the file stays."""
+def test_file_is_rejected(target: Path, pods: Path) -> None:
+    """The target is a file: rejected, and the file stays."""
     target.write_text("data")
     with pytest.raises(InvalidRequest, match="not a directory"):
         Target.parse(str(target), str(pods))
     assert target.read_text() == "data"
 
 
-def test_file_above_the_pods_directory_is_refused(tmp_path: Path) -> None:
-    """What should be the directory above ``pods`` is a file: a bad request, not an internal failure."""
+def test_file_above_the_pods_directory_is_rejected(tmp_path: Path) -> None:
+    """The parent of the pods directory is a file: an invalid request, not an internal error."""
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidRequest, match="not a directory"):
         Target.parse(f"{tmp_path}/file/pods/uid/volumes/kubernetes.io~csi/name/mount", "")
@@ -118,13 +119,11 @@ def test_symlink_above_the_pods_directory_is_followed(tmp_path: Path, target: Pa
     assert Target.parse(path, f"{tmp_path}/kubelet/pods").path == path
 
 
-def test_no_descriptor_is_left(target: Path, pods: Path) -> None:
-    """Good and bad targets leave no open descriptor."""
+def test_no_descriptor_leaks(target: Path, pods: Path) -> None:
+    """Valid and invalid targets leave no open descriptor."""
     target.symlink_to("/")
     before = len(os.listdir("/proc/self/fd"))
     for path in (str(target), f"{pods}/other/volumes/kubernetes.io~csi/name/mount"):
-        try:  # noqa: SIM105
+        with suppress(InvalidRequest):
             Target.parse(path, str(pods))
-        except InvalidRequest:
-            pass
     assert len(os.listdir("/proc/self/fd")) == before

@@ -1,4 +1,4 @@
-"""What a volume holds after a write, unchanged writes, migrations and left-overs."""
+"""What a volume holds after writes of all kinds."""
 
 import errno
 import os
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from driver.volume import syscalls, walk, writer
+from driver.volume import writer
 from driver.volume.payload import File, plan
 from runtime.errors import Aborted, Internal, InvalidRequest, ResourceExhausted
-from tests.driver.volume.support import SIZE, bind, commit, file, files, inspect, is_tidy, mode_of, seen, stamps
+from tests.driver.volume.support import SIZE, commit, content_names, file, files, inspect, is_tidy, mode_of, seen
 from tests.support import needs
+from tests.support.mounts import bind, make_read_only
 
 STAMP = re.compile(r"\.\.\d{4}(_\d\d){5}\.\d+")
 
@@ -22,14 +23,15 @@ def layout_of(volume: Path) -> list[tuple[str, int]]:
 
 
 def test_layout(volume: Path) -> None:
-    """Nested and flat files: kubelet's layout, relative links, directories 0755, modes as asked, whatever the umask."""
+    """Nested and flat files: kubelet's layout, relative symlinks, directories with mode 0755, files with theirs,
+    whatever the umask."""
     umask = os.umask(0o077)
     try:
         assert commit(volume, [file("a", b"1", 0o600), file("d/e/f", b"2", 0o4755), file("d/g", b"", 0)])
     finally:
         os.umask(umask)
     assert is_tidy(volume, "a", "d")
-    assert STAMP.fullmatch(stamps(volume)[0])
+    assert STAMP.fullmatch(content_names(volume)[0])
     assert os.readlink(volume / "a") == "..data/a" and os.readlink(volume / "d") == "..data/d"
     assert [mode_of(volume / name) for name in ("..data", "d", "d/e", "a", "d/e/f", "d/g")] == [
         0o755,
@@ -42,8 +44,8 @@ def test_layout(volume: Path) -> None:
     assert seen(volume) == {"a": b"1", "d/e/f": b"2", "d/g": b""}
 
 
-def test_unchanged_swaps_nothing(volume: Path) -> None:
-    """The same payload again, in another order: not one entry is another than before."""
+def test_unchanged_payload(volume: Path) -> None:
+    """The same payload in another order: every entry is the same as before."""
     payload = [file("a", b"1", 0o600), file("d/e", b"2")]
     assert commit(volume, payload)
     before = layout_of(volume)
@@ -65,7 +67,8 @@ def test_unchanged_swaps_nothing(volume: Path) -> None:
     ],
 )
 def test_any_change_is_applied(volume: Path, second: list[File]) -> None:
-    """Contents, names, a mode alone, a file that becomes a directory, no files: the volume holds the second."""
+    """Changed contents, names, a mode alone, a file that becomes a directory, no files: the volume holds the second
+    payload."""
     assert commit(volume, files(a=b"1", b=b"2"))
     assert commit(volume, second)
     assert seen(volume) == {item.path: item.contents for item in second}
@@ -75,7 +78,8 @@ def test_any_change_is_applied(volume: Path, second: list[File]) -> None:
 
 
 def test_group(volume: Path) -> None:
-    """With a group all is the group's and readable for it; unchanged swaps nothing; without, all is as before."""
+    """Everything belongs to the group and is readable for it; an unchanged write replaces nothing; without a group it
+    is as before."""
     needs.group(4711)
     payload = [file("a", b"1", 0o400), file("d/e", b"2", 0o600)]
     assert commit(volume, payload)
@@ -90,8 +94,8 @@ def test_group(volume: Path) -> None:
     assert (volume / "a").stat().st_gid == os.getegid() and mode_of(volume / "a") == 0o400
 
 
-def test_left_overs_are_swept(volume: Path) -> None:
-    """A left-over ``..data_tmp``, content directories and dangling links: gone after a write, changed or not."""
+def test_leftovers_are_swept(volume: Path) -> None:
+    """Leftovers of ``..data_tmp``, content directories and dangling symlinks are removed by any write."""
     commit(volume, files(a=b"1"))
     for payload in (files(a=b"1"), files(a=b"2")):
         (volume / "..data_tmp").symlink_to("..2001_01_01_00_00_00.1")
@@ -104,18 +108,18 @@ def test_left_overs_are_swept(volume: Path) -> None:
 
 
 def test_other_entries_stay(volume: Path) -> None:
-    """What a provider wrote itself, names that only look like ours and links elsewhere: left alone."""
+    """A provider's own files, names that only resemble the writer's and other symlinks are left alone."""
     (volume / "own").write_bytes(b"own")
     (volume / "..2001").mkdir()
     (volume / "elsewhere").symlink_to("..data/other")
     commit(volume, files(a=b"1"))
     commit(volume, files(a=b"2"))
-    assert set(os.listdir(volume)) == {"..data", *stamps(volume), "..2001", "a", "own", "elsewhere"}
+    assert set(os.listdir(volume)) == {"..data", *content_names(volume), "..2001", "a", "own", "elsewhere"}
     assert (volume / "own").read_bytes() == b"own"
 
 
 def test_migration(volume: Path) -> None:
-    """A file, a full directory, a foreign link and a directory ``..data`` are in the way: links take their places."""
+    """A file, a directory with files, a foreign symlink and a directory ``..data`` are replaced by symlinks."""
     secret = volume.parent / "not-ours"
     secret.mkdir()
     (secret / "keep").write_text("kept")
@@ -130,20 +134,21 @@ def test_migration(volume: Path) -> None:
     assert (secret / "keep").read_text() == "kept"
 
 
-def test_broken_link_is_mended(volume: Path) -> None:
-    """A provider replaced a link by a file, or it is gone: the same payload puts it back, and says that it changed."""
+def test_broken_links_are_restored(volume: Path) -> None:
+    """A provider replaced a symlink by a file, and another one is missing: the same payload restores both, and counts
+    as changed."""
     commit(volume, files(a=b"1", b=b"2"))
-    current = stamps(volume)
+    current = content_names(volume)
     (volume / "a").unlink()
     (volume / "b").unlink()
     (volume / "b").write_text("mine")
     assert commit(volume, files(a=b"1", b=b"2"))
     assert seen(volume) == {"a": b"1", "b": b"2"}
-    assert stamps(volume) == current and is_tidy(volume, "a", "b")
+    assert content_names(volume) == current and is_tidy(volume, "a", "b")
 
 
 def test_empty_payload(volume: Path) -> None:
-    """Versions and no files: committed over an empty directory, entries stay, the second swaps nothing."""
+    """Versions without files: an empty directory is committed, entries stay, the second write replaces nothing."""
     (volume / "own").write_bytes(b"own")
     assert not inspect(volume).committed
     assert commit(volume, [])
@@ -155,24 +160,24 @@ def test_empty_payload(volume: Path) -> None:
 
 
 def test_symlinks_inside_the_content_are_not_followed(volume: Path) -> None:
-    """The current content was swapped for links to the same bytes elsewhere: not taken for current, written anew."""
+    """A directory of the content was replaced by a symlink to the same bytes elsewhere: not current, written again."""
     elsewhere = volume.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "f").write_bytes(b"1")
     payload = files(d__f=b"1")
     commit(volume, payload)
-    inside = volume / stamps(volume)[0]
+    inside = volume / content_names(volume)[0]
     (inside / "d" / "f").unlink()
     (inside / "d").rmdir()
     (inside / "d").symlink_to(elsewhere)
     assert commit(volume, payload)
-    assert not (volume / stamps(volume)[0] / "d").is_symlink()
+    assert not (volume / content_names(volume)[0] / "d").is_symlink()
     assert (elsewhere / "f").exists()
 
 
 @pytest.mark.parametrize("text", ["/etc", "..", ".", "../elsewhere", "a/b", "nothing"])
 def test_data_link_that_leads_elsewhere(volume: Path, text: str) -> None:
-    """``..data`` points out of the volume or nowhere: not committed; the next write mends it."""
+    """``..data`` points out of the volume or nowhere: not committed; the next write repairs it."""
     elsewhere = volume.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "keep").write_text("kept")
@@ -183,9 +188,9 @@ def test_data_link_that_leads_elsewhere(volume: Path, text: str) -> None:
 
 
 def test_special_file_in_the_content(volume: Path) -> None:
-    """A FIFO stands where a file should be: never waited for, written anew."""
+    """A FIFO is in the place of a file: not waited for, written again."""
     commit(volume, files(a=b""))
-    inside = volume / stamps(volume)[0] / "a"
+    inside = volume / content_names(volume)[0] / "a"
     inside.unlink()
     os.mkfifo(inside, 0o644)
     assert commit(volume, files(a=b""))
@@ -193,7 +198,8 @@ def test_special_file_in_the_content(volume: Path) -> None:
 
 
 def test_full_volume(volume: Path) -> None:
-    """The second payload does not fit: RESOURCE_EXHAUSTED naming the flag, the first is whole, nothing is left over."""
+    """The second payload does not fit: RESOURCE_EXHAUSTED names the flag, the first payload is complete, nothing is
+    left over."""
     first = files(a=b"1" * (SIZE // 2))
     commit(volume, first)
     with pytest.raises(ResourceExhausted, match="--tmpfs-size"):
@@ -204,7 +210,7 @@ def test_full_volume(volume: Path) -> None:
 
 
 def test_read_only_volume(volume: Path) -> None:
-    """Remounted read-only: Internal with the reason, the content stays."""
+    """Remounted read-only: Internal with the reason, and the content stays."""
     commit(volume, files(a=b"1"))
     make_read_only(volume)
     with pytest.raises(Internal, match="read-only"):
@@ -212,14 +218,8 @@ def test_read_only_volume(volume: Path) -> None:
     assert seen(volume) == {"a": b"1"}
 
 
-def make_read_only(volume: Path) -> None:
-    """Remount a tmpfs read-only."""
-    with walk.directory(str(volume)) as opened:
-        syscalls.mount("tmpfs", opened.fd, "tmpfs", 32 | 1, "")
-
-
 def test_never_onto_a_disk(target: Path, pods: Path) -> None:
-    """The target is missing, a plain directory, or a mount of a disk: ABORTED, nothing written."""
+    """The target is missing, a plain directory, or a bind mount: ABORTED, nothing written."""
     with pytest.raises(Aborted):
         commit(target, files(a=b"1"))
     target.mkdir()
@@ -233,15 +233,15 @@ def test_never_onto_a_disk(target: Path, pods: Path) -> None:
     assert os.listdir(target) == []
 
 
-def test_bad_payload_writes_nothing(volume: Path) -> None:
-    """One bad path among good ones: refused before anything is written."""
+def test_invalid_payload(volume: Path) -> None:
+    """One invalid path among valid ones: rejected before anything is written."""
     with pytest.raises(InvalidRequest):
         commit(volume, [file("good"), file("q"), file("q/r")])
     assert os.listdir(volume) == []
 
 
 def test_directory_swapped_underneath(volume: Path) -> None:
-    """The volume is moved aside and a link put in its place while it is open: what is written lands in the volume."""
+    """The volume is moved and replaced by a symlink while it is open: the write lands in the volume."""
     inner = volume / "inner"
     inner.mkdir()
     trap = volume / "trap"
@@ -256,8 +256,9 @@ def test_directory_swapped_underneath(volume: Path) -> None:
     assert os.listdir(trap) == [] and seen(volume / "moved") == {"a": b"1"}
 
 
-def test_no_descriptor_left_means_no_content_lost(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Opening the current content fails for want of descriptors: the write fails, and the content is not swept away."""
+def test_no_descriptor_is_free(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current content cannot be opened because no descriptor is free: the write fails, and the content is not swept
+    away."""
     commit(volume, files(a=b"1"))
     real_open = os.open
 
@@ -273,8 +274,8 @@ def test_no_descriptor_left_means_no_content_lost(volume: Path, monkeypatch: pyt
     assert seen(volume) == {"a": b"1"}
 
 
-def test_commit_sets_the_clock(volume: Path) -> None:
-    """An unchanged write moves the time of the last refresh to now."""
+def test_last_refresh(volume: Path) -> None:
+    """An unchanged write sets the time of the last refresh to now."""
     commit(volume, files(a=b"1"))
     os.utime(volume / "..data", (1000.0, 1000.0))
     assert inspect(volume).last_refresh == 1000.0

@@ -1,0 +1,62 @@
+"""Invalid requests."""
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from tests.support.rig import rig
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (lambda r: r.ClearField("volume_capability"), "Volume capability missing"),
+        (lambda r: r.ClearField("volume_id"), "Volume ID missing"),
+        (lambda r: r.ClearField("target_path"), "Target path missing"),
+        (lambda r: r.volume_context.clear(), "Volume attributes missing"),
+        (lambda r: r.ClearField("readonly"), "Readonly is not true"),
+        (lambda r: r.volume_context.pop("secretProviderClass"), "secretProviderClass is not set"),
+        *[
+            (lambda r, name=name: r.volume_context.pop(f"csi.storage.k8s.io/pod.{name}"), "podInfoOnMount")
+            for name in ("namespace", "name", "uid")
+        ],
+        *[
+            (
+                lambda r, name=name: r.volume_context.update(secretProviderClass=name),
+                "not the name of a SecretProviderClass",
+            )
+            for name in (
+                "../../kube-system/secretproviderclasses/app",
+                "default/app",
+                "app?watch=true",
+                "App",
+                "x" * 254,
+            )
+        ],
+        (lambda r: r.volume_capability.block.SetInParent(), "block volumes"),
+        (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "staff"), "numeric group id"),
+        (lambda r: setattr(r, "target_path", "/etc"), "not a CSI volume of kubelet's"),
+        (
+            lambda r: setattr(r, "target_path", "/elsewhere/pods/u/volumes/kubernetes.io~csi/v/mount"),
+            "--kubelet-pods-dir",
+        ),
+        (lambda r: setattr(r, "target_path", r.target_path.replace("uid-", "../pods/uid-")), "shortest form"),
+    ],
+)
+def test_invalid_requests(tmp_path: Path, change: object, sentence: str) -> None:
+    """Each missing or wrong field is INVALID_ARGUMENT, says what to do, and nothing is created on disk."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as it:
+            request = it.volume().request()
+            change(request)  # type: ignore[operator]
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await it.node.NodePublishVolume(request)
+            assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            assert sentence in (error.value.details() or "")
+            assert list(it.pods_dir.iterdir()) == []
+
+    asyncio.run(run())
