@@ -1,4 +1,4 @@
-"""Addresses are parsed once, into types."""
+"""Addresses, parsed into types."""
 
 import pytest
 
@@ -17,20 +17,20 @@ from runtime.errors import ConfigurationError
     ],
 )
 def test_endpoints(text: str, expected: object) -> None:
-    """Both schemes in any case; a Unix path without its slash gets one, as in the Go driver."""
+    """Both schemes in upper or lower case; a Unix path without a leading slash gets one, as in the Go driver."""
     assert parse_endpoint(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "unix://", "tcp://", "/csi.sock", "http://x", "unix:/x", "tcp://host"])
 def test_bad_endpoints(text: str) -> None:
-    """Anything else names the endpoint and the two forms."""
+    """Anything else → ConfigurationError."""
     with pytest.raises(ConfigurationError):
         parse_endpoint(text)
 
 
 @pytest.mark.parametrize("text", ["/csi/csi.sock", "unix:///csi/csi.sock", "unix:/csi/csi.sock"])
 def test_csi_addresses(text: str) -> None:
-    """The sidecars' three spellings of one socket."""
+    """The three spellings of one socket that the sidecars accept."""
     assert parse_csi_address(text) == UnixEndpoint("/csi/csi.sock")
 
 
@@ -39,12 +39,12 @@ def test_csi_addresses(text: str) -> None:
     [(":8095", TcpEndpoint("", 8095)), ("0.0.0.0:1", TcpEndpoint("0.0.0.0", 1)), ("[::1]:80", TcpEndpoint("::1", 80))],
 )
 def test_host_port(text: str, expected: TcpEndpoint) -> None:
-    """As Go's net.Listen takes them."""
+    """The addresses that Go's net.Listen accepts."""
     assert parse_host_port(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "8095", ":", ":x", ":70000", "::1:80", "host:-1"])
 def test_bad_host_port(text: str) -> None:
-    """Refused, with an example of how it is written."""
+    """Anything else → ConfigurationError with an example."""
     with pytest.raises(ConfigurationError, match="127.0.0.1:8095"):
         parse_host_port(text)

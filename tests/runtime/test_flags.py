@@ -55,7 +55,7 @@ def parse(*argv: str) -> Config:
     ],
 )
 def test_accepted(argv: tuple[str, ...], expected: Config) -> None:
-    """Each spelling that Go takes gives the value that Go gives; an empty list element is dropped."""
+    """Each spelling that Go accepts has the value that it has in Go; an empty list element is dropped."""
     assert parse(*argv) == expected
 
 
@@ -75,20 +75,21 @@ def test_accepted(argv: tuple[str, ...], expected: Config) -> None:
     ],
 )
 def test_refused(argv: tuple[str, ...], sentence: str) -> None:
-    """Each wrong spelling is refused with a sentence that names it; Go would ignore what stands after a stray word."""
+    """Each wrong spelling → UsageError that names it. Go would ignore everything after a stray word."""
     with pytest.raises(UsageError, match=sentence):
         parse(*argv)
 
 
 def test_warnings() -> None:
-    """A Go-only flag and a deprecated one are accepted, each with a warning that says why or what instead."""
+    """A Go-only and a deprecated flag → accepted, with a warning that says why it has no effect or what to use
+    instead."""
     flags = FlagSet("test").add(Config).ignore([Ignored("pprof", "not in Python", is_switch=True)])
     parsed = flags.parse(["--pprof", "--old=x"])
     assert parsed.warnings == ["--pprof has no effect: not in Python", "--old is deprecated: use --endpoint"]
 
 
 def test_help_lists_every_flag() -> None:
-    """-h raises with a usage that names each flag and its default as it would be written."""
+    """-h → HelpRequested with each flag and its default, written as on a command line."""
     with pytest.raises(HelpRequested) as usage:
         parse("-h")
     for item in flags_of(Config):
@@ -97,7 +98,7 @@ def test_help_lists_every_flag() -> None:
 
 
 def test_some_flags_under_other_names() -> None:
-    """A second dataclass may lend only some of its flags, renamed."""
+    """Only some flags of a dataclass are added, under other names → the others do not exist."""
     flags = FlagSet("test").add(Config, {"size": "registrar-size"})
     assert flags.parse(["--registrar-size=7"]).values[Config] == {"size": 7}
     with pytest.raises(UsageError):
@@ -124,7 +125,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "5", "1d", "m", "1 m", "5s ", "1m2"])
 def test_bad_durations(text: str) -> None:
-    """Anything else is a ValueError."""
+    """Anything else → ValueError."""
     with pytest.raises(ValueError):
         parse_duration(text)
 
@@ -134,5 +135,5 @@ def test_bad_durations(text: str) -> None:
     [(True, "true"), (120.0, "2m"), (0.5, "500ms"), (3661.0, "1h1m1s"), (("a", "b"), "a,b"), ("", '""'), (4, "4")],
 )
 def test_show(value: object, text: str) -> None:
-    """Defaults are shown as they would be written."""
+    """Values are formatted as on a command line."""
     assert format_value(value) == text

@@ -1,4 +1,4 @@
-"""The HTTP server over real connections: what it answers, and what it does not let a client do."""
+"""The HTTP server over real connections: its responses, and what it does not let a client do."""
 
 import asyncio
 import gc
@@ -14,25 +14,26 @@ from runtime import http
 from runtime.endpoints import TcpEndpoint
 from runtime.errors import ConfigurationError
 from runtime.http import connection
+from tests.support.waiting import until
 
 LOCAL = TcpEndpoint("127.0.0.1", 0)
 LARGE = b"x" * 16 * 1024 * 1024
 
 
 class HttpRig:
-    """A few pages; ``release`` lets /slow answer."""
+    """A server with a few pages, which records requests; /slow answers once ``release`` is set."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
-        self.asked: list[http.Request] = []
+        self.requests: list[http.Request] = []
         self.port = 0
 
     async def ok(self, request: http.Request) -> http.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         return http.text_response("ok")
 
     async def slow(self, request: http.Request) -> http.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         await self.release.wait()
         return http.text_response("late")
 
@@ -42,8 +43,12 @@ class HttpRig:
     async def bug(self, _: http.Request) -> http.Response:
         raise ValueError("a bug")
 
+    async def until_requests(self, count: int) -> None:
+        """Wait until so many requests have reached a handler."""
+        await until(lambda: len(self.requests) >= count, f"{count} requests")
+
     async def exchange(self, sent: bytes) -> bytes:
-        """All that comes until the server closes."""
+        """Send bytes on a new connection; returns all that comes until the server closes it."""
         async with self.connected() as (reader, writer):
             writer.write(sent)
             return await asyncio.wait_for(reader.read(-1), 5)
@@ -59,7 +64,7 @@ class HttpRig:
 
 @asynccontextmanager
 async def http_rig(address: TcpEndpoint = LOCAL) -> AsyncIterator[HttpRig]:
-    """A running http_rig."""
+    """Run the server."""
     made = HttpRig()
     routes = {"/ok": made.ok, "/slow": made.slow, "/large": made.large, "/bug": made.bug}
     async with http.serve(address, routes) as made.port:
@@ -67,7 +72,7 @@ async def http_rig(address: TcpEndpoint = LOCAL) -> AsyncIterator[HttpRig]:
 
 
 def request(path: str = "/ok", method: str = "GET", *headers: str, version: str = "1.1") -> bytes:
-    """The head of a request."""
+    """The head of a request, as bytes."""
     return "\r\n".join([f"{method} {path} HTTP/{version}", "Host: x", *headers, "", ""]).encode()
 
 
@@ -76,7 +81,7 @@ CLOSE = "Connection: close"
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW", "HEAD"])
 def test_any_method(method: str) -> None:
-    """Every method is answered as Go's server does it; HEAD without the body, but with its length."""
+    """Any method → 200 with the headers that Go's server sends; HEAD has no body, but its length."""
 
     async def run() -> None:
         async with http_rig() as rig:
@@ -100,7 +105,7 @@ def test_any_method(method: str) -> None:
     ],
 )
 def test_paths(target: str, status: bytes) -> None:
-    """A query or a host before the path changes nothing; any other path is 404 in Go's words."""
+    """A query, or a host before the path, makes no difference; any other path is 404 with the text of Go's server."""
 
     async def run() -> None:
         async with http_rig() as rig:
@@ -111,14 +116,14 @@ def test_paths(target: str, status: bytes) -> None:
     asyncio.run(run())
 
 
-def test_kept_and_pipelined() -> None:
-    """Three requests at once, the first of them slow: three answers in order on one connection, which stays."""
+def test_pipelining() -> None:
+    """Three requests are sent at once and the first is slow → three responses in order on one connection, which stays
+    open."""
 
     async def run() -> None:
         async with http_rig() as rig, rig.connected() as (reader, writer):
             writer.write(request("/slow") + request("/none") + request("/ok"))
-            while not rig.asked:
-                await asyncio.sleep(0.001)
+            await rig.until_requests(1)
             rig.release.set()
             assert (await reader.readuntil(b"late")).startswith(b"HTTP/1.1 200")
             assert (await reader.readuntil(b"not found\n")).startswith(b"HTTP/1.1 404")
@@ -138,8 +143,9 @@ def test_kept_and_pipelined() -> None:
         request("/ok", "POST", "Transfer-Encoding: chunked", "Expect: 100-continue"),
     ],
 )
-def test_closed_after_the_answer(sent: bytes) -> None:
-    """HTTP/1.0, ``Connection: close``, and any request with a body, of which nothing is taken for a request."""
+def test_closed_after_the_response(sent: bytes) -> None:
+    """HTTP/1.0, ``Connection: close`` or a request with a body → the connection is closed after the response, and the
+    body is not taken for a request."""
 
     async def run() -> None:
         async with http_rig() as rig:
@@ -151,7 +157,7 @@ def test_closed_after_the_answer(sent: bytes) -> None:
 
 
 def test_half_closed_client() -> None:
-    """A client that closes its side after asking gets every answer it asked for."""
+    """A client closes its side after two requests → it still gets both responses."""
 
     async def run() -> None:
         async with http_rig() as rig, rig.connected() as (reader, writer):
@@ -178,20 +184,21 @@ def test_half_closed_client() -> None:
         (b"a" * 1024 * 1024, b"431"),
     ],
 )
-def test_what_is_no_request(sent: bytes, status: bytes) -> None:
-    """Refused with a status that arrives also at a client that is still sending, and no handler is asked."""
+def test_invalid_requests(sent: bytes, status: bytes) -> None:
+    """Bytes that are not a request → a status that also reaches a client that is still sending; no handler is
+    called."""
 
     async def run() -> None:
         async with http_rig() as rig:
             answer = await rig.exchange(sent)
             assert answer.startswith(b"HTTP/1.1 " + status + b" ")
-            assert not rig.asked
+            assert not rig.requests
 
     asyncio.run(run())
 
 
 def test_slow_and_silent_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A head that does not come to its end is 408 after its time; a connection without a word is closed."""
+    """An unfinished head → 408 after ``HEAD_SECONDS``; a silent connection → closed after ``KEEP_ALIVE_SECONDS``."""
     monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.2)
 
@@ -206,7 +213,8 @@ def test_slow_and_silent_clients(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its next requests wait, and after its time it is cut; nothing of it is kept."""
+    """A client does not read a large response → its next request waits, and the connection is cut after
+    ``KEEP_ALIVE_SECONDS``."""
     monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.3)
 
     async def run() -> None:
@@ -219,13 +227,13 @@ def test_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
                     reader._transport.resume_reading()  # type: ignore[attr-defined]
                     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                         await reader.readexactly(len(LARGE))
-            assert rig.asked == []
+            assert rig.requests == []
 
     asyncio.run(run())
 
 
 def test_large_answer() -> None:
-    """Megabytes arrive whole, on a connection that is closed after them too."""
+    """A response of megabytes arrives whole, even if the connection is closed after it."""
 
     async def run() -> None:
         async with http_rig() as rig:
@@ -236,14 +244,14 @@ def test_large_answer() -> None:
 
 
 def test_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past the limit the connection that has been silent longest makes room; one that is being answered stays."""
+    """More connections than the limit → the one that has been idle longest is closed; one with a pending response
+    stays."""
     monkeypatch.setattr(connection, "MAX_CONNECTIONS", 3)
 
     async def run() -> None:
         async with http_rig() as rig, rig.connected() as (answered, first), rig.connected() as (silent, _):
             first.write(request("/slow", "GET", CLOSE))
-            while not rig.asked:
-                await asyncio.sleep(0.001)
+            await rig.until_requests(1)
             async with rig.connected() as (later, _):
                 assert (await rig.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
                 assert await asyncio.wait_for(silent.read(-1), 5) == b""
@@ -255,7 +263,8 @@ def test_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_flood_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred that come in one round of the loop: no more than the limit are kept, and the next asker is served."""
+    """A hundred connections come within one iteration of the event loop → no more than the limit stay open, and the
+    next request is served."""
     monkeypatch.setattr(connection, "MAX_CONNECTIONS", 10)
 
     async def run() -> None:
@@ -264,8 +273,10 @@ def test_a_flood_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
             flood = [socket.create_connection(("127.0.0.1", rig.port)) for _ in range(100)]
             try:
                 assert (await rig.exchange(request("/ok", "GET", CLOSE))).endswith(b"ok")
-                await asyncio.sleep(0.1)  # lost connections are closed in the loop's next rounds
-                assert len(os.listdir("/proc/self/fd")) - before - len(flood) <= 10
+                await until(
+                    lambda: len(os.listdir("/proc/self/fd")) - before - len(flood) <= 10,
+                    "the connections over the limit to be closed",
+                )
             finally:
                 for each in flood:
                     each.close()
@@ -275,8 +286,8 @@ def test_a_flood_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("begun, status", [(b"GET /ok HT", b"408"), (b"\r\n", b"")])
 def test_slow_head_on_a_kept_connection(monkeypatch: pytest.MonkeyPatch, begun: bytes, status: bytes) -> None:
-    """A later head has the time of a head, not that of a silent connection; empty lines, which may stand before one,
-    win no time."""
+    """The second head on a connection has ``HEAD_SECONDS``, not ``KEEP_ALIVE_SECONDS``; empty lines, which may come
+    before a head, do not prolong either."""
     monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2 if status else 30.0)
     monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 30.0 if status else 0.5)
 
@@ -294,8 +305,8 @@ def test_slow_head_on_a_kept_connection(monkeypatch: pytest.MonkeyPatch, begun: 
     asyncio.run(run())
 
 
-def test_bug_in_a_page(caplog: pytest.LogCaptureFixture) -> None:
-    """A bug is a 500 without its text, a log line with rig, and the next request is answered."""
+def test_bug_in_a_handler(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug is a 500 without its text, a log line with it, and the next request is answered."""
 
     async def run() -> None:
         async with http_rig() as rig:
@@ -309,7 +320,7 @@ def test_bug_in_a_page(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_all_addresses_and_port_zero() -> None:
-    """No host means both families on one port; the port that the kernel chose is told."""
+    """No host and port 0 → the server listens on IPv4 and IPv6, on one port, which it returns."""
 
     async def run() -> None:
         async with http_rig(TcpEndpoint("", 0)) as rig:
@@ -322,8 +333,8 @@ def test_all_addresses_and_port_zero() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "", "203.0.113.1", "no.such.host.invalid"])
-def test_address_that_cannot_be_had(host: str) -> None:
-    """A port that is taken, an address that is not ours, a name that leads nowhere: one sentence."""
+def test_unusable_address(host: str) -> None:
+    """A port in use, a foreign address or an unknown host name → ConfigurationError."""
 
     async def run() -> None:
         with socket.create_server(("", 0)) as taken:  # noqa: SIM117
@@ -334,8 +345,8 @@ def test_address_that_cannot_be_had(host: str) -> None:
     asyncio.run(run())
 
 
-def test_end() -> None:
-    """At the end what is being answered is answered, and silent connections are closed at once."""
+def test_shutdown() -> None:
+    """The server stops → a pending response is still sent, idle connections are closed at once."""
 
     async def run() -> None:
         async with http_rig() as rig:
@@ -343,8 +354,7 @@ def test_end() -> None:
             reader, writer = await connection.__aenter__()
             silent, _ = await silence.__aenter__()
             writer.write(request("/slow"))
-            while not rig.asked:
-                await asyncio.sleep(0.001)
+            await rig.until_requests(1)
             asyncio.get_running_loop().call_later(0.1, rig.release.set)
         assert (await asyncio.wait_for(reader.read(-1), 5)).endswith(b"late")
         assert await asyncio.wait_for(silent.read(-1), 5) == b""
@@ -352,9 +362,9 @@ def test_end() -> None:
     asyncio.run(run())
 
 
-def test_client_that_has_gone() -> None:
-    """It is gone when its answer is written, so that the kernel resets the connection: no error escapes, no descriptor
-    stays."""
+def test_client_that_is_gone() -> None:
+    """Clients are gone when their response is written, so that the kernel resets the connection → no exception escapes,
+    no descriptor leaks."""
 
     async def run() -> None:
         broken: list[object] = []
@@ -365,13 +375,10 @@ def test_client_that_has_gone() -> None:
                 rig.release.clear()
                 with socket.create_connection(("127.0.0.1", rig.port)) as client:
                     client.send(request("/slow", "GET", CLOSE))
-                    while len(rig.asked) < number:
-                        await asyncio.sleep(0.001)
+                    await rig.until_requests(number)
                 rig.release.set()
                 await asyncio.sleep(0)
-            async with asyncio.timeout(5):
-                while len(os.listdir("/proc/self/fd")) > before:
-                    await asyncio.sleep(0.01)
+            await until(lambda: len(os.listdir("/proc/self/fd")) <= before, "all descriptors to be closed")
         gc.collect()
         assert broken == []
 

@@ -24,7 +24,7 @@ def _in_watch(directory: Path, scenario: Callable[[Watch], Awaitable[None]]) -> 
     asyncio.run(run())
 
 
-def test_tells_what_appears_and_what_is_removed(tmp_path: Path) -> None:
+def test_appeared_and_removed(tmp_path: Path) -> None:
     """A socket is bound, a directory made, the socket removed → three events in that order, with name and kind."""
 
     async def scenario(watch: Watch) -> None:
@@ -58,12 +58,12 @@ def test_a_rename_over_an_entry_is_an_appearance(tmp_path: Path) -> None:
 
 
 def test_events_before_the_first_read_are_kept(tmp_path: Path) -> None:
-    """Something happens between the watch and the iteration → the iterator still tells it: watch, list, iterate
-    misses nothing."""
+    """Something happens between the start of the watch and the iteration → the iterator still yields it: watch, list,
+    iterate misses nothing."""
 
     async def scenario(watch: Watch) -> None:
         (tmp_path / "early").touch()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the loop may read the event before anybody waits for it
         async with asyncio.timeout(5):
             async for event in watch:
                 assert event.path == tmp_path / "early"
@@ -72,7 +72,7 @@ def test_events_before_the_first_read_are_kept(tmp_path: Path) -> None:
     _in_watch(tmp_path, scenario)
 
 
-def test_a_directory_that_goes_away_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_is_removed(tmp_path: Path) -> None:
     """The watched directory is removed → one GONE event for it, and a directory added later is still watched."""
     gone, other = tmp_path / "gone", tmp_path / "other"
     gone.mkdir()
@@ -101,7 +101,7 @@ def test_a_missing_directory_is_an_error_without_a_leak(tmp_path: Path) -> None:
 
 
 def test_a_wait_may_be_cancelled(tmp_path: Path) -> None:
-    """A wait runs into its time-out → the next event is not lost."""
+    """A wait is cancelled by a timeout → the next event is not lost."""
 
     async def scenario(watch: Watch) -> None:
         with pytest.raises(TimeoutError):

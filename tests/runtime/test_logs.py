@@ -1,4 +1,4 @@
-"""Log lines: klog's text, the Go driver's JSON keys, and what never stands in them."""
+"""Log lines: klog's text format, the Go driver's JSON keys, and no secrets."""
 
 import io
 import json
@@ -19,7 +19,7 @@ def configured(**options: object) -> io.StringIO:
 
 
 def test_klog_text() -> None:
-    """A line has klog's header, its message in quotes and its values by name."""
+    """A text line has klog's header, the quoted message and ``key=value`` pairs."""
     stream = configured()
     log.info("Mounted", target="/a b", count=2, ok=True)
     assert re.fullmatch(
@@ -29,7 +29,7 @@ def test_klog_text() -> None:
 
 
 def test_error_lines_begin_with_e() -> None:
-    """Scripts look for ^E and the text."""
+    """An error line starts with E and has the message, for which scripts search."""
     stream = configured()
     log.error("failed to clean and unmount target path", exc=NotFound("gone"), target="/t")
     assert re.match(r'E\d{4} .*\] "failed to clean and unmount target path" target="/t" err="gone"', stream.getvalue())
@@ -47,7 +47,7 @@ def test_json_keys() -> None:
 
 @pytest.mark.parametrize("verbosity, written", [(0, ["a"]), (3, ["a", "b"]), (5, ["a", "b", "c"])])
 def test_verbosity(verbosity: int, written: list[str]) -> None:
-    """A line is written if the process talks at least as much as the line asks."""
+    """A line is written if the verbosity is at least the line's."""
     stream = configured(as_json=True, verbosity=verbosity)
     log.info("a")
     log.verbose(3, "b")
@@ -56,12 +56,12 @@ def test_verbosity(verbosity: int, written: list[str]) -> None:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_bugs_bring_their_stack_but_no_secret(as_json: bool) -> None:
-    """A bug's line tells where it happened; the token in its text is withheld."""
+def test_bugs_are_logged_with_their_stack(as_json: bool) -> None:
+    """An exception's line has its stack; the token in its text is redacted."""
     stream = configured(as_json=as_json)
     try:
         raise KeyError("token=abcdefghijkl")
     except KeyError as bug:
         log.error("A call ended with a bug", exc=bug)
-    assert "test_bugs_bring_their_stack" in stream.getvalue()
+    assert "test_bugs_are_logged_with_their_stack" in stream.getvalue()
     assert "abcdefghijkl" not in stream.getvalue()

@@ -1,4 +1,4 @@
-"""Nothing secret is ever written down."""
+"""Redaction: nothing secret is written."""
 
 import time
 
@@ -24,8 +24,7 @@ TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl"
     ],
 )
 def test_credentials_are_withheld(text: str, gone: str) -> None:
-    """Each kind of credential vanishes from a text that comes from elsewhere, and the text says that something is
-    missing."""
+    """Each kind of credential in a foreign text is replaced by a mark."""
     assert gone not in redact.text(text)
     assert redact.WITHHELD in redact.text(text)
 
@@ -38,12 +37,12 @@ def test_credentials_are_withheld(text: str, gone: str) -> None:
     ],
 )
 def test_plain_texts_stay(text: str) -> None:
-    """What holds no credential is not touched: users search for these texts."""
+    """A text without credentials is unchanged: users search for these texts."""
     assert redact.text(text) == text
 
 
 def test_texts_are_bounded_and_on_one_line() -> None:
-    """A megabyte of somebody's error becomes one line of bounded length."""
+    """A foreign error text of a megabyte becomes one line of bounded length."""
     shown = redact.text("a\nb " * 500_000)
     assert len(shown) <= redact.MAX_TEXT_LENGTH + 1
     assert "\n" not in shown
@@ -51,15 +50,14 @@ def test_texts_are_bounded_and_on_one_line() -> None:
 
 @pytest.mark.parametrize("piece", ["eyJ-aaaaa-", "a-", "token ", "-----BEGIN PRIVATE KEY"])
 def test_hostile_texts_take_no_time(piece: str) -> None:
-    """Megabytes that were made to be slow to search, such as a provider may answer, are cut before they are
-    searched."""
+    """Megabytes of text made to be slow to search, as a provider may return them → cut before they are searched."""
     started = time.process_time()
     redact.text(piece * 500_000)
     assert time.process_time() - started < 1.0
 
 
 def test_requests_show_structure_only() -> None:
-    """A publish request keeps its ids and paths; of secrets and volume context only the keys are shown."""
+    """A publish request is shown with its ids and paths; of secrets and volume context only the keys."""
     request = csi_pb2.NodePublishVolumeRequest(
         volume_id="v",
         target_path="/t",

@@ -1,4 +1,4 @@
-"""gRPC at the edges: failures become codes, sockets are handled with care."""
+"""gRPC servers and clients: failures become status codes, sockets are handled with care."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from runtime.errors import ConfigurationError
 
 
 class Failing(csi_pb2_grpc.IdentityServicer):
-    """Raises what it was given."""
+    """An Identity service whose Probe raises an exception."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
@@ -34,7 +34,7 @@ def registering(servicer: Failing) -> rpc.Register:
 
 
 class Odd(errors.NotFound):
-    """A subclass that the table does not name."""
+    """A failure that the table of status codes does not list."""
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ class Odd(errors.NotFound):
     ],
 )
 def test_codes(tmp_path: Path, error: Exception, code: grpc.StatusCode, text: str) -> None:
-    """Each failure, by its nearest class, has its code and sentence; a bug is INTERNAL and tells nothing; secrets are
-    withheld."""
+    """A failure → the code of its nearest listed class, and its sentence; any other exception → INTERNAL without its
+    text; secrets are redacted."""
 
     async def run() -> None:
         endpoint = UnixEndpoint(str(tmp_path / "s"))
@@ -63,8 +63,8 @@ def test_codes(tmp_path: Path, error: Exception, code: grpc.StatusCode, text: st
     asyncio.run(run())
 
 
-def test_method_left_out(tmp_path: Path) -> None:
-    """A method that the service does not define is UNIMPLEMENTED."""
+def test_undefined_method(tmp_path: Path) -> None:
+    """A method that the service does not define → UNIMPLEMENTED."""
 
     async def run() -> None:
         endpoint = UnixEndpoint(str(tmp_path / "s"))
@@ -76,9 +76,9 @@ def test_method_left_out(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_socket_of_a_server(tmp_path: Path) -> None:
-    """The socket is 0700, replaces a stale one, leaves no hidden name, and is gone afterwards; the umask is as
-    before."""
+def test_socket(tmp_path: Path) -> None:
+    """A server replaces a stale socket by one of mode 0700, leaves no temporary name, removes the socket at the end,
+    and restores the umask."""
 
     async def run() -> None:
         path = tmp_path / "csi.sock"
@@ -96,7 +96,7 @@ def test_socket_of_a_server(tmp_path: Path) -> None:
 
 
 def test_successors_socket_stays(tmp_path: Path) -> None:
-    """A server whose path was taken over by a successor leaves the successor's socket in place when it ends."""
+    """A successor has taken over the path → the first server leaves the successor's socket in place when it ends."""
 
     async def run() -> None:
         endpoint = UnixEndpoint(str(tmp_path / "csi.sock"))
@@ -111,8 +111,8 @@ def test_successors_socket_stays(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_each_channel_connects_for_itself(tmp_path: Path) -> None:
-    """A channel's failed attempt to connect is no reason for another one to the same path to wait."""
+def test_channels_do_not_share_failures(tmp_path: Path) -> None:
+    """A channel has failed to connect → another channel to the same path connects without waiting."""
 
     async def probe(path: Path) -> None:
         async with rpc.dial(str(path)) as channel:
@@ -130,8 +130,8 @@ def test_each_channel_connects_for_itself(tmp_path: Path) -> None:
 
 
 def test_waiting_in_vain_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many wait for a server that is not there, one task waits for the connection: grpc.aio loses memory with
-    each wait that is cancelled. Once the server is there, all see it."""
+    """Many callers wait for a missing server → only one task waits for the connection, because grpc.aio leaks memory
+    with each cancelled wait; the server starts → all callers are served."""
 
     async def run() -> None:
         path = tmp_path / "csi.sock"
@@ -155,7 +155,7 @@ def test_waiting_in_vain_costs_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("kind", ["file", "directory", "dangling link"])
 def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
-    """What is no socket is refused with its path, and untouched."""
+    """A file, a directory or a dangling link at the path → ConfigurationError that names it; it is left alone."""
 
     async def run() -> None:
         path = tmp_path / "csi.sock"
@@ -173,8 +173,8 @@ def test_something_else_at_the_path(tmp_path: Path, kind: str) -> None:
     asyncio.run(run())
 
 
-def test_directory_that_is_missing(tmp_path: Path) -> None:
-    """A socket in a directory that does not exist: the sentence names the directory."""
+def test_missing_directory(tmp_path: Path) -> None:
+    """The socket's directory does not exist → ConfigurationError that says so."""
 
     async def run() -> None:
         with pytest.raises(ConfigurationError, match="does not exist"):
@@ -185,7 +185,7 @@ def test_directory_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_path_too_long(tmp_path: Path) -> None:
-    """A path that no socket can have: the sentence tells the limit."""
+    """A path too long for a socket → ConfigurationError with the limit."""
 
     async def run() -> None:
         with pytest.raises(ConfigurationError, match="107 bytes"):
@@ -196,7 +196,7 @@ def test_path_too_long(tmp_path: Path) -> None:
 
 
 def test_port_taken() -> None:
-    """A TCP port in use is a sentence, not a traceback."""
+    """A TCP port in use → ConfigurationError."""
 
     async def run() -> None:
         with socket.socket() as taken:
@@ -210,7 +210,8 @@ def test_port_taken() -> None:
 
 
 def test_authority_is_localhost(tmp_path: Path) -> None:
-    """Providers refuse any other :authority (spec A.7); gRPC would send the socket's path."""
+    """A client of a Unix socket sends ``localhost`` as :authority, because providers refuse anything else, while gRPC's
+    default is the socket's path."""
     seen: list[bytes] = []
 
     async def run() -> None:
@@ -232,8 +233,9 @@ def test_authority_is_localhost(tmp_path: Path) -> None:
     assert str(tmp_path).encode().replace(b"/", b"%2F") not in b"".join(seen)
 
 
-def test_a_new_channel_dials_for_itself(tmp_path: Path) -> None:
-    """A channel fails on a dead socket and backs off; another one to the same path connects at once all the same."""
+def test_channels_do_not_share_back_off(tmp_path: Path) -> None:
+    """A channel fails on a dead socket and backs off for a minute → another channel to the same path connects at
+    once."""
     path = tmp_path / "csi.sock"
 
     async def run() -> None:

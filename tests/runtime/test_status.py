@@ -1,4 +1,4 @@
-"""Status sockets: one JSON object a connection, to those who may open them."""
+"""Status sockets: one JSON object for each connection, for root only."""
 
 import asyncio
 import logging
@@ -12,7 +12,8 @@ from runtime import status
 
 
 def test_served_and_read(tmp_path: Path) -> None:
-    """A role's snapshot is read while it serves; the socket is 0700 in a 0700 directory, and gone with the role."""
+    """A role serves its status → it can be read; socket and directory have mode 0700; the socket is gone with the
+    role."""
 
     async def run() -> None:
         directory = tmp_path / "status"
@@ -27,7 +28,7 @@ def test_served_and_read(tmp_path: Path) -> None:
 
 
 def test_absent_frozen_and_broken_roles(tmp_path: Path) -> None:
-    """A role that is absent, does not answer in time or answers nonsense reads as None."""
+    """A role is absent, does not answer in time or sends something else than JSON → None."""
 
     async def run() -> None:
         assert await status.read(str(tmp_path), "driver") is None
@@ -56,8 +57,9 @@ def test_absent_frozen_and_broken_roles(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("directory", ["/proc/nowhere", "/dev/null/under", "/tmp/" + "x" * 100])
-def test_directory_that_cannot_be_had(directory: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A read-only root file system, a file in the way, a path too long for a socket: one warning, and the role runs."""
+def test_unusable_directory(directory: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A read-only file system, a file instead of a directory, or a path too long for a socket → one warning, and the
+    role runs."""
 
     async def run() -> None:
         async with status.serve(directory, "driver", dict):
@@ -71,7 +73,7 @@ def test_directory_that_cannot_be_had(directory: str, caplog: pytest.LogCaptureF
 
 
 def test_off(tmp_path: Path) -> None:
-    """An empty directory serves nothing."""
+    """``--status-directory=`` → nothing is served."""
 
     async def run() -> None:
         async with status.serve("", "driver", dict):
