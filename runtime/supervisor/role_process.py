@@ -48,7 +48,7 @@ class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
             super().transition()
 
 
-class RoleConfig(ProcessConfig):  # type: ignore[misc]
+class RoleConfig(ProcessConfig):  # type: ignore[misc]  # the package is untyped
     """supervisord's configuration of a program, which creates its process."""
 
     def make_process(self, group: Any = None) -> RoleProcess:
