@@ -97,8 +97,10 @@ def container(tmp_path: Path) -> Iterator[Container]:
         yield made
     finally:
         if made.process.poll() is None:
+            roles = psutil.Process(made.process.pid).children()
             made.process.kill()
             made.process.wait()
+            psutil.wait_procs(roles, timeout=10)  # they end with the supervisor, and remove their sockets until then
 
 
 def pod(name: str, class_name: str) -> dict[str, Any]:
