@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from driver.cluster.api import Api, Expired
-from driver.objects.classes import parse_class
-from driver.objects.pod_status import classes_path
+from driver.objects import GROUP
+from driver.objects.classes import KIND, classes_path, parse_class
 from driver.ports import ClassListener, ClassRef, ProviderClass
 from runtime import logs
 from runtime.errors import Failure, NotFound, Unavailable
@@ -173,4 +173,4 @@ class ClassStore:
         try:
             return parse_class(await self._api.call("GET", classes_path(class_ref)))
         except NotFound:
-            raise NotFound(f'SecretProviderClass.secrets-store.csi.x-k8s.io "{class_ref.name}" not found') from None
+            raise NotFound(f'{KIND}.{GROUP} "{class_ref.name}" not found') from None

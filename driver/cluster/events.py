@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from driver.cluster.api import MERGE_PATCH, Api, Conflict
-from driver.objects.pod_status import timestamp
+from driver.objects.times import timestamp
 from driver.ports import PodEvent
 from runtime import logs
 from runtime.errors import Failure, NotFound

@@ -13,7 +13,7 @@ from typing import Any
 
 from driver.cluster.api import MERGE_PATCH, Api, Conflict
 from driver.cluster.statuses import StatusStore
-from driver.objects.pod_status import GROUP_VERSION
+from driver.objects import GROUP_VERSION, pod_status
 from driver.ports import Pod
 from driver.sync.merge import Change, Outcome, Owner, merge, new_secret
 from driver.sync.wanted import Wanted
@@ -61,7 +61,7 @@ class SecretWriter:
         if references := metadata.get("ownerReferences"):
             return [Owner(item["apiVersion"], item["kind"], item["name"], item["uid"]) for item in references]
         name, uid = await self._statuses.identity(target_path)
-        return [Owner(GROUP_VERSION, "SecretProviderClassPodStatus", name, uid)]
+        return [Owner(GROUP_VERSION, pod_status.KIND, name, uid)]
 
     async def _write(self, wanted: Wanted, owners: Sequence[Owner]) -> Outcome | None:
         """One try; None if somebody else changed the Secret meanwhile."""

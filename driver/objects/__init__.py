@@ -1,1 +1,5 @@
-"""The objects of the secrets-store API group, read and written in one place."""
+"""The Kubernetes objects of the secrets-store API group: names, paths, and conversion to and from the driver's own
+types. No I/O: API server and files use the same code."""
+
+GROUP = "secrets-store.csi.x-k8s.io"
+GROUP_VERSION = f"{GROUP}/v1"

@@ -1,13 +1,23 @@
-"""A SecretProviderClass as it was written, v1 or v1alpha1, in our own type."""
+"""SecretProviderClass objects, v1 or v1alpha1, as ``ports.ProviderClass``."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from driver.objects import GROUP_VERSION
 from driver.ports import ClassRef, ProviderClass, SecretObject
+
+KIND = "SecretProviderClass"
+
+
+def classes_path(class_ref: ClassRef | None = None) -> str:
+    """The API path of one class, or of all classes in all namespaces."""
+    if class_ref is None:
+        return f"/apis/{GROUP_VERSION}/secretproviderclasses"
+    return f"/apis/{GROUP_VERSION}/namespaces/{class_ref.namespace}/secretproviderclasses/{class_ref.name}"
 
 
 def parse_class(document: Mapping[str, Any]) -> ProviderClass:
-    """Raises ValueError, naming the field, where one has another type than the CRD's."""
+    """Raises ValueError, naming the field, if the type of a field is not the CRD's."""
     metadata, spec = _mapping(document, "metadata"), _mapping(document, "spec")
     return ProviderClass(
         class_ref=ClassRef(metadata.get("namespace") or "default", str(metadata.get("name", ""))),

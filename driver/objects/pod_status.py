@@ -1,41 +1,23 @@
-"""Kubernetes objects in our own types and back: paths, names, times, the pod status' shape."""
+"""SecretProviderClassPodStatus objects to and from ``ports.VolumeRecord``; the only code that knows their shape."""
 
 import hashlib
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from driver.objects.names import LONGEST_NAME
+from driver.objects import GROUP_VERSION
+from driver.objects.names import LONGEST_NAME, is_label_value
+from driver.objects.times import parse_timestamp, timestamp
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
 from runtime.errors import ConfigurationError
 
-GROUP_VERSION = "secrets-store.csi.x-k8s.io/v1"
+KIND = "SecretProviderClassPodStatus"
 NODE_LABEL = "internal.secrets-store.csi.k8s.io/node-name"
-LONGEST_LABEL = 63
-_LABEL = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
-
-def classes_path(class_ref: ClassRef | None = None) -> str:
-    """The path of one class, or of all."""
-    if class_ref is None:
-        return f"/apis/{GROUP_VERSION}/secretproviderclasses"
-    return f"/apis/{GROUP_VERSION}/namespaces/{class_ref.namespace}/secretproviderclasses/{class_ref.name}"
-
-
-def statuses_path(namespace: str = "", name: str = "") -> str:
-    """The path of one pod status, of a namespace's, or of all."""
-    prefix = f"/apis/{GROUP_VERSION}" + (f"/namespaces/{namespace}" if namespace else "")
-    return f"{prefix}/secretproviderclasspodstatuses" + (f"/{name}" if name else "")
-
-
-def is_label_value(text: str) -> bool:
-    """Whether the API server takes ``text`` as a label's value."""
-    return len(text) <= LONGEST_LABEL and _LABEL.fullmatch(text) is not None
+Object = dict[str, Any]
 
 
 def check_node(name: str) -> None:
-    """Refuse a node's name that no label can hold. Raises ConfigurationError."""
+    """Refuse a node name that cannot be a label value. Raises ConfigurationError."""
     if not name or not is_label_value(name):
         raise ConfigurationError(
             f"--nodeid={name}: the node's name must be a label's value (1 to 63 letters, digits, '-', '_' or '.'), "
@@ -43,14 +25,20 @@ def check_node(name: str) -> None:
         )
 
 
-def status_name(record: VolumeRecord, *, of_its_own: bool = False) -> str:
+def statuses_path(namespace: str = "", name: str = "") -> str:
+    """The API path of one pod status, of those in a namespace, or of all."""
+    prefix = f"/apis/{GROUP_VERSION}" + (f"/namespaces/{namespace}" if namespace else "")
+    return f"{prefix}/secretproviderclasspodstatuses" + (f"/{name}" if name else "")
+
+
+def status_name(record: VolumeRecord, *, unique: bool = False) -> str:
     """``<pod>-<namespace>-<class>``, as the Go driver names it.
 
-    ``of_its_own``: for a second volume of one pod with one class. That, and a name over 253 characters, ends in a
+    ``unique``: for a second volume of one pod with one class. Such a name, and one over 253 characters, ends in a
     digest of what makes it unique, always the same one.
     """
     name = f"{record.pod.name}-{record.pod.namespace}-{record.class_ref.name}"
-    if of_its_own:
+    if unique:
         name += f"-{_digest(record.volume_name)}"
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 11].rstrip('.-')}-{_digest(name)}"
@@ -61,88 +49,101 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def timestamp(seconds: float) -> str:
-    """Unix time as Kubernetes writes it: RFC 3339 in whole seconds."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def build_status(
+    record: VolumeRecord, name: str, node: str = "", former_condition: Mapping[str, Any] | None = None
+) -> Object:
+    """The object for a record; the API server prunes the fields that the trio's CRDs lack.
+
+    ``former_condition`` is the condition in the object as it was before: while the status stays the same, so does the
+    time of its transition.
+    """
+    metadata: Object = {
+        "namespace": record.pod.namespace,
+        "name": name,
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": record.pod.name, "uid": record.pod.uid}],
+    }
+    if node:
+        metadata["labels"] = {NODE_LABEL: node}
+    status: Object = {
+        "podName": record.pod.name,
+        "secretProviderClassName": record.class_ref.name,
+        "mounted": True,
+        "targetPath": record.target_path,
+        "objects": [{"id": key, "version": version} for key, version in sorted(record.objects.items())],
+        "conditions": [_build_condition(record, former_condition or {})],
+    }
+    if record.last_refresh is not None:
+        status["lastRefresh"] = timestamp(record.last_refresh)
+    if record.failure is not None:
+        status["lastFailure"] = {
+            "reason": record.failure.reason,
+            "message": record.failure.message,
+            "count": record.failure.count,
+            "time": timestamp(record.failure.time),
+        }
+    return {"apiVersion": GROUP_VERSION, "kind": KIND, "metadata": metadata, "status": status}
 
 
-def parse_timestamp(text: object) -> float | None:
-    """The reverse; None for what is none."""
+def merge_patch(status: Object) -> Object:
+    """A JSON merge patch (RFC 7386) that makes an older object say the same: null removes what is not set any more."""
+    return {**status, "status": {"lastRefresh": None, "lastFailure": None, **status["status"]}}
+
+
+def condition_of(document: Any) -> Mapping[str, Any]:
+    """The condition in an object; empty if there is none."""
     try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
+        return dict(document["status"]["conditions"][0])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return {}
 
 
-def status_object(record: VolumeRecord, node: str) -> dict[str, Any]:
-    """The whole pod status but for its name; the server prunes the fields that the trio's CRDs lack."""
-    return {
-        "apiVersion": GROUP_VERSION,
-        "kind": "SecretProviderClassPodStatus",
-        "metadata": {
-            "labels": {NODE_LABEL: node},
-            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": record.pod.name, "uid": record.pod.uid}],
-        },
-        "status": {
-            "podName": record.pod.name,
-            "secretProviderClassName": record.class_ref.name,
-            "mounted": True,
-            "targetPath": record.target_path,
-            "objects": [{"id": key, "version": version} for key, version in sorted(record.objects.items())],
-            "lastRefresh": timestamp(record.last_refresh) if record.last_refresh is not None else None,
-            "lastFailure": _failure(record.failure),
-            "conditions": [_condition(record)],
-        },
-    }
-
-
-def _failure(failure: RefreshFailure | None) -> dict[str, Any] | None:
-    if failure is None:
-        return None
-    return {
-        "reason": failure.reason,
-        "message": failure.message,
-        "count": failure.count,
-        "time": timestamp(failure.time),
-    }
-
-
-def _condition(record: VolumeRecord) -> dict[str, Any]:
+def _build_condition(record: VolumeRecord, former: Mapping[str, Any]) -> Object:
     failure = record.failure
-    since = failure.time if failure is not None else record.last_refresh
     condition = {
         "type": "Refreshed",
         "status": "True" if failure is None else "False",
         "reason": "Refreshed" if failure is None else failure.reason,
         "message": "" if failure is None else failure.message,
     }
+    if former.get("status") == condition["status"] and "lastTransitionTime" in former:
+        return {**condition, "lastTransitionTime": former["lastTransitionTime"]}
+    since = failure.time if failure is not None else record.last_refresh
     return condition if since is None else {**condition, "lastTransitionTime": timestamp(since)}
 
 
-def record_of(document: Mapping[str, Any]) -> VolumeRecord | None:
-    """A pod status as a record; None for one that is none of ours (no pod as owner, no target path)."""
-    metadata, status = document.get("metadata") or {}, document.get("status") or {}
-    owners = [item for item in metadata.get("ownerReferences") or () if item.get("kind") == "Pod"]
-    parts = str(status.get("targetPath", "")).split("/")
-    if not owners or len(parts) < 3:
+def parse_status(document: Any) -> VolumeRecord | None:
+    """The record in an object; None if it is not the driver's: it has no pod as owner or no target path, or a field is
+    not of the CRD's type."""
+    try:
+        metadata, status = document["metadata"], document["status"]
+        owner = next(item for item in metadata["ownerReferences"] if item.get("kind") == "Pod")
+        namespace, target_path = _text(metadata["namespace"]), _text(status["targetPath"])
+        _, volume_name, _ = target_path.rsplit("/", 2)
+        return VolumeRecord(
+            pod=Pod(namespace, _text(owner["name"]), _text(owner["uid"])),
+            class_ref=ClassRef(namespace, _text(status.get("secretProviderClassName", ""))),
+            volume_name=volume_name,
+            target_path=target_path,
+            objects={_text(item.get("id", "")): _text(item.get("version", "")) for item in status.get("objects") or ()},
+            last_refresh=parse_timestamp(status.get("lastRefresh")),
+            failure=_parse_failure(status.get("lastFailure")),
+        )
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
         return None
-    return VolumeRecord(
-        pod=Pod(metadata["namespace"], owners[0]["name"], owners[0]["uid"]),
-        class_ref=ClassRef(metadata["namespace"], status.get("secretProviderClassName", "")),
-        volume_name=parts[-2],
-        target_path=status["targetPath"],
-        objects={item.get("id", ""): item.get("version", "") for item in status.get("objects") or ()},
-        last_refresh=parse_timestamp(status.get("lastRefresh")),
-        failure=_failure_of(status.get("lastFailure")),
-    )
 
 
-def _failure_of(found: Mapping[str, Any] | None) -> RefreshFailure | None:
+def _parse_failure(found: Mapping[str, Any] | None) -> RefreshFailure | None:
     if not found:
         return None
     return RefreshFailure(
-        found.get("reason", ""),
-        found.get("message", ""),
-        int(found.get("count", 1)),
-        parse_timestamp(found.get("time")) or 0.0,
+        reason=_text(found.get("reason", "")),
+        message=_text(found.get("message", "")),
+        count=int(found.get("count", 1)),
+        time=parse_timestamp(found.get("time")) or 0.0,
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value

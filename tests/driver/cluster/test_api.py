@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from driver.cluster.api import Api
-from driver.objects.pod_status import classes_path
+from driver.objects.classes import classes_path
 from driver.ports import ClassRef
 from runtime.errors import InvalidRequest
 

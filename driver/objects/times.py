@@ -1,0 +1,16 @@
+"""Unix time as Kubernetes objects have it: RFC 3339."""
+
+from datetime import UTC, datetime
+
+
+def timestamp(seconds: float) -> str:
+    """Unix time as text, in whole seconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: object) -> float | None:
+    """Unix time from text; None for anything that is not a valid time."""
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,104 @@
+"""Pod status objects to and from records: nothing is lost on the way, and foreign objects are ignored."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from driver.objects.pod_status import build_status, condition_of, merge_patch, parse_status, status_name
+from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
+
+TARGET = "/pods/uid/volumes/kubernetes.io~csi/secrets/mount"
+FAILURE = RefreshFailure("GRPCProviderError", "no", 3, 2000.0)
+RECORD = VolumeRecord(
+    Pod("ns", "pod", "uid"), ClassRef("ns", "app"), "secrets", TARGET, {"b": "2", "a": "1"}, 1000.0, FAILURE
+)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"failure": None}, {"last_refresh": None}, {"last_refresh": None, "failure": None, "objects": {}}]
+)
+def test_round_trip(fields: dict[str, Any]) -> None:
+    """A record is the same after it was written and read."""
+    record = replace(RECORD, **fields)
+    assert parse_status(build_status(record, status_name(record), "node")) == record
+
+
+def test_a_patch_removes_what_is_over() -> None:
+    """A patch names the fields that the record has not any more, so that a failure disappears."""
+    status = merge_patch(build_status(replace(RECORD, failure=None), "name"))["status"]
+    assert status["lastFailure"] is None and status["lastRefresh"] == "1970-01-01T00:16:40Z"
+
+
+def test_a_condition_keeps_its_time_until_it_changes() -> None:
+    """Failure after failure is one state since the first; a success is another one."""
+    first = build_status(RECORD, "name")
+    again = replace(RECORD, failure=replace(FAILURE, count=4, time=3000.0))
+    second = build_status(again, "name", former_condition=condition_of(first))
+    assert condition_of(second)["lastTransitionTime"] == "1970-01-01T00:33:20Z"
+    third = build_status(replace(RECORD, last_refresh=4000.0, failure=None), "name", "", condition_of(second))
+    assert condition_of(third)["lastTransitionTime"] == "1970-01-01T01:06:40Z"
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        ((), None),
+        ((), []),
+        ((), "text"),
+        (("metadata",), None),
+        (("metadata",), []),
+        (("metadata", "namespace"), None),
+        (("metadata", "ownerReferences"), None),
+        (("metadata", "ownerReferences"), []),
+        (("metadata", "ownerReferences"), ["text"]),
+        (("metadata", "ownerReferences"), [{"kind": "ReplicaSet", "name": "pod", "uid": "uid"}]),
+        (("metadata", "ownerReferences"), [{"kind": "Pod"}]),
+        (("status",), None),
+        (("status",), "text"),
+        (("status", "targetPath"), None),
+        (("status", "targetPath"), 5),
+        (("status", "targetPath"), "short/path"),
+        (("status", "secretProviderClassName"), 5),
+        (("status", "objects"), ["text"]),
+        (("status", "objects"), [{"id": ["a"]}]),
+        (("status", "lastFailure"), "text"),
+        (("status", "lastFailure"), {"count": "many"}),
+    ],
+)
+def test_an_object_that_is_not_ours(path: tuple[str, ...], value: object) -> None:
+    """Whatever somebody wrote there: it is not a record, and never an exception."""
+    document: Any = copy.deepcopy(build_status(RECORD, "name"))
+    if not path:
+        document = value
+    else:
+        holder = document
+        for key in path[:-1]:
+            holder = holder[key]
+        holder[path[-1]] = value
+    assert parse_status(document) is None
+
+
+@pytest.mark.parametrize("document", [None, [], "text", {"status": None}, {"status": {"conditions": [5]}}])
+def test_no_condition(document: object) -> None:
+    """An object that says nothing of its condition has none."""
+    assert condition_of(document) == {}
+
+
+def test_an_object_of_the_trio() -> None:
+    """Such an object has neither lastRefresh nor lastFailure; other owners do no harm."""
+    found = build_status(RECORD, "name")
+    for field in ("lastRefresh", "lastFailure", "conditions"):
+        del found["status"][field]
+    found["metadata"]["ownerReferences"].insert(0, {"kind": "ReplicaSet", "name": "web", "uid": "other"})
+    assert parse_status(found) == replace(RECORD, last_refresh=None, failure=None)
+
+
+def test_names() -> None:
+    """The Go driver's name; of a second volume, and of one that would be too long, a unique one that stays the same."""
+    assert status_name(RECORD) == "pod-ns-app"
+    assert status_name(RECORD, unique=True) == status_name(replace(RECORD, objects={}), unique=True) != "pod-ns-app"
+    long = [replace(RECORD, class_ref=ClassRef("ns", "c" * 250 + end)) for end in ("x", "y")]
+    assert len({status_name(record) for record in long}) == 2
+    assert all(len(status_name(record)) <= 253 for record in long)

@@ -1,0 +1,143 @@
+"""A directory of YAML files instead of an API server: what is kept there, and what a restart restores from it."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from driver.manifests import Manifests
+from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
+from tests.support.rig import Rig, Volume, rig
+
+TARGET = "/pods/uid/volumes/kubernetes.io~csi/secrets/mount"
+FAILURE = RefreshFailure("GRPCProviderError", "no", 3, 2000.0)
+RECORD = VolumeRecord(Pod("ns", "pod", "uid"), ClassRef("ns", "app"), "secrets", TARGET, {"a": "1"}, 1000.0, FAILURE)
+
+
+def status_file(directory: Path) -> Path:
+    """The one pod status."""
+    (path,) = (directory / "podstatuses").glob("*.yaml")
+    return path
+
+
+@pytest.mark.parametrize("fields", [{}, {"failure": None}, {"last_refresh": None}, {"objects": {}}])
+def test_records_survive_a_restart(tmp_path: Path, fields: dict[str, Any]) -> None:
+    """A record is read as it was written: last refresh and failure too."""
+    record = replace(RECORD, **fields)
+
+    async def run() -> None:
+        await Manifests(str(tmp_path)).record(record)
+        assert await Manifests(str(tmp_path)).records() == [record]
+
+    asyncio.run(run())
+
+
+def test_a_file_of_an_earlier_version(tmp_path: Path) -> None:
+    """Earlier versions wrote another form of time, a failure without time, and no conditions."""
+    (tmp_path / "podstatuses").mkdir()
+    document = {
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+        "kind": "SecretProviderClassPodStatus",
+        "metadata": {
+            "namespace": "ns",
+            "name": "pod-ns-app",
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "pod", "uid": "uid"}],
+        },
+        "status": {
+            "podName": "pod",
+            "secretProviderClassName": "app",
+            "mounted": True,
+            "targetPath": TARGET,
+            "objects": [{"id": "a", "version": "1"}],
+            "lastRefresh": "1970-01-01T00:16:40+00:00",
+            "lastFailure": {"reason": "GRPCProviderError", "message": "no", "count": 3},
+        },
+    }
+    (tmp_path / "podstatuses" / "uid.secrets.yaml").write_text(yaml.safe_dump(document))
+
+    async def run() -> None:
+        assert await Manifests(str(tmp_path)).records() == [replace(RECORD, failure=replace(FAILURE, time=0.0))]
+
+    asyncio.run(run())
+
+
+def test_files_that_are_not_statuses_are_ignored(tmp_path: Path) -> None:
+    """What else lies among the pod statuses is left as it is, and keeps no other from being read."""
+    manifests = Manifests(str(tmp_path))
+    foreign = {"a.yaml": "text", "b.yaml": "[]", "c.yaml": "{}", "d.yaml": "status: {targetPath: 5}", "e.yaml": ""}
+
+    async def run() -> None:
+        await manifests.record(RECORD)
+        for name, content in foreign.items():
+            (tmp_path / "podstatuses" / name).write_text(content)
+        assert await manifests.records() == [RECORD]
+        assert {name: (tmp_path / "podstatuses" / name).read_text() for name in foreign} == foreign
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("content", ["", "text", "[", "{}", "status: {conditions: 5}"])
+def test_a_damaged_status_is_replaced(tmp_path: Path, content: str) -> None:
+    """Whatever became of the file, the next record is written."""
+    manifests = Manifests(str(tmp_path))
+
+    async def run() -> None:
+        await manifests.record(RECORD)
+        status_file(tmp_path).write_text(content)
+        await manifests.record(RECORD)
+        assert await manifests.records() == [RECORD]
+
+    asyncio.run(run())
+
+
+def test_an_unchanged_record_is_not_written(tmp_path: Path) -> None:
+    """The file stays the same one until something in it changes."""
+    manifests = Manifests(str(tmp_path))
+
+    async def run() -> None:
+        await manifests.record(RECORD)
+        before = status_file(tmp_path).stat().st_ino
+        await manifests.record(RECORD)
+        assert status_file(tmp_path).stat().st_ino == before
+        await manifests.record(replace(RECORD, last_refresh=1001.0))
+        assert status_file(tmp_path).stat().st_ino != before
+
+    asyncio.run(run())
+
+
+def state(it: Rig, volume: Volume) -> tuple[int, float | None]:
+    """The failures in a row and the time of the last refresh that the driver knows."""
+    found = it.driver.volumes.get(str(volume.target))
+    assert found is not None
+    found.retry_at = 0.0
+    return found.failure.count if found.failure else 0, found.last_refresh
+
+
+def test_failures_are_counted_on_after_a_restart(tmp_path: Path) -> None:
+    """Two refreshes fail, the driver restarts, the next one fails too: it is the third in a row, the pod status says so
+    and since when, and a success ends it."""
+
+    async def run() -> None:
+        async with rig(tmp_path, enable_secret_rotation=True, rotation_poll_interval=0.001) as it:
+            volume = it.volume()
+            await volume.publish()
+            _, last_refresh = state(it, volume)
+            it.provider.remove("password")
+            for expected in (1, 2):
+                await volume.publish()
+                assert state(it, volume)[0] == expected
+            await it.restart()
+            count, restored = state(it, volume)
+            assert count == 2 and restored == pytest.approx(last_refresh, abs=1.0)
+            await volume.publish()
+            status = yaml.safe_load(status_file(it.manifests).read_text())["status"]
+            assert status["lastFailure"]["count"] == state(it, volume)[0] == 3
+            it.provider.put("password", "new")
+            await volume.publish()
+            assert "lastFailure" not in yaml.safe_load(status_file(it.manifests).read_text())["status"]
+            assert state(it, volume)[0] == 0 and volume.read() == b"new"
+
+    asyncio.run(run())
