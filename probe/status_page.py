@@ -27,7 +27,6 @@ def render(state: Mapping[str, Any]) -> str:
             f"<p class='verdict{' bad' if reasons else ''}'>{'Not ready' if reasons else 'Ready'}",
             _list(reasons),
             f"<p>Node: {_text(driver.get('node') or 'unknown')}<br>Registration: {_text(_registration(registrar))}",
-            _list(driver.get("warnings", ())),
             "<h2>Volumes</h2>",
             _table(
                 ("pod", "class", "provider", "refreshed", "failures", "reason"), _volumes(driver.get("volumes", ()))

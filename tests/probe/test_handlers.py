@@ -31,7 +31,6 @@ DRIVER = {
     "ready": True,
     "reason": "",
     "not_ready_reasons": [],
-    "warnings": [],
     "volumes": [],
     "providers": [],
 }
@@ -83,7 +82,7 @@ async def samples(page: Handlers) -> dict[tuple[str, str], float]:
             (REGISTRAR, {**DRIVER, "not_ready_reasons": ["no provider", "no API"]}),
             "driver: no provider\ndriver: no API",
         ),
-        ((REGISTRAR, {**DRIVER, "warnings": ["a warning is no reason"]}), ""),
+        ((REGISTRAR, {**DRIVER, "other": ["another field is not a reason"]}), ""),
         (({"role": "registrar"}, {"role": "driver"}), "registrar: \ndriver: not ready"),
     ],
 )
@@ -155,13 +154,12 @@ def test_registration_metrics(tmp_path: Path, role: Mapping[str, Any], state: st
 
 
 def test_status_page(tmp_path: Path) -> None:
-    """The status page shows volumes with their age, providers, processes and warnings; names that others chose are
+    """The status page shows volumes with their age, providers and processes; names that others chose are
     escaped, and the browser may load nothing."""
     hostile = "<script>alert(1)</script>"
     role = {
         **DRIVER,
         "node": hostile,
-        "warnings": [hostile],
         "volumes": [
             {
                 "pod": f"default/{hostile}",

@@ -63,7 +63,7 @@ def test_in_a_browser(tmp_path: Path) -> None:
     content security policy."""
 
     async def run() -> tuple[str, str]:
-        driver = {**DRIVER, "volumes": [volume("a"), volume(HOSTILE)], "warnings": [HOSTILE]}
+        driver = {**DRIVER, "volumes": [volume("a"), volume(HOSTILE)], "node": HOSTILE}
         async with pages(tmp_path, REGISTRAR, driver) as page:  # noqa: SIM117
             async with http.serve(TcpEndpoint("127.0.0.1", 0), {"/": page.status_page}) as port:
                 with tempfile.TemporaryDirectory() as profile:
