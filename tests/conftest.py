@@ -2,6 +2,7 @@
 a user namespace."""
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ from tests.support import namespaces
 from tests.support.mounts import unmount_below
 
 namespaces.enter_private()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: one more worker than processors, because a good part of each test is waiting."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.fixture

@@ -67,10 +67,8 @@ class SupervisorRig:
         return None
 
     def pid_of(self, role: str) -> int:
-        """The role's live process, which must exist: pid 0 would signal the tests' own process group."""
-        pid = self.find_pid(role)
-        assert pid is not None, f"no process of the {role} in {self.lines}"
-        return pid
+        """The role's live process, which has its name only a moment after the fork."""
+        return wait_until(lambda: self.find_pid(role), lambda: f"a process of the {role} in {self.lines}")
 
     def wait_new_pid(self, role: str, old: int) -> int:
         """Wait until the role runs in another process than the old one."""
