@@ -56,7 +56,9 @@ class Transport:
         configuration.connection_pool_maxsize = CONNECTIONS + 1  # and the watch
         # Clusters have CA certificates without keyUsage; Go accepts them, Python's strict mode (3.13) does not.
         configuration.disable_strict_ssl_verification = True
-        configuration.retries = False
+        # Retries are Api's job. False would be taken for a number of tries that is never reached: every GET that a 5xx
+        # answers would be repeated for ever, up to two minutes apart, where nobody sees it.
+        configuration.retries = None
         # aiohttp would look for a ~/.netrc in a thread and for proxies in the environment with each call: a tenth of a
         # publish. Proxies are rare, and an API server has no use for a netrc.
         configuration.client_session_kwargs = {"trust_env": bool(getproxies())}

@@ -38,7 +38,6 @@ def test_a_connection_has_a_small_buffer(tmp_path: Path) -> None:
         configuration = Configuration()
         configuration.host = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         configuration.ssl_ca_cert = str(tmp_path / "ca")
-        configuration.retries = False
         transport = Transport(configuration)
         try:
             status, _, content = await transport.request("GET", "/", None, {}, 10.0)

@@ -19,7 +19,8 @@ _REASONS: Mapping[int, str] = {
 
 
 class ApiError(Exception):
-    """A refusal. ``fields`` are the paths of the fields at fault; ``retry_after`` is in seconds."""
+    """A refusal. ``fields`` are the paths of the fields at fault; ``retry_after`` is in seconds, or the header's whole
+    value."""
 
     def __init__(
         self,
@@ -28,7 +29,7 @@ class ApiError(Exception):
         *,
         reason: str = "",
         fields: Sequence[str] = (),
-        retry_after: int | None = None,
+        retry_after: int | str | None = None,
     ) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
@@ -42,7 +43,7 @@ class ApiError(Exception):
         details: Object = {}
         if self.fields:
             details["causes"] = [{"reason": "FieldValueInvalid", "field": field} for field in self.fields]
-        if self.retry_after is not None:
+        if isinstance(self.retry_after, int):
             details["retryAfterSeconds"] = self.retry_after
         return {
             "apiVersion": "v1",

@@ -39,10 +39,11 @@ class Fault(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """Refuse with a status code and a Kubernetes ``Status``; nothing is done. ``retry_after`` is in seconds."""
+    """Refuse with a status code and a Kubernetes ``Status``; nothing is done. ``retry_after`` is in seconds, or what
+    else is to stand in the header."""
 
     status: int
-    retry_after: int | None = None
+    retry_after: int | str | None = None
     message: str = "injected fault"
     reason: str = ""
 

@@ -1,0 +1,31 @@
+"""The driver's API client before the fake API server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.pki import Authority
+from tests.support.fake_api import FakeApi
+from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
+
+
+@pytest.fixture
+def server() -> Iterator[FakeApi]:
+    """A fake API server over plain HTTP."""
+    with FakeApi() as running:
+        yield running
+
+
+@pytest.fixture
+def tls_server() -> Iterator[FakeApi]:
+    """A fake API server over TLS."""
+    with FakeApi(Authority("first")) as running:
+        yield running
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[FakeApiRig]:
+    """A namespace of a fake cluster, and whole drivers before it."""
+    with fake_api_rig(tmp_path) as made:
+        yield made
