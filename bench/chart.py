@@ -44,11 +44,11 @@ def _bars(axes: "Axes", rows: Sequence[Figure], ours: str, other: str | None) ->
     axes.barh(range(len(rows)), ratios, color=colours, height=0.65)
     for row, (figure, ratio) in enumerate(zip(rows, ratios, strict=True)):
         axes.text(ratio * 1.05, row, f"{figure.ratio(ours, other):.2f}×", va="center", fontsize=7, color=_DARK)
-        if figure.goal is not None and not figure.absolute:
-            axes.plot([figure.goal] * 2, [row - 0.42, row + 0.42], color=_DARK, linewidth=1.5)
+        if figure.row.goal is not None and not figure.row.absolute:
+            axes.plot([figure.row.goal] * 2, [row - 0.42, row + 0.42], color=_DARK, linewidth=1.5)
     axes.axvline(1.0, color=_GREY, linewidth=0.8, linestyle="--")
     axes.set_xscale("log")
-    axes.set_yticks(range(len(rows)), [figure.what for figure in rows], fontsize=7)
+    axes.set_yticks(range(len(rows)), [figure.row.what for figure in rows], fontsize=7)
     axes.tick_params(axis="x", labelsize=7)
     axes.set_xlabel("blue: goal reached; orange: not; grey: no goal; black line: the goal", fontsize=7)
     for side in ("top", "right"):

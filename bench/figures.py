@@ -1,27 +1,20 @@
-"""The figures of a run: one per measure, with the samples of each subject."""
+"""The figures of a run: one per row of the report, with the samples of each subject."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.figure_table import TABLE
+from bench.rows import ROWS, Row
 
 MIN_P99_SAMPLES = 20
 
 
 @dataclass
 class Figure:
-    """One measure. ``reference`` is the Go trio's figure on the same kind of machine at another time; ``goal`` the
-    ratio to reach or, with ``absolute``, the value; ``more`` means that more is better.
-    """
+    """One figure: its row, and the samples of each subject."""
 
     key: str
-    what: str
-    unit: str
-    reference: float | None = None
-    goal: float | None = None
-    absolute: bool = False
-    more: bool = False
+    row: Row
     samples: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, subject: str, *values: float) -> None:
@@ -41,22 +34,23 @@ class Figure:
     def ratio(self, subject: str, other: str | None) -> float | None:
         """The ratio of a subject's median to that of the other subject of this run; without one, to the reference."""
         mine = self.median(subject)
-        base = self.median(other) if other is not None else self.reference
+        base = self.median(other) if other is not None else self.row.reference
         return mine / base if mine is not None and base else None
 
     def reached(self, subject: str, other: str | None) -> bool | None:
         """Whether the goal is reached; None if there is no goal, or nothing to compare with."""
-        value = self.median(subject) if self.absolute else self.ratio(subject, other)
-        if value is None or self.goal is None:
+        goal = self.row.goal
+        value = self.median(subject) if self.row.absolute else self.ratio(subject, other)
+        if value is None or goal is None:
             return None
-        return value >= self.goal if self.more else value <= self.goal
+        return value >= goal if self.row.more else value <= goal
 
 
 class Figures:
     """All figures of a run by key; ``part`` adds those of single processes."""
 
     def __init__(self) -> None:
-        self._figures = {key: Figure(key, *values) for key, values in TABLE.items()}
+        self._figures = {key: Figure(key, row) for key, row in ROWS.items()}
 
     def __getitem__(self, key: str) -> Figure:
         return self._figures[key]
@@ -65,11 +59,11 @@ class Figures:
         """The figure of one process of a container, which is part of the figure ``key``."""
         inner = f"{key}/{name}"
         if inner not in self._figures:
-            self._figures[inner] = Figure(inner, f"… {name}", self._figures[key].unit)
+            self._figures[inner] = Figure(inner, Row(f"… {name}", self._figures[key].row.unit))
         return self._figures[inner]
 
     def filled(self) -> Sequence[Figure]:
         """The figures that have samples, in the order of the table."""
-        order = list(TABLE)
+        order = list(ROWS)
         figures = sorted(self._figures.values(), key=lambda figure: order.index(figure.key.partition("/")[0]))
         return [figure for figure in figures if figure.samples]

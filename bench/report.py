@@ -69,16 +69,16 @@ def markdown(
 
 def _row(figure: Figure, ours: str, other: str | None) -> str:
     subject = ours if ours in figure.samples else next(iter(figure.samples))
-    theirs = figure.median(other) if other is not None else figure.reference
+    theirs = figure.median(other) if other is not None else figure.row.reference
     p99 = figure.p99(other) if other is not None else None
-    goal = (
-        "" if figure.goal is None else f"{'≥' if figure.more else '≤'} {figure.goal:g}{'' if figure.absolute else '×'}"
-    )
+    row, goal = figure.row, ""
+    if row.goal is not None:
+        goal = f"{'≥' if row.more else '≤'} {row.goal:g}{'' if row.absolute else '×'}"
     ratio, reached = figure.ratio(subject, other), figure.reached(subject, other)
     verdict = "" if reached is None else " ✓" if reached else " ✗"
     cells = [
-        figure.what,
-        figure.unit,
+        row.what,
+        row.unit,
         _number(figure.median(subject)),
         _number(figure.p99(subject)),
         _number(theirs),

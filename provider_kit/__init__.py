@@ -50,6 +50,6 @@ __all__ = [
     "load_key",
     "parse_duration",
     "run_command",
-    "serve_until_stopped",
     "serve",
+    "serve_until_stopped",
 ]
