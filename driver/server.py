@@ -129,42 +129,38 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
             version=build().version,
         )
         await restore_volumes(driver.volumes, driver.disk, config.kubelet_pods_dir, config.drivername)
-        restored = asyncio.create_task(driver.restore())
         background = [
-            _awaited(restored),
+            driver.restore(),
             driver.backend.cluster.run(),
             driver.backend.sync.run(),
             *driver.backend.background,
         ]
         if config.provider_health_check:
             background.append(driver.check_providers())
-        await stack.enter_async_context(_running(background))
+        restored, *_ = await stack.enter_async_context(_running(background))
         await asyncio.wait([restored], timeout=RECORDS_SECONDS)
         driver.health.started = True
         yield driver
 
 
 @asynccontextmanager
-async def _running(work: list[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """Background work, cancelled at the end; a bug in one is logged and does not take the driver's volumes away."""
-    tasks = [asyncio.create_task(_guarded(item)) for item in work]
+async def _running(work: list[Coroutine[Any, Any, None]]) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Run background tasks and cancel them at the end; a bug in one is logged and does not stop the driver."""
+    tasks = [asyncio.create_task(item) for item in work]
+    for task in tasks:
+        task.add_done_callback(_log_bug)
     try:
-        yield
+        yield tasks
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _awaited(task: asyncio.Task[None]) -> None:
-    await task
-
-
-async def _guarded(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except Exception as bug:  # nobody awaits background work: without this line its end would be silent
-        log.error("Background work ended with a bug", exc=bug)
+def _log_bug(task: asyncio.Task[None]) -> None:
+    """Nobody awaits a background task while the driver runs, so its failure would go unnoticed."""
+    if not task.cancelled() and (bug := task.exception()) is not None:
+        log.error("A background task ended with a bug", exc=bug)
 
 
 def _metrics_page(driver: Driver) -> http.Handler:

@@ -25,7 +25,7 @@ CLASS_ATTRIBUTE = "secretProviderClass"
 MAX_CERTIFICATES = 1024
 CERTIFICATE_DAYS = 365
 _ALPHABET = string.ascii_letters + string.digits
-# The order n of P-256 (NIST SP 800-186): a private key is a number from 1 to n - 1.
+# The order n of P-256 (NIST SP 800-186, section 3.2.1.3): a private key is a number from 1 to n - 1.
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 

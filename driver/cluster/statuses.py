@@ -38,7 +38,7 @@ class _Written:
     """An object of this node: its pod and name, what it said last (None if unknown), its UID and condition."""
 
     pod: Pod
-    name: str
+    name: str = ""
     fields: object = None
     uid: str = ""
     condition: Mapping[str, Any] = field(default_factory=dict)
@@ -105,13 +105,14 @@ class StatusStore:
         if known is not None and known.fields == fields:
             return
         if known is None:
-            known = _Written(record.pod, self._free_name(record))
+            known = _Written(record.pod)
             answer = await self._create(known, record)
         else:
             answer = await self._update(known, record)
         known.fields = fields
         self._remember(record.target_path, known, answer)
-        self._check_schema(answer)
+        if not known.condition and not self._warned_of_schema:
+            self._warn_of_schema()
 
     def forget(self, target_path: str) -> None:
         """The volume is gone; the object is deleted with its pod."""
@@ -151,16 +152,16 @@ class StatusStore:
         self._any_written.set()
         self._any_written = asyncio.Event()
 
-    def _free_name(self, record: VolumeRecord) -> str:
-        """Two volumes of one pod with one class must not overwrite each other's object."""
-        name = status_name(record)
-        taken = any(known.name == name and known.pod == record.pod for known in self._written.values())
-        return status_name(record, unique=True) if taken else name
-
     async def _create(self, known: _Written, record: VolumeRecord) -> Object:
+        if not known.name:
+            known.name = status_name(record)
+            # Two volumes of one pod with one class must not overwrite each other's object.
+            if any(other.name == known.name and other.pod == record.pod for other in self._written.values()):
+                known.name = status_name(record, unique=True)
+        path = statuses_path(known.pod.namespace)
         status = build_status(record, known.name, self._node, known.condition)
         try:
-            return await self._api.call("POST", statuses_path(known.pod.namespace), body=status)
+            return await self._api.call("POST", path, body=status)
         except Conflict:
             pass
         try:
@@ -187,13 +188,12 @@ class StatusStore:
         path = statuses_path(known.pod.namespace, known.name)
         return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH)
 
-    def _check_schema(self, answer: Object) -> None:
-        if not self._warned_of_schema and "conditions" not in (answer.get("status") or {}):
-            self._warned_of_schema = True
-            log.warning(
-                "The cluster's SecretProviderClassPodStatus CRD is older than this driver: last refresh, failures and "
-                "conditions are not shown in pod status; apply the chart's crds/ to see them"
-            )
+    def _warn_of_schema(self) -> None:
+        self._warned_of_schema = True
+        log.warning(
+            "The cluster's SecretProviderClassPodStatus CRD is older than this driver: last refresh, failures and "
+            "conditions are not shown in pod status; apply the chart's crds/ to see them"
+        )
 
 
 def _significant_fields(record: VolumeRecord) -> object:

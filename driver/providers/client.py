@@ -1,6 +1,5 @@
 """The connection to one provider's socket."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -45,15 +44,14 @@ class ProviderClient:
         self._calls = 0
         self._retired = False
 
-    async def wait_ready(self, deadline: float) -> bool:
-        """Wait for the connection until ``deadline`` (event loop time); returns whether the client can be used, which
-        it cannot be either if it is retired."""
+    async def wait_ready(self, seconds: float) -> bool:
+        """Wait until the provider is connected, for at most ``seconds``; False also if this client is retired."""
         async with self._keep_open():
-            return await self._connection.wait_ready(seconds_until(deadline)) and not self._retired
+            return await self._connection.wait_ready(seconds) and not self._retired
 
-    async def mount(self, request: provider_pb2.MountRequest, deadline: float) -> provider_pb2.MountResponse:
+    async def mount(self, request: provider_pb2.MountRequest, seconds: float) -> provider_pb2.MountResponse:
         """Call Mount. Raises RemoteFailure."""
-        reply = await self._call(self._stub.Mount, request, seconds_until(deadline))
+        reply = await self._call(self._stub.Mount, request, seconds)
         size = reply.ByteSize()
         if size > LARGE_REPLY_BYTES:
             log.warning("A provider's reply is larger than 1 MiB", provider=self.name, bytes=size)
@@ -119,8 +117,3 @@ class ProviderClient:
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
             details += f" (the limit is --max-call-recv-msg-size={self._max_reply_bytes})"
         return rpc.RemoteFailure(error.code(), f'provider "{self.name}": {details}')
-
-
-def seconds_until(deadline: float) -> float:
-    """The seconds that are left until ``deadline`` (event loop time); 0 if it has passed."""
-    return max(0.0, deadline - asyncio.get_running_loop().time())

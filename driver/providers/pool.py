@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import grpc
 
 from driver.providers import wire
-from driver.providers.client import ProviderClient, seconds_until
+from driver.providers.client import ProviderClient
 from driver.providers.sockets import ProviderSockets
 from protos import provider_pb2
 from runtime import logs, rpc
@@ -50,10 +50,10 @@ class ProviderPool:
         while True:
             client = await self._connected(name, deadline)
             try:
-                reply = await client.mount(request, deadline)
+                reply = await client.mount(request, _seconds_left(deadline))
             except rpc.RemoteFailure as failure:
                 pause = FIRST_RETRY_SECONDS * random.uniform(0.8, 1.2)
-                is_last = attempt == MAX_ATTEMPTS or pause >= seconds_until(deadline)
+                is_last = attempt == MAX_ATTEMPTS or pause >= _seconds_left(deadline)
                 if failure.code != grpc.StatusCode.UNAVAILABLE or is_last:
                     raise
             else:
@@ -80,13 +80,11 @@ class ProviderPool:
             await client.close()
 
     async def _connected(self, name: str, deadline: float) -> ProviderClient:
-        loop = asyncio.get_running_loop()
         while True:
-            next_search = min(loop.time() + SEARCH_SECONDS, deadline)
             socket = self._sockets.find(name)
             if socket is not None:
                 client = await self._client_at(name, socket)
-                if await client.wait_ready(next_search):
+                if await client.wait_ready(min(SEARCH_SECONDS, _seconds_left(deadline))):
                     return client
             elif name not in self._clients:
                 raise PreconditionFailed(
@@ -94,8 +92,8 @@ class ProviderPool:
                     f"(install it, or check that its socket lies in {', '.join(self._sockets.directories)})"
                 )
             else:
-                await asyncio.sleep(seconds_until(next_search))
-            if loop.time() >= deadline:
+                await asyncio.sleep(min(SEARCH_SECONDS, _seconds_left(deadline)))
+            if _seconds_left(deadline) <= 0:
                 raise Unavailable(
                     f'error connecting to provider "{name}": it does not answer on its socket; is its pod running?'
                 )
@@ -109,3 +107,7 @@ class ProviderPool:
             log.info("Provider has moved", provider=name, socket=socket)
             await known.retire()
         return client
+
+
+def _seconds_left(deadline: float) -> float:
+    return max(0.0, deadline - asyncio.get_running_loop().time())

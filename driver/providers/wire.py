@@ -46,8 +46,9 @@ def check_reply(reply: provider_pb2.MountResponse, *, readable_by_group: bool) -
     if not reply.object_version:
         raise ProviderFailure("missing object versions: the provider must name the version of each object")
     try:
-        files = [File(file.path, file.mode, file.contents) for file in reply.files]
-        payload = plan(files, readable_by_group=readable_by_group)
+        payload = plan(
+            (File(file.path, file.mode, file.contents) for file in reply.files), readable_by_group=readable_by_group
+        )
     except InvalidRequest as error:
         # Not InvalidRequest: the request was valid, and it is the provider that must be corrected.
         raise ProviderFailure(f"the provider's reply is invalid: {error}", error_type="FileWriteError") from None

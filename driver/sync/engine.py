@@ -22,8 +22,8 @@ from typing import Any, Protocol
 
 from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
-from driver.sync import jobs, wanted
-from driver.sync.jobs import Job, Member
+from driver.sync import wanted
+from driver.sync.jobs import Job, Member, Table
 from driver.sync.merge import Outcome, Owner
 from driver.sync.wanted import NoContent, Wanted
 from driver.volume.workers import DiskWorkers
@@ -35,6 +35,10 @@ log = logs.get(__name__)
 FIRST_SECONDS = 1.5
 RUN_SECONDS = 30.0
 RESTART_SPREAD = 10.0
+CHECK_SECONDS, JITTER = 300.0, 0.1
+BACKOFF_FIRST, BACKOFF_LAST = 2.0, 300.0
+# Retry after an API server that did not answer, and after a volume without content.
+AWAY_SECONDS = 10.0
 AT_ONCE = 8
 FAILED, SYNCED, TAKEN, ADOPTED = "FailedToCreateSecret", "SyncedSecret", "SecretKeyTaken", "SecretAdopted"
 
@@ -58,7 +62,7 @@ class Limits:
     """Times in seconds, and the largest volume that is read, in bytes."""
 
     largest_volume: int
-    check: float = jobs.CHECK_SECONDS
+    check: float = CHECK_SECONDS
     restart_spread: float = RESTART_SPREAD
     first: float = FIRST_SECONDS
 
@@ -74,7 +78,7 @@ class SyncEngine:
         self._disk = disk
         self._metrics = metrics
         self._limits = limits
-        self._table = jobs.Table()
+        self._table = Table()
         # Classes to be read again, with the seconds over which their jobs are then spread.
         self._stale: dict[ClassRef, float] = {}
         self._wake = asyncio.Event()
@@ -138,7 +142,7 @@ class SyncEngine:
             provider_class = ProviderClass(class_ref, "", {})
         except Failure as failure:
             log.warning("A class cannot be read for its secretObjects", secretProviderClass=class_ref, err=failure)
-            loop.call_later(jobs.jittered(jobs.BACKOFF_LAST), self._class_changed, class_ref)
+            loop.call_later(_jittered(BACKOFF_LAST), self._class_changed, class_ref)
             return
         if self._table.uses(class_ref):
             for job in self._table.plan(provider_class):
@@ -166,7 +170,7 @@ class SyncEngine:
             log.error("Syncing a Secret ended with a bug", exc=bug)
 
     async def _run_job(self, job: Job) -> None:
-        wait = jobs.BACKOFF_LAST  # after a bug
+        wait = BACKOFF_LAST  # after a bug
         try:
             while True:
                 job.again = False
@@ -175,7 +179,7 @@ class SyncEngine:
                 if not job.again:
                     break
         finally:
-            job.due = asyncio.get_running_loop().time() + jobs.jittered(wait)
+            job.due = asyncio.get_running_loop().time() + _jittered(wait)
             self._wake.set()
 
     async def _attempt(self, job: Job) -> float:
@@ -190,14 +194,14 @@ class SyncEngine:
         except _Gone:
             return float("inf")  # until the next publish; a Secret without an owner would never be collected
         except NoContent:  # no event: the volume is being unpublished
-            return jobs.AWAY_SECONDS
+            return AWAY_SECONDS
         except TimeoutError:  # no event: it could not be sent either
             log.warning(
                 "The API server does not answer; a Secret is synced later",
                 secret=job.secret_name,
                 secretProviderClass=job.class_ref,
             )
-            return jobs.AWAY_SECONDS
+            return AWAY_SECONDS
         except Failure as failure:
             job.failures += 1
             await self._event(member, True, FAILED, redact.text(failure), job.secret_name)
@@ -206,7 +210,7 @@ class SyncEngine:
                 job.failures = 0
                 await self._event(member, False, SYNCED, f"Secret {job.secret_name} is synced again", job.secret_name)
             return self._limits.check
-        return min(jobs.BACKOFF_FIRST * 2.0 ** min(job.failures - 1, 16), jobs.BACKOFF_LAST)
+        return min(BACKOFF_FIRST * 2.0 ** min(job.failures - 1, 16), BACKOFF_LAST)
 
     async def _sync(self, job: Job, users: Sequence[Member]) -> None:
         started = time.monotonic()
@@ -218,7 +222,11 @@ class SyncEngine:
         outcome = await self._writer.ensure(secret, await self._owners(users))
         if outcome.written:
             self._metrics.synced(job.provider, time.monotonic() - started)
-            log.info("Synced a Secret", secret=str(secret), secretProviderClass=job.class_ref)
+            log.info(
+                "Synced a Secret",
+                secret=f"{job.class_ref.namespace}/{job.secret_name}",
+                secretProviderClass=job.class_ref,
+            )
         await self._report(member, secret, outcome)
 
     async def _owners(self, users: Sequence[Member]) -> Sequence[Owner]:
@@ -259,3 +267,8 @@ def _entry(job: Job) -> SecretObject:
             "spec.secretObjects names it more than once: list all its data in one entry"
         )
     return job.entries[0]
+
+
+def _jittered(seconds: float) -> float:
+    """The time ± 10 %, so that jobs that started together drift apart."""
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)

@@ -1,17 +1,11 @@
 """The volumes that have something to sync, and one job for each Secret of a class."""
 
 import asyncio
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from driver.ports import ClassRef, Pod, ProviderClass, SecretObject, VolumeRecord
 from driver.sync.merge import Owner
-
-CHECK_SECONDS = 300.0
-CHECK_JITTER = 0.1
-BACKOFF_FIRST, BACKOFF_LAST = 2.0, 300.0
-AWAY_SECONDS = 10.0
 
 
 @dataclass
@@ -101,8 +95,3 @@ class Table:
     def of_class(self, class_ref: ClassRef) -> list[Job]:
         """The jobs of a class."""
         return [job for job in self.jobs.values() if job.class_ref == class_ref]
-
-
-def jittered(seconds: float) -> float:
-    """The time ± 10 %, so that jobs that started together drift apart."""
-    return seconds * random.uniform(1 - CHECK_JITTER, 1 + CHECK_JITTER)

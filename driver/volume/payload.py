@@ -4,7 +4,7 @@ The rules for paths are those of kubelet's atomic writer, which reserves names t
 addition ``.`` is rejected, and so are paths that are listed twice or would be both a file and a directory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -37,7 +37,7 @@ class Leaf:
 Tree: TypeAlias = dict[str, "Leaf | Tree"]
 
 
-def plan(files: Sequence[File], *, readable_by_group: bool) -> Tree:
+def plan(files: Iterable[File], *, readable_by_group: bool) -> Tree:
     """Validate the files and return them as a tree.
 
     With ``readable_by_group`` the group may read what the owner may read, and may write nothing. Raises InvalidRequest,

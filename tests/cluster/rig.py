@@ -103,6 +103,7 @@ class ClusterRig(NamespaceRig):
     @asynccontextmanager
     async def driver(self, proxy: FaultProxy | None = None, name: str = "rig", **config: Any) -> AsyncIterator[Rig]:
         """A whole driver of this node, with a provider on its socket and kubelet's directories."""
-        config.setdefault("kubeconfig", self.kubeconfig(proxy))
+        if "kubeconfig" not in config:  # it takes a running API server to make one
+            config["kubeconfig"] = self.kubeconfig(proxy)
         async with self.driver_at(name, **config) as running:
             yield running

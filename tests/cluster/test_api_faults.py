@@ -141,8 +141,8 @@ def test_a_status_that_cannot_be_written(
 ) -> None:
     """Two statuses are late; the server goes on failing for the first one: the second one is written all the same, and
     the first once that works."""
-    monkeypatch.setattr(statuses, "PATIENCE", 0.2)
-    monkeypatch.setattr(statuses, "LATE_SECONDS", 0.5)
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(statuses, "RETRY_SECONDS", 0.5)
     pods = [cluster_rig.make_pod(name) for name in ("pod-1", "pod-2")]
 
     def version(pod: str) -> str:

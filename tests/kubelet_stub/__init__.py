@@ -1,1 +1,1 @@
-"""The kubelet stub against a fake driver over real Unix sockets."""
+"""The kubelet stub against a driver driver over real Unix sockets."""

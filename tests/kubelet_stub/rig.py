@@ -49,7 +49,7 @@ async def kubelet_stub_rig(driver: MountingDriver | None = None, **changes: Any)
 
 
 def pod(name: str = "web", volumes: tuple[str, ...] = ("secrets",), **csi: Any) -> dict[str, Any]:
-    """A pod with inline volumes of the fake driver."""
+    """A pod with inline volumes of the driver driver."""
     return {
         "kind": "Pod",
         "metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}"},
