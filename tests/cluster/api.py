@@ -1,4 +1,4 @@
-"""A plain, synchronous API client of the tests' own, so that no suite judges the driver by the driver's client."""
+"""A simple synchronous API client for tests, which thus do not depend on the driver's client."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ MERGE = "application/merge-patch+json"
 
 
 class ApiError(Exception):
-    """The API server refused; ``status`` is the HTTP code and ``reason`` Kubernetes' word for it."""
+    """The API server refused; ``status`` is the HTTP code, ``reason`` Kubernetes' name of it."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}")
@@ -25,7 +25,7 @@ class ApiError(Exception):
 
 
 class Api:
-    """Calls to one API server as one identity; one kept connection a thread.
+    """Calls to one API server with one identity, on one persistent connection for each thread.
 
     Paths are as the API has them: ``/api/v1/namespaces/x/pods/y``. Failures to connect are ``OSError``.
     """
@@ -50,7 +50,7 @@ class Api:
         return self.request("GET", path, query=query)
 
     def find(self, path: str) -> Object | None:
-        """GET, ``None`` if it does not exist."""
+        """GET; ``None`` if it does not exist."""
         try:
             return self.get(path)
         except ApiError as error:
@@ -59,7 +59,7 @@ class Api:
             raise
 
     def create(self, body: Object, **query: str) -> Object:
-        """POST an object, to where its kind and namespace say."""
+        """POST an object to the collection of its kind and namespace."""
         return self.request("POST", self.path(body, collection=True), body, query=query)
 
     def apply(self, body: Object, **query: str) -> Object:
@@ -72,7 +72,7 @@ class Api:
         return self.request("PATCH", path, body, content_type=MERGE, query=query)
 
     def delete(self, path: str, propagation: str = "Background") -> None:
-        """Delete without a grace period (no kubelet would end it); what is gone already is fine."""
+        """Delete without a grace period, because no kubelet would end it; a missing object is no error."""
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -86,7 +86,7 @@ class Api:
                 raise
 
     def until(self, path: str, condition: Callable[[Object | None], bool], seconds: float = 30) -> Object | None:
-        """GET until ``condition`` holds (``None``: no such object); ``TimeoutError`` shows the last answer."""
+        """GET until ``condition`` holds (``None``: no such object); ``TimeoutError`` shows the last state."""
         found: Object | None = None
 
         def holds() -> bool:
@@ -98,14 +98,15 @@ class Api:
         return found
 
     def open(self, path: str, **query: str) -> http.client.HTTPResponse:
-        """Start a GET, as of a watch, on a connection of its own; read the answer's lines from what is returned."""
+        """Start a GET, such as a watch, on a connection of its own; its lines can be read from the returned
+        response."""
         answer = self.fetch(path, **query)
         if answer.status != 200:
             raise _error(answer.status, answer.read())
         return answer
 
     def fetch(self, path: str, **query: str) -> http.client.HTTPResponse:
-        """GET on a connection of its own; the answer as it is, error or not."""
+        """GET on a connection of its own; returns the response, error or not."""
         connection = http.client.HTTPSConnection(self._address, context=self._context, timeout=self._timeout)
         connection.request("GET", f"{path}?{urlencode(query)}", headers=self._headers())
         return connection.getresponse()
@@ -128,7 +129,7 @@ class Api:
         content_type: str = "application/json",
         query: dict[str, str] | None = None,
     ) -> Object:
-        """One call; the answer's JSON, or ``ApiError``."""
+        """One call; returns the response's JSON, or raises ``ApiError``."""
         headers = {"Content-Type": content_type, **self._headers()}
         target = f"{path}?{urlencode(query)}" if query else path
         status, raw = self._exchange(method, target, None if body is None else json.dumps(body), headers)
@@ -143,7 +144,7 @@ class Api:
         return headers
 
     def _exchange(self, method: str, target: str, body: str | None, headers: dict[str, str]) -> tuple[int, bytes]:
-        """Send on the kept connection; a call that finds it closed, as after a restart, is tried once on a new one."""
+        """Send on the persistent connection; if it is closed, as after a restart, retry once on a new one."""
         for fresh in (False, True):
             connection = self._connection(fresh)
             try:
@@ -164,7 +165,7 @@ class Api:
         return kept
 
     def _resource(self, root: str, kind: str) -> Object:
-        """The API resource of a kind, from discovery; asked again for a kind that was not there the last time."""
+        """The API resource of a kind, from discovery, which is repeated for an unknown kind."""
         for known in (True, False):
             if not known or root not in self._resources:
                 self._resources[root] = self.get(root)["resources"]

@@ -1,4 +1,4 @@
-"""The API server's audit log: which calls were made, by whom, counted by verb and resource."""
+"""The API server's audit log: who made which calls, counted by verb and resource."""
 
 import json
 import uuid
@@ -43,12 +43,12 @@ class AuditLog:
         self._api = api
 
     def mark(self) -> int:
-        """A position: ``calls`` since it are those that end (or for watches, begin) after this moment."""
+        """The log's position now: ``calls`` since it are those that end (watches: begin) after this moment."""
         self._fence()
         return self._path.stat().st_size
 
     def calls(self, since: int = 0, user: str | None = None) -> list[Call]:
-        """Every call answered until now, oldest first, of one user or of all; the fences' own are left out."""
+        """All calls answered so far, oldest first, of one user or of all, without those of the fences."""
         self._fence()
         seen = set()
         calls = []
@@ -70,9 +70,9 @@ class AuditLog:
         return Counter((call.user, call.verb, call.resource) for call in self.calls(since))
 
     def _fence(self) -> None:
-        """Make a call of our own and wait for its line, by when those of calls answered earlier are there.
+        """Make a call and wait for its line: the lines of all calls that were answered before are then written, too.
 
-        The server writes a line as the call's handler ends, which may be a moment after the client has its answer.
+        The server writes a line when the call's handler ends, which may be a moment after the client has its response.
         """
         name = f"{_FENCE}{uuid.uuid4()}"
         start = self._path.stat().st_size if self._path.exists() else 0
@@ -80,7 +80,7 @@ class AuditLog:
         wait_until(lambda: self._holds(name.encode(), start), f"the line of a call in {self._path}")
 
     def _holds(self, text: bytes, start: int) -> bool:
-        """Whether a finished line after ``start`` holds ``text``."""
+        """Whether a complete line after ``start`` contains ``text``."""
         with self._path.open("rb") as log:
             log.seek(start)
             return text in log.read().rpartition(b"\n")[0]

@@ -1,4 +1,4 @@
-"""The command lines of the servers, and the files that they are given."""
+"""The servers' command lines and files."""
 
 import json
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from tests.cluster.audit import POLICY
 from tests.cluster.pki import Authority, signing_key
 from tests.support.ports import free_ports
 
-# Those that answer for owners, service accounts and the chart's roles. Not those that look after nodes: there is none
-# here, and they would take its pods away.
+# Those for owners, service accounts and the chart's roles; not those for nodes: there is no node here, and they would
+# delete its pods.
 CONTROLLERS = (
     "serviceaccount-controller",
     "root-ca-certificate-publisher-controller",
@@ -28,12 +28,12 @@ ISSUER = "https://kubernetes.default.svc"
 
 @dataclass(frozen=True)
 class Settings:
-    """How a control plane is started; the defaults serve the suites of this folder."""
+    """How a control plane is started; the defaults are for the tests of this folder."""
 
     address: str = "127.0.0.1"
-    """What the API server listens on and is reached by."""
+    """The address that the API server listens on."""
     names: tuple[str, ...] = ("localhost", "kubernetes.default.svc", "10.96.0.1")
-    """More names that its certificate is good for."""
+    """More names in its certificate."""
     authorization: str = "RBAC"
     """Its authorization modes."""
     lax_ca: bool = False
@@ -47,7 +47,7 @@ class Settings:
 
 
 class Commands:
-    """What to run; every port is chosen and every file written when this is made."""
+    """The command lines. Ports are chosen and files written by the constructor."""
 
     def __init__(self, directory: Path, settings: Settings, authority: Authority) -> None:
         self._directory = directory
@@ -71,7 +71,7 @@ class Commands:
         kubeconfig.write(directory / "controller-manager.kubeconfig", self.url, authority.pem, manager)
 
     def etcd(self) -> list[str]:
-        """etcd, which need not survive a power cut."""
+        """etcd, whose data need not survive a power cut."""
         client, peer = (f"http://{self._settings.address}:{port}" for port in (self._etcd, self._peer))
         return [
             str(build.path("etcd")),

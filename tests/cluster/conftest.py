@@ -1,4 +1,5 @@
-"""One control plane for the whole run; without its programs these tests are skipped, or fail if they must run."""
+"""One control plane for the whole run. Without its programs the tests are skipped, or fail if
+``SECRETS_STORE_REQUIRE_CLUSTER=1``."""
 
 import os
 import uuid
@@ -9,9 +10,11 @@ import pytest
 
 from tests.cluster import build
 from tests.cluster.api import Object
+from tests.cluster.attempts import Attempts
 from tests.cluster.commands import Settings
 from tests.cluster.crds import write_trio_crds
 from tests.cluster.proxy import FaultProxy
+from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
 
 HERE = Path(__file__).resolve().parent
@@ -19,15 +22,18 @@ REQUIRED = "SECRETS_STORE_REQUIRE_CLUSTER"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test's time includes the servers' start, on a machine that may be busy."""
+    """The first test's time includes the start of the servers, on a machine that may be busy; all tests share one
+    control plane, and so one process of pytest-xdist."""
     for item in items:
-        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(180))
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(180))
 
 
 @pytest.fixture(scope="session")
 def cluster_programs() -> None:
-    """The programs of a control plane are there; else skip, or fail if ``SECRETS_STORE_REQUIRE_CLUSTER=1``."""
+    """Skip or fail if a program of the control plane is missing."""
     if missing := build.GROUPS["apiserver"].missing:
         sentence = f"no {', '.join(missing)}: make test-cluster builds the programs"
         if os.environ.get(REQUIRED) == "1":
@@ -37,7 +43,7 @@ def cluster_programs() -> None:
 
 @pytest.fixture(scope="session")
 def cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """The control plane that the tests share, with the chart's CRDs if there are any."""
+    """The control plane that all tests share, with the chart's CRDs."""
     directory = tmp_path_factory.mktemp("cluster")
     manifests = sorted((HERE.parent.parent / "helm").glob("**/crds/*.yaml")) or write_trio_crds(
         directory / "crds", pruned=False
@@ -48,7 +54,7 @@ def cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def _warm_up(cluster: ControlPlane) -> None:
-    """A new API server takes two seconds for the first custom object; no test's timing should tell of that."""
+    """A new API server takes two seconds for its first custom object, which no test should measure."""
     status: Object = {
         "apiVersion": "secrets-store.csi.x-k8s.io/v1",
         "kind": "SecretProviderClassPodStatus",
@@ -60,7 +66,7 @@ def _warm_up(cluster: ControlPlane) -> None:
 
 @pytest.fixture
 def namespace(cluster: ControlPlane) -> Iterator[str]:
-    """A namespace of the test's own; what is in it goes with it."""
+    """A namespace of the test's own, deleted with its objects."""
     name = cluster.namespace(f"test-{uuid.uuid4().hex[:8]}")
     yield name
     cluster.api.delete(f"/api/v1/namespaces/{name}")
@@ -68,6 +74,18 @@ def namespace(cluster: ControlPlane) -> Iterator[str]:
 
 @pytest.fixture
 def proxy(cluster: ControlPlane) -> Iterator[FaultProxy]:
-    """A proxy before the API server that does no harm until it is told to."""
+    """A proxy in front of the API server, without faults so far."""
     with FaultProxy(cluster.url, cluster.client_context()) as running:
         yield running
+
+
+@pytest.fixture
+def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
+    """A namespace and a driver's account with the chart's rights, those for synced Secrets included."""
+    return ClusterRig(cluster, namespace, tmp_path)
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> Attempts:
+    """Counts the driver's attempts to reach the API server."""
+    return Attempts(monkeypatch)

@@ -1,4 +1,4 @@
-"""The trio's two CRDs as a cluster that ran it still has them: no printer columns, and none of our status fields."""
+"""The Go driver's two CRDs, as a cluster that ran it still has them: no printer columns, none of our status fields."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ _POD_STATUS = _object(
 
 
 def write_trio_crds(directory: Path, *, pruned: bool = True) -> tuple[Path, ...]:
-    """Write the CRDs as JSON files (spec A.10) and name them; not ``pruned``, the status may have more fields."""
+    """Write the CRDs as JSON files and return their paths; unless ``pruned``, a pod status may have unknown fields."""
     directory.mkdir(parents=True, exist_ok=True)
     status = _POD_STATUS if pruned else {**_POD_STATUS, "x-kubernetes-preserve-unknown-fields": True}
     schemas = {

@@ -1,4 +1,4 @@
-"""Files by which a client finds an API server and says who it is."""
+"""Files with an API server's address and a client's credentials."""
 
 import json
 from base64 import b64encode
@@ -41,7 +41,8 @@ def write(path: Path, server: str, ca: bytes, identity: Pair | str) -> Path:
 
 
 def write_pod_credentials(directory: Path, ca: bytes, namespace: str, token: str) -> Path:
-    """What a pod has in ``/var/run/secrets/kubernetes.io/serviceaccount``; again with another token: a rotation."""
+    """The files of ``/var/run/secrets/kubernetes.io/serviceaccount``; written again with another token it is a
+    rotation."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in (("ca.crt", ca), ("namespace", namespace.encode()), ("token", token.encode())):
         unfinished = directory / f".{name}"

@@ -10,12 +10,12 @@ from pathlib import Path
 # The kernel sends the parent-death signal when the *thread* that started the child ends, so all children are started by
 # one thread that lives as long as the interpreter; a test may well restart a server from a short-lived worker thread.
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
-# A parent that died before the signal was asked for is noticed by its number, which is this script's $0.
+# Tells by the pid, which is this script's $0, that the parent died before the signal was requested.
 _UNLESS_ORPHANED = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
 class Ended(Exception):
-    """A server ended by itself; the message ends with what it logged last."""
+    """A server ended by itself; the message has the end of its log."""
 
 
 class Process:
@@ -33,34 +33,34 @@ class Process:
         return self._running().pid
 
     def start(self) -> None:
-        """Start it; SIGKILL reaches it when the test run ends in whatever way (``PR_SET_PDEATHSIG``)."""
+        """Start it; the kernel kills it when the test run ends, however that happens (``PR_SET_PDEATHSIG``)."""
         if self._child is None:
             self._child = _STARTER.submit(self._spawn).result()
 
     def check(self) -> None:
-        """Raise ``Ended`` if it is gone."""
+        """Raise ``Ended`` if it has ended."""
         child = self._running()
         if child.poll() is not None:
             raise Ended(f"{self.name} ended with {child.returncode}; the end of {self.log}:\n{self.tail()}")
 
     def kill(self) -> None:
-        """End it at once, frozen or not."""
+        """Kill it, frozen or not."""
         self._end(signal.SIGKILL, 10)
 
     def stop(self, seconds: float = 30) -> None:
-        """Ask it to end; kill it if it has not after ``seconds``."""
+        """Terminate it; kill it if it has not ended after ``seconds``."""
         self._end(signal.SIGTERM, seconds)
 
     def freeze(self) -> None:
-        """Stop it in its tracks: its sockets stay open and nobody answers."""
+        """Stop it with SIGSTOP: its sockets stay open and nobody answers."""
         self._running().send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on after ``freeze``."""
+        """Continue it after ``freeze``."""
         self._running().send_signal(signal.SIGCONT)
 
     def tail(self, lines: int = 15) -> str:
-        """What it logged last."""
+        """The last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def _spawn(self) -> subprocess.Popen[bytes]:

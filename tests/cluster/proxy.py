@@ -1,4 +1,4 @@
-"""A reverse proxy before the API server that answers, delays, drops or stalls the calls that a test names.
+"""A reverse proxy in front of the API server that answers, delays, drops or stalls the calls that a test chooses.
 
     with FaultProxy(cluster.url, cluster.client_context()) as proxy:
         rule = proxy.on("POST", r"/secrets$", Answer(429, retry_after=1), times=2)
@@ -19,7 +19,7 @@ from tests.support.fake_api.calls import Call
 from tests.support.fake_api.faults import Dropped
 from tests.support.fake_api.loopback import LoopbackServer
 
-# They belong to one connection, and each side of the proxy makes its own.
+# These headers belong to one connection; each side of the proxy has its own.
 _HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "content-length", "host"}
 
 
@@ -32,7 +32,7 @@ class FaultProxy(LoopbackServer):
         self._upstream = upstream
         self._upstream_context = context
         self.ca = authority.pem
-        """The CA certificate by which clients know the proxy."""
+        """The CA certificate by which clients verify the proxy."""
 
     async def starting(self) -> None:
         """As the base class."""
@@ -45,7 +45,7 @@ class FaultProxy(LoopbackServer):
         await self._session.close()
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
-        """Ask the API server and hand on what it says; a watch as it comes."""
+        """Forward to the API server and pass on its response, a watch event by event."""
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         try:
             async with self._session.request(

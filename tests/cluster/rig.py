@@ -1,21 +1,22 @@
-"""A driver before a real API server: its service account with exactly the chart's rights, classes, pods, and a whole
-driver in process."""
+"""A driver with a real API server: its service account with exactly the chart's rights, makers of classes and pods, and
+a whole driver in process."""
 
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from driver.ports import ClassRef, Cluster, ProviderClass
 from tests.cluster.api import Api, Object
 from tests.cluster.audit import service_account
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.servers import ControlPlane
 from tests.support.namespace_rig import CLASS_GROUP, NamespaceRig
 from tests.support.rig import Rig
-from tests.support.waiting import until_blocking, wait_until
+from tests.support.waiting import until, until_blocking, wait_until
 
 ACCOUNT = "driver"
 
@@ -35,7 +36,7 @@ TAINT_RULES: list[Object] = [
 
 
 def grant(cluster: ControlPlane, namespace: str, rules: list[Object], account: str = ACCOUNT) -> str:
-    """Make the service account and bind the rules to it cluster-wide; its user name in the audit log."""
+    """Create the service account and bind the rules to it cluster-wide; returns its user name in the audit log."""
     cluster.service_account(namespace, account)
     name, group = f"{namespace}-{account}", "rbac.authorization.k8s.io"
     cluster.api.apply({"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules})
@@ -49,13 +50,17 @@ def grant(cluster: ControlPlane, namespace: str, rules: list[Object], account: s
         }
     )
     user = service_account(namespace, account)
-    for rule in (*BASE_RULES, *SYNC_RULES, *TAINT_RULES):
-        wait_until(lambda: may(cluster, user, rule) == (rule in rules), f"the authorizer to know the rights of {user}")  # noqa: B023
+    all_rules = (*BASE_RULES, *SYNC_RULES, *TAINT_RULES)
+    wait_until(
+        lambda: all(may(cluster, user, rule) == (rule in rules) for rule in all_rules),
+        f"the authorizer to know the rights of {user}",
+        pause=0.05,
+    )
     return user
 
 
 def may(cluster: ControlPlane, user: str, rule: Object, namespace: str = "") -> bool:
-    """Whether a user has the first of a rule's rights; the authorizer learns of roles by a watch of its own."""
+    """Whether a user has the first of a rule's rights already: the authorizer learns of roles with a delay."""
     attributes = {"group": rule["apiGroups"][0], "resource": rule["resources"][0], "verb": rule["verbs"][0]}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
@@ -68,7 +73,7 @@ def may(cluster: ControlPlane, user: str, rule: Object, namespace: str = "") -> 
 
 @dataclass
 class ClusterRig(NamespaceRig):
-    """One test's place in the real cluster: a namespace and the driver's account."""
+    """A namespace of the real cluster and the driver's account."""
 
     cluster: ControlPlane
     namespace: str
@@ -85,14 +90,14 @@ class ClusterRig(NamespaceRig):
         return self.cluster.api
 
     def kubeconfig(self, proxy: FaultProxy | None = None) -> str:
-        """For the driver's account, straight or through a proxy."""
+        """Write a kubeconfig for the driver's account, with the API server's address or a proxy's; returns its path."""
         path = self.directory / f"kubeconfig-{uuid.uuid4().hex[:6]}"
         if proxy is None:
             return str(self.cluster.token_kubeconfig(path, self.namespace, ACCOUNT))
         return str(self.cluster.token_kubeconfig(path, self.namespace, ACCOUNT, server=proxy.url, ca=proxy.ca))
 
     def count(self, since: int) -> Counter[tuple[str, str]]:
-        """The driver's calls since a mark, but for those that open its connections."""
+        """The driver's calls since a mark by verb and resource, without those that open its connections."""
         counted = self.cluster.audit.count(since, self.user)
         return Counter({key: number for key, number in counted.items() if key[1] != "/version"})
 
@@ -107,3 +112,12 @@ class ClusterRig(NamespaceRig):
             config["kubeconfig"] = self.kubeconfig(proxy)
         async with self.driver_at(name, **config) as running:
             yield running
+
+
+async def until_class(cluster: Cluster, class_ref: ClassRef, condition: Callable[[ProviderClass], bool]) -> None:
+    """Wait until the driver, which watches the classes that it uses, has a class as it should be."""
+
+    async def changed() -> bool:
+        return condition(await cluster.get_class(class_ref))
+
+    await until(changed, f"a change of {class_ref}", 30, pause=0.05)

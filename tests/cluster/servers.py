@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from types import TracebackType
 
 from tests.cluster import build, kubeconfig
@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 
 class ControlPlane:
-    """The running servers, and what a test needs of them. Start and stop it as a context manager."""
+    """The servers, as a context manager that starts and stops them, and access to them."""
 
     def __init__(self, directory: Path, settings: Settings = Settings()) -> None:  # noqa: B008
         self.directory = directory
@@ -49,7 +49,7 @@ class ControlPlane:
 
     @property
     def ca(self) -> bytes:
-        """The CA certificate by which clients know the API server."""
+        """The CA certificate by which clients verify the API server."""
         return self.authority.pem
 
     def __enter__(self) -> "ControlPlane":
@@ -80,7 +80,7 @@ class ControlPlane:
         self._usable("default")
 
     def stop(self) -> None:
-        """End all servers at once; their logs are kept, their data (128 MB) is not."""
+        """Kill all servers; their logs are kept, their data (128 MB) is deleted."""
         for process in (self.controller_manager, self.api_server, self.etcd):
             process.kill()
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
@@ -91,7 +91,7 @@ class ControlPlane:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """The API server is killed for the length of the block; it is ready again after it."""
+        """Kill the API server for the length of the block; afterwards it is ready again."""
         self.api_server.kill()
         try:
             yield
@@ -101,7 +101,7 @@ class ControlPlane:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """The API server hangs for the length of the block: connections stay open, nothing is answered."""
+        """Freeze the API server for the length of the block: connections stay open, nothing is answered."""
         self.api_server.freeze()
         try:
             yield
@@ -110,32 +110,27 @@ class ControlPlane:
             self.wait_ready()
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl as administrator; its standard output."""
-        done = subprocess.run(
-            [
-                build.path("kubectl"),
-                "--kubeconfig",
-                self.admin_kubeconfig,
-                "--cache-dir",
-                self.directory / "discovery",
-                *arguments,
-            ],
-            input=stdin,
-            capture_output=True,
-            text=True,
-        )
+        """Run kubectl as administrator; returns its standard output."""
+        # A cache from before a CRD was served would hide its short names.
+        with TemporaryDirectory(dir=self.directory) as cache:
+            done = subprocess.run(
+                [build.path("kubectl"), f"--kubeconfig={self.admin_kubeconfig}", f"--cache-dir={cache}", *arguments],
+                input=stdin,
+                capture_output=True,
+                text=True,
+            )
         if done.returncode:
             raise AssertionError(f"kubectl {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
         return done.stdout
 
     def namespace(self, name: str) -> str:
-        """Make a namespace, and wait until pods can be made in it."""
+        """Create a namespace, and wait until pods can be created in it."""
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         self._usable(name)
         return name
 
     def service_account(self, namespace: str, name: str) -> None:
-        """Make a service account, unless it is there."""
+        """Create a service account, unless it exists."""
         self.api.apply(
             {
                 "apiVersion": "v1",
@@ -179,7 +174,7 @@ class ControlPlane:
         return kubeconfig.write(path, server or self.url, ca or self.ca, self.token(namespace, name))
 
     def api_as(self, namespace: str, name: str) -> Api:
-        """A client that is a service account."""
+        """A client with a service account's token."""
         return Api(self.url, self.client_context(), self.token(namespace, name))
 
     def client_context(self, identity: Pair | None = None) -> ssl.SSLContext:

@@ -1,9 +1,6 @@
-"""What the suites of synced Secrets share: reading Secrets, letting checks be due, pods made by controllers."""
+"""What the tests of synced Secrets share: reading Secrets, making checks due, pods of controllers."""
 
-import asyncio
 from base64 import b64decode
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from driver.ports import Pod
 from driver.sync import engine
@@ -15,23 +12,13 @@ from tests.support.waiting import wait_until
 ENTRY: Object = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
 
 
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """The test, in at most 90 seconds."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(90):
-            await test()
-
-    asyncio.run(bounded())
-
-
 def values(secret: Object | None) -> dict[str, bytes] | None:
-    """The data of a Secret."""
+    """The decoded data of a Secret; None without one."""
     return None if secret is None else {key: b64decode(value) for key, value in (secret.get("data") or {}).items()}
 
 
 def owners(secret: Object | None) -> list[tuple[str, str]]:
-    """Kind and name of the owners, none of them with flags."""
+    """Kind and name of a Secret's owners, none of which has flags such as ``controller``."""
     assert secret is not None
     references = secret["metadata"].get("ownerReferences") or []
     assert all(reference.keys() == {"apiVersion", "kind", "name", "uid"} for reference in references)
@@ -39,21 +26,21 @@ def owners(secret: Object | None) -> list[tuple[str, str]]:
 
 
 def engine_of(rig: Rig) -> engine.SyncEngine:
-    """The driver's engine."""
+    """The driver's sync engine."""
     found = rig.driver.backend.sync
     assert isinstance(found, engine.SyncEngine)
     return found
 
 
 def check_now(rig: Rig) -> None:
-    """Let all jobs be due, as after five minutes."""
+    """Make all jobs due, as after five minutes."""
     for job in engine_of(rig)._table.jobs.values():
         job.due = 0.0
     engine_of(rig)._wake.set()
 
 
 def workload(cluster_rig: ClusterRig, kind: str, replicas: int = 1, name: str = "web") -> list[Pod]:
-    """Let a controller make pods; wait for them."""
+    """Create a workload, and wait for the pods that its controller creates."""
     template: Object = {
         "metadata": {"labels": {"app": name}},
         "spec": {"containers": [{"name": "main", "image": "nothing"}]},

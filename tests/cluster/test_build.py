@@ -1,4 +1,4 @@
-"""The builder of the pinned programs, without building anything."""
+"""The builder of the pinned Go programs, without building anything."""
 
 import os
 import subprocess
@@ -20,32 +20,32 @@ from tests.cluster import build
     ],
 )
 def test_versions_come_from_go_mod(group: str, home: str) -> None:
-    """Each group's cache directory carries the version that its go.mod requires."""
+    """The name of a group's cache directory has the version that its go.mod requires."""
     assert build.GROUPS[group].home.name == home
 
 
 def test_staging_modules_are_of_the_same_release() -> None:
-    """Every ``replace`` line points at v0.X.Y when ``k8s.io/kubernetes`` is required at v1.X.Y."""
+    """go.mod requires Kubernetes v1.X.Y → every ``replace`` line points to v0.X.Y."""
     lines = (build.TESTS / "cluster" / "go.mod").read_text().splitlines()
     replaced = {line.split()[-1] for line in lines if " => " in line}
     assert replaced == {build.GROUPS["apiserver"].version.replace("v1.", "v0.", 1)}
 
 
-def test_a_program_that_nobody_builds_is_named() -> None:
-    """The path of an unknown program is asked for: the error names it."""
+def test_unknown_program() -> None:
+    """The path of an unknown program → an error that names it."""
     with pytest.raises(LookupError, match="kube-proxy"):
         build.path("kube-proxy")
 
 
-def test_no_go_is_one_line_and_a_code_of_its_own(tmp_path: Path) -> None:
-    """Run with an empty cache and no Go on the PATH: exit code 3 and one line that tells what to do."""
+def test_without_go(tmp_path: Path) -> None:
+    """An empty cache and no Go on the PATH → exit code 3 and one line that says what to do."""
     done = _run({"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}, "sanity")
     assert (done.returncode, done.stdout) == (build.NO_GO, "")
     assert done.stderr.count("\n") == 1 and "install Go" in done.stderr
 
 
-def test_what_is_built_is_only_named(tmp_path: Path) -> None:
-    """With a program in the cache and no Go its path is printed and nothing else happens."""
+def test_program_in_the_cache(tmp_path: Path) -> None:
+    """A program is in the cache, and there is no Go → its path is printed and nothing else happens."""
     program = tmp_path / "secrets-store-csi" / "bin" / "helm-v3.19.2" / "helm"
     program.parent.mkdir(parents=True)
     program.touch()
@@ -54,7 +54,7 @@ def test_what_is_built_is_only_named(tmp_path: Path) -> None:
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
-    """A go that fails: exit code 1, and the program counts as missing the next time."""
+    """The build fails → exit code 1, and the program still counts as missing."""
     go = tmp_path / "go"
     go.write_text("#!/bin/sh\nexit 9\n")
     go.chmod(0o755)
@@ -66,7 +66,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_an_unknown_group_is_refused() -> None:
-    """A group that does not exist: exit code 2, and the error names it and those that do."""
+    """A group that does not exist → exit code 2 and an error that names it and the existing ones."""
     done = _run(dict(os.environ), "docker")
     assert done.returncode == 2
     assert "'docker'" in done.stderr and "apiserver" in done.stderr

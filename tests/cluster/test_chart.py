@@ -1,5 +1,5 @@
-"""The chart against the real API server: what it makes is accepted, its rights are those that the suites run with,
-its hook works."""
+"""The chart with the real API server: its objects are accepted, its rights are those that the tests run with, its hook
+works."""
 
 import subprocess
 import sys
@@ -21,25 +21,25 @@ OUR_IMAGE = ["--set=linux.image.repository=mirror.example/secrets-store-csi,linu
 
 @pytest.fixture(autouse=True)
 def helm(cluster: ControlPlane) -> Iterator[None]:
-    """The real Helm is there."""
+    """Fail if Helm is not built."""
     if not chart.program().is_file():
         pytest.fail("Helm is not built: python -m tests.cluster.build helm", pytrace=False)
     yield
 
 
 def rules_of(objects: list[Object], kind: str, name: str) -> list[Object]:
-    """The rules of one role, one group, resource list and sorted verb list each."""
+    """The rules of one role, in a form that can be compared."""
     (found,) = (item for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, name))
     return normal(found["rules"])
 
 
 def normal(rules: list[Object]) -> list[Object]:
-    """Rules that can be compared."""
+    """Rules in a form that can be compared."""
     return sorted(({**rule, "verbs": sorted(rule["verbs"])} for rule in rules), key=str)
 
 
 def test_rights_are_the_minimum() -> None:
-    """The chart grants exactly what the suites' service account has: not a verb more."""
+    """The chart grants exactly the rights that the tests' service account has."""
     objects = chart.render("--set=syncSecret.enabled=true,startupTaint.enabled=true")
     assert rules_of(objects, "ClusterRole", "secretproviderclasses-role") == normal([*BASE_RULES, *TAINT_RULES])
     assert rules_of(objects, "ClusterRole", "secretprovidersyncing-role") == normal([*SYNC_RULES])
@@ -48,8 +48,8 @@ def test_rights_are_the_minimum() -> None:
 
 @pytest.mark.parametrize("name", chart.SETS)
 def test_server_accepts_every_object(cluster: ControlPlane, name: str) -> None:
-    """Server-side dry run of all that a value set renders, but for the two kinds of the Prometheus operator, whose CRDs
-    this server does not have."""
+    """Server-side dry run of all objects of a set of values, except those of the Prometheus operator, whose CRDs this
+    server lacks → accepted."""
     rendered = [item for item in yaml.safe_load_all(chart.golden(name)) if item]
     for namespace in {item["metadata"].get("namespace", "default") for item in rendered}:
         cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
@@ -58,7 +58,7 @@ def test_server_accepts_every_object(cluster: ControlPlane, name: str) -> None:
 
 
 def test_notes(cluster: ControlPlane) -> None:
-    """What became of the trio's values is told at install, and where secrets lie on Windows."""
+    """The install notes say what became of the Go chart's values, and where secrets are on Windows."""
     done = chart.run(
         "install",
         "csi",
@@ -81,7 +81,7 @@ def test_notes(cluster: ControlPlane) -> None:
 
 
 def granted(cluster: ControlPlane) -> set[tuple[str, str, str]]:
-    """What the driver's account may do in the cluster now."""
+    """The rights that the driver's account has in the cluster now."""
     return trio.rights(
         [
             {"kind": "ClusterRole", **cluster.api.get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}")}
@@ -101,8 +101,8 @@ def granted(cluster: ControlPlane) -> set[tuple[str, str, str]]:
     ids=["reused", "reused with our image", "reset then reused", "the user's file"],
 )
 def test_upgrade_of_a_trio_release(cluster: ControlPlane, tmp_path: Path, how: list[str], works: bool) -> None:
-    """A release of a chart with the trio's values and DaemonSet becomes ours in place, or is refused by the image's
-    key and left as it was; the way back works too."""
+    """A release with the Go chart's values and DaemonSet is upgraded in place, or refused because of its image and left
+    as it was; a rollback works, too."""
     common = ["--namespace=kube-system", f"--kubeconfig={cluster.admin_kubeconfig}", "--no-hooks"]
     release = "csi-secrets-store"
     path = f"/apis/apps/v1/namespaces/kube-system/daemonsets/{release}-secrets-store-csi-driver"
@@ -138,8 +138,7 @@ def test_upgrade_of_a_trio_release(cluster: ControlPlane, tmp_path: Path, how: l
 
 
 def test_hook_installs_upgrades_and_keeps_the_crds(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """The hook's own program with the hook's own rights: upgrades what is there, keeps a stranger's annotation, marks
-    to keep."""
+    """The hooks' program runs with the hooks' rights → the CRDs are upgraded, and marked to be kept."""
     objects = chart.render("--show-only=templates/crds-hooks.yaml")
     for mode, hook in (("apply", "upgrade-crds"), ("keep", "keep-crds")):
         account = f"{HOOK}-{hook}"

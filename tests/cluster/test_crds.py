@@ -1,5 +1,5 @@
-"""The chart's CRDs: what the trio's had is there as it was, what people see of ours, and clients that know only the
-trio's fields."""
+"""The chart's CRDs: all fields of the Go driver's CRDs, what kubectl shows, and clients that know only the Go driver's
+fields."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.namespace_rig import CLASS_GROUP
 
 CHART = Path(__file__).resolve().parent.parent.parent / "helm" / "crds"
 FAILURE = {"reason": "GRPCProviderError", "message": "no", "count": 2, "time": "2026-01-01T00:00:00Z"}
-# What makes a field stricter than the trio's.
+# Keywords that make a field stricter.
 STRICTER = {"required", "enum", "default", "pattern", "maxLength", "minLength", "maxItems", "minItems", "format"}
 
 
@@ -27,14 +27,14 @@ def ours() -> dict[str, Object]:
 
 
 def schema(crd: Object, version: str) -> Object:
-    """The schema of a version that is served."""
+    """The schema of a served version."""
     (found,) = (item for item in crd["spec"]["versions"] if item["name"] == version and item["served"])
     result: Object = found["schema"]["openAPIV3Schema"]
     return result
 
 
 def differences(trio: Any, chart: Any, path: str = "") -> list[str]:
-    """Where the chart's schema lacks or narrows something of the trio's; more fields are no difference."""
+    """Where the chart's schema lacks or restricts something of the Go driver's; additional fields are no difference."""
     found = [f"{path}: {key}" for key in STRICTER & chart.keys()]
     if trio.get("type") != chart.get("type"):
         found.append(f"{path}: type")
@@ -50,7 +50,7 @@ def differences(trio: Any, chart: Any, path: str = "") -> list[str]:
 
 
 def undescribed(field: Object, path: str = "") -> list[str]:
-    """Fields without a description, but for those that every object has."""
+    """Fields without a description, except those that every object has."""
     found = [path] if path and "description" not in field else []
     for name, below in field.get("properties", {}).items():
         if path or name in ("spec", "status"):
@@ -58,9 +58,9 @@ def undescribed(field: Object, path: str = "") -> list[str]:
     return found + (undescribed(field["items"], f"{path}[]") if "items" in field else [])
 
 
-def test_nothing_of_the_trios_is_lost(tmp_path: Path) -> None:
-    """Both versions of both kinds: every field of the trio's with its type, none stricter, v1 the stored one, names as
-    they were, every field described."""
+def test_fields_of_the_go_driver(tmp_path: Path) -> None:
+    """Both versions of both kinds have every field of the Go driver's CRDs with its type, none stricter, and its names;
+    v1 is stored; every field has a description."""
     for path in write_trio_crds(tmp_path):
         trio = json.loads(path.read_text())
         crd = ours()[trio["metadata"]["name"]]
@@ -101,7 +101,7 @@ def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Cluste
 
 
 def table(cluster_rig: ClusterRig, *arguments: str) -> tuple[list[str], list[str]]:
-    """What kubectl shows: the head and the one row."""
+    """The table of ``kubectl get``: its header and its one row."""
     lines = cluster_rig.cluster.kubectl("get", *arguments, "-n", cluster_rig.namespace).splitlines()
     head, row = (line.split() for line in lines)
     return head, row
@@ -109,14 +109,14 @@ def table(cluster_rig: ClusterRig, *arguments: str) -> tuple[list[str], list[str
 
 @pytest.mark.parametrize("name", ["spc", "secretproviderclasses.v1alpha1.secrets-store.csi.x-k8s.io"])
 def test_kubectl_get_of_classes(cluster_rig: ClusterRig, name: str) -> None:
-    """Short name and columns, of either version."""
+    """``kubectl get`` by short name or version → our columns."""
     head, row = table(cluster_rig, name)
     assert head == ["NAME", "PROVIDER", "AGE"] and row[:2] == ["db", "stub"]
 
 
 @pytest.mark.parametrize("name", ["spcps", "secretproviderclasspodstatuses.v1alpha1.secrets-store.csi.x-k8s.io"])
 def test_kubectl_get_of_statuses(cluster_rig: ClusterRig, name: str) -> None:
-    """Short name and columns: the age of the last refresh, not its date."""
+    """``kubectl get`` by short name or version → our columns, with the last refresh as an age."""
     head, row = table(cluster_rig, name)
     assert head == ["NAME", "POD", "CLASS", "MOUNTED", "LAST-REFRESH", "AGE"]
     assert row[:4] == ["web-db", "web", "db", "true"] and row[4][-1] in "dhy"
@@ -132,13 +132,13 @@ def test_kubectl_get_of_statuses(cluster_rig: ClusterRig, name: str) -> None:
     ],
 )
 def test_kubectl_explain(cluster_rig: ClusterRig, field: str, example: str) -> None:
-    """Fields are explained with examples."""
+    """``kubectl explain`` shows an example for a field."""
     assert example in cluster_rig.cluster.kubectl("explain", field)
 
 
 def test_an_old_client(cluster_rig: ClusterRig) -> None:
-    """A client with the trio's fields reads either version, and writes the whole object back without ours, as a Go
-    struct does: it is taken, and ours are gone."""
+    """A client that knows only the Go driver's fields reads either version and writes the object back without ours →
+    accepted, and our fields are gone."""
     path = cluster_rig.path("secretproviderclasspodstatuses", "web-db")
     for version in ("v1", "v1alpha1"):
         found = cluster_rig.api.get(path.replace("/v1/", f"/{version}/"))

@@ -1,8 +1,9 @@
-"""The driver's credentials change under it: a token, a client certificate, a CA; and a CA that Python finds lax."""
+"""The driver's credentials change while it runs: a token, a client certificate, a CA; and a CA without keyUsage."""
 
 import asyncio
 import datetime
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,15 @@ import pytest
 
 from driver.cluster.api import Api
 from tests.cluster import kubeconfig
+from tests.cluster.attempts import Attempts
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import ACCOUNT, ClusterRig, grant
-from tests.cluster.servers import ControlPlane
-from tests.cluster.syncing import run
+from tests.support.waiting import run_async, until
 
 
-@pytest.fixture
-def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
-    """A namespace and a driver's account."""
-    return ClusterRig(cluster, namespace, tmp_path)
-
-
-def test_a_rotated_token(cluster_rig: ClusterRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a pod: kubelet writes a new token and the old one dies at once; calls go on without a restart. The file may
-    even be empty for a moment."""
+def test_rotated_token(cluster_rig: ClusterRig, monkeypatch: pytest.MonkeyPatch, attempts: Attempts) -> None:
+    """In a pod the token is revoked and its file is empty for a moment → calls wait; kubelet writes a new token → they
+    succeed without a restart."""
     from kubernetes.aio.config import incluster_config
 
     from driver.cluster import transport
@@ -53,28 +48,26 @@ def test_a_rotated_token(cluster_rig: ClusterRig, monkeypatch: pytest.MonkeyPatc
             cluster_rig.api.delete(cluster_rig.path("secrets", "life"))
             (directory / "token").write_text("")
 
-            async def refused() -> None:
-                while not api.last_error:
-                    try:
-                        async with asyncio.timeout(0.3):
-                            await api.call("GET", cluster_rig.path("secretproviderclasses", "app"))
-                    except TimeoutError:
-                        pass
+            async def refused() -> str:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.3):
+                        await api.call("GET", cluster_rig.path("secretproviderclasses", "app"))
+                return api.last_error
 
-            await refused()
+            await until(refused, "the old token to be refused", 60)
             calling = asyncio.create_task(api.call("GET", cluster_rig.path("secretproviderclasses", "other")))
-            await asyncio.sleep(1)
+            await attempts.more(2)
             assert not calling.done()
             kubeconfig.write_pod_credentials(directory, cluster_rig.cluster.ca, cluster_rig.namespace, second)
             assert (await calling)["metadata"]["name"] == "other"
         finally:
             await api.close()
 
-    run(test)
+    run_async(test)
 
 
-def test_an_expired_client_certificate(cluster_rig: ClusterRig) -> None:
-    """The kubeconfig's certificate has expired: calls wait; the file gets a new one, and they succeed."""
+def test_expired_client_certificate(cluster_rig: ClusterRig, attempts: Attempts) -> None:
+    """The kubeconfig's client certificate has expired → calls wait; the file gets a new one → they succeed."""
     cluster_rig.make_class()
     path = cluster_rig.directory / "kubeconfig"
     authority, group = cluster_rig.cluster.authority, "rbac.authorization.k8s.io"
@@ -95,18 +88,19 @@ def test_an_expired_client_certificate(cluster_rig: ClusterRig) -> None:
         api = Api(str(path))
         try:
             calling = asyncio.create_task(api.call("GET", cluster_rig.path("secretproviderclasses", "app")))
-            await asyncio.sleep(1)
+            await attempts.more(2)
             assert not calling.done() and api.last_error
             kubeconfig.write(path, cluster_rig.cluster.url, cluster_rig.cluster.ca, authority.client("late-driver"))
             assert (await calling)["metadata"]["name"] == "app"
         finally:
             await api.close()
 
-    run(test)
+    run_async(test)
 
 
-def test_a_rotated_ca(cluster_rig: ClusterRig, proxy: FaultProxy) -> None:
-    """The API server's certificate is of a new CA, which the file has a moment later: calls wait, then succeed."""
+def test_rotated_ca(cluster_rig: ClusterRig, proxy: FaultProxy, attempts: Attempts) -> None:
+    """The API server has a certificate of a new CA → calls wait, also while the kubeconfig is half written; it has the
+    new CA → they succeed."""
     cluster_rig.make_class()
     path = Path(cluster_rig.kubeconfig(proxy))
     new = path.read_text()
@@ -117,24 +111,22 @@ def test_a_rotated_ca(cluster_rig: ClusterRig, proxy: FaultProxy) -> None:
         api = Api(str(path))
         try:
             calling = asyncio.create_task(api.call("GET", cluster_rig.path("secretproviderclasses", "app")))
-            for _ in range(200):
-                if api.last_error:
-                    break
-                await asyncio.sleep(0.05)
+            await until(lambda: api.last_error, "an error")
             assert not calling.done() and "Certificate" in api.last_error
             path.write_text(new[: len(new) // 2])  # being written
-            await asyncio.sleep(1)
+            await attempts.more(2)
             assert not calling.done()
             path.write_text(new)
             assert (await calling)["metadata"]["name"] == "app"
         finally:
             await api.close()
 
-    run(test)
+    run_async(test)
 
 
-def test_a_ca_without_key_usage(cluster_rig: ClusterRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python 3.13 checks CAs strictly by default, as is forced here: the driver accepts what Go accepts."""
+def test_ca_without_key_usage(cluster_rig: ClusterRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CA without keyUsage while TLS checks certificates strictly, as Python 3.13 does by default → the driver accepts
+    it, as Go does."""
     cluster_rig.make_class()
     original = ssl.create_default_context
 
@@ -153,4 +145,4 @@ def test_a_ca_without_key_usage(cluster_rig: ClusterRig, monkeypatch: pytest.Mon
             finally:
                 await api.close()
 
-        run(test)
+        run_async(test)

@@ -1,7 +1,7 @@
-"""The API server as the driver's world: classes, the watch, pod status, events, with the chart's rights only."""
+"""The gateway to the API server, with the chart's rights only: classes, the watch, pod statuses, events."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +16,18 @@ from runtime.errors import ConfigurationError, NotFound
 from tests.cluster.rig import BASE_RULES, ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.support.rig import NODE
-from tests.support.waiting import until_blocking
+from tests.support.waiting import run_async, until_blocking
 
 
 @pytest.fixture
 def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
-    """A namespace and a driver's account with the rights that it has without sync."""
+    """A namespace and a driver's account without the rights for synced Secrets."""
     return ClusterRig(cluster, namespace, tmp_path, BASE_RULES)
 
 
 @asynccontextmanager
 async def gateway(cluster_rig: ClusterRig, *, running: bool = False, **options: Any) -> AsyncIterator[ApiCluster]:
-    """A gateway with the account's token; ``running`` with its background work."""
+    """A gateway with the account's token; ``running``: with its background tasks."""
     api = Api(cluster_rig.kubeconfig())
     gateway = ApiCluster(api, NODE, **options)
     task = asyncio.create_task(gateway.run()) if running else None
@@ -40,19 +40,9 @@ async def gateway(cluster_rig: ClusterRig, *, running: bool = False, **options: 
         await api.close()
 
 
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """The test, in at most a minute."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(60):
-            await test()
-
-    asyncio.run(bounded())
-
-
 @pytest.mark.parametrize("version", ["v1", "v1alpha1"])
 def test_a_class_is_read_once(cluster_rig: ClusterRig, version: str) -> None:
-    """Ten volumes ask for one class at once, of either API version: one GET, and the class is as it was written."""
+    """Ten volumes need a class at once, of either API version → one GET, and the class as it was written."""
     cluster_rig.make_class(
         version=version,
         secretObjects=[
@@ -75,11 +65,11 @@ def test_a_class_is_read_once(cluster_rig: ClusterRig, version: str) -> None:
             assert found[0].secret_objects[0].labels == {"a": "b"}
             assert cluster_rig.count(mark) == {("get", "secretproviderclasses"): 1}
 
-    run(test)
+    run_async(test)
 
 
-def test_a_class_that_is_not_there(cluster_rig: ClusterRig) -> None:
-    """NotFound, in the words that users know; once it exists it is found."""
+def test_missing_class(cluster_rig: ClusterRig) -> None:
+    """The class does not exist → NotFound with the Go driver's text; it is created → found."""
 
     async def test() -> None:
         async with gateway(cluster_rig) as it:
@@ -88,63 +78,66 @@ def test_a_class_that_is_not_there(cluster_rig: ClusterRig) -> None:
             cluster_rig.make_class()
             assert (await it.get_class(ClassRef(cluster_rig.namespace, "app"))).provider == "stub"
 
-    run(test)
+    run_async(test)
 
 
 async def watching(cluster_rig: ClusterRig, it: ApiCluster) -> tuple[ClassRef, list[ClassRef]]:
-    """The class ``app`` is in use and its watch open; with it, the list of what the listener hears."""
-    heard: list[ClassRef] = []
-    it.on_class_change(heard.append)
+    """Use the class ``app`` and wait for the watch; returns its reference and the list of notifications."""
+    notified: list[ClassRef] = []
+    it.on_class_change(notified.append)
     class_ref = ClassRef(cluster_rig.namespace, "app")
     await it.get_class(class_ref)
     await cluster_rig.watch_open()
-    return class_ref, heard
+    return class_ref, notified
 
 
 def test_the_watch_keeps_classes_fresh(cluster_rig: ClusterRig) -> None:
-    """A class in use is changed, then deleted: the listener hears of both and the next question gets the new answer;
-    a class that nobody uses costs nothing."""
+    """A class in use is changed, then deleted → the listener is notified of both and the next lookup has the new state;
+    a class that is not in use costs no call."""
     cluster_rig.make_class()
     cluster_rig.make_class("other")
 
     async def test() -> None:
         async with gateway(cluster_rig, running=True) as it:
-            class_ref, heard = await watching(cluster_rig, it)
+            class_ref, notified = await watching(cluster_rig, it)
             mark = cluster_rig.cluster.audit.mark()
             cluster_rig.make_class("other", provider="else")
             cluster_rig.make_class(provider="changed")
-            await until_blocking(lambda: heard == [class_ref], "news of the change")
+            await until_blocking(lambda: notified == [class_ref], "the notification of the change")
             assert (await it.get_class(class_ref)).provider == "changed"
             assert cluster_rig.count(mark) == {("get", "secretproviderclasses"): 1}
             cluster_rig.api.delete(cluster_rig.path("secretproviderclasses", "app"))
-            await until_blocking(lambda: heard == [class_ref, class_ref], "news of the deletion")
+            await until_blocking(lambda: notified == [class_ref, class_ref], "the notification of the deletion")
             with pytest.raises(NotFound):
                 await it.get_class(class_ref)
 
-    run(test)
+    run_async(test)
 
 
-def test_a_class_that_comes_back(cluster_rig: ClusterRig) -> None:
-    """A class in use is deleted and made again, as some tools replace objects: the listener hears of it both times."""
+def test_recreated_class(cluster_rig: ClusterRig) -> None:
+    """A class in use is deleted and recreated, as some tools replace objects → the listener is notified of each
+    step."""
     cluster_rig.make_class()
 
     async def test() -> None:
         async with gateway(cluster_rig, running=True) as it:
-            class_ref, heard = await watching(cluster_rig, it)
+            class_ref, notified = await watching(cluster_rig, it)
             cluster_rig.api.delete(cluster_rig.path("secretproviderclasses", "app"))
-            await until_blocking(lambda: heard == [class_ref], "news of the deletion")
+            await until_blocking(lambda: notified == [class_ref], "the notification of the deletion")
             cluster_rig.make_class(provider="again")
-            await until_blocking(lambda: heard == [class_ref, class_ref], "news of its return")
+            await until_blocking(lambda: notified == [class_ref, class_ref], "the notification of the new class")
             assert (await it.get_class(class_ref)).provider == "again"
             cluster_rig.make_class(provider="changed")
-            await until_blocking(lambda: heard == [class_ref, class_ref, class_ref], "news of a change")
+            await until_blocking(
+                lambda: notified == [class_ref, class_ref, class_ref], "the notification of its change"
+            )
 
-    run(test)
+    run_async(test)
 
 
 def test_pod_status(cluster_rig: ClusterRig) -> None:
-    """POST when new, nothing when unchanged, PATCH when changed, POST again after someone deleted it; a failure appears
-    and goes away again."""
+    """A pod status is created when new, patched when changed, not touched when unchanged, and recreated after someone
+    has deleted it; a failure appears in it and is cleared."""
     pod = cluster_rig.make_pod()
 
     async def test() -> None:
@@ -194,11 +187,12 @@ def test_pod_status(cluster_rig: ClusterRig) -> None:
                 {"id": "password", "version": "v1"}
             ]
 
-    run(test)
+    run_async(test)
 
 
-def test_a_status_that_is_there_already(cluster_rig: ClusterRig) -> None:
-    """A StatefulSet's pod came back on this node with another UID: the record is taken over, label and owner too."""
+def test_status_of_an_earlier_pod(cluster_rig: ClusterRig) -> None:
+    """A StatefulSet's pod is recreated on this node with another UID → its pod status is taken over, with label and
+    owner."""
     old = cluster_rig.make_pod()
 
     async def test() -> None:
@@ -213,11 +207,12 @@ def test_a_status_that_is_there_already(cluster_rig: ClusterRig) -> None:
             assert found["metadata"]["ownerReferences"][0]["uid"] == new.uid
             assert found["metadata"]["labels"] == {"internal.secrets-store.csi.k8s.io/node-name": NODE}
 
-    run(test)
+    run_async(test)
 
 
 def test_a_restart_is_one_list(cluster_rig: ClusterRig) -> None:
-    """Two volumes of two pods, then a new gateway: one LIST tells of both, and an unchanged record writes nothing."""
+    """Two volumes of two pods are recorded, then a gateway starts → one LIST finds both, and an unchanged record writes
+    nothing."""
     pods = [cluster_rig.make_pod(name) for name in ("pod-1", "pod-2")]
     records = [cluster_rig.record(pod, last_refresh=1000.0, failure=RefreshFailure("R", "m", 3, 999.0)) for pod in pods]
 
@@ -233,11 +228,11 @@ def test_a_restart_is_one_list(cluster_rig: ClusterRig) -> None:
                 await it.record(record)
             assert cluster_rig.count(mark) == {("list", "secretproviderclasspodstatuses"): 1}
 
-    run(test)
+    run_async(test)
 
 
 def test_two_volumes_with_one_class(cluster_rig: ClusterRig) -> None:
-    """Each has its own record, and keeps it over a restart."""
+    """Two volumes of a pod have the same class → each has its own pod status, and keeps it over a restart."""
     pod = cluster_rig.make_pod()
     records = [cluster_rig.record(pod, volume=name, objects={"password": name}) for name in ("one", "two")]
 
@@ -252,11 +247,12 @@ def test_two_volumes_with_one_class(cluster_rig: ClusterRig) -> None:
             }
             assert found == {record.target_path: record.volume_name for record in records}
 
-    run(test)
+    run_async(test)
 
 
 def test_two_volumes_with_one_class_after_a_restart(cluster_rig: ClusterRig) -> None:
-    """The second volume is told of before the driver knows what was written: the first one's record stays."""
+    """After a restart the second volume is recorded before the driver has listed the pod statuses → the first volume's
+    stays as it is."""
     pod = cluster_rig.make_pod()
     one, two = (cluster_rig.record(pod, volume=name, objects={"password": name}) for name in ("one", "two"))
 
@@ -275,11 +271,11 @@ def test_two_volumes_with_one_class_after_a_restart(cluster_rig: ClusterRig) -> 
             two.target_path: "new",
         }
 
-    run(test)
+    run_async(test)
 
 
-def test_a_name_that_is_too_long(cluster_rig: ClusterRig) -> None:
-    """Pod and class names of 200 characters: a shortened name, the same one each time."""
+def test_long_names(cluster_rig: ClusterRig) -> None:
+    """Pod and class names of 200 characters → a shortened name, the same one each time."""
     pod = cluster_rig.make_pod("p" * 200)
     record = cluster_rig.record(pod, class_name="c" * 200)
 
@@ -290,43 +286,45 @@ def test_a_name_that_is_too_long(cluster_rig: ClusterRig) -> None:
             (found,) = cluster_rig.listed("secretproviderclasspodstatuses")
             assert len(found["metadata"]["name"]) <= 253 and found["status"]["secretProviderClassName"] == "c" * 200
 
-    run(test)
+    run_async(test)
 
 
 @pytest.mark.parametrize("node", ["", "n" * 64, "-node", "a node"])
-def test_a_node_name_that_is_no_label(node: str) -> None:
-    """Such a node cannot be found again by its label: it is refused at start, with the reason."""
+def test_invalid_node_name(node: str) -> None:
+    """A node name that is not a valid label value, by which statuses are listed → refused at the start, with the
+    reason."""
     with pytest.raises(ConfigurationError, match="nodeid"):
         ApiCluster(Api(""), node)
 
 
-def test_events_are_series(cluster_rig: ClusterRig) -> None:
-    """One failure told three times, also by a restarted driver, is one event with a count; another subject another."""
+def test_event_series(cluster_rig: ClusterRig) -> None:
+    """A failure is reported three times, then by a restarted driver → one event with a count; another subject → another
+    event."""
     pod = cluster_rig.make_pod()
 
     def event(message: str, subject: str = "secrets") -> PodEvent:
         return PodEvent(pod, True, "SecretRefreshFailed", message, subject)
 
-    def told() -> dict[str, int]:
+    def counts() -> dict[str, int]:
         return {item["message"]: item["count"] for item in cluster_rig.events()}
 
     async def test() -> None:
         async with gateway(cluster_rig, running=True) as it:
             for message in ("first", "second", "%s third"):
                 await it.event(event(message))
-            await until_blocking(lambda: told() == {"%s third": 3}, "one event, counted")
+            await until_blocking(lambda: counts() == {"%s third": 3}, "one event, counted")
             (found,) = cluster_rig.events()
             assert found["involvedObject"]["uid"] == pod.uid and found["type"] == "Warning"
             assert found["source"] == {"component": "secrets-store-csi-driver", "host": NODE}
         async with gateway(cluster_rig, running=True) as it:
             await it.event(event("again"))
-            await until_blocking(lambda: "again" in told(), "the event's new message")
+            await until_blocking(lambda: "again" in counts(), "the event's new message")
             await it.event(event("again"))
-            await until_blocking(lambda: told() == {"again": 5}, "the count to go on")
+            await until_blocking(lambda: counts() == {"again": 5}, "the count to go on")
             await it.event(event("other", "more"))
-            await until_blocking(lambda: len(told()) == 2, "a second series")
+            await until_blocking(lambda: len(counts()) == 2, "a second series")
             cluster_rig.api.delete(cluster_rig.path("events", found["metadata"]["name"]))
             await it.event(event("back"))
-            await until_blocking(lambda: told().get("back"), "the event that had expired")
+            await until_blocking(lambda: counts().get("back"), "the event that had expired")
 
-    run(test)
+    run_async(test)

@@ -1,44 +1,27 @@
-"""What the driver costs the API server, from its audit log; the budget is in docs/performance.md."""
+"""The driver's calls to the API server, counted in its audit log; docs/performance.md has the budget."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cluster.rig import ClusterRig
-from tests.cluster.servers import ControlPlane
+from tests.support.waiting import run_async
 
 ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
+IDLE_SECONDS = 2.0
 WRITES = ("create", "update", "patch", "delete")
 
 
-@pytest.fixture
-def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
-    """A namespace and a driver's account."""
-    return ClusterRig(cluster, namespace, tmp_path)
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """The test, in at most two minutes."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(120):
-            await test()
-
-    asyncio.run(bounded())
-
-
 def writes_and_reads(counted: Counter[tuple[str, str]]) -> tuple[int, int]:
-    """Writes; everything else."""
+    """The number of writes, and of all other calls."""
     writes = sum(number for (verb, _), number in counted.items() if verb in WRITES)
     return writes, counted.total() - writes
 
 
 def test_a_publish_costs_one_write(cluster_rig: ClusterRig) -> None:
-    """A new pod with a known class: one write and no read. Republishes that change nothing, and doing nothing: none."""
+    """A new pod of a known class → one write and no read; republishes that change nothing, unpublishes and idling → no
+    calls."""
     cluster_rig.make_class()
     pods = [cluster_rig.make_pod(f"pod-{number}") for number in range(3)]
 
@@ -61,15 +44,16 @@ def test_a_publish_costs_one_write(cluster_rig: ClusterRig) -> None:
             assert rig.provider.calls == 6
             for volume in volumes:
                 await volume.unpublish()
-            await asyncio.sleep(2)
+            await asyncio.sleep(IDLE_SECONDS)  # shows that nothing happens
             assert cluster_rig.count(mark) == {}
 
-    run(test)
+    run_async(test, 120)
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own-secret", "shared-secret"])
 def test_a_synced_secret_costs_one_write_more(cluster_rig: ClusterRig, shared: bool) -> None:
-    """With one synced Secret two writes and at most two reads, whether the Secret is new or has another owner."""
+    """A publish with one synced Secret → two writes and at most two reads, whether the Secret is new or has another
+    owner."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     cluster_rig.make_class("other", secretObjects=[ENTRY if shared else {**ENTRY, "secretName": "another"}])
     first, warm, second = (
@@ -91,12 +75,13 @@ def test_a_synced_secret_costs_one_write_more(cluster_rig: ClusterRig, shared: b
             writes, reads = writes_and_reads(cluster_rig.count(mark))
             assert writes == 2 and reads <= 2, cluster_rig.count(mark)
 
-    run(test)
+    run_async(test, 120)
 
 
 @pytest.mark.timeout(240)
 def test_a_restart_with_110_volumes(cluster_rig: ClusterRig) -> None:
-    """One LIST by node label, one GET of the class that all use, no write, and no provider call when kubelet comes."""
+    """The driver restarts with 110 volumes of one class → one LIST by node label, one GET of the class, no write, and
+    no provider call at the republishes."""
     cluster_rig.make_class()
     pods = [cluster_rig.make_pod(f"pod-{number}") for number in range(110)]
 
@@ -113,7 +98,7 @@ def test_a_restart_with_110_volumes(cluster_rig: ClusterRig) -> None:
             counted = cluster_rig.count(mark)
             assert rig.provider.calls == calls
             assert counted["list", "secretproviderclasspodstatuses"] == 1
-            # Once when the first volume asks for it and, where that was before the watch began, once more.
+            # Once for the first volume and, if that was before the watch began, once more.
             assert counted["get", "secretproviderclasses"] <= 2
             assert counted.keys() == {
                 ("list", "secretproviderclasspodstatuses"),
@@ -122,11 +107,11 @@ def test_a_restart_with_110_volumes(cluster_rig: ClusterRig) -> None:
                 ("watch", "secretproviderclasses"),
             }
 
-    run(test)
+    run_async(test, 120)
 
 
 def test_others_classes_and_secrets_cost_nothing(cluster_rig: ClusterRig) -> None:
-    """Two hundred classes and managed Secrets of others come and change: no call of the driver's."""
+    """Two hundred classes and managed Secrets that no volume uses are created → no call."""
     cluster_rig.make_class()
     pod = cluster_rig.make_pod()
 
@@ -151,4 +136,4 @@ def test_others_classes_and_secrets_cost_nothing(cluster_rig: ClusterRig) -> Non
                 )
             assert cluster_rig.count(mark) == {}
 
-    run(test)
+    run_async(test, 120)

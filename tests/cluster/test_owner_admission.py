@@ -1,6 +1,5 @@
-"""A cluster that lets only those set owners who may delete (OpenShift does): what works, and what is said."""
+"""A cluster in which only those who may delete an object may set its owners, as in OpenShift."""
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from tests.cluster.crds import write_trio_crds
 from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.cluster.syncing import ENTRY, owners
-from tests.support.waiting import until_blocking
+from tests.support.waiting import run_async, until_blocking
 
 PLUGIN = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
 
@@ -26,7 +25,8 @@ def strict_cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFact
 
 
 def test_owners_under_strict_admission(strict_cluster: ControlPlane, tmp_path: Path) -> None:
-    """A pod's status and new Secret are made; a second owner is refused and the event names the right that it takes."""
+    """A pod status and a new Secret are created; adding a second owner is refused, and the event names the missing
+    right."""
     cluster_rig = ClusterRig(strict_cluster, strict_cluster.namespace("strict"), tmp_path)
     cluster_rig.make_class(secretObjects=[ENTRY])
     pods = [cluster_rig.make_pod(name) for name in ("pod-1", "pod-2")]
@@ -39,4 +39,4 @@ def test_owners_under_strict_admission(strict_cluster: ControlPlane, tmp_path: P
             assert "add delete on secrets" in event["message"]
             assert len(owners(cluster_rig.secret("synced"))) == 1
 
-    asyncio.run(test())
+    run_async(test)

@@ -1,4 +1,4 @@
-"""No server outlives the test run, however that ends."""
+"""No server outlives the test run, however it ends."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ time.sleep(600)
 
 
 def test_a_killed_test_run_takes_its_servers_along(tmp_path: Path) -> None:
-    """A process that started a server is killed without a chance to clean up: the kernel ends the server."""
+    """The process that started a server is killed with SIGKILL → the kernel ends the server."""
     run = subprocess.Popen([sys.executable, "-c", PROGRAM, tmp_path / "log"], stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     with run.stdout:
@@ -34,8 +34,8 @@ def test_a_killed_test_run_takes_its_servers_along(tmp_path: Path) -> None:
     wait_until(lambda: _is_gone(pid), f"{pid} to be gone")
 
 
-def test_a_server_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path) -> None:
-    """A program that says why and exits with 7: ``check`` raises with both."""
+def test_a_server_that_ends_by_itself(tmp_path: Path) -> None:
+    """A server logs a line and exits with 7 → ``check`` raises with both."""
     server = Process("talker", ["sh", "-c", "echo no luck; exit 7"], tmp_path / "log")
     server.start()
     os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
@@ -45,7 +45,7 @@ def test_a_server_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path
 
 
 def test_a_frozen_server_can_be_killed_and_started_again(tmp_path: Path) -> None:
-    """A frozen process is stopped in /proc, ends when killed, and ``start`` gives it a new pid."""
+    """A server is frozen → its process is stopped; it is killed → it ends; it is started → it has a new pid."""
     server = Process("sleep", ["sleep", "600"], tmp_path / "log")
     server.start()
     first = server.pid
@@ -59,7 +59,7 @@ def test_a_frozen_server_can_be_killed_and_started_again(tmp_path: Path) -> None
 
 
 def test_a_server_that_will_not_stop_is_killed(tmp_path: Path) -> None:
-    """A program that ignores SIGTERM is gone after the time that ``stop`` grants it."""
+    """A server ignores SIGTERM → it is killed after the time that ``stop`` allows."""
     server = Process("deaf", ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"], tmp_path / "log")
     server.start()
     wait_until(lambda: "ready" in server.tail(), "the trap to be set")

@@ -1,4 +1,5 @@
-"""The fault proxy before the real API server: each fault does what its docstring says, and nothing else changes."""
+"""The fault proxy in front of the real API server: each fault does what its docstring says, and nothing else
+changes."""
 
 import json
 import ssl
@@ -18,7 +19,7 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture
 def client(cluster: ControlPlane, namespace: str, proxy: FaultProxy) -> Api:
-    """A client behind the proxy that may edit its namespace."""
+    """A client of the proxy that may edit its namespace."""
     cluster.service_account(namespace, "editor")
     cluster.api.apply(
         {
@@ -35,13 +36,13 @@ def client(cluster: ControlPlane, namespace: str, proxy: FaultProxy) -> Api:
 
 @pytest.fixture
 def worker() -> Iterator[ThreadPoolExecutor]:
-    """A thread for calls that hang."""
+    """A thread for calls that block."""
     with ThreadPoolExecutor(1) as executor:
         yield executor
 
 
 def test_without_rules_nothing_changes(client: Api, namespace: str, proxy: FaultProxy) -> None:
-    """Create, read, refuse and delete through the proxy: answers and errors are the API server's."""
+    """No rules; objects are created, read, refused and deleted → responses and errors are the API server's."""
     path = client.path(client.create(_config_map(namespace, size=1_500)))
     assert len(client.get(path)["data"]["key"]) == 1_500
     assert pytest.raises(ApiError, client.create, _config_map(namespace)).value.reason == "AlreadyExists"
@@ -67,7 +68,7 @@ def test_the_next_calls_are_refused(
     namespace: str,
     proxy: FaultProxy,
 ) -> None:
-    """Two POSTs of ConfigMaps are answered with an error and leave nothing; other calls and the third pass."""
+    """A rule for two POSTs of ConfigMaps → two errors and no object; other calls and the third POST pass."""
     rule = proxy.on("POST", r"/configmaps$", Answer(status, retry_after=1), times=2)
     for _ in range(2):
         refused = pytest.raises(ApiError, client.create, _config_map(namespace)).value
@@ -78,14 +79,15 @@ def test_the_next_calls_are_refused(
 
 
 def test_retry_after_is_a_header(client: Api, namespace: str, proxy: FaultProxy) -> None:
-    """A 429 carries Retry-After, as the API server's own does."""
+    """A 429 has a Retry-After header, as the API server's own has."""
     proxy.on("WATCH", r"/configmaps$", Answer(429, retry_after=7))
     refused = client.fetch(f"/api/v1/namespaces/{namespace}/configmaps", watch="true")
     assert (refused.status, refused.getheader("Retry-After")) == (429, "7")
 
 
 def test_a_call_is_dropped_before_or_after_its_work(client: Api, namespace: str, proxy: FaultProxy) -> None:
-    """The connection breaks without an answer: in the one case nothing was made, in the other it was."""
+    """The connection is closed without a response → before the API server's work nothing exists, after it the object
+    does."""
     path = client.path(_config_map(namespace))
     for done in (False, True):
         proxy.clear()
@@ -94,7 +96,7 @@ def test_a_call_is_dropped_before_or_after_its_work(client: Api, namespace: str,
             with pytest.raises(OSError):
                 client.create(_config_map(namespace))
         else:
-            # The client tries once more on a new connection, and so finds what its first try has made.
+            # The client retries on a new connection, and so finds what its first attempt has created.
             assert pytest.raises(ApiError, client.create, _config_map(namespace)).value.status == 409
         assert rule.hits == rule.times
         assert (client.find(path) is not None) is done
@@ -102,7 +104,7 @@ def test_a_call_is_dropped_before_or_after_its_work(client: Api, namespace: str,
 
 
 def test_a_call_is_delayed(client: Api, namespace: str, proxy: FaultProxy) -> None:
-    """A delayed GET takes its time and gets the API server's answer."""
+    """A GET is delayed → it takes that time and gets the API server's response."""
     proxy.on("GET", "/configmaps$", Delay(0.3), times=1)
     started = time.monotonic()
     assert client.get(f"/api/v1/namespaces/{namespace}/configmaps")["kind"] == "ConfigMapList"
@@ -115,7 +117,7 @@ def test_a_silent_call_waits_for_the_rule_to_be_lifted(
     proxy: FaultProxy,
     worker: ThreadPoolExecutor,
 ) -> None:
-    """A GET is held; once the rule is lifted it is answered."""
+    """A GET is held back → it is answered once the rule is lifted."""
     rule = proxy.on("GET", "/configmaps$", Silence())
     held = worker.submit(client.get, f"/api/v1/namespaces/{namespace}/configmaps")
     wait_until(lambda: rule.hits == 1, "the call to be held")
@@ -130,7 +132,8 @@ def test_an_open_watch_falls_silent(
     proxy: FaultProxy,
     worker: ThreadPoolExecutor,
 ) -> None:
-    """Of two watches the one that was open when the rule was made stays silent until it is lifted; a new one works."""
+    """Two watches, one opened before the rule and one after it → the first is silent until the rule is lifted, the
+    second works."""
     old = _watch(client, namespace)
     rule = proxy.on("WATCH", "/configmaps$", Silence(open_only=True))
     new = _watch(client, namespace)
@@ -142,19 +145,20 @@ def test_an_open_watch_falls_silent(
     assert silent.result(10)["object"]["metadata"]["name"] == "example"
 
 
-def test_a_new_watch_is_told_410(client: Api, namespace: str, proxy: FaultProxy) -> None:
-    """A watch that starts is told by an ERROR event that its version is too old, and ends; the next one is real."""
+def test_an_expired_watch(client: Api, namespace: str, proxy: FaultProxy) -> None:
+    """A new watch gets an ERROR event with 410 and ends, or a plain 410."""
     proxy.on("WATCH", "/configmaps$", WatchError(), times=1)
-    told = _watch(client, namespace)
-    event = _event(told)
+    expired = _watch(client, namespace)
+    event = _event(expired)
     assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
-    assert told.read() == b""
+    assert expired.read() == b""
     proxy.on("WATCH", "/configmaps$", Answer(410), times=1)
     assert client.fetch(f"/api/v1/namespaces/{namespace}/configmaps", watch="true").status == 410
 
 
 def test_the_proxy_goes_away_and_comes_back(client: Api, namespace: str, proxy: FaultProxy) -> None:
-    """While it is away an open watch breaks and new calls are refused; afterwards the same address serves again."""
+    """The proxy is away → an open watch breaks and new calls are refused; it is back → the same address serves
+    again."""
     watch = _watch(client, namespace)
     with proxy.away():
         assert _is_over(watch)
@@ -164,7 +168,7 @@ def test_the_proxy_goes_away_and_comes_back(client: Api, namespace: str, proxy: 
 
 
 def test_open_connections_are_cut(client: Api, namespace: str, proxy: FaultProxy) -> None:
-    """An open watch breaks; a new one works at once."""
+    """All connections are cut → an open watch breaks, a new one works at once."""
     watch = _watch(client, namespace)
     proxy.disconnect()
     assert _is_over(watch)
@@ -172,7 +176,7 @@ def test_open_connections_are_cut(client: Api, namespace: str, proxy: FaultProxy
 
 
 def test_the_api_server_behind_it_is_down(cluster: ControlPlane, client: Api, proxy: FaultProxy) -> None:
-    """With the API server killed the client sees a broken connection, not an answer that no API server would give."""
+    """The API server is killed → the client sees a broken connection, not a response that no API server would send."""
     with cluster.outage(), pytest.raises(OSError):
         client.get("/version")
     assert client.get("/version")["major"] == "1"

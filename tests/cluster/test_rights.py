@@ -1,4 +1,4 @@
-"""The suites of this folder run with exactly the rights that the chart grants."""
+"""The tests of this folder run with exactly the rights that the chart grants."""
 
 import subprocess
 from pathlib import Path
@@ -14,7 +14,7 @@ CHART = Path(__file__).resolve().parent.parent.parent / "helm"
 
 
 def rules(role: str, *values: str) -> list[Object]:
-    """The rules of a role in the rendered chart, in a canonical order; none if it is not there."""
+    """The rules of a role in the rendered chart, in canonical order; empty without the role."""
     command = [str(build.path("helm")), "template", "release", str(CHART), "--kube-version", "1.34.2"]
     done = subprocess.run(
         [*command, *(word for value in values for word in ("--set", value))], check=True, capture_output=True, text=True
@@ -26,29 +26,29 @@ def rules(role: str, *values: str) -> list[Object]:
 
 
 def canonical(found: list[Object]) -> list[Object]:
-    """Rules without their order, of no meaning to the API server."""
+    """Rules in canonical order."""
     return sorted(({**rule, "verbs": sorted(rule["verbs"])} for rule in found), key=str)
 
 
 @pytest.fixture(autouse=True)
 def chart() -> None:
-    """The chart, and helm to render it."""
+    """Skip without the chart or Helm."""
     if not (CHART / "Chart.yaml").exists() or build.GROUPS["helm"].missing:
         pytest.skip("no chart, or no helm: make test-cluster builds it")
 
 
 def test_the_drivers_rights() -> None:
-    """By default: classes, pod statuses, events, and nothing for Secrets, pods or nodes."""
+    """By default → classes, pod statuses and events; nothing for Secrets, pods or nodes."""
     assert rules("secretproviderclasses-role") == canonical(BASE_RULES)
     assert rules("secretprovidersyncing-role") == []
 
 
 def test_the_rights_to_sync() -> None:
-    """With syncSecret.enabled Secrets by name only: no list, no watch, no delete; the same in a namespace's Role."""
+    """With syncSecret.enabled → Secrets by name only: no list, watch or delete; the same in a namespace's Role."""
     for values in (["syncSecret.enabled=true"], ["syncSecret.enabled=true", "syncSecret.namespaces={a}"]):
         assert rules("secretprovidersyncing-role", *values) == canonical(SYNC_RULES)
 
 
 def test_the_rights_to_remove_the_taint() -> None:
-    """With startupTaint.enabled the node and its CSINode, too."""
+    """With startupTaint.enabled → the node and its CSINode, too."""
     assert rules("secretproviderclasses-role", "startupTaint.enabled=true") == canonical([*BASE_RULES, *TAINT_RULES])

@@ -1,6 +1,5 @@
-"""Rotation as users of a cluster see it: intervals, changed classes, failures in status, events and metrics."""
+"""Rotation as users of a cluster see it: intervals, changed classes, failures in pod status, events and metrics."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,21 +7,20 @@ from typing import Any
 
 import pytest
 
-from driver.ports import INTERVAL_ANNOTATION, REFRESH_ANNOTATION, ClassRef
+from driver.ports import INTERVAL_ANNOTATION, REFRESH_ANNOTATION, ClassRef, ProviderClass
 from driver.registry import Volume as Known
 from tests.cluster.api import Object
-from tests.cluster.rig import BASE_RULES, ClusterRig
+from tests.cluster.rig import BASE_RULES, ClusterRig, until_class
 from tests.cluster.servers import ControlPlane
-from tests.cluster.syncing import run
 from tests.support.rig import OBJECTS, Rig, Volume
-from tests.support.waiting import until_blocking
+from tests.support.waiting import run_async, until_blocking
 
 FAILING = {"objects": OBJECTS, "stubError": "INTERNAL"}
 
 
 @pytest.fixture
 def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
-    """A namespace, and a driver's account with the rights that it has without sync."""
+    """A namespace and a driver's account without the rights for synced Secrets."""
     return ClusterRig(cluster, namespace, tmp_path, BASE_RULES)
 
 
@@ -33,23 +31,14 @@ def known(rig: Rig, volume: Volume) -> Known:
     return found
 
 
-async def watching(cluster_rig: ClusterRig) -> None:
-    """Wait until the driver's watch is open."""
-    await cluster_rig.watch_open()
-
-
-async def seen(rig: Rig, cluster_rig: ClusterRig, provider: Callable[[Any], bool]) -> None:
-    """Wait until the driver has heard of a change to the class."""
-    class_ref = ClassRef(cluster_rig.namespace, "app")
-    for _ in range(200):
-        if provider(await rig.driver.backend.cluster.get_class(class_ref)):
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("the driver did not hear of the class's change")
+async def until_app_class(rig: Rig, cluster_rig: ClusterRig, condition: Callable[[ProviderClass], bool]) -> None:
+    """Wait until the driver has the class ``app`` as it should be."""
+    await until_class(rig.driver.backend.cluster, ClassRef(cluster_rig.namespace, "app"), condition)
 
 
 def test_the_interval_of_a_class(cluster_rig: ClusterRig) -> None:
-    """The flag says an hour, the class ten seconds, then the class an hour too: due by the class each time."""
+    """The flag's interval is an hour, the class's ten seconds and later an hour → the class's interval decides each
+    time."""
     cluster_rig.make_class(annotations={INTERVAL_ANNOTATION: "10s"})
     pod = cluster_rig.make_pod()
 
@@ -57,23 +46,23 @@ def test_the_interval_of_a_class(cluster_rig: ClusterRig) -> None:
         async with cluster_rig.driver(enable_secret_rotation=True, rotation_poll_interval=3600.0) as rig:
             volume = cluster_rig.volume(rig, pod)
             await volume.publish()
-            await watching(cluster_rig)
+            await cluster_rig.watch_open()
             state = known(rig, volume)
             assert state.last_refresh is not None
             state.last_refresh -= 15
             await volume.publish()
             assert rig.provider.calls == 2
             cluster_rig.make_class(annotations={INTERVAL_ANNOTATION: "1h"})
-            await seen(rig, cluster_rig, lambda found: found.annotations[INTERVAL_ANNOTATION] == "1h")
+            await until_app_class(rig, cluster_rig, lambda found: found.annotations[INTERVAL_ANNOTATION] == "1h")
             state.last_refresh -= 15
             await volume.publish()
             assert rig.provider.calls == 2
 
-    run(test)
+    run_async(test)
 
 
-def test_an_interval_that_is_none(cluster_rig: ClusterRig) -> None:
-    """The annotation says "soon": one Warning event, and the flag's interval counts."""
+def test_invalid_interval(cluster_rig: ClusterRig) -> None:
+    """The class's interval is not a duration → one Warning event, and the flag's interval is used."""
     cluster_rig.make_class(annotations={INTERVAL_ANNOTATION: "soon"})
     pod = cluster_rig.make_pod()
 
@@ -90,7 +79,7 @@ def test_an_interval_that_is_none(cluster_rig: ClusterRig) -> None:
             await volume.publish()
             assert [item["count"] for item in cluster_rig.events()] == [1]
 
-    run(test)
+    run_async(test)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +91,7 @@ def test_an_interval_that_is_none(cluster_rig: ClusterRig) -> None:
     ids=["parameters", "refresh-annotation"],
 )
 def test_a_changed_class_is_due_at_once(cluster_rig: ClusterRig, change: dict[str, Any]) -> None:
-    """The next republish fetches, well inside the interval; the one after does not."""
+    """The class changes → the next republish fetches, long before the interval is over; the one after it does not."""
     cluster_rig.make_class(annotations={REFRESH_ANNOTATION: "1"})
     pod = cluster_rig.make_pod()
 
@@ -110,22 +99,22 @@ def test_a_changed_class_is_due_at_once(cluster_rig: ClusterRig, change: dict[st
         async with cluster_rig.driver(enable_secret_rotation=True, rotation_poll_interval=3600.0) as rig:
             volume = cluster_rig.volume(rig, pod)
             await volume.publish()
-            await watching(cluster_rig)
+            await cluster_rig.watch_open()
             before = await rig.driver.backend.cluster.get_class(ClassRef(cluster_rig.namespace, "app"))
             cluster_rig.make_class(**{"annotations": {REFRESH_ANNOTATION: "1"}, **change})
-            await seen(rig, cluster_rig, lambda found: found != before)
+            await until_app_class(rig, cluster_rig, lambda found: found != before)
             rig.provider.put("password", "new")
             await volume.publish()
             assert rig.provider.calls == 2 and volume.read() == b"new"
             await volume.publish()
             assert rig.provider.calls == 2
 
-    run(test)
+    run_async(test)
 
 
 def test_failure_and_recovery(cluster_rig: ClusterRig) -> None:
-    """A refresh fails three times: the content stays and kubelet is told nothing; one event is counted up, the status
-    and the metric tell. Then it works: a Normal event, and the rest is clear again."""
+    """A refresh fails three times → the content stays and kubelet gets OK; one event is counted up, pod status and
+    metric show the failure. It succeeds → a Normal event, and status and metric are clear again."""
     cluster_rig.make_class()
     pod = cluster_rig.make_pod()
 
@@ -137,9 +126,9 @@ def test_failure_and_recovery(cluster_rig: ClusterRig) -> None:
         async with cluster_rig.driver(enable_secret_rotation=True) as rig:
             volume = cluster_rig.volume(rig, pod)
             await volume.publish()
-            await watching(cluster_rig)
+            await cluster_rig.watch_open()
             cluster_rig.make_class(parameters=FAILING)
-            await seen(rig, cluster_rig, lambda found: "stubError" in found.parameters)
+            await until_app_class(rig, cluster_rig, lambda found: "stubError" in found.parameters)
             for _ in range(3):
                 known(rig, volume).retry_at = 0.0
                 await volume.publish()
@@ -157,19 +146,19 @@ def test_failure_and_recovery(cluster_rig: ClusterRig) -> None:
             sample = rig.driver.metrics.registry.get_sample_value
             assert sample("secrets_store_volume_refresh_failures", labels) == 3
             cluster_rig.make_class()
-            await seen(rig, cluster_rig, lambda found: "stubError" not in found.parameters)
+            await until_app_class(rig, cluster_rig, lambda found: "stubError" not in found.parameters)
             await volume.publish()
-            await until_blocking(lambda: cluster_rig.events("SecretRefreshRecovered"), "the good news")
+            await until_blocking(lambda: cluster_rig.events("SecretRefreshRecovered"), "the event of the recovery")
             assert cluster_rig.events("SecretRefreshRecovered")[0]["type"] == "Normal"
             assert "lastFailure" not in status() and status()["conditions"][0]["status"] == "True"
             assert sample("secrets_store_volume_refresh_failures", labels) == 0
             assert len(cluster_rig.events()) == 2
 
-    run(test)
+    run_async(test)
 
 
 def test_a_failure_survives_a_restart(cluster_rig: ClusterRig) -> None:
-    """The driver is restarted between failures: the count goes on, and the series of events too."""
+    """The driver is restarted between failures → the count goes on, and so does the series of events."""
     cluster_rig.make_class()
     pod = cluster_rig.make_pod()
 
@@ -188,11 +177,11 @@ def test_a_failure_survives_a_restart(cluster_rig: ClusterRig) -> None:
             await until_blocking(lambda: cluster_rig.events("SecretRefreshFailed")[0]["count"] >= 1, "the series")
             assert len(cluster_rig.events("SecretRefreshFailed")) == 1
 
-    run(test)
+    run_async(test)
 
 
 def test_a_pod_status_is_collected_with_its_pod(cluster_rig: ClusterRig) -> None:
-    """Nobody deletes the status: it goes with the pod that owns it."""
+    """The pod is deleted → its pod status is collected, because the pod owns it."""
     cluster_rig.make_class()
     pod = cluster_rig.make_pod()
 
@@ -206,4 +195,4 @@ def test_a_pod_status_is_collected_with_its_pod(cluster_rig: ClusterRig) -> None
                 lambda: cluster_rig.api.find(cluster_rig.status_path()) is None, "the status to be collected"
             )
 
-    run(test)
+    run_async(test)

@@ -1,4 +1,4 @@
-"""The control plane itself: if these fail, no other result of this folder means anything."""
+"""The control plane itself: if these tests fail, no other result of this folder means anything."""
 
 import datetime
 import json
@@ -20,14 +20,14 @@ from tests.cluster.servers import ControlPlane
 from tests.support.waiting import wait_until
 
 
-def test_the_api_server_says_the_pinned_version(cluster: ControlPlane) -> None:
-    """The ready server is asked for its version: it is the one of go.mod, as the linker was told."""
+def test_the_api_server_has_the_pinned_version(cluster: ControlPlane) -> None:
+    """The API server is ready and reports the version of go.mod, which the linker has set."""
     assert cluster.api.get("/readyz") == {"text": "ok"}
     assert cluster.api.get("/version")["gitVersion"] == build.GROUPS["apiserver"].version
 
 
 def test_a_service_account_is_who_its_token_says(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """A kubeconfig with a service account's token is used by kubectl: the API server knows the account."""
+    """kubectl uses a kubeconfig with a service account's token → the API server knows the account."""
     cluster.service_account(namespace, "driver")
     config = cluster.token_kubeconfig(tmp_path / "kubeconfig", namespace, "driver")
     done = subprocess.run(
@@ -40,7 +40,7 @@ def test_a_service_account_is_who_its_token_says(cluster: ControlPlane, namespac
 
 
 def test_rbac_is_enforced(cluster: ControlPlane, namespace: str) -> None:
-    """A service account without a role lists Secrets and is refused; with a role for just that it may."""
+    """A service account without a role lists Secrets → refused; with a role for just that → allowed."""
     cluster.service_account(namespace, "driver")
     driver = cluster.api_as(namespace, "driver")
     secrets = f"/api/v1/namespaces/{namespace}/secrets"
@@ -77,7 +77,7 @@ def test_rbac_is_enforced(cluster: ControlPlane, namespace: str) -> None:
 
 
 def test_calls_are_counted_by_user_verb_and_resource(cluster: ControlPlane, namespace: str) -> None:
-    """Two reads and a refused write of one account, among others' calls: exactly these three are its count."""
+    """Two reads and a refused write of one account, among calls of others → exactly these three are counted for it."""
     cluster.service_account(namespace, "driver")
     driver = cluster.api_as(namespace, "driver")
     mark = cluster.audit.mark()
@@ -94,7 +94,7 @@ def test_calls_are_counted_by_user_verb_and_resource(cluster: ControlPlane, name
 
 
 def test_an_open_watch_is_counted_once(cluster: ControlPlane, namespace: str) -> None:
-    """A watch that is open, and later ends, is one call both times."""
+    """A watch is opened, and later ends → one call both times."""
     mark = cluster.audit.mark()
     watch = cluster.api.open(f"/api/v1/namespaces/{namespace}/configmaps", watch="true", timeoutSeconds="1")
     assert cluster.audit.count(mark) == {("watch", "configmaps"): 1}
@@ -103,7 +103,7 @@ def test_an_open_watch_is_counted_once(cluster: ControlPlane, namespace: str) ->
 
 
 def test_a_secret_goes_with_its_last_owner(cluster: ControlPlane, namespace: str) -> None:
-    """A Secret owned by a pod: after the pod is deleted the garbage collector takes the Secret."""
+    """The pod that owns a Secret is deleted → the garbage collector deletes the Secret."""
     pod = cluster.api.create(
         {
             "apiVersion": "v1",
@@ -120,7 +120,7 @@ def test_a_secret_goes_with_its_last_owner(cluster: ControlPlane, namespace: str
 
 
 def test_an_outage_ends_ready(cluster: ControlPlane, namespace: str) -> None:
-    """The API server is killed from a thread that ends: calls fail meanwhile, and afterwards nothing is lost."""
+    """The API server is killed, from a thread that ends → calls fail meanwhile, and afterwards nothing is lost."""
 
     def interrupt() -> None:
         with cluster.outage(), pytest.raises(OSError):
@@ -133,7 +133,7 @@ def test_an_outage_ends_ready(cluster: ControlPlane, namespace: str) -> None:
 
 
 def test_a_frozen_server_does_not_answer(cluster: ControlPlane) -> None:
-    """While the API server is frozen a call times out, and no connection is refused; afterwards it answers."""
+    """The API server is stopped (SIGSTOP) → a call times out, no connection is refused; afterwards it answers."""
     impatient = Api(cluster.url, cluster.client_context(), timeout=0.3)
     with cluster.frozen(), pytest.raises(TimeoutError):
         impatient.get("/version")
@@ -141,14 +141,14 @@ def test_a_frozen_server_does_not_answer(cluster: ControlPlane) -> None:
 
 
 def test_an_expired_client_certificate_is_refused(cluster: ControlPlane) -> None:
-    """A client certificate of the right CA that ended a minute ago: the server does not know the caller."""
+    """A client certificate of the right CA expired a minute ago → 401."""
     expired = cluster.authority.client("late", ["system:masters"], datetime.timedelta(minutes=-1))
     late = Api(cluster.url, cluster.client_context(expired))
     assert pytest.raises(ApiError, late.get, "/api/v1/namespaces").value.status == 401
 
 
 def test_a_bound_token_dies_with_its_secret(cluster: ControlPlane, namespace: str) -> None:
-    """A token bound to a Secret works; once the Secret is deleted it is refused, as a rotated one may be."""
+    """A token is bound to a Secret → it works; the Secret is deleted → it is refused."""
     cluster.service_account(namespace, "driver")
     secret = cluster.api.create(
         {
@@ -201,7 +201,7 @@ CRD: Object = {
 
 @pytest.fixture(scope="module")
 def other_cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Another control plane, whose CA has no keyUsage, with a CRD from its start."""
+    """Another control plane, with a CA without keyUsage and a CRD from the start."""
     directory = tmp_path_factory.mktemp("other")
     manifest = directory / "crd.json"
     manifest.write_text(json.dumps(CRD))
@@ -210,7 +210,7 @@ def other_cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_a_ca_without_key_usage_serves_go_and_us(other_cluster: ControlPlane) -> None:
-    """A control plane under a CA without keyUsage starts; kubectl and a context that is not strict accept it."""
+    """The CA has no keyUsage → the control plane starts; kubectl and a TLS context that is not strict accept it."""
     assert other_cluster.kubectl("get", "--raw", "/readyz") == "ok"
     assert not other_cluster.client_context().verify_flags & ssl.VERIFY_X509_STRICT
     ca = x509.load_pem_x509_certificate(other_cluster.ca)
@@ -218,7 +218,7 @@ def test_a_ca_without_key_usage_serves_go_and_us(other_cluster: ControlPlane) ->
 
 
 def test_a_custom_object_goes_with_its_owner(other_cluster: ControlPlane) -> None:
-    """An object of a CRD that was there before the controller manager is collected with its owner within seconds."""
+    """The CRD existed before the controller manager → an object of it is collected with its owner within seconds."""
     metadata = {"namespace": "default", "name": "owner"}
     owner = other_cluster.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}

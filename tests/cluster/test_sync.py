@@ -1,30 +1,21 @@
-"""Secrets from mounted files: a whole driver, real Secrets, real owners, the real garbage collector."""
+"""Secrets synced from mounted files: a whole driver, real Secrets and owners, the real garbage collector."""
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.cluster.api import Object
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import ClusterRig
-from tests.cluster.servers import ControlPlane
-from tests.cluster.syncing import ENTRY, check_now, engine_of, owners, run, values, workload
+from tests.cluster.syncing import ENTRY, check_now, engine_of, owners, values, workload
 from tests.support.fake_api.faults import Silence
-from tests.support.waiting import until_blocking
-
-
-@pytest.fixture
-def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
-    """A namespace, and a driver's account with the rights that it has with sync."""
-    return ClusterRig(cluster, namespace, tmp_path)
+from tests.support.waiting import run_async, until_blocking
 
 
 def test_a_bare_pod(cluster_rig: ClusterRig) -> None:
-    """The Secret is there when the publish has ended, labelled, annotated, owned by the pod's status object; two
-    writes, two reads; after the pod's deletion it is collected."""
+    """A pod without a controller → when the publish has ended the Secret exists, with labels and annotations, owned by
+    the pod status, at the cost of two writes and three reads; the pod is deleted → the Secret is collected."""
     cluster_rig.make_class(secretObjects=[{**ENTRY, "labels": {"team": "a"}, "annotations": {"note": "b"}}])
     pod = cluster_rig.make_pod()
 
@@ -53,14 +44,15 @@ def test_a_bare_pod(cluster_rig: ClusterRig) -> None:
             cluster_rig.api.delete(cluster_rig.path("pods", pod.name))
             await until_blocking(lambda: cluster_rig.secret("synced") is None, "the Secret to be collected")
 
-    run(test)
+    run_async(test)
 
 
 @pytest.mark.parametrize(
     "kind, replicas, owner", [("Deployment", 2, "ReplicaSet"), ("StatefulSet", 1, "StatefulSet"), ("Job", 1, "Job")]
 )
 def test_owners(cluster_rig: ClusterRig, kind: str, replicas: int, owner: str) -> None:
-    """The owner is what made the pod, once for all its replicas; with it the Secret goes."""
+    """Pods of a controller → the Secret is owned by what created the pods, once for all replicas, and is collected with
+    it."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pods = workload(cluster_rig, kind, replicas)
 
@@ -74,11 +66,11 @@ def test_owners(cluster_rig: ClusterRig, kind: str, replicas: int, owner: str) -
             cluster_rig.api.delete(f"{group}/namespaces/{cluster_rig.namespace}/{kind.lower()}s/web")
             await until_blocking(lambda: cluster_rig.secret("synced") is None, "the Secret to be collected")
 
-    run(test)
+    run_async(test)
 
 
 def test_two_workloads_own_one_secret(cluster_rig: ClusterRig) -> None:
-    """The Secret has both ReplicaSets as owners, and outlives the first to go."""
+    """Two Deployments share a Secret → both ReplicaSets own it, and it outlives the first one that is deleted."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     first, second = (
         workload(cluster_rig, "Deployment", name="one")[0],
@@ -95,20 +87,23 @@ def test_two_workloads_own_one_secret(cluster_rig: ClusterRig) -> None:
             assert sum(number for (verb, _), number in counted.items() if verb in ("create", "patch")) == 2, counted
             assert sum(number for (verb, _), number in counted.items() if verb == "get") == 2, counted
             cluster_rig.api.delete(f"/apis/apps/v1/namespaces/{cluster_rig.namespace}/deployments/one")
-            await until_blocking(lambda: len(owners(cluster_rig.secret("synced"))) == 1, "the owner to go")
+            await until_blocking(lambda: len(owners(cluster_rig.secret("synced"))) == 1, "the owner to be removed")
             assert values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}
 
-    run(test)
+    run_async(test)
 
 
 def test_two_drivers_one_secret(cluster_rig: ClusterRig) -> None:
-    """Two nodes publish eight pods of two workloads at the same moment: every owner is in the Secret, none is lost."""
+    """Two nodes publish six pods of six workloads at the same moment → the Secret has all owners, and later checks
+    write nothing."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pods = [workload(cluster_rig, "Deployment", name=f"web-{number}")[0] for number in range(6)]
 
     async def test() -> None:
         async with cluster_rig.driver(name="a") as one, cluster_rig.driver(name="b", nodeid="node-2") as two:
-            await asyncio.gather(*(cluster_rig.volume(rig, pod).publish() for rig, pod in zip([one, two] * 3, pods)))  # noqa: B905
+            await asyncio.gather(
+                *(cluster_rig.volume(rig, pod).publish() for rig, pod in zip([one, two] * 3, pods, strict=True))
+            )
             await until_blocking(lambda: len(owners(cluster_rig.secret("synced"))) == 6, "all owners")
             assert values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}
             mark = cluster_rig.cluster.audit.mark()
@@ -118,12 +113,12 @@ def test_two_drivers_one_secret(cluster_rig: ClusterRig) -> None:
             assert ("patch", "secrets") not in cluster_rig.count(mark)
             assert not cluster_rig.events("FailedToCreateSecret")
 
-    run(test)
+    run_async(test)
 
 
 def test_drift(cluster_rig: ClusterRig) -> None:
-    """Deleted by hand, spoilt by hand: the next check mends it, and foreign keys, labels and owners survive; a check
-    without drift is one GET."""
+    """A Secret is changed or deleted by hand → the next check repairs or recreates it and keeps foreign keys, labels
+    and owners; a check without drift is one GET."""
     cluster_rig.make_class(secretObjects=[{**ENTRY, "labels": {"team": "a"}}])
     pod = cluster_rig.make_pod(owners=[cluster_rig.make_owner()])
 
@@ -164,11 +159,12 @@ def test_drift(cluster_rig: ClusterRig) -> None:
             await until_blocking(lambda: cluster_rig.secret("synced"), "the Secret to come back")
             assert owners(cluster_rig.secret("synced")) == [("ConfigMap", "owner")]
 
-    run(test)
+    run_async(test)
 
 
 def test_rotation_reaches_the_secret_in_the_same_republish(cluster_rig: ClusterRig) -> None:
-    """A due republish fetches a new value: when it has ended, the Secret has it; an unchanged one costs no call."""
+    """A republish that is due fetches a new value → when it has ended the Secret has it; one that is not due costs no
+    call."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pod = cluster_rig.make_pod()
 
@@ -185,11 +181,12 @@ def test_rotation_reaches_the_secret_in_the_same_republish(cluster_rig: ClusterR
             await volume.publish()
             assert values(cluster_rig.secret("synced")) == {"pw": b"new"}
 
-    run(test)
+    run_async(test)
 
 
-def test_a_class_that_is_replaced(cluster_rig: ClusterRig) -> None:
-    """With rotation off the class is deleted and made again with another key, as some tools do: the Secret follows."""
+def test_replaced_class(cluster_rig: ClusterRig) -> None:
+    """Rotation is off and the class is deleted and recreated with another key, as some tools do → the Secret
+    follows."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pod = cluster_rig.make_pod()
 
@@ -198,15 +195,16 @@ def test_a_class_that_is_replaced(cluster_rig: ClusterRig) -> None:
             await cluster_rig.volume(rig, pod).publish()
             await cluster_rig.watch_open()
             cluster_rig.api.delete(cluster_rig.path("secretproviderclasses", "app"))
-            await until_blocking(lambda: not engine_of(rig)._table.jobs, "the job to go")
+            await until_blocking(lambda: not engine_of(rig)._table.jobs, "the job to end")
             cluster_rig.make_class(secretObjects=[{**ENTRY, "data": [{"objectName": "password", "key": "other"}]}])
             await until_blocking(lambda: values(cluster_rig.secret("synced")) == {"other": b"s3cret"}, "the Secret")
 
-    run(test)
+    run_async(test)
 
 
-def test_a_changed_class(cluster_rig: ClusterRig) -> None:
-    """With rotation off the class gets another key, then loses an entry: the Secret follows by itself."""
+def test_changed_class(cluster_rig: ClusterRig) -> None:
+    """Rotation is off and the class gets more keys and Secrets, then loses them → the Secrets follow; none is
+    deleted."""
     cluster_rig.make_class(secretObjects=[{**ENTRY, "labels": {"team": "a"}}])
     pod = cluster_rig.make_pod()
 
@@ -223,14 +221,15 @@ def test_a_changed_class(cluster_rig: ClusterRig) -> None:
             secret = cluster_rig.secret("synced")
             assert secret is not None and "team" not in secret["metadata"]["labels"]
             cluster_rig.make_class(secretObjects=[])
-            await until_blocking(lambda: not engine_of(rig)._table.jobs, "the jobs to go")
+            await until_blocking(lambda: not engine_of(rig)._table.jobs, "the jobs to end")
             assert cluster_rig.secret("second")
 
-    run(test)
+    run_async(test)
 
 
 def test_a_restart_with_rotation_off(cluster_rig: ClusterRig) -> None:
-    """The driver is away while the Secret is deleted; nobody republishes; the new driver brings it back."""
+    """Rotation is off and the Secret is deleted while the driver is down → the new driver recreates it without a
+    republish."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pod = cluster_rig.make_pod()
 
@@ -249,11 +248,12 @@ def test_a_restart_with_rotation_off(cluster_rig: ClusterRig) -> None:
             assert counted["list", "secretproviderclasspodstatuses"] == 1
             assert ("list", "secrets") not in counted and ("watch", "secrets") not in counted
 
-    run(test)
+    run_async(test)
 
 
 def test_adoption(cluster_rig: ClusterRig) -> None:
-    """A Secret that a person made without owner gets our key, keeps its own, and is not collected with our pod."""
+    """A Secret that a user created without an owner → it gets our key, keeps its own, gets no owner, and an event says
+    so."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     cluster_rig.api.create(
         {
@@ -275,11 +275,11 @@ def test_adoption(cluster_rig: ClusterRig) -> None:
             await cluster_rig.volume(rig, cluster_rig.make_pod("pod-2")).publish()
             assert owners(cluster_rig.secret("synced")) == []
 
-    run(test)
+    run_async(test)
 
 
-def test_the_go_drivers_secret_is_ours(cluster_rig: ClusterRig) -> None:
-    """A Secret with the Go driver's label, and an owner that it had: both owners stay, the values are ours."""
+def test_secret_of_the_go_driver(cluster_rig: ClusterRig) -> None:
+    """A Secret that the Go driver created, with an owner → it has both owners and our value."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     reference = cluster_rig.make_owner("former")
     cluster_rig.api.create(
@@ -303,11 +303,11 @@ def test_the_go_drivers_secret_is_ours(cluster_rig: ClusterRig) -> None:
             assert values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}
             assert owners(cluster_rig.secret("synced")) == [("ConfigMap", "former"), ("ConfigMap", "owner")]
 
-    run(test)
+    run_async(test)
 
 
-def test_sync_switched_off(cluster_rig: ClusterRig) -> None:
-    """--sync-secrets=false: no read of the pod, no call for the Secret."""
+def test_sync_is_off(cluster_rig: ClusterRig) -> None:
+    """--sync-secrets=false → no call for the pod or the Secret."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pod = cluster_rig.make_pod()
 
@@ -320,11 +320,11 @@ def test_sync_switched_off(cluster_rig: ClusterRig) -> None:
                 "secretproviderclasspodstatuses",
             }
 
-    run(test)
+    run_async(test)
 
 
 def test_a_slow_secret_does_not_hold_the_publish(cluster_rig: ClusterRig, proxy: FaultProxy) -> None:
-    """Writes of Secrets hang: the publish ends within two seconds or so, and the Secret is there once they work."""
+    """Writing Secrets hangs → the publish ends within two seconds or so; it works again → the Secret is created."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pod = cluster_rig.make_pod()
 
@@ -338,12 +338,15 @@ def test_a_slow_secret_does_not_hold_the_publish(cluster_rig: ClusterRig, proxy:
             rule.lift()
             await until_blocking(lambda: cluster_rig.secret("synced"), "the Secret")
 
-    run(test)
+    run_async(test)
 
 
 def test_two_classes_share_a_secret(cluster_rig: ClusterRig) -> None:
-    """Each has its own key in it, and takes only that away; a key that both want is told of."""
-    entry: Callable[[str], Object] = lambda key: {**ENTRY, "data": [{"objectName": "password", "key": key}]}  # noqa: E731
+    """Two classes sync to one Secret → each has its own key in it, and removes only that."""
+
+    def entry(key: str) -> Object:
+        return {**ENTRY, "data": [{"objectName": "password", "key": key}]}
+
     cluster_rig.make_class("one", secretObjects=[entry("one")])
     cluster_rig.make_class("two", secretObjects=[entry("two")])
     pods = [cluster_rig.make_pod(name) for name in ("pod-1", "pod-2")]
@@ -359,11 +362,12 @@ def test_two_classes_share_a_secret(cluster_rig: ClusterRig) -> None:
                 lambda: values(cluster_rig.secret("synced")) == {"uno": b"s3cret", "two": b"s3cret"}, "the new key"
             )
 
-    run(test)
+    run_async(test)
 
 
 def test_older_content_is_not_written_back(cluster_rig: ClusterRig) -> None:
-    """Two nodes, rotation is due on one first: the other's check leaves the newer value, until it refreshes itself."""
+    """Two nodes share a Secret and one has a newer value → the other node's check leaves it, until that node has
+    refreshed, too."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pods = [cluster_rig.make_pod(name, owners=[cluster_rig.make_owner(name)]) for name in ("pod-1", "pod-2")]
 
@@ -394,4 +398,4 @@ def test_older_content_is_not_written_back(cluster_rig: ClusterRig) -> None:
             await second.publish()
             assert values(cluster_rig.secret("synced")) == {"pw": b"newest"}
 
-    run(test)
+    run_async(test)

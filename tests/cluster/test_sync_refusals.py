@@ -1,23 +1,13 @@
-"""Secrets that cannot be synced: an event that says what to do, nothing broken, and the others go on."""
-
-from pathlib import Path
+"""Secrets that cannot be synced: an event says what to do, and the other Secrets are synced."""
 
 import pytest
 
 from tests.cluster.api import ApiError, Object
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import BASE_RULES, SYNC_RULES, ClusterRig, grant, may
-from tests.cluster.servers import ControlPlane
-from tests.cluster.syncing import ENTRY, run, values
+from tests.cluster.syncing import ENTRY, values
 from tests.support.fake_api.faults import Answer
-from tests.support.waiting import until_blocking, wait_until
-
-
-@pytest.fixture
-def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
-    """A namespace, and a driver's account with the rights that it has with sync."""
-    return ClusterRig(cluster, namespace, tmp_path)
-
+from tests.support.waiting import run_async, until_blocking, wait_until
 
 BAD: dict[str, tuple[Object, str]] = {
     "no such file": ({"data": [{"objectName": "nothing", "key": "k"}]}, "file matching objectName nothing not found"),
@@ -38,7 +28,7 @@ BAD: dict[str, tuple[Object, str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_entry_does_not_stop_the_others(cluster_rig: ClusterRig, case: str) -> None:
-    """One entry of two is bad: a Warning event says what, the publish succeeds and the other Secret is there."""
+    """One of two entries is bad → a Warning event says what is wrong, the publish succeeds, the other Secret exists."""
     change, sentence = BAD[case]
     cluster_rig.make_class(secretObjects=[{**ENTRY, "secretName": "bad", **change}, ENTRY])
     pod = cluster_rig.make_pod()
@@ -52,7 +42,7 @@ def test_a_bad_entry_does_not_stop_the_others(cluster_rig: ClusterRig, case: str
             assert event["involvedObject"]["name"] == pod.name and event["type"] == "Warning"
             assert cluster_rig.secret("bad") is None
 
-    run(test)
+    run_async(test)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +52,9 @@ def test_a_bad_entry_does_not_stop_the_others(cluster_rig: ClusterRig, case: str
         ({"immutable": True, "stringData": {"pw": "old"}}, "is immutable"),
     ],
 )
-def test_a_secret_that_cannot_be_changed(cluster_rig: ClusterRig, secret: Object, sentence: str) -> None:
-    """Another type, or immutable: an event that says what to do, and the Secret stays as it is; deleted, it is made
-    anew and a Normal event says so."""
+def test_unchangeable_secret(cluster_rig: ClusterRig, secret: Object, sentence: str) -> None:
+    """A Secret of another type, or an immutable one → an event says what to do, and the Secret stays as it is; it is
+    deleted → it is recreated, with a Normal event."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     cluster_rig.api.create(
         {
@@ -85,13 +75,14 @@ def test_a_secret_that_cannot_be_changed(cluster_rig: ClusterRig, secret: Object
             assert cluster_rig.secret("synced") == before
             cluster_rig.api.delete(cluster_rig.path("secrets", "synced"))
             await until_blocking(lambda: values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}, "the Secret")
-            await until_blocking(lambda: cluster_rig.events("SyncedSecret"), "the good news")
+            await until_blocking(lambda: cluster_rig.events("SyncedSecret"), "the event of the recovery")
 
-    run(test)
+    run_async(test)
 
 
 def test_without_the_right(cluster_rig: ClusterRig) -> None:
-    """The chart without syncSecret.enabled: the publish succeeds, the event names the value; granted, it works."""
+    """The rights for Secrets are missing, as without syncSecret.enabled → the publish succeeds, the event names the
+    chart's value; they are granted → the Secret is created."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pod = cluster_rig.make_pod()
     grant(cluster_rig.cluster, cluster_rig.namespace, BASE_RULES)
@@ -104,12 +95,12 @@ def test_without_the_right(cluster_rig: ClusterRig) -> None:
             grant(cluster_rig.cluster, cluster_rig.namespace, cluster_rig.rules)
             await until_blocking(lambda: cluster_rig.secret("synced"), "the Secret")
 
-    run(test)
+    run_async(test)
 
 
 def test_refused_by_a_policy(cluster_rig: ClusterRig) -> None:
-    """A policy of the cluster, real, refuses the Secret: the event names the policy, and holds nothing of its message,
-    which may quote what was sent."""
+    """A ValidatingAdmissionPolicy refuses the Secret → the event names the policy without its message, which may quote
+    the secret."""
     group = "admissionregistration.k8s.io"
     name = f"no-secrets-{cluster_rig.namespace}"
     cluster_rig.api.create(
@@ -167,14 +158,15 @@ def test_refused_by_a_policy(cluster_rig: ClusterRig) -> None:
 
     try:
         wait_until(refuses, "the policy to take effect")
-        run(test)
+        run_async(test)
     finally:
         for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
             cluster_rig.api.delete(f"/apis/{group}/v1/{kind}/{name}")
 
 
 def test_refused_by_a_webhook(cluster_rig: ClusterRig, proxy: FaultProxy) -> None:
-    """An admission webhook refuses the Secret: not the rights are at fault, and the event says so."""
+    """An admission webhook refuses the Secret → the event names the webhook, not missing rights, and quotes nothing of
+    it."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pod = cluster_rig.make_pod()
     refusal = Answer(403, message='admission webhook "policy.example" denied the request: s3cret is no password')
@@ -187,11 +179,11 @@ def test_refused_by_a_webhook(cluster_rig: ClusterRig, proxy: FaultProxy) -> Non
             assert 'admission webhook "policy.example"' in event["message"], event["message"]
             assert "syncSecret" not in event["message"] and "s3cret" not in event["message"]
 
-    run(test)
+    run_async(test)
 
 
 def test_rights_in_named_namespaces_only(cluster_rig: ClusterRig) -> None:
-    """A Role in one namespace in place of the ClusterRole: it works there, and elsewhere the event says what to do."""
+    """A Role in one namespace instead of the ClusterRole → it works there; elsewhere the event says what to do."""
     grant(cluster_rig.cluster, cluster_rig.namespace, BASE_RULES)
     group = "rbac.authorization.k8s.io"
     metadata = {"namespace": cluster_rig.namespace, "name": "sync"}
@@ -228,5 +220,5 @@ def test_rights_in_named_namespaces_only(cluster_rig: ClusterRig) -> None:
             (event,) = await until_blocking(lambda: other.events("FailedToCreateSecret"), "the event")
             assert "syncSecret.namespaces" in event["message"] and other.namespace in event["message"]
 
-    run(test)
+    run_async(test)
     cluster_rig.api.delete(f"/api/v1/namespaces/{other.namespace}")

@@ -1,4 +1,4 @@
-"""Every type of Secret that the Go driver's users have, made for real: the API server checks what a type needs."""
+"""Every type of Secret that the Go driver syncs; the API server checks what a type requires."""
 
 import json
 import shutil
@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.cluster.pki import Authority
 from tests.cluster.rig import ClusterRig
-from tests.cluster.servers import ControlPlane
-from tests.cluster.syncing import run, values
+from tests.cluster.syncing import values
+from tests.support.waiting import run_async
 
 DOCKER = json.dumps({"auths": {"registry.example": {"auth": "dTpw"}}}).encode()
-# Type as written in the class → type as it is, keys, content.
+# Type as written in the class → type of the Secret, keys, content.
 TYPES: dict[str, tuple[str, list[str], bytes]] = {
     "Opaque": ("Opaque", ["any.thing"], b"\x00\xff binary"),
     " ": ("Opaque", ["k"], b"v"),
@@ -37,14 +37,8 @@ KEYS: dict[str, tuple[Key, str]] = {
 PKCS12 = {"modern": [], "legacy": ["-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "sha1"]}
 
 
-@pytest.fixture
-def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> ClusterRig:
-    """A namespace, and a driver's account with the rights that it has with sync."""
-    return ClusterRig(cluster, namespace, tmp_path)
-
-
 def synced(cluster_rig: ClusterRig, kind: str, keys: list[str], content: bytes) -> tuple[str, dict[str, bytes]]:
-    """Publish a pod's volume with one file; the type and the data of the Secret that comes of it."""
+    """Publish a volume with one file; returns the type and the data of the Secret that is synced from it."""
     data = [{"objectName": "password", "key": key} for key in keys]
     cluster_rig.make_class(secretObjects=[{"secretName": "synced", "type": kind, "data": data}])
     pod = cluster_rig.make_pod()
@@ -54,7 +48,7 @@ def synced(cluster_rig: ClusterRig, kind: str, keys: list[str], content: bytes) 
             rig.provider.put("password", content)
             await cluster_rig.volume(rig, pod).publish()
 
-    run(test)
+    run_async(test)
     secret = cluster_rig.secret("synced")
     assert secret is not None, [event["message"] for event in cluster_rig.events()]
     return secret["type"], values(secret) or {}
@@ -62,7 +56,7 @@ def synced(cluster_rig: ClusterRig, kind: str, keys: list[str], content: bytes) 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_types(cluster_rig: ClusterRig, kind: str) -> None:
-    """The file's bytes are the value, under the type that the class names."""
+    """The Secret has the type that the class names, and the file's bytes as values."""
     expected, keys, content = TYPES[kind]
     assert synced(cluster_rig, kind, keys, content) == (expected, dict.fromkeys(keys, content))
 
@@ -70,8 +64,7 @@ def test_types(cluster_rig: ClusterRig, kind: str) -> None:
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("form", ["pem", *PKCS12])
 def test_certificates(cluster_rig: ClusterRig, tmp_path: Path, kind: str, form: str) -> None:
-    """One file with key and certificate, as PEM or PKCS#12 without password, becomes a pair that a TLS server can
-    load."""
+    """One file with key and certificate, as PEM or PKCS#12 without a password → a pair that a TLS server can load."""
     key, label = KEYS[kind]
     pair = _certificate(key) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     content = pair if form == "pem" else _pkcs12(tmp_path, pair, PKCS12[form])

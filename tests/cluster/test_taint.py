@@ -1,4 +1,4 @@
-"""The startup taint goes when kubelet has registered the driver, and nothing else of the node changes."""
+"""The startup taint is removed once kubelet has registered the driver, and nothing else of the node changes."""
 
 import asyncio
 import uuid
@@ -13,7 +13,7 @@ from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import BASE_RULES, TAINT_RULES, ClusterRig, grant
 from tests.cluster.servers import ControlPlane
 from tests.support.fake_api.faults import Answer
-from tests.support.waiting import until_blocking
+from tests.support.waiting import run_async, until_blocking
 
 DRIVER = "secrets-store.csi.k8s.io"
 TAINT: Object = {"key": f"{DRIVER}/agent-not-ready", "effect": "NoExecute"}
@@ -38,7 +38,7 @@ def node(cluster: ControlPlane) -> Iterator[str]:
 
 
 def register(cluster_rig: ClusterRig, node: str, driver: str) -> None:
-    """As kubelet does."""
+    """Put a driver into the node's CSINode, as kubelet does."""
     cluster_rig.api.apply(
         {
             "apiVersion": "storage.k8s.io/v1",
@@ -50,30 +50,30 @@ def register(cluster_rig: ClusterRig, node: str, driver: str) -> None:
 
 
 def keys(cluster_rig: ClusterRig, node: str) -> list[str]:
-    """The keys of the node's taints, but for those that the API server adds."""
+    """The keys of the node's taints, without those that the API server adds."""
     spec = cluster_rig.api.get(f"/api/v1/nodes/{node}")["spec"]
     return [taint["key"] for taint in spec.get("taints") or [] if not taint["key"].startswith("node.kubernetes.io")]
 
 
 def test_the_taint_goes_with_registration(cluster_rig: ClusterRig, node: str, proxy: FaultProxy) -> None:
-    """It stays while CSINode does not list the driver, or only another; then it goes, though somebody else changes the
-    node at the same moment; the other taint stays."""
+    """CSINode lists no driver, or only another → the taint stays; it lists the driver, and the node changes at the same
+    moment (409) → the taint is removed; the other taint stays."""
 
     async def test() -> None:
         async with cluster_rig.driver(proxy, nodeid=node, remove_startup_taint=True):
-            await until_blocking(lambda: cluster_rig.count(0)["get", "csinodes"] >= 2, "two looks")
+            await until_blocking(lambda: cluster_rig.count(0)["get", "csinodes"] >= 2, "two checks")
             register(cluster_rig, node, "other.csi.k8s.io")
             mark = cluster_rig.cluster.audit.mark()
-            await until_blocking(lambda: cluster_rig.count(mark)["get", "csinodes"], "another look")
+            await until_blocking(lambda: cluster_rig.count(mark)["get", "csinodes"], "another check")
             assert keys(cluster_rig, node) == [TAINT["key"], "other"]
             proxy.on("PATCH", rf"/nodes/{node}$", Answer(409), times=1)
             register(cluster_rig, node, DRIVER)
-            await until_blocking(lambda: keys(cluster_rig, node) == ["other"], "the taint to go")
+            await until_blocking(lambda: keys(cluster_rig, node) == ["other"], "the taint to be removed")
 
-    asyncio.run(test())
+    run_async(test)
 
 
-def test_rights_that_come_later(
+def test_rights_granted_later(
     cluster: ControlPlane,
     namespace: str,
     node: str,
@@ -81,24 +81,25 @@ def test_rights_that_come_later(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Without the rights: one line that names them, however often it is tried; once they are given, the taint goes."""
+    """The rights are missing → one log line that names them, however often it is tried; they are granted → the taint is
+    removed."""
     monkeypatch.setattr(taint, "FORBIDDEN_PAUSE", 0.1)
     cluster_rig = ClusterRig(cluster, namespace, tmp_path, BASE_RULES)
     register(cluster_rig, node, DRIVER)
 
     async def test() -> None:
         async with cluster_rig.driver(nodeid=node, remove_startup_taint=True):
-            await until_blocking(lambda: cluster_rig.count(0)["get", "csinodes"] >= 4, "four tries")
+            await until_blocking(lambda: cluster_rig.count(0)["get", "csinodes"] >= 4, "four attempts")
             assert keys(cluster_rig, node) == [TAINT["key"], "other"]
             await asyncio.to_thread(grant, cluster, namespace, [*BASE_RULES, *TAINT_RULES])
-            await until_blocking(lambda: keys(cluster_rig, node) == ["other"], "the taint to go")
+            await until_blocking(lambda: keys(cluster_rig, node) == ["other"], "the taint to be removed")
 
-    asyncio.run(test())
+    run_async(test)
     assert [record.getMessage() for record in caplog.records].count(taint.FORBIDDEN) == 1
 
 
-def test_without_the_flag_nobody_touches_the_node(cluster_rig: ClusterRig, node: str) -> None:
-    """The default: the taint stays, and nothing asks for the node."""
+def test_without_the_flag(cluster_rig: ClusterRig, node: str) -> None:
+    """--remove-startup-taint is off, the default → the taint stays and the node is not read."""
     register(cluster_rig, node, DRIVER)
 
     async def test() -> None:
@@ -107,4 +108,4 @@ def test_without_the_flag_nobody_touches_the_node(cluster_rig: ClusterRig, node:
             assert keys(cluster_rig, node) == [TAINT["key"], "other"]
             assert not {"nodes", "csinodes"} & {resource for _, resource in cluster_rig.count(0)}
 
-    asyncio.run(test())
+    run_async(test)

@@ -1,6 +1,5 @@
 """Service account tokens and node publish secrets go to the provider and nowhere else."""
 
-import asyncio
 import json
 import logging
 from pathlib import Path
@@ -12,7 +11,7 @@ from runtime import logs, metrics
 from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.support.rig import OBJECTS
-from tests.support.waiting import until_blocking
+from tests.support.waiting import run_async, until_blocking
 
 TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
@@ -30,16 +29,16 @@ def test_tokens_do_not_leak(
     in_secrets: bool,
     how: str,
 ) -> None:
-    """A real token is sent by either way; a refresh works, or the provider fails and repeats it in its error, or a bug
-    of ours has it in its message and its stack: at the highest verbosity the provider has it, and no log, answer,
-    event, status, Secret, metric or status page does."""
+    """A real token is sent in either way, and a refresh works, fails with an error that quotes the token, or raises an
+    exception that does → at the highest verbosity the provider has the token, and no log, reply, event, pod status,
+    Secret, metric or status page does."""
     cluster_rig = ClusterRig(cluster, namespace, tmp_path)
     cluster_rig.make_class(secretObjects=[ENTRY])
     pod = cluster_rig.make_pod()
     token = cluster.token(namespace, "default", audiences=["vault"])
     value = json.dumps({"vault": {"token": token, "expirationTimestamp": "2030-01-01T00:00:00Z"}})
     where = {"secrets": {TOKENS: value, "password": "n0de-publish"}} if in_secrets else {"attributes": {TOKENS: value}}
-    told: list[str] = []
+    texts: list[str] = []
 
     async def test() -> None:
         async with cluster_rig.driver(enable_secret_rotation=True, v=10) as rig:
@@ -58,8 +57,8 @@ def test_tokens_do_not_leak(
             await volume.publish()
             if how != "works":
                 await until_blocking(lambda: cluster_rig.events("SecretRefreshFailed"), "the event")
-            told.append(json.dumps(rig.driver.snapshot()))
-            told.append(metrics.render(rig.driver.metrics.registry).decode())
+            texts.append(json.dumps(rig.driver.snapshot()))
+            texts.append(metrics.render(rig.driver.metrics.registry).decode())
 
     def _bug(*of: object) -> None:
         raise ValueError(value)
@@ -67,13 +66,13 @@ def test_tokens_do_not_leak(
     logs.configure("driver", as_json=False, verbosity=10)
     try:
         with caplog.at_level(logging.DEBUG):
-            asyncio.run(test())
+            run_async(test)
     finally:
         logs.configure("driver", as_json=False, verbosity=0)
-    told.append("".join(capfd.readouterr()))
-    told.append(caplog.text)
-    for plural in ("events", "secretproviderclasspodstatuses", "secrets"):
-        told.append(json.dumps(cluster_rig.listed(plural)))  # noqa: PERF401
-    assert any("NodePublishVolume" in text for text in told), "nothing was logged"
-    for text in told:
+    texts.append("".join(capfd.readouterr()))
+    texts.append(caplog.text)
+    plurals = ("events", "secretproviderclasspodstatuses", "secrets")
+    texts += [json.dumps(cluster_rig.listed(plural)) for plural in plurals]
+    assert any("NodePublishVolume" in text for text in texts), "nothing was logged"
+    for text in texts:
         assert token not in text and token.split(".")[1] not in text and "n0de-publish" not in text

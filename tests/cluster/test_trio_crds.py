@@ -1,6 +1,6 @@
-"""A cluster that still has the trio's CRDs, whose status has none of our fields: all works, and one warning tells."""
+"""A cluster that still has the Go driver's CRDs, whose pod status lacks our fields: everything works, with one
+warning."""
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.cluster.commands import Settings
 from tests.cluster.crds import write_trio_crds
 from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
-from tests.support.waiting import until_blocking
+from tests.support.waiting import run_async, until_blocking
 
 TRIO_FIELDS = {"podName", "secretProviderClassName", "mounted", "targetPath", "objects"}
 FAILING = {"objects": "array:\n- |\n  objectName: password\n", "stubError": "INTERNAL"}
@@ -19,15 +19,15 @@ FAILING = {"objects": "array:\n- |\n  objectName: password\n", "stubError": "INT
 
 @pytest.fixture(scope="module")
 def old_cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane on which the trio was installed."""
+    """A control plane with the Go driver's CRDs."""
     directory = tmp_path_factory.mktemp("trio")
     with ControlPlane(directory, Settings(manifests=write_trio_crds(directory / "crds"))) as running:
         yield running
 
 
 def test_the_trios_crds(old_cluster: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Publish, failing refreshes, recovery, restart: the status has the trio's fields only, nothing is written without
-    need, and the warning comes once."""
+    """Publish, failing refreshes, recovery, restart → the pod status has the Go driver's fields only, nothing is
+    written needlessly, and each driver logs one warning."""
     cluster_rig = ClusterRig(old_cluster, old_cluster.namespace("trio"), tmp_path)
     cluster_rig.make_class()
     pods = [cluster_rig.make_pod(name) for name in ("pod-1", "pod-2")]
@@ -59,6 +59,6 @@ def test_the_trios_crds(old_cluster: ControlPlane, tmp_path: Path, caplog: pytes
             assert not [key for key in cluster_rig.count(mark) if key[0] in ("create", "patch", "update")]
 
     with caplog.at_level(logging.WARNING):
-        asyncio.run(test())
+        run_async(test)
     warnings = [record for record in caplog.records if "CRD is older than this driver" in record.getMessage()]
     assert len(warnings) == 2  # one for each of the two drivers that wrote a status

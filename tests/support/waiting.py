@@ -3,9 +3,9 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 Reason = str | Callable[[], str]
@@ -25,12 +25,13 @@ def wait_until(condition: Callable[[], T | None], what: Reason, seconds: float =
     return value
 
 
+@overload
 async def until(
-    condition: Callable[[], T | None | Awaitable[T | None]],
-    what: Reason,
-    seconds: float = SECONDS,
-    pause: float = PAUSE,
-) -> T:
+    condition: Callable[[], Coroutine[Any, Any, T]], what: Reason, seconds: float = ..., pause: float = ...
+) -> T: ...
+@overload
+async def until(condition: Callable[[], T], what: Reason, seconds: float = ..., pause: float = ...) -> T: ...
+async def until(condition: Callable[[], Any], what: Reason, seconds: float = SECONDS, pause: float = PAUSE) -> Any:
     """``wait_until`` for asyncio code; ``condition`` runs in the event loop and may be a coroutine function."""
     deadline = time.monotonic() + seconds
     while not (value := await _evaluate(condition)):
@@ -40,14 +41,22 @@ async def until(
     return value
 
 
-async def until_blocking(
-    condition: Callable[[], T | None], what: Reason, seconds: float = 30.0, pause: float = 0.05
-) -> T:
+async def until_blocking(condition: Callable[[], T], what: Reason, seconds: float = 30.0, pause: float = 0.05) -> T:
     """``until`` for a condition that blocks, such as a call to an API server: it runs in a thread."""
     return await until(partial(asyncio.to_thread, condition), what, seconds, pause)
 
 
-async def _evaluate(condition: Callable[[], T | None | Awaitable[T | None]]) -> T | None:
+def run_async(test: Callable[[], Coroutine[Any, Any, None]], seconds: float = 90.0) -> None:
+    """Run an asyncio test, for at most so many seconds."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(seconds):
+            await test()
+
+    asyncio.run(bounded())
+
+
+async def _evaluate(condition: Callable[[], Any]) -> Any:
     value = condition()
     return await value if inspect.isawaitable(value) else value
 
