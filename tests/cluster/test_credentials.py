@@ -88,6 +88,7 @@ def test_expired_client_certificate(cluster_rig: ClusterRig, attempts: Attempts)
         api = Api(str(path))
         try:
             calling = asyncio.create_task(api.call("GET", cluster_rig.path("secretproviderclasses", "app")))
+            await until(lambda: api.last_error, "an error")
             await attempts.more(2)
             assert not calling.done() and api.last_error
             kubeconfig.write(path, cluster_rig.cluster.url, cluster_rig.cluster.ca, authority.client("late-driver"))

@@ -1,10 +1,9 @@
-"""What each role imports, seen from outside: the real process under ``-X importtime``, at its start and after its
-first work.
+"""What each role imports: the real process observed with ``-X importtime``, at its start and after its first work.
 
-    python -m tests.container.imports      writes imports.json anew; the review of its diff is the point of it
+    python -m tests.container.imports      rewrites imports.json, whose diff is then to be reviewed
 
-Packages by their first name (of ``kubernetes`` its modules), and how many modules there are in all. Names of packages
-that are not installed, which some libraries try to import, are left out, and so are a machine's own customisations.
+Listed are top-level packages (of ``kubernetes`` its modules) and the number of all modules, without packages that are
+not installed, which some libraries try to import, and without the machine's own customisations.
 """
 
 import json
@@ -47,7 +46,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 class Imports(TypedDict("Imports", {"at start": list[str], "after its first work": list[str]})):
-    """Of one role."""
+    """The imports of one role."""
 
     modules: int
 
@@ -62,21 +61,21 @@ Found = dict[str, Imports]
 
 
 def collect() -> Found:
-    """All roles."""
-    with tempfile.TemporaryDirectory(prefix="imports-") as directory:
-        place = Path(directory)
+    """Observe all roles."""
+    with tempfile.TemporaryDirectory(prefix="imports-") as name:
+        directory = Path(name)
         return {
-            "driver": _driver(place),
-            "driver, --manifests": _driver_without_cluster(place),
-            "registrar": _role(place, "registrar"),
-            "probe": _role(place, "probe"),
+            "driver": _driver(directory),
+            "driver, --manifests": _driver_without_cluster(directory),
+            "registrar": _role(directory, "registrar"),
+            "probe": _role(directory, "probe"),
         }
 
 
-def _driver(place: Path) -> Imports:
-    """In a pod, with an API server: a volume of a class without secretObjects."""
-    with _api_server(place) as (port, ca):
-        flags = _driver_flags(place, "cluster")
+def _driver(directory: Path) -> Imports:
+    """The driver as in a pod, with an API server, publishes a volume of a class without secretObjects."""
+    with _api_server(directory) as (port, ca):
+        flags = _driver_flags(directory, "cluster")
         environment = {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(port),
@@ -85,72 +84,79 @@ def _driver(place: Path) -> Imports:
         }
         command = [PYTHON, "-c", _IN_A_POD, "-X", "importtime", "-m", "driver.main", *flags]
         return _observe(
-            place / "driver.log", command, place / "cluster.sock", lambda: _publish(place, "cluster"), environment
+            directory / "driver.log",
+            command,
+            directory / "cluster.sock",
+            lambda: _publish(directory, "cluster"),
+            environment,
         )
 
 
-def _driver_without_cluster(place: Path) -> Imports:
-    (place / "classes").mkdir()
-    (place / "classes" / "app.yaml").write_text(json.dumps(_CLASS))
+def _driver_without_cluster(directory: Path) -> Imports:
+    (directory / "classes").mkdir()
+    (directory / "classes" / "app.yaml").write_text(json.dumps(_CLASS))
     command = [
         PYTHON,
         "-X",
         "importtime",
         "-m",
         "driver.main",
-        *_driver_flags(place, "manifests"),
-        f"--manifests={place}/classes",
+        *_driver_flags(directory, "manifests"),
+        f"--manifests={directory}/classes",
     ]
-    return _observe(place / "manifests.log", command, place / "manifests.sock", lambda: _publish(place, "manifests"))
+    return _observe(
+        directory / "manifests.log", command, directory / "manifests.sock", lambda: _publish(directory, "manifests")
+    )
 
 
-def _driver_flags(place: Path, name: str) -> list[str]:
-    (place / name / "pods").mkdir(parents=True)
+def _driver_flags(directory: Path, name: str) -> list[str]:
+    (directory / name / "pods").mkdir(parents=True)
     port = free_port()
     return [
-        f"--endpoint=unix://{place}/{name}.sock",
+        f"--endpoint=unix://{directory}/{name}.sock",
         "--nodeid=node",
-        f"--provider-volume={place}",
+        f"--provider-volume={directory}",
         "--additional-provider-volume-paths=",
-        f"--kubelet-pods-dir={place}/{name}/pods",
-        f"--status-directory={place}/status-{name}",
+        f"--kubelet-pods-dir={directory}/{name}/pods",
+        f"--status-directory={directory}/status-{name}",
         f"--metrics-addr=127.0.0.1:{port}",
     ]
 
 
-def _publish(place: Path, name: str) -> None:
-    """A volume comes and goes, with the provider of the benchmark."""
-    provider = Child([PYTHON, "-m", "bench.provider", f"{place}/bench.sock"], place / "provider.log")
+def _publish(directory: Path, name: str) -> None:
+    """Publish and unpublish a volume, with the benchmark's provider."""
+    provider = Child([PYTHON, "-m", "bench.provider", f"{directory}/bench.sock"], directory / "provider.log")
     generator = Generator()
     try:
-        wait_until((place / "bench.sock").exists, "the provider")
-        pod = volume(place / name / "pods", Pod("pod", "uid", "app"))
+        wait_until((directory / "bench.sock").exists, "the provider")
+        pod = volume(directory / name / "pods", Pod("pod", "uid", "app"))
         for what in ("publish", "unpublish"):
-            result = generator.do(what, socket=f"{place}/{name}.sock", volumes=[pod], capabilities=2)
+            result = generator.do(what, socket=f"{directory}/{name}.sock", volumes=[pod], capabilities=2)
             if result["failures"]:
                 raise AssertionError(result["failures"][0])
     finally:
         generator.stop()
         provider.stop()
-        unmount_below(place / name / "pods")
+        unmount_below(directory / name / "pods")
 
 
-def _role(place: Path, role: str) -> Imports:
-    """The registrar, seen by kubelet; the probe, asked for its health; beside a driver."""
+def _role(directory: Path, role: str) -> Imports:
+    """The registrar, called as by kubelet, or the probe, asked for health, with a driver beside it."""
     driver = Child(
-        [PYTHON, "-m", "driver.main", *_driver_flags(place, role), f"--manifests={place}"], place / "beside.log"
+        [PYTHON, "-m", "driver.main", *_driver_flags(directory, role), f"--manifests={directory}"],
+        directory / "beside.log",
     )
     generator = Generator()
     port = free_port()
-    registry = place / f"{role}-registry"
+    registry = directory / f"{role}-registry"
     registry.mkdir()
     flags = [
-        f"--csi-address={place}/{role}.sock",
-        f"--status-directory={place}/own-{role}",
+        f"--csi-address={directory}/{role}.sock",
+        f"--status-directory={directory}/own-{role}",
         f"--http-endpoint=127.0.0.1:{port}",
     ]
     if role == "registrar":
-        flags += [f"--kubelet-registration-path={place}/x.sock", f"--plugin-registration-path={registry}"]
+        flags += [f"--kubelet-registration-path={directory}/x.sock", f"--plugin-registration-path={registry}"]
 
     def work() -> None:
         if role == "registrar":
@@ -160,8 +166,10 @@ def _role(place: Path, role: str) -> Imports:
             generator.do("http", host="127.0.0.1", port=port, count=2, keep=True, connections=1)
 
     try:
-        ready = place / f"own-{role}" / f"{role}.status.sock"
-        return _observe(place / f"{role}.log", [PYTHON, "-X", "importtime", "-m", f"{role}.main", *flags], ready, work)
+        ready = directory / f"own-{role}" / f"{role}.status.sock"
+        return _observe(
+            directory / f"{role}.log", [PYTHON, "-X", "importtime", "-m", f"{role}.main", *flags], ready, work
+        )
     finally:
         generator.stop()
         driver.stop()
@@ -172,14 +180,14 @@ def _observe(
 ) -> Imports:
     child = Child(command, log, **_UNMEASURED, **(environment or {}))
     try:
-        wait_until(ready.exists, f"{ready.name}: {child.tail()[-500:]}")
+        wait_until(ready.exists, lambda: f"{ready.name}: {child.tail()[-500:]}")
         wait_until(lambda: _settled(log), "no more imports")
         start = _names(log.read_text())
         try:
             work()
         except AssertionError as error:
-            said = [line for line in log.read_text().splitlines() if not line.startswith("import time:")]
-            raise AssertionError(f"{error}\n" + "\n".join(said[-20:])) from None
+            output = [line for line in log.read_text().splitlines() if not line.startswith("import time:")]
+            raise AssertionError(f"{error}\n" + "\n".join(output[-20:])) from None
         wait_until(lambda: _settled(log), "no more imports")
         later = _names(log.read_text())[len(start) :]
         return {
@@ -192,7 +200,7 @@ def _observe(
 
 
 def _settled(log: Path) -> bool:
-    """Whether nothing was imported for a while: what comes late at the start belongs to the start."""
+    """Whether nothing was imported for half a second: late imports of the start still belong to the start."""
     before = log.stat().st_size
     threading.Event().wait(0.5)
     return log.stat().st_size == before
@@ -221,7 +229,7 @@ _CLASS = {
 
 
 class _Answer(BaseHTTPRequestHandler):
-    """As much of an API server as one publish asks for."""
+    """As much of an API server as one publish needs."""
 
     protocol_version = "HTTP/1.1"
 
@@ -234,7 +242,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.wfile.write(raw)
 
     def do_GET(self) -> None:
-        """The class by its name, a silent watch, or an empty list."""
+        """The class, a silent watch, or an empty list."""
         if "watch=" in self.path:
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
@@ -247,20 +255,20 @@ class _Answer(BaseHTTPRequestHandler):
             self._say(200, {"metadata": {"resourceVersion": "1"}, "items": []})
 
     def do_POST(self) -> None:
-        """What was sent, with what a server adds."""
+        """The object, with the fields that a server adds."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         body["metadata"] |= {"uid": "1", "resourceVersion": "1"}
         self._say(201, body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
-def _api_server(place: Path) -> Iterator[tuple[int, str]]:
+def _api_server(directory: Path) -> Iterator[tuple[int, str]]:
     authority = Authority()
     pair = authority.server(["127.0.0.1"])
-    files = place / "server.crt", place / "server.key"
+    files = directory / "server.crt", directory / "server.key"
     files[0].write_bytes(pair.certificate)
     files[1].write_bytes(pair.key)
     context = SSLContext(PROTOCOL_TLS_SERVER)
@@ -277,7 +285,7 @@ def _api_server(place: Path) -> Iterator[tuple[int, str]]:
 
 
 def main() -> None:
-    """Write the list anew, from a private mount namespace."""
+    """Rewrite the list, in a private mount namespace."""
     code = (
         "from tests.support import namespaces; namespaces.enter_private()\n"
         "from tests.container import imports; import json\n"
@@ -287,7 +295,7 @@ def main() -> None:
 
 
 def python() -> str:
-    """The version that the standard library's part of the list is for."""
+    """The Python version to which the standard library's part of the list belongs."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 

@@ -1,4 +1,4 @@
-"""Memory stays won: a role imports what its list says and nothing more."""
+"""Memory: a role imports the packages of its list and no others."""
 
 import json
 from typing import Any
@@ -7,27 +7,28 @@ import pytest
 
 from tests.container import imports
 
-REWRITE = "if it is worth its memory, `python -m tests.container.imports` writes the list anew"
-# Of one version of a library to the next.
+REWRITE = "if it is worth its memory, rewrite the list with `python -m tests.container.imports`"
+# From one version of a library to the next.
 MORE_MODULES = 1.05
+pytestmark = pytest.mark.xdist_group("imports")  # the roles are observed once
 
 
 @pytest.fixture(scope="module")
 def found() -> imports.Found:
-    """What the roles import here."""
+    """What the roles import now."""
     return imports.collect()
 
 
 @pytest.fixture(scope="module")
 def listed() -> Any:
-    """The list in the tree."""
+    """What they may import."""
     return json.loads(imports.LIST.read_text())
 
 
 @pytest.mark.parametrize("role", ["driver", "driver, --manifests", "registrar", "probe"])
-def test_a_role_imports_what_its_list_says(role: str, found: imports.Found, listed: Any) -> None:
-    """A real process at its start and after its first work: no package that is not in its list, no crowd of modules
-    of one that is."""
+def test_imports_of_a_role(role: str, found: imports.Found, listed: Any) -> None:
+    """A real process after its start and after its first work → no package that is not in its list, and hardly more
+    modules."""
     same_python = listed["python"] == imports.python()
     for when in ("at start", "after its first work"):
         added = set(found[role][when]) - set(listed[role][when])
@@ -44,7 +45,7 @@ def test_a_role_imports_what_its_list_says(role: str, found: imports.Found, list
 @pytest.mark.parametrize(
     "package", ["pydantic", "requests", "dateutil", "cryptography", "kubernetes.aio.client.models"]
 )
-def test_heavy_packages_stay_out(package: str, found: imports.Found) -> None:
-    """Each of these costs a driver megabytes that a publish does not need."""
+def test_heavy_packages(package: str, found: imports.Found) -> None:
+    """Packages that cost megabytes and that no publish needs are not imported."""
     roles = [role for role, them in found.items() if package in {*them["at start"], *them["after its first work"]}]
     assert not roles

@@ -1,4 +1,4 @@
-"""One command line for three: the driver's flags as they are, the others' under names of their own."""
+"""One command line for the three roles: the driver's flags, and the others' under names of their own."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def configs(*argv: str):  # type: ignore[no-untyped-def]  # a test's helper arou
 
 
 def test_derived() -> None:
-    """Socket, log format, verbosity and status directory are asked for once and reach all three."""
+    """Socket, log format, verbosity and status directory are given once → all three roles have them."""
     found = configs("--endpoint=unix:///csi/csi.sock", "-v=5", "--log-format-json", "--status-directory=/run/x")
     assert found.registrar.driver.path == found.probe.driver.path == "/csi/csi.sock"
     assert {found.driver.v, found.registrar.v, found.probe.v} == {5}
@@ -26,7 +26,7 @@ def test_derived() -> None:
 
 
 def test_own_names() -> None:
-    """What is the registrar's or the probe's alone has its own name."""
+    """Flags of the registrar or the probe alone have names of their own."""
     found = configs(
         "--plugin-registration-path=/r",
         "--registrar-http-endpoint=:1",
@@ -39,7 +39,7 @@ def test_own_names() -> None:
 
 
 def test_defaults() -> None:
-    """The driver's defaults are its own; the probe listens where the chart's livenessProbe asks."""
+    """No flags → the driver has its own defaults, and the probe listens on the port of the chart's livenessProbe."""
     found = configs()
     assert found.driver == DriverConfig()
     assert found.probe.http_endpoint == "0.0.0.0:9808"
@@ -54,7 +54,7 @@ def test_defaults() -> None:
     ],
 )
 def test_wrong_values(argv: list[str], sentence: str) -> None:
-    """Whichever of the three it is, one sentence."""
+    """A wrong value for any of the roles → ConfigurationError with one sentence."""
     with pytest.raises(ConfigurationError, match=sentence):
         configs(*argv)
 
@@ -69,12 +69,12 @@ def test_wrong_values(argv: list[str], sentence: str) -> None:
     ],
 )
 def test_exit_codes(argv: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A bad command line never reaches the supervisor: no restart loop, one sentence."""
+    """A command line that ends at once → an exit code and one sentence, without the supervisor and its restarts."""
     assert main(argv) == code
     assert sentence in capsys.readouterr().err
 
 
-def test_the_docs_table_is_the_flags() -> None:
-    """docs/flags.md is what the dataclasses say; python -m container.reference writes it anew."""
+def test_flags_page() -> None:
+    """docs/flags.md is what ``python -m container.reference`` prints."""
     page = Path(__file__).parents[2] / "docs" / "flags.md"
     assert page.read_text() == table() + "\n"

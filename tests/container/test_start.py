@@ -8,10 +8,10 @@ from pathlib import Path
 from tests.support.waiting import wait_until
 
 
-def test_an_order_to_stop_during_the_imports(tmp_path: Path) -> None:
-    """SIGTERM before there is a supervisor that could take it, as where a pod is deleted at once: it waits, then the
-    container ends well, and nothing was started."""
-    with (tmp_path / "log").open("wb") as log:
+def test_sigterm_during_the_imports(tmp_path: Path) -> None:
+    """SIGTERM while modules are still imported, as when a pod is deleted at once → the signal is kept, the container
+    ends with exit code 0, and no role was started."""
+    with (tmp_path / "log").open("wb") as file:
         process = subprocess.Popen(
             [
                 sys.executable,
@@ -29,7 +29,7 @@ def test_an_order_to_stop_during_the_imports(tmp_path: Path) -> None:
                 "--metrics-addr=127.0.0.1:0",
                 "--probe-http-endpoint=127.0.0.1:0",
             ],
-            stderr=log,
+            stderr=file,
         )
     try:
         wait_until(lambda: _blocks(process.pid, signal.SIGTERM), "the imports to begin")
@@ -38,8 +38,8 @@ def test_an_order_to_stop_during_the_imports(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
-    told = (tmp_path / "log").read_text()
-    assert "Stopping" in told and "Serving" not in told, told
+    log = (tmp_path / "log").read_text()
+    assert "Stopping" in log and "Serving" not in log, log
 
 
 def _blocks(pid: int, number: signal.Signals) -> bool:

@@ -1,7 +1,6 @@
-"""The three under supervisord as one process tree: what kubelet, Prometheus and people see of it."""
+"""The whole container, three roles under supervisord: what kubelet, Prometheus and people see of it."""
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -21,12 +20,9 @@ from kubelet_stub.kubelet import KubeletStub
 from provider_stub.running import running
 from runtime.flags import Duration
 from tests.support.http_client import fetch
+from tests.support.mounts import bind, unmount_below
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
-_MS_BIND, _MNT_DETACH = 4096, 2
-_libc = ctypes.CDLL(None, use_errno=True)
 
 DRIVER = "secrets-store.csi.k8s.io"
 SECRET = "s3cret-content-that-nobody-shows"
@@ -62,12 +58,12 @@ class Container:
             stderr=(directory / "log").open("wb"),
         )
 
-    def ask(self, path: str, port: int = 0) -> tuple[int, str]:
-        """Code and body; 0 while nobody listens."""
-        return fetch(port or self.port, path, timeout=5)
+    def fetch(self, path: str) -> tuple[int, str]:
+        """Status code and body of a page of the probe; code 0 while nothing listens."""
+        return fetch(self.port, path, timeout=5)
 
     def roles(self) -> dict[str, psutil.Process]:
-        """The three, by name."""
+        """The processes of the three roles, by name."""
         found = {}
         for child in psutil.Process(self.process.pid).children():
             with suppress(psutil.NoSuchProcess):  # it died while we looked
@@ -75,7 +71,7 @@ class Container:
         return found
 
     def write_class(self, name: str, parameters: dict[str, str]) -> None:
-        """A class of the stub provider."""
+        """Write the manifest of a class of the stub provider."""
         (self.directory / "manifests" / f"{name}.yaml").write_text(
             yaml.safe_dump(
                 {
@@ -90,10 +86,10 @@ class Container:
 
 @pytest.fixture
 def container(tmp_path: Path) -> Iterator[Container]:
-    """A started container; ended if the test has not done it."""
+    """A healthy container, killed at the end if it still runs."""
     made = Container(tmp_path)
     try:
-        wait_until(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
+        wait_until(lambda: made.fetch("/healthz") == (200, "ok"), "healthz")
         yield made
     finally:
         if made.process.poll() is None:
@@ -113,30 +109,30 @@ def pod(name: str, class_name: str) -> dict[str, Any]:
 
 
 def test_readyz_and_status(container: Container) -> None:
-    """Not ready until kubelet has registered the driver and a provider is there, each reason told; then ok. The pages
-    show the volumes, the registration and the processes, and no content."""
+    """No kubelet and no provider → /readyz is 503 with both reasons; both are there → 200 ok, and the pages show
+    volumes, registration and processes, but no secrets."""
 
     async def run() -> None:
         reasons = ["registrar: waiting for kubelet", "no provider is installed"]
         await asyncio.to_thread(
-            wait_until, lambda: all(reason in container.ask("/readyz")[1] for reason in reasons), "the reasons"
+            wait_until, lambda: all(reason in container.fetch("/readyz")[1] for reason in reasons), "the reasons"
         )
-        assert container.ask("/readyz")[0] == 503
-        assert container.ask("/livez") == (200, "ok")
+        assert container.fetch("/readyz")[0] == 503
+        assert container.fetch("/livez") == (200, "ok")
         config = KubeletConfig(root=f"{container.directory}/kubelet", republish_interval=Duration(0))
         async with running(container.directory / "providers" / "stub.sock", container.directory / "store"):  # noqa: SIM117
             async with KubeletStub(config) as kubelet:
                 await kubelet.wait_registered(DRIVER)
-                await asyncio.to_thread(wait_until, lambda: container.ask("/readyz") == (200, "ok"), "readyz")
+                await asyncio.to_thread(wait_until, lambda: container.fetch("/readyz") == (200, "ok"), "readyz")
                 container.write_class("app", {"objects": "- objectName: password", "roleName": "r0le-name"})
                 started = await kubelet.add_pod(pod("one", "app"))
                 await kubelet.wait_mounted(started)
-                status = json.loads((await asyncio.to_thread(container.ask, "/status"))[1])
+                status = json.loads((await asyncio.to_thread(container.fetch, "/status"))[1])
                 assert status["not_ready"] == [] and status["registrar"]["state"] == "registered"
                 assert [(v["pod"], v["class"]) for v in status["driver"]["volumes"]] == [("default/one", "default/app")]
                 assert {item["role"] for item in status["processes"]} == {"driver", "registrar", "probe", "supervisor"}
                 pages = [
-                    (await asyncio.to_thread(container.ask, path))[1]
+                    (await asyncio.to_thread(container.fetch, path))[1]
                     for path in ("/", "/status", "/metrics", "/readyz")
                 ]
                 assert "default/one" in pages[0] and "registered" in pages[0]
@@ -152,32 +148,32 @@ def test_readyz_and_status(container: Container) -> None:
 
 
 def test_a_killed_role_is_counted(container: Container) -> None:
-    """kill -9 of the driver: back by itself, and its restart is told by /metrics and /status."""
+    """kill -9 of the driver → it is restarted, and /metrics and /status count the restart."""
     container.roles()["driver"].kill()
     wait_until(
-        lambda: 'secrets_store_role_restarts_total{role="driver"} 1.0' in container.ask("/metrics")[1], "the restart"
+        lambda: 'secrets_store_role_restarts_total{role="driver"} 1.0' in container.fetch("/metrics")[1], "the restart"
     )
-    wait_until(lambda: container.ask("/healthz") == (200, "ok"), "healthz")
-    (driver,) = (item for item in json.loads(container.ask("/status")[1])["processes"] if item["role"] == "driver")
+    wait_until(lambda: container.fetch("/healthz") == (200, "ok"), "healthz")
+    (driver,) = (item for item in json.loads(container.fetch("/status")[1])["processes"] if item["role"] == "driver")
     assert (driver["restarts"], driver["last_exit"]) == (1, -9)
 
 
 def test_frozen_driver(container: Container) -> None:
-    """A driver that hangs: healthz tells, so that kubelet restarts the container; the other pages still answer."""
+    """The driver hangs → /healthz is 500, so that kubelet restarts the container; the other pages still answer."""
     driver = container.roles()["driver"]
     driver.suspend()
     try:
-        assert container.ask("/healthz")[0] == 500
-        assert container.ask("/livez") == (200, "ok")
-        assert json.loads(container.ask("/status")[1])["driver"] is None
+        assert container.fetch("/healthz")[0] == 500
+        assert container.fetch("/livez") == (200, "ok")
+        assert json.loads(container.fetch("/status")[1])["driver"] is None
     finally:
         driver.resume()
-    wait_until(lambda: container.ask("/healthz") == (200, "ok"), "healthz")
+    wait_until(lambda: container.fetch("/healthz") == (200, "ok"), "healthz")
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_end(container: Container, ending: signal.Signals) -> None:
-    """A signal ends all three in order, exit code 0, and leaves no socket."""
+def test_shutdown(container: Container, ending: signal.Signals) -> None:
+    """SIGTERM or SIGINT → all three roles end, exit code 0, no socket is left."""
     wait_until(lambda: os.listdir(container.directory / "kubelet" / "plugins_registry"), "the registration socket")
     container.process.send_signal(ending)
     assert container.process.wait(20) == 0
@@ -187,8 +183,8 @@ def test_end(container: Container, ending: signal.Signals) -> None:
 
 
 def test_a_role_that_cannot_start(tmp_path: Path) -> None:
-    """A metrics port in use keeps the driver from starting: tried a few times, then the container ends with a code
-    and the reason."""
+    """The metrics port is in use → the driver is started a few times, then the container ends with exit code 1 and the
+    reason."""
     import socket
 
     with socket.socket() as taken:
@@ -201,12 +197,12 @@ def test_a_role_that_cannot_start(tmp_path: Path) -> None:
     assert "driver could not be kept running (exit code 1)" in log
 
 
-def test_registry_that_was_deleted_on_the_node(container: Container) -> None:
-    """A hostPath directory that was removed is a dead inode in here, which a restarted role finds again: the container
-    ends with a code and the reason, so that kubelet mounts the new one."""
+def test_registry_deleted_on_the_node(container: Container) -> None:
+    """kubelet's registry is deleted on the node, which leaves a dead inode in the container that a restarted role would
+    find again → the container ends with exit code 1 and the reason, so that kubelet mounts the new directory."""
     original, ours = container.directory / "original", container.directory / "kubelet" / "plugins_registry"
     original.mkdir()
-    assert _libc.mount(os.fsencode(original), os.fsencode(ours), None, _MS_BIND, None) == 0
+    bind(original, ours)
     try:
         wait_until(
             lambda: os.listdir(ours), "the registration socket, in the directory that was mounted over the first"
@@ -216,18 +212,18 @@ def test_registry_that_was_deleted_on_the_node(container: Container) -> None:
         original.rmdir()
         assert container.process.wait(40) == 1
     finally:
-        _libc.umount2(os.fsencode(ours), _MNT_DETACH)
+        unmount_below(ours)
     log = (container.directory / "log").read_text()
     assert f"{ours} was deleted on the node" in log
     assert "registrar could not be kept running (exit code 1)" in log
 
 
 def test_json_logs(tmp_path: Path) -> None:
-    """With --log-format-json every line of every process is JSON and names its process."""
+    """--log-format-json → every line of every process is JSON and names its process."""
     made = Container(tmp_path, "--log-format-json")
-    wait_until(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
+    wait_until(lambda: made.fetch("/healthz") == (200, "ok"), "healthz")
     made.roles()["driver"].kill()
-    wait_until(lambda: made.ask("/healthz") == (200, "ok"), "healthz")
+    wait_until(lambda: made.fetch("/healthz") == (200, "ok"), "healthz")
     made.process.terminate()
     assert made.process.wait(20) == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]

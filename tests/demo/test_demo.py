@@ -1,4 +1,4 @@
-"""The demo itself, whole and interrupted."""
+"""The demo, run to its end and interrupted."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ STEPS = ("registered:", "mounted:", "healthy:", "rotated:", "killed:", "healed:"
 
 
 def start(directory: Path) -> subprocess.Popen[str]:
-    """The demo, with its temporary directory where the test can look."""
+    """Start the demo with its temporary files in a directory of the test's."""
     environment = {**os.environ, "TMPDIR": str(directory)}
     return subprocess.Popen(
         [sys.executable, "-m", "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
@@ -23,14 +23,14 @@ def start(directory: Path) -> subprocess.Popen[str]:
 
 
 def check_nothing_left(directory: Path, children: list[psutil.Process]) -> None:
-    """No directory, no process."""
+    """The demo has left no file and no process."""
     psutil.wait_procs(children, timeout=5)
     assert list(directory.iterdir()) == []
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_whole(tmp_path: Path) -> None:
-    """Every step is told, in order; exit code 0; nothing is left."""
+def test_to_the_end(tmp_path: Path) -> None:
+    """The demo runs to its end → every step is printed, in order; exit code 0; nothing is left."""
     with tempfile.TemporaryDirectory(prefix="d") as short:  # socket paths are limited to 107 bytes
         demo = start(Path(short))
         output, _ = demo.communicate(timeout=60)
@@ -49,12 +49,10 @@ def test_whole(tmp_path: Path) -> None:
     ],
 )
 def test_interrupted(moment: float, ending: signal.Signals) -> None:
-    """Ctrl-C at any moment, or the end of its CI job or terminal: the demo ends by itself, soon, and leaves nothing
-    behind."""
+    """Ctrl-C at any moment, or the end of the CI job or terminal → the demo ends soon and leaves nothing behind."""
     with tempfile.TemporaryDirectory(prefix="d") as short:
         demo = start(Path(short))
-        # The moment is the test's subject, not a wait for something.
-        time.sleep(moment)
+        time.sleep(moment)  # the moment is the parameter of the test, not a wait for something
         children = psutil.Process(demo.pid).children(recursive=True)
         demo.send_signal(ending)
         output, _ = demo.communicate(timeout=30)

@@ -1,6 +1,7 @@
-"""Kubelet's rules, a driver that is killed, a provider that fails, moves and crashes, classes that change: all at once.
+"""A driver that is killed, a provider that fails, moves and crashes, and classes that change, all at once, with
+kubelet's rules.
 
-Whatever a pod reads is whole, kubelet never believes in a volume that is not there, nothing leaks, all can be deleted.
+Whatever a pod reads is whole, kubelet never takes a missing volume for mounted, nothing leaks, and all can be deleted.
 """
 
 import asyncio
@@ -31,12 +32,12 @@ TROUBLES = [
     {"stubCrash": "true"},
     {"stubErrorCode": "Refused"},
 ]
-# As often as all troubles together: nothing is wrong, or the provider writes the files itself.
+# In half of the cases nothing is wrong, or the provider writes the files itself.
 FINE: list[dict[str, str]] = [{}, {"selfWrite": "true"}] * (len(TROUBLES) // 2)
 
 
 class FaultRig:
-    """A node on which much goes wrong until ``end``."""
+    """A node on which much goes wrong until ``end``; ``mounted`` counts the pods that got their volume."""
 
     def __init__(self, rig: ProcessRig, kubelet: KubeletStub) -> None:
         self.rig, self.kubelet = rig, kubelet
@@ -44,35 +45,35 @@ class FaultRig:
         self.mounted = 0
 
     @property
-    def goes_on(self) -> bool:
-        """Whether it is still time for trouble."""
+    def in_time(self) -> bool:
+        """Whether more shall go wrong."""
         return time.monotonic() < self.end
 
     async def driver(self) -> None:
-        """A driver that lives for a while and is killed."""
-        while self.goes_on:
+        """Run the driver for a while and kill it, again and again."""
+        while self.in_time:
             async with self.rig.process():
                 await asyncio.sleep(random.uniform(0.2, 2.0))
 
     async def provider(self) -> None:
-        """A provider that is restarted, with other secrets, now in one directory and now in another."""
-        while self.goes_on:
+        """Restart the provider, with other secrets, in one directory or another."""
+        while self.in_time:
             directory = random.choice((self.rig.providers_dir, self.rig.directory / "more"))
             async with running(directory / "stub.sock", self.rig.secrets_dir) as provider:
                 provider.put("password", "x" * random.randint(1, 5000))
                 await asyncio.sleep(random.uniform(0.3, 2.0))
 
-    async def author(self) -> None:
-        """Somebody who changes the classes."""
-        while self.goes_on:
+    async def class_author(self) -> None:
+        """Change the classes."""
+        while self.in_time:
             trouble = random.choice([*TROUBLES, *FINE])
             self.rig.write_class(random.choice(CLASSES), parameters={**OBJECTS, **trouble})
             await asyncio.sleep(random.uniform(0.02, 0.2))
 
     async def pods(self, name: str) -> None:
-        """One pod after another: it waits for its volume, reads for a while, and is deleted."""
+        """Run one pod after another: it waits for its volume, reads for a while, and is deleted."""
         number = 0
-        while self.goes_on:
+        while self.in_time:
             number += 1
             pod = await self.kubelet.add_pod(manifest(f"{name}-{number}"))
             try:
@@ -81,12 +82,12 @@ class FaultRig:
                     self.mounted += 1
                     await self.read(pod)
             except TimeoutError:
-                pass  # deleted before its volume was there, or while it reads
+                pass  # deleted before its volume was mounted, or while it reads
             async with asyncio.timeout(30):
                 await self.kubelet.delete_pod(pod)
 
     async def read(self, pod: Pod) -> None:
-        """A pod with its volume: each look finds whole content."""
+        """Read a pod's secret repeatedly: it is whole each time."""
         password = self.kubelet.target(pod) / "password"
         for _ in range(random.randint(1, 50)):
             assert set(password.read_text()) == {"x"}
@@ -104,7 +105,8 @@ def manifest(name: str) -> dict[str, object]:
 
 @pytest.mark.slow
 def test_all_at_once(tmp_path: Path) -> None:
-    """A dozen seconds of it, with retries, republishes and deadlines that are kubelet's but quicker."""
+    """All of it for a dozen seconds, with kubelet's retries, republishes and deadlines at a faster pace → no leak, and
+    all pods are deleted."""
     random.seed(3)
 
     async def run() -> None:
@@ -130,7 +132,7 @@ def test_all_at_once(tmp_path: Path) -> None:
             faults = FaultRig(rig, kubelet)
             pods = [asyncio.create_task(faults.pods(f"pod-{number}")) for number in range(PODS)]
             async with asyncio.TaskGroup() as troubles:
-                for trouble in (faults.driver, faults.provider, faults.author):
+                for trouble in (faults.driver, faults.provider, faults.class_author):
                     troubles.create_task(trouble())
             async with rig.process():
                 await asyncio.gather(*pods)

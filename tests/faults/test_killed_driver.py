@@ -1,4 +1,4 @@
-"""kill -9 of the driver at any moment: what it leaves, the next publish finishes or clears; OK is never said for an
+"""kill -9 of the driver at any moment: the next publish completes or removes what it left; OK is never returned for an
 empty volume."""
 
 import asyncio
@@ -20,9 +20,8 @@ LONGEST_LIFE = 0.15
 
 @pytest.mark.timeout(120)
 def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """Under a stream of publishes, unpublishes and rotations the driver is killed again and again; whenever a publish
-    answers OK the secret is there and whole, and at the end everything can be unpublished and nothing stays
-    mounted."""
+    """The driver is killed again and again amid publishes, unpublishes and rotations → whenever a publish returns OK
+    the secret is there and whole; at the end everything can be unpublished and nothing stays mounted."""
     random.seed(1)
 
     async def run() -> None:
@@ -53,7 +52,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
 
 
 async def keep_busy(volume: Volume) -> int:
-    """Publish and unpublish until the driver dies; returns how many publishes were answered OK."""
+    """Publish and unpublish until the driver dies; returns how many publishes succeeded."""
     answered = 0
     while True:
         try:
@@ -68,12 +67,12 @@ async def keep_busy(volume: Volume) -> int:
 
 
 def check_whole(volume: Volume) -> None:
-    """Whatever the dead driver left: a committed volume is whole."""
+    """A committed volume that the dead driver left is whole."""
     if volume.mounted and (volume.target / "password").exists():
         assert_whole(volume)
 
 
 def assert_whole(volume: Volume) -> None:
-    """A thousand times one digit: neither empty nor a mixture."""
+    """The secret is a thousand times one digit: neither empty nor a mixture."""
     content = volume.read()
     assert len(content) == 1000 and len(set(content)) == 1

@@ -1,5 +1,5 @@
-"""The node's network: a namespace of its own with a bridge that carries the node's address, and the API's service
-address."""
+"""The node's network: a namespace of its own, with a bridge that has the node's address, and a route for the API
+server's service address."""
 
 import ctypes
 import os
@@ -14,14 +14,15 @@ POD_NETWORK = "10.88.0.0/16"
 
 
 def run(*command: str) -> str:
-    """Run a program; its output. An error shows what it said."""
+    """Run a program and return its output, which an error shows, too."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}{done.stdout}"
     return done.stdout
 
 
 def enter_network() -> None:
-    """Leave the machine's network: devices, addresses and rules made from here on are gone with this process."""
+    """Leave the machine's network namespace: devices, addresses and rules created from here on end with this
+    process."""
     if _libc.unshare(_CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "unshare(CLONE_NEWNET)")
     run("ip", "link", "set", "lo", "up")
@@ -33,7 +34,7 @@ def enter_network() -> None:
 
 
 def route_service(port: int) -> None:
-    """Where a cluster has kube-proxy: the API's service address leads to the API server."""
+    """Route the API server's service address to the API server, as kube-proxy does in a cluster."""
     for chain in ("OUTPUT", "PREROUTING"):
         run(
             "iptables",

@@ -1,4 +1,4 @@
-"""Images made from nothing, as docker archives: a pause of ten lines of C, and a static busybox."""
+"""Images built from scratch, as docker archives: a pause program of ten lines of C, and a static busybox."""
 
 import hashlib
 import io
@@ -41,7 +41,7 @@ _APPLETS = (
 
 
 def pause(directory: Path) -> Path:
-    """The sandbox image's archive."""
+    """Build the sandbox image; returns its archive."""
     source, program = directory / "pause.c", directory / "pause"
     source.write_text(_PAUSE_SOURCE)
     subprocess.run(["gcc", "-Os", "-static", "-o", program, source], check=True, timeout=60)
@@ -49,7 +49,7 @@ def pause(directory: Path) -> Path:
 
 
 def busybox(directory: Path) -> Path:
-    """The pods' image's archive."""
+    """Build the pods' image; returns its archive."""
     program = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
     return archive(
         directory / "busybox.tar",

@@ -5,7 +5,7 @@ from tests.kubelet.node import Node
 
 
 def test_plain_pod(node: Node) -> None:
-    """The node itself works: a pod without volumes runs to its end."""
+    """The node itself: a pod without volumes runs to its end."""
     node.apply(
         {
             "apiVersion": "v1",
@@ -23,6 +23,6 @@ def test_plain_pod(node: Node) -> None:
 
 
 def phase(node: Node, name: str, namespace: str = "default") -> str:
-    """A pod's phase; empty if there is none."""
+    """A pod's phase; empty without the pod."""
     found = node.cluster.api.find(f"/api/v1/namespaces/{namespace}/pods/{name}") or {}
     return str(found.get("status", {}).get("phase", ""))

@@ -1,4 +1,4 @@
-"""The registrar alone before a real kubelet: what it says to kubelet, what kubelet says to it, and what heals."""
+"""The registrar alone with a real kubelet: the handshake, and what it recovers from."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ DRIVER_GONE_AFTER = 3
 
 
 class Plugin:
-    """A registrar and a driver as processes of the node, as two containers with host paths would be."""
+    """A registrar and a driver as processes on the node, like two containers with hostPath volumes."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -32,8 +32,8 @@ class Plugin:
         self.socket = self.registry / f"{NAME}-reg.sock"
 
     @contextmanager
-    def registrar(self, told: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """A registrar that names ``told`` as the driver's socket."""
+    def registrar(self, socket: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a registrar that gives kubelet ``socket`` as the driver's."""
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [
@@ -42,7 +42,7 @@ class Plugin:
                     "registrar.main",
                     f"--csi-address={self.csi}",
                     "--status-directory=",
-                    f"--kubelet-registration-path={told}",
+                    f"--kubelet-registration-path={socket}",
                     f"--plugin-registration-path={self.registry}",
                     f"--driver-gone-after={DRIVER_GONE_AFTER}s",
                     f"--http-endpoint=127.0.0.1:{self.port}",
@@ -57,59 +57,59 @@ class Plugin:
             process.wait()
 
     def driver(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        """A driver process."""
+        """A driver as a process of its own."""
         return driver_process(self.csi)
 
     def healthz(self) -> tuple[int, str]:
-        """What the registrar says of itself; 0 while it does not listen."""
+        """Status code and body of the registrar's /healthz; code 0 while it does not listen."""
         return fetch(self.port, timeout=5)
 
-    def verdicts(self) -> int:
-        """How often kubelet has told its verdict; the registrar logs each call at this verbosity."""
+    def notifications(self) -> int:
+        """How often kubelet has called NotifyRegistrationStatus; at this verbosity the registrar logs each call."""
         method = "/pluginregistration.Registration/NotifyRegistrationStatus"
         return self.log.read_text().count(f'"response" method="{method}"')
 
     def listed(self) -> bool:
-        """Whether the node's CSINode has the driver."""
+        """Whether the node's CSINode lists the driver."""
         found = self.node.cluster.api.find(f"/apis/storage.k8s.io/v1/csinodes/{NODE}") or {}
         return NAME in [item["name"] for item in found.get("spec", {}).get("drivers") or ()]
 
     def until_registered(self) -> None:
-        """Kubelet and the registrar say the same."""
-        self.node.until(lambda: self.healthz() == (200, "ok") and self.listed(), f"the driver; {self.healthz()}", 120)
+        """Wait until the registrar and CSINode agree that the driver is registered."""
+        self.node.until(lambda: self.healthz() == (200, "ok") and self.listed(), "the driver to be registered", 120)
 
     def until_unlisted(self) -> None:
-        """Kubelet knows that it is gone."""
+        """Wait until kubelet has deregistered the driver."""
         self.node.until(lambda: not self.listed(), "the driver to leave CSINode")
 
 
 @pytest.fixture
 def plugin(node: Node) -> Iterator[Plugin]:
-    """Nothing runs yet; nothing of it stays in CSINode."""
+    """Nothing runs yet; at the end CSINode does not list the driver."""
     made = Plugin(node)
     yield made
     made.socket.unlink(missing_ok=True)
     made.until_unlisted()
 
 
-def test_heals_before_a_real_kubelet(plugin: Plugin) -> None:
-    """A late driver, the socket deleted by hand, a quick restart, a kubelet restart, a frozen driver, and the end: what
-    kubelet believes follows the driver, and a short absence it never sees."""
+def test_recovery(plugin: Plugin) -> None:
+    """A late driver, a deleted socket, a quick driver restart, a kubelet restart, a frozen driver and the end → kubelet
+    registers and deregisters the driver accordingly, and does not notice a short absence."""
     with plugin.registrar(plugin.csi) as registrar:
         plugin.node.until(lambda: plugin.healthz()[0] == 404, "the registrar to wait for the driver")
         with plugin.driver():
             plugin.until_registered()
             before = inode(plugin.socket)
             plugin.socket.unlink()
-            plugin.node.until(lambda: inode(plugin.socket) not in (NOTHING, before), "the socket to be made anew")
+            plugin.node.until(lambda: inode(plugin.socket) not in (NOTHING, before), "the socket to be recreated")
             plugin.until_registered()
             before = inode(plugin.socket)
         with plugin.driver() as driver:
             plugin.node.until(plugin.csi.exists, "the driver again")
-            verdicts = plugin.verdicts()
+            notifications = plugin.notifications()
             plugin.node.kubelet.kill()
             plugin.node.kubelet.start()
-            plugin.node.until(lambda: plugin.verdicts() > verdicts, "the new kubelet's verdict")
+            plugin.node.until(lambda: plugin.notifications() > notifications, "the new kubelet's notification")
             plugin.until_registered()
             assert inode(plugin.socket) == before
             driver.send_signal(signal.SIGSTOP)
@@ -122,15 +122,15 @@ def test_heals_before_a_real_kubelet(plugin: Plugin) -> None:
             plugin.until_unlisted()
 
 
-def test_refused_by_a_real_kubelet(plugin: Plugin) -> None:
-    """Kubelet does not find the driver where it is told to be: refused with kubelet's text, told once; offered again,
-    and registered once it is there."""
-    told = plugin.home / "elsewhere.sock"
-    with plugin.driver(), plugin.registrar(told) as registrar:
+def test_refusal(plugin: Plugin) -> None:
+    """kubelet does not find the driver's socket at the given path → it refuses, its text is logged once; the socket is
+    there → registered."""
+    socket = plugin.home / "elsewhere.sock"
+    with plugin.driver(), plugin.registrar(socket) as registrar:
         plugin.node.until(lambda: "kubelet refused the registration: " in plugin.healthz()[1], "the refusal", 120)
         code, text = plugin.healthz()
-        assert code in (200, 500) and str(told) in text, text
-        told.symlink_to(plugin.csi)
+        assert code in (200, 500) and str(socket) in text, text
+        socket.symlink_to(plugin.csi)
         plugin.until_registered()
         registrar.terminate()
         assert registrar.wait(20) == 0

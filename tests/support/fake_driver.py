@@ -1,7 +1,6 @@
-"""A driver that does as it is told: answers Identity and NodeGetInfo, wrongly or late if asked to. A module to run as
-a process too.
+"""A fake driver: Identity and NodeGetInfo, with replies, errors and delays as a test sets them. Also a program:
 
-    python -m tests.support.fake_driver /path/csi.sock name [ready|absent|unready|error]
+python -m tests.support.fake_driver /path/csi.sock name [ready|absent|unready|error]
 """
 
 import asyncio
@@ -25,8 +24,8 @@ NAME = "fake.csi.example"
 
 
 class FakeDriver(csi_pb2_grpc.IdentityServicer, csi_pb2_grpc.NodeServicer):
-    """``ready`` None leaves the value out of the Probe reply; ``hang`` answers nothing until it is set; ``asked`` is
-    how often the name was asked for."""
+    """``ready`` None leaves the value out of the Probe reply; while ``hang`` is not set, calls wait; ``asked`` counts
+    GetPluginInfo, ``probes`` Probe."""
 
     def __init__(self, name: str = NAME) -> None:
         self.name = name
@@ -43,7 +42,7 @@ class FakeDriver(csi_pb2_grpc.IdentityServicer, csi_pb2_grpc.NodeServicer):
         return csi_pb2.GetPluginInfoResponse(name=self.name, vendor_version="v0")
 
     async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:
-        """As told."""
+        """``ready``, or ``error``."""
         self.probes += 1
         if self.hang is not None:
             await self.hang.wait()
@@ -55,18 +54,18 @@ class FakeDriver(csi_pb2_grpc.IdentityServicer, csi_pb2_grpc.NodeServicer):
         return reply
 
     async def NodeGetInfo(self, request: csi_pb2.NodeGetInfoRequest, context: Any) -> csi_pb2.NodeGetInfoResponse:
-        """What kubelet asks before it registers."""
+        """The node's id, for which kubelet asks when it registers the driver."""
         return csi_pb2.NodeGetInfoResponse(node_id="node-1")
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Offer both services."""
+        """Add both services to a server."""
         csi_pb2_grpc.add_IdentityServicer_to_server(self, server)
         csi_pb2_grpc.add_NodeServicer_to_server(self, server)
 
 
 @asynccontextmanager
 async def fake_driver(path: str, driver: FakeDriver | None = None) -> AsyncIterator[FakeDriver]:
-    """Serve a toy driver on ``path``."""
+    """Serve a fake driver on ``path``."""
     driver = driver or FakeDriver()
     async with rpc.serve(UnixEndpoint(path), driver.register):
         yield driver
@@ -74,7 +73,7 @@ async def fake_driver(path: str, driver: FakeDriver | None = None) -> AsyncItera
 
 @contextmanager
 def driver_process(path: Path, *behaviour: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A toy driver as a process of its own, killed at the end; ``behaviour`` as ``main`` takes it."""
+    """A fake driver as a process of its own, killed at the end; ``behaviour`` as ``main`` takes it."""
     process = subprocess.Popen([sys.executable, "-m", "tests.support.fake_driver", str(path), NAME, *behaviour])
     try:
         yield process
@@ -85,7 +84,7 @@ def driver_process(path: Path, *behaviour: str) -> Iterator[subprocess.Popen[byt
 
 
 async def main(path: str, name: str, behaviour: str = "ready") -> None:
-    """As a process, until SIGTERM."""
+    """Serve until SIGTERM."""
     driver = FakeDriver(name)
     driver.ready = {"ready": True, "absent": None, "unready": False, "error": True}[behaviour]
     driver.error = PreconditionFailed("broken") if behaviour == "error" else None

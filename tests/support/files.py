@@ -1,4 +1,4 @@
-"""Files told apart."""
+"""The identity of files."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ NOTHING = (0, 0)
 
 
 def inode(path: Path) -> tuple[int, int]:
-    """Which file it is: numbers alone are used again at once by some file systems."""
+    """A file's inode number and change time, because some file systems reuse numbers at once; ``NOTHING`` without a
+    file."""
     try:
         found = path.lstat()
     except FileNotFoundError:

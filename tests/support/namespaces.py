@@ -10,10 +10,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def enter_private() -> None:
-    """Leave the machine's mount table: what is mounted from here on is seen by this process and its children only.
+    """Leave the machine's mount namespace: later mounts are visible to this process and its children only.
 
-    Without root the process becomes root of a user namespace of its own first. Must run while the process has one
-    thread.
+    Without root the process first becomes root of a new user namespace. The process must have one thread only.
     """
     uid, gid = os.getuid(), os.getgid()
     flags = _CLONE_NEWNS if uid == 0 else _CLONE_NEWNS | _CLONE_NEWUSER

@@ -1,4 +1,4 @@
-"""What a test needs of the machine, or is skipped."""
+"""What a test needs from the machine; without it the test is skipped."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def group(gid: int) -> None:
-    """Skip the test where no file can be given to a group: a user namespace made without root has only one."""
+    """Skip the test if files cannot belong to a group: a user namespace created without root has only one group."""
     rows = [[int(field) for field in row.split()] for row in Path("/proc/self/gid_map").read_text().splitlines()]
     if not any(first <= gid < first + count for first, _, count in rows):
         pytest.skip("this user namespace has one group only")

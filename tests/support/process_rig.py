@@ -1,4 +1,4 @@
-"""A rig whose driver is a process of its own, to be killed and started again."""
+"""A rig whose driver is a process of its own, which can be killed and restarted."""
 
 import asyncio
 import subprocess
@@ -12,10 +12,10 @@ from tests.support.rig import Rig
 
 
 class ProcessRig(Rig):
-    """``process`` takes the place of ``start`` and ``stop``."""
+    """Use ``process`` instead of ``start`` and ``stop``."""
 
     def spawn(self) -> subprocess.Popen[bytes]:
-        """A driver process on the rig's directories."""
+        """Start a driver process on the rig's directories."""
         return subprocess.Popen(
             [
                 sys.executable,
@@ -37,7 +37,7 @@ class ProcessRig(Rig):
 
     @asynccontextmanager
     async def process(self) -> AsyncIterator[subprocess.Popen[bytes]]:
-        """A driver process that serves; killed at the end."""
+        """Run a driver process, which serves already, for the length of the block; it is killed at the end."""
         process = self.spawn()
         try:
             async with rpc.dial(f"{self.directory}/csi.sock", [("grpc.initial_reconnect_backoff_ms", 20)]) as channel:

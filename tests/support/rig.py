@@ -1,5 +1,6 @@
-"""A whole driver in the test's own process: manifests, a provider on its socket, a CSI client, kubelet's directories.
-All real but the process."""
+"""A whole driver in the test's own process, with manifests, a provider, a CSI client and kubelet's directories.
+
+Everything is real, except that the driver is not a process of its own."""
 
 import asyncio
 import os
