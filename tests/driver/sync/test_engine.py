@@ -17,6 +17,7 @@ from driver.sync.merge import Outcome, Owner
 from driver.sync.wanted import Wanted
 from driver.volume.workers import DiskWorkers
 from runtime.errors import PreconditionFailed
+from tests.support.waiting import until
 
 REF = ClassRef("ns", "app")
 APP = ProviderClass(REF, "stub", {"a": "b"}, (SecretObject("s", "Opaque", (("password", "k"),)),))
@@ -50,8 +51,8 @@ class Writer:
         return None if self.gone else [Owner("v1", "Pod", pod.name, pod.uid)]
 
 
-class Told(Manifests):
-    """Events are kept; the class is ``current``."""
+class FakeCluster(Manifests):
+    """Records events; the class is ``current``."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(str(directory))
@@ -59,7 +60,7 @@ class Told(Manifests):
         self.current = APP
 
     async def get_class(self, class_ref: ClassRef) -> ProviderClass:
-        """As a store answers that remembers it."""
+        """The class as a caching store returns it."""
         return self.current
 
     def is_current(self, provider_class: ProviderClass) -> bool:
@@ -67,17 +68,17 @@ class Told(Manifests):
         return provider_class == self.current
 
     async def event(self, event: PodEvent) -> None:
-        """Keep it."""
+        """Record it."""
         self.events.append(event)
 
 
 @dataclass
-class Stage:
-    """An engine and what surrounds it."""
+class SyncRig:
+    """A sync engine with its surroundings."""
 
     engine: engine.SyncEngine
     writer: Writer
-    cluster: Told
+    cluster: FakeCluster
     record: VolumeRecord
 
     @property
@@ -98,8 +99,8 @@ class Stage:
 
 
 @pytest.fixture
-def on_stage(tmp_path: Path) -> Callable[[Callable[[Stage], Coroutine[Any, Any, None]]], None]:
-    """Runs a test with an engine over one volume."""
+def run_in_rig(tmp_path: Path) -> Callable[[Callable[[SyncRig], Coroutine[Any, Any, None]]], None]:
+    """Runs a test with a rig that has one volume."""
     target = tmp_path / "mount"
     (target / "..2026").mkdir(parents=True)
     (target / "..2026" / "password").write_bytes(b"v")
@@ -107,142 +108,141 @@ def on_stage(tmp_path: Path) -> Callable[[Callable[[Stage], Coroutine[Any, Any, 
     (target / "password").symlink_to("..data/password")
     record = VolumeRecord(Pod("ns", "pod", "uid"), REF, "v", str(target), {"password": "1"}, 1000.0)
 
-    def run(test: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
-        async def staged() -> None:
-            writer, cluster, disk = Writer(), Told(tmp_path), DiskWorkers()
+    def run(test: Callable[[SyncRig], Coroutine[Any, Any, None]]) -> None:
+        async def with_rig() -> None:
+            writer, cluster, disk = Writer(), FakeCluster(tmp_path), DiskWorkers()
             writer.open.set()
             made = engine.SyncEngine(
                 cluster, writer, disk, DriverMetrics(VolumeRegistry()), engine.Limits(1 << 20, first=20.0)
             )
             task = asyncio.create_task(made.run())
             try:
-                await test(Stage(made, writer, cluster, record))
+                await test(SyncRig(made, writer, cluster, record))
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 disk.close()
 
-        asyncio.run(staged())
+        asyncio.run(with_rig())
 
     return run
 
 
-Run = Callable[[Callable[[Stage], Coroutine[Any, Any, None]]], None]
+Run = Callable[[Callable[[SyncRig], Coroutine[Any, Any, None]]], None]
 
 
-def test_a_check_is_due_in_five_minutes(on_stage: Run) -> None:
+def test_a_check_is_due_in_five_minutes(run_in_rig: Run) -> None:
     """After a publish the Secret was asked for once and is due in 300 s ± 10 %; an unchanged refresh asks nothing,
     a changed one at once."""
 
-    async def test(it: Stage) -> None:
-        await it.engine.published(it.record, APP, True)
-        assert len(it.writer.asked) == 1 and 269 < it.wait < 331
-        await it.engine.published(it.record, APP, False)
-        assert len(it.writer.asked) == 1
-        await it.engine.published(it.record, APP, True)
-        assert len(it.writer.asked) == 2
+    async def test(rig: SyncRig) -> None:
+        await rig.engine.published(rig.record, APP, True)
+        assert len(rig.writer.asked) == 1 and 269 < rig.wait < 331
+        await rig.engine.published(rig.record, APP, False)
+        assert len(rig.writer.asked) == 1
+        await rig.engine.published(rig.record, APP, True)
+        assert len(rig.writer.asked) == 2
 
-    on_stage(test)
+    run_in_rig(test)
 
 
-def test_back_off(on_stage: Run) -> None:
+def test_back_off(run_in_rig: Run) -> None:
     """2 s, 4 s … 5 minutes ± 10 %, an event each time; success ends it and is told."""
 
-    async def test(it: Stage) -> None:
-        it.writer.failing = True
+    async def test(rig: SyncRig) -> None:
+        rig.writer.failing = True
         for expected in (2, 4, 8, 16, 32, 64, 128, 256, 300, 300):
-            await it.engine.published(it.record, APP, True)
-            assert expected * 0.85 < it.wait < expected * 1.15
-        assert [event.reason for event in it.cluster.events] == [engine.FAILED] * 10
-        it.writer.failing = False
-        await it.engine.published(it.record, APP, True)
-        assert it.cluster.events[-1].reason == engine.SYNCED and it.wait > 269
+            await rig.engine.published(rig.record, APP, True)
+            assert expected * 0.85 < rig.wait < expected * 1.15
+        assert [event.reason for event in rig.cluster.events] == [engine.FAILED] * 10
+        rig.writer.failing = False
+        await rig.engine.published(rig.record, APP, True)
+        assert rig.cluster.events[-1].reason == engine.SYNCED and rig.wait > 269
 
-    on_stage(test)
+    run_in_rig(test)
 
 
-def test_a_slow_writer(on_stage: Run) -> None:
+def test_a_slow_writer(run_in_rig: Run) -> None:
     """The publish does not wait longer than its bound; news that come meanwhile lead to one more run, never to two at a
     time."""
 
-    async def test(it: Stage) -> None:
-        it.writer.open.clear()
-        it.engine._limits = replace(it.engine._limits, first=0.2)
+    async def test(rig: SyncRig) -> None:
+        rig.writer.open.clear()
+        rig.engine._limits = replace(rig.engine._limits, first=0.2)
         async with asyncio.timeout(2):
             for _ in range(3):
-                await it.engine.published(it.record, APP, True)
-        assert len(it.writer.asked) == 1
-        it.writer.open.set()
-        await it.finished()
-        assert len(it.writer.asked) == 2
+                await rig.engine.published(rig.record, APP, True)
+        assert len(rig.writer.asked) == 1
+        rig.writer.open.set()
+        await rig.finished()
+        assert len(rig.writer.asked) == 2
 
-    on_stage(test)
+    run_in_rig(test)
 
 
-def test_a_pod_that_is_gone(on_stage: Run) -> None:
+def test_a_pod_that_is_gone(run_in_rig: Run) -> None:
     """No Secret without owner, no event, no further try, even if the pod, not quite gone, is published again."""
 
-    async def test(it: Stage) -> None:
-        it.writer.gone = True
+    async def test(rig: SyncRig) -> None:
+        rig.writer.gone = True
         for _ in range(2):
-            await it.engine.published(it.record, APP, True)
-            assert it.job.due == float("inf") and not it.cluster.events
+            await rig.engine.published(rig.record, APP, True)
+            assert rig.job.due == float("inf") and not rig.cluster.events
 
-    on_stage(test)
+    run_in_rig(test)
 
 
-def test_a_volume_on_its_way_out(on_stage: Run) -> None:
+def test_a_volume_on_its_way_out(run_in_rig: Run) -> None:
     """A class changes while the volume is being unpublished: no event on a pod that goes, and a look again soon."""
 
-    async def test(it: Stage) -> None:
-        Path(it.record.target_path, "..data").unlink()
-        await it.engine.published(it.record, APP, True)
-        assert not it.writer.asked and not it.cluster.events and it.wait < 15
+    async def test(rig: SyncRig) -> None:
+        Path(rig.record.target_path, "..data").unlink()
+        await rig.engine.published(rig.record, APP, True)
+        assert not rig.writer.asked and not rig.cluster.events and rig.wait < 15
 
-    on_stage(test)
+    run_in_rig(test)
 
 
-def test_an_api_server_that_is_away(on_stage: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that gets no answer is followed by another soon, however often; no event, neither of that nor of its end."""  # noqa: E501
+def test_an_api_server_that_is_away(run_in_rig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that gets no answer is followed by another soon, however often; no event, neither of that nor of its
+    end."""
     monkeypatch.setattr(engine, "RUN_SECONDS", 0.05)
 
-    async def test(it: Stage) -> None:
-        it.writer.open.clear()
+    async def test(rig: SyncRig) -> None:
+        rig.writer.open.clear()
         for _ in range(5):
-            await it.engine.published(it.record, APP, True)
-            assert it.wait < 15
+            await rig.engine.published(rig.record, APP, True)
+            assert rig.wait < 15
         monkeypatch.setattr(engine, "RUN_SECONDS", 30.0)
-        it.writer.open.set()
-        await it.engine.published(it.record, APP, True)
-        assert it.wait > 269 and not it.cluster.events
+        rig.writer.open.set()
+        await rig.engine.published(rig.record, APP, True)
+        assert rig.wait > 269 and not rig.cluster.events
 
-    on_stage(test)
+    run_in_rig(test)
 
 
-def test_a_class_that_changed_during_the_publish(on_stage: Run) -> None:
+def test_a_class_that_changed_during_the_publish(run_in_rig: Run) -> None:
     """The volume was published with a class that is not the current one any more: the Secret becomes what that asks
     for."""
 
-    async def test(it: Stage) -> None:
+    async def test(rig: SyncRig) -> None:
         fresh = SecretObject("s", "Opaque", (("password", "other"),))
-        it.cluster.current = ProviderClass(REF, "stub", {"a": "b"}, (fresh,))
-        await it.engine.published(it.record, APP, True)
-        async with asyncio.timeout(5):
-            while "other" not in it.writer.asked[-1].data:
-                await asyncio.sleep(0.01)
-        assert list(it.writer.asked[0].data) == ["k"] and len(it.writer.asked) == 2
+        rig.cluster.current = ProviderClass(REF, "stub", {"a": "b"}, (fresh,))
+        await rig.engine.published(rig.record, APP, True)
+        await until(lambda: "other" in rig.writer.asked[-1].data, "a Secret as the current class describes it")
+        assert list(rig.writer.asked[0].data) == ["k"] and len(rig.writer.asked) == 2
 
-    on_stage(test)
+    run_in_rig(test)
 
 
-def test_the_last_volume_ends_the_jobs(on_stage: Run) -> None:
+def test_the_last_volume_ends_the_jobs(run_in_rig: Run) -> None:
     """Forgotten volumes leave nothing behind, unknown ones do no harm."""
 
-    async def test(it: Stage) -> None:
-        await it.engine.published(it.record, APP, True)
-        it.engine.forget("/unknown")
-        assert it.job
-        it.engine.forget(it.record.target_path)
-        assert not it.engine._table.jobs and not it.engine._stale and not it.engine._table.members
+    async def test(rig: SyncRig) -> None:
+        await rig.engine.published(rig.record, APP, True)
+        rig.engine.forget("/unknown")
+        assert rig.job
+        rig.engine.forget(rig.record.target_path)
+        assert not rig.engine._table.jobs and not rig.engine._stale and not rig.engine._table.members
 
-    on_stage(test)
+    run_in_rig(test)
