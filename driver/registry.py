@@ -96,19 +96,19 @@ class VolumeRegistry:
         self._discard_unused(path)
         return volume
 
-    def uses(self, ref: ClassRef) -> bool:
+    def uses(self, class_ref: ClassRef) -> bool:
         """Whether a class is in use by a volume or by a first publish in progress."""
         return any(
-            entry.publishing == ref or (entry.volume is not None and entry.volume.class_ref == ref)
+            entry.publishing == class_ref or (entry.volume is not None and entry.volume.class_ref == class_ref)
             for entry in self._entries.values()
         )
 
     @contextmanager
-    def publishing(self, path: str, ref: ClassRef) -> Iterator[None]:
+    def publishing(self, path: str, class_ref: ClassRef) -> Iterator[None]:
         """Mark a class as used by a first publish, so that the end of its last volume does not make it forgotten
         meanwhile. Only inside ``exclusive`` for the same path."""
         entry = self._entries[path]
-        entry.publishing = ref
+        entry.publishing = class_ref
         try:
             yield
         finally:

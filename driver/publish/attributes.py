@@ -36,13 +36,20 @@ def merge(request: PublishRequest, provider_class: ProviderClass, *, pod_overrid
         merged.update(layer)
     merged[CLASS_ATTRIBUTE] = request.class_ref.name
     merged.update({k: v for k, v in request.identity.items() if k != SERVICE_ACCOUNT_TOKENS})
-    if request.tokens:
-        merged[SERVICE_ACCOUNT_TOKENS] = request.tokens
+    if tokens := _tokens(request):
+        merged[SERVICE_ACCOUNT_TOKENS] = tokens
     return MountAttributes(
         attributes=go_json(merged),
         secrets=go_json(request.secrets) if request.secrets else "null",
         dropped=tuple(sorted(set(provider_class.parameters) - set(parameters))),
     )
+
+
+def _tokens(request: PublishRequest) -> str:
+    """The service account tokens as kubelet sent them, in the field ``secrets`` or in the volume context."""
+    if SERVICE_ACCOUNT_TOKENS in request.secrets:
+        return request.secrets[SERVICE_ACCOUNT_TOKENS]
+    return request.identity.get(SERVICE_ACCOUNT_TOKENS, "")
 
 
 def go_json(value: Mapping[str, str]) -> str:

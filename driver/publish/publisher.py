@@ -158,7 +158,9 @@ class Publisher:
         content_changed = await self._target.commit(attempt, reply)  # step 7
         versions_changed = volume.refreshed(attempt.provider, reply.objects)
         self._volumes.put(volume)
-        await self._remote.record(attempt, volume, provider_class, content_changed or versions_changed)  # step 8
+        changed = content_changed or versions_changed
+        await self._remote.record(attempt, volume.record, provider_class, changed=changed)  # step 8
+        volume.recorded = True
         if failed_before:
             await self._reporter.refresh_recovered(volume)
 

@@ -8,7 +8,7 @@ from driver.ports import Cluster, ProviderClass, SecretSync, VolumeRecord
 from driver.providers import wire
 from driver.providers.pool import ProviderPool
 from driver.publish import attributes, schedule
-from driver.publish.failures import counted_as, failed_to_mount, prefixed, time_limit
+from driver.publish.failures import failed_mount, failed_step
 from driver.publish.reporting import Reporter
 from driver.publish.request import Attempt
 from driver.registry import Volume
@@ -29,20 +29,24 @@ class RemoteSteps:
 
     async def find_class(self, attempt: Attempt, deadline: float) -> ProviderClass:
         """Step 4: the class, checked to be usable."""
-        ref = attempt.request.class_ref
-        not_found = f"failed to get secretproviderclass {ref}"
-        with counted_as("SecretProviderClassNotFound"):
-            try:
-                async with time_limit(deadline, f"{not_found}: the API server does not answer"):
-                    provider_class = await self._cluster.get_class(ref)
-            except NotFound as error:
-                raise NotFound(f"{not_found}, error: {error}") from None
-        with counted_as("FailedToMount"):
-            if not provider_class.provider:
-                raise PreconditionFailed(f"provider not set in {ref}: set spec.provider")
-            attempt.provider = provider_class.provider
-            if not provider_class.parameters:
-                raise PreconditionFailed(f"parameters not set in {ref}: set spec.parameters as the provider wants them")
+        class_ref = attempt.request.class_ref
+        try:
+            async with asyncio.timeout_at(deadline):
+                provider_class = await self._cluster.get_class(class_ref)
+        except TimeoutError:
+            message = f"failed to get secretproviderclass {class_ref}: the API server does not answer"
+            raise Unavailable(message, "SecretProviderClassNotFound") from None
+        except NotFound as error:
+            message = f"failed to get secretproviderclass {class_ref}, error: {error}"
+            raise NotFound(message, "SecretProviderClassNotFound") from None
+        except Exception as error:
+            raise failed_step(error, "SecretProviderClassNotFound") from None
+        if not provider_class.provider:
+            raise PreconditionFailed(f"provider not set in {class_ref}: set spec.provider", "FailedToMount")
+        attempt.provider = provider_class.provider
+        if not provider_class.parameters:
+            message = f"parameters not set in {class_ref}: set spec.parameters as the provider wants them"
+            raise PreconditionFailed(message, "FailedToMount")
         return provider_class
 
     async def rotation_interval(self, attempt: Attempt, provider_class: ProviderClass) -> float:
@@ -56,12 +60,14 @@ class RemoteSteps:
     async def fetch(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> wire.MountReply:
         """Step 6."""
         request = attempt.request
-        with counted_as("FailedToMount"):
+        volume.fingerprint = provider_class.fingerprint
+        try:
             merged = attributes.merge(request, provider_class, pod_overrides=self._config.volume_attributes_override)
             if merged.dropped:
                 await self._reporter.reserved_parameters(request.pod, request.class_ref, merged.dropped)
-        volume.fingerprint = provider_class.fingerprint
-        with counted_as("GRPCProviderError"), prefixed(failed_to_mount(request.pod)):
+        except Exception as error:
+            raise failed_step(error, "FailedToMount") from None
+        try:
             return await self._providers.mount(
                 provider_class.provider,
                 wire.mount_request(
@@ -70,22 +76,22 @@ class RemoteSteps:
                 attempt.deadline,
                 readable_by_group=request.group is not None,
             )
+        except Exception as error:
+            raise failed_mount(error, "GRPCProviderError", request.pod) from None
 
-    async def record(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass, changed: bool) -> None:
+    async def record(
+        self, attempt: Attempt, record: VolumeRecord, provider_class: ProviderClass, *, changed: bool
+    ) -> None:
         """Step 8: the pod status and the Secrets, concurrently. ``changed`` is whether the content or its versions
         did."""
-        syncing = asyncio.create_task(self._sync.published(volume.record, provider_class, changed))
+        syncing = asyncio.create_task(self._sync.published(record, provider_class, changed))
         try:
-            await self._write_status(volume.record, attempt.deadline)
-            volume.recorded = True
+            async with asyncio.timeout_at(attempt.deadline):
+                await self._cluster.record(record)
+        except (Failure, TimeoutError) as error:
+            # Whatever it was: the content is committed, so the code must not be final.
+            reason = str(error) if isinstance(error, Failure) else "the API server does not answer"
+            message = f"failed to create secret provider class pod status for pod {record.pod}, err: {reason}"
+            raise Unavailable(message) from None
         finally:
             await syncing
-
-    async def _write_status(self, record: VolumeRecord, deadline: float) -> None:
-        sentence = f"failed to create secret provider class pod status for pod {record.pod}, err: "
-        try:
-            async with time_limit(deadline, "the API server does not answer"):
-                await self._cluster.record(record)
-        except Failure as failure:
-            # Whatever it was: the content is committed, so the code must not be final.
-            raise Unavailable(sentence + str(failure)) from None

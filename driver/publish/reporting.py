@@ -53,21 +53,21 @@ class Reporter:
         name = volume.target.volume_name
         await self._event(volume.pod, False, REFRESH_RECOVERED, f"volume {name} is refreshed again", name)
 
-    async def reserved_parameters(self, pod: Pod, ref: ClassRef, names: Iterable[str]) -> None:
+    async def reserved_parameters(self, pod: Pod, class_ref: ClassRef, names: Iterable[str]) -> None:
         """Report that a class sets parameters which only kubelet may set."""
         message = (
-            f"SecretProviderClass {ref} sets {', '.join(names)}, which only kubelet may set; "
+            f"SecretProviderClass {class_ref} sets {', '.join(names)}, which only kubelet may set; "
             "remove it from spec.parameters"
         )
-        await self._event(pod, True, RESERVED_PARAMETER, message, ref.name)
+        await self._event(pod, True, RESERVED_PARAMETER, message, class_ref.name)
 
-    async def invalid_interval(self, pod: Pod, ref: ClassRef, problem: str) -> None:
+    async def invalid_interval(self, pod: Pod, class_ref: ClassRef, problem: str) -> None:
         """Report an invalid rotation interval of a class, once for each ``problem``."""
-        if self._invalid_intervals.get(ref) == problem:
+        if self._invalid_intervals.get(class_ref) == problem:
             return
-        self._invalid_intervals[ref] = problem
-        message = f"SecretProviderClass {ref}: {problem}; until it is corrected the driver's own interval applies"
-        await self._event(pod, True, INVALID_INTERVAL, message, ref.name)
+        self._invalid_intervals[class_ref] = problem
+        message = f"SecretProviderClass {class_ref}: {problem}; until it is corrected the driver's own interval applies"
+        await self._event(pod, True, INVALID_INTERVAL, message, class_ref.name)
 
     async def _write_status(self, volume: Volume) -> None:
         try:

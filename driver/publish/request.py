@@ -34,13 +34,6 @@ class PublishRequest:
     secrets: Mapping[str, str] = field(repr=False)
     group: int | None = None
 
-    @property
-    def tokens(self) -> str:
-        """The service account tokens as kubelet sent them, in the field ``secrets`` or in the volume context."""
-        if SERVICE_ACCOUNT_TOKENS in self.secrets:
-            return self.secrets[SERVICE_ACCOUNT_TOKENS]
-        return self.identity.get(SERVICE_ACCOUNT_TOKENS, "")
-
     @staticmethod
     def parse(wire: csi_pb2.NodePublishVolumeRequest, *, pods_dir: str, apply_group: bool) -> "PublishRequest":
         """Validate and parse the request. Raises InvalidRequest for the first thing that is wrong."""

@@ -3,7 +3,7 @@ that have their ``error_type``."""
 
 from driver.config import DriverConfig
 from driver.providers.wire import MountReply
-from driver.publish.failures import counted_as, failed_to_mount, non_final, prefixed
+from driver.publish.failures import failed_mount, failed_step, non_final
 from driver.publish.request import Attempt
 from driver.volume import operations
 from driver.volume.failures import os_errors_as
@@ -25,26 +25,32 @@ class TargetSteps:
 
     async def inspect(self, attempt: Attempt) -> operations.Found:
         """Step 3."""
-        with counted_as("FailedToEnsureMountPoint"):
-            try:
-                return await self._disk.run(_inspect, attempt.request.target)
-            except Internal as failure:
-                raise Aborted(str(failure)) from None  # something may be mounted there, so the code must not be final
+        try:
+            return await self._disk.run(_inspect, attempt.request.target)
+        except Internal as failure:  # something may be mounted there, so the code must not be final
+            raise Aborted(str(failure), "FailedToEnsureMountPoint") from None
+        except Exception as error:
+            raise failed_step(error, "FailedToEnsureMountPoint") from None
 
     async def mount(self, attempt: Attempt, found: operations.Found) -> None:
         """Step 5; a tmpfs that an earlier attempt left there is used again."""
         path = attempt.request.target.path
-        with counted_as("FailedToMount"):
-            if found.foreign_mount:
-                raise Aborted(f"target path {path} is a mount that is not a tmpfs: unmount it on the node")
-            if not found.mounted:
-                await self._disk.run(operations.prepare, path, self._volume_size, self._noswap)
+        if found.foreign_mount:
+            raise Aborted(f"target path {path} is a mount that is not a tmpfs: unmount it on the node", "FailedToMount")
+        if found.mounted:
+            return
+        try:
+            await self._disk.run(operations.prepare, path, self._volume_size, self._noswap)
+        except Exception as error:
+            raise failed_step(error, "FailedToMount") from None
 
     async def commit(self, attempt: Attempt, reply: MountReply) -> bool:
         """Step 7; returns whether the content changed."""
         request = attempt.request
-        with counted_as("FileWriteError"), prefixed(failed_to_mount(request.pod)):
+        try:
             return await self._disk.run(operations.commit, request.target.path, reply.payload, request.group)
+        except Exception as error:
+            raise failed_mount(error, "FileWriteError", request.pod) from None
 
     async def clear_uncommitted(self, attempt: Attempt, failure: Failure) -> Failure:
         """Step 9; returns the failure to answer."""
