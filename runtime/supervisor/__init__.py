@@ -22,8 +22,8 @@ What it costs
     * The supervisor must have exactly one thread. A child has only the thread that called fork(); if another thread
       held a lock at that moment, the lock stays locked in the child for ever.
     * The supervisor must have no gRPC channel or server and no event loop. gRPC starts threads of its own
-      (https://github.com/grpc/grpc/blob/master/doc/fork_support.md), and both wait on an epoll instance, which the
-      kernel shares between parent and child: whoever changes or closes it changes it for both.
+      (https://github.com/grpc/grpc/blob/master/doc/fork_support.md), and both wait on an epoll instance, which parent
+      and child share: what one of them adds or removes there, it adds or removes for the other too.
     * A child inherits everything else too: open files, signal handlers, supervisord's event subscriptions, the
       environment. ``child`` undoes that before the role runs.
     * A restarted role runs the code that was imported when the container started, not what is on disk now.
