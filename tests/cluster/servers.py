@@ -27,7 +27,8 @@ from tests.support.waiting import wait_until
 class ControlPlane:
     """The servers, as a context manager that starts and stops them, and access to them."""
 
-    def __init__(self, directory: Path, settings: Settings = Settings()) -> None:  # noqa: B008
+    def __init__(self, directory: Path, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
         self.directory = directory
         self.settings = settings
         self.authority = Authority(lax=settings.lax_ca)

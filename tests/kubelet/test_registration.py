@@ -135,4 +135,4 @@ def test_refusal(plugin: Plugin) -> None:
         registrar.terminate()
         assert registrar.wait(20) == 0
     lines = [line for line in plugin.log.read_text().splitlines() if "Kubelet refused the registration" in line]
-    assert len(lines) == len(set(line.partition('"')[2] for line in lines)), json.dumps(lines, indent=1)  # noqa: C401
+    assert len(lines) == len({line.partition('"')[2] for line in lines}), json.dumps(lines, indent=1)

@@ -123,12 +123,15 @@ def test_missing_endpoint(tmp_path: Path) -> None:
     driver = MountingDriver(endpoint=str(tmp_path / "late.sock"))
 
     async def run() -> None:
-        async with asyncio.timeout(30), KubeletStub(config(tmp_path)) as stub:  # noqa: SIM117
-            async with registering(driver, stub.config.registry_directory):
-                event = await stub.events.wait(Reason.REGISTRATION_FAILED)
-                assert "code = Unavailable" in event.message
-                async with serving(driver, tmp_path):
-                    await stub.wait_registered(NAME)
+        async with (
+            asyncio.timeout(30),
+            KubeletStub(config(tmp_path)) as stub,
+            registering(driver, stub.config.registry_directory),
+        ):
+            event = await stub.events.wait(Reason.REGISTRATION_FAILED)
+            assert "code = Unavailable" in event.message
+            async with serving(driver, tmp_path):
+                await stub.wait_registered(NAME)
 
     asyncio.run(run())
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ async def pages(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(fake_driver(f"{directory}/csi.sock"))
         for role in roles:
-            served = status.serve(config.status_directory, role["role"], lambda role=role: role)  # type: ignore[misc]
+            served = status.serve(config.status_directory, role["role"], partial(dict, role))
             await stack.enter_async_context(served)
         registry = metrics.registry()
         driver = DriverProbe(config.driver.path, config.probe_timeout, registry)

@@ -46,7 +46,7 @@ def state(**driver: Any) -> dict[str, Any]:
 def test_failures_come_first() -> None:
     """Failing volumes are at the top, most failures first, and marked; so is a role that is down, without figures."""
     text = render(state(volumes=[volume("a"), volume("b", failures=3), volume("c", failures=1)]))
-    assert [pod for pod in re.findall(r"default/(\w)<", text)] == ["b", "c", "a"]  # noqa: C416
+    assert re.findall(r"default/(\w)<", text) == ["b", "c", "a"]
     assert text.count("<tr class=bad>") == 3
     assert "<tr class=bad><td>driver<td>down<td><td><td>2" in text
 
@@ -64,23 +64,25 @@ def test_in_a_browser(tmp_path: Path) -> None:
 
     async def run() -> tuple[str, str]:
         driver = {**DRIVER, "volumes": [volume("a"), volume(HOSTILE)], "node": HOSTILE}
-        async with pages(tmp_path, REGISTRAR, driver) as page:  # noqa: SIM117
-            async with http.serve(TcpEndpoint("127.0.0.1", 0), {"/": page.status_page}) as port:
-                with tempfile.TemporaryDirectory() as profile:
-                    browser = await asyncio.create_subprocess_exec(
-                        "chromium",
-                        "--headless",
-                        "--no-sandbox",
-                        "--disable-gpu",
-                        "--enable-logging=stderr",
-                        f"--user-data-dir={profile}",
-                        "--dump-dom",
-                        f"http://127.0.0.1:{port}/",
-                        stdout=asyncio.subprocess.PIPE,
-                        stderr=asyncio.subprocess.PIPE,
-                        env={**os.environ, "HOME": profile},
-                    )
-                    out, err = await browser.communicate()
+        async with (
+            pages(tmp_path, REGISTRAR, driver) as page,
+            http.serve(TcpEndpoint("127.0.0.1", 0), {"/": page.status_page}) as port,
+        ):
+            with tempfile.TemporaryDirectory() as profile:
+                browser = await asyncio.create_subprocess_exec(
+                    "chromium",
+                    "--headless",
+                    "--no-sandbox",
+                    "--disable-gpu",
+                    "--enable-logging=stderr",
+                    f"--user-data-dir={profile}",
+                    "--dump-dom",
+                    f"http://127.0.0.1:{port}/",
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env={**os.environ, "HOME": profile},
+                )
+                out, err = await browser.communicate()
         return out.decode(), err.decode()
 
     found, log = asyncio.run(run())

@@ -110,11 +110,14 @@ def test_hanging_driver(tmp_path: Path) -> None:
         rig = RegistrarRig(tmp_path)
         driver = FakeDriver()
         driver.hang = asyncio.Event()
-        async with rig.kubelet() as kubelet, fake_driver(rig.csi, driver):  # noqa: SIM117
-            async with running_registrar(rig.config(timeout=Duration(0.2))) as reconciler:
-                await until_error(reconciler, "DEADLINE_EXCEEDED")
-                driver.hang.set()
-                await kubelet.wait_registered(NAME)
+        async with (
+            rig.kubelet() as kubelet,
+            fake_driver(rig.csi, driver),
+            running_registrar(rig.config(timeout=Duration(0.2))) as reconciler,
+        ):
+            await until_error(reconciler, "DEADLINE_EXCEEDED")
+            driver.hang.set()
+            await kubelet.wait_registered(NAME)
 
     asyncio.run(run())
 

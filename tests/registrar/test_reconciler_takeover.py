@@ -166,17 +166,20 @@ def test_refusals_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
-        async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:  # noqa: SIM117
-            async with rig.kubelet(refuse_registration="not today") as kubelet:
-                inodes: set[tuple[int, int]] = set()
+        async with (
+            fake_driver(rig.csi),
+            running_registrar(rig.config()) as reconciler,
+            rig.kubelet(refuse_registration="not today") as kubelet,
+        ):
+            inodes: set[tuple[int, int]] = set()
 
-                def three_refusals_of_three_sockets() -> bool:
-                    inodes.add(inode(rig.socket))
-                    return len(kubelet.events.of(Reason.REGISTRATION_FAILED)) >= 3 and len(inodes - {NOTHING}) >= 3
+            def three_refusals_of_three_sockets() -> bool:
+                inodes.add(inode(rig.socket))
+                return len(kubelet.events.of(Reason.REGISTRATION_FAILED)) >= 3 and len(inodes - {NOTHING}) >= 3
 
-                await until(three_refusals_of_three_sockets, "three refusals of three sockets")
-                await until_state(reconciler, State.REFUSED)
-                assert reconciler.registration.error == "not today"
+            await until(three_refusals_of_three_sockets, "three refusals of three sockets")
+            await until_state(reconciler, State.REFUSED)
+            assert reconciler.registration.error == "not today"
 
     asyncio.run(run())
     messages = Counter(record.getMessage() for record in caplog.records if record.name == "registrar.reconciler")

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,9 @@ from runtime.errors import NotFound
 log = logs.get("tests.logs")
 
 
-def configured(**options: object) -> io.StringIO:
+def configured(**options: Any) -> io.StringIO:
     stream = io.StringIO()
-    logs.configure("driver", stream=stream, **options)  # type: ignore[arg-type]
+    logs.configure("driver", stream=stream, **options)
     return stream
 
 

@@ -1,12 +1,14 @@
 """Invalid requests."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
 
+from protos import csi_pb2
 from tests.support.rig import rig
 
 
@@ -46,13 +48,15 @@ from tests.support.rig import rig
         (lambda r: setattr(r, "target_path", r.target_path.replace("uid-", "../pods/uid-")), "shortest form"),
     ],
 )
-def test_invalid_requests(tmp_path: Path, change: object, sentence: str) -> None:
+def test_invalid_requests(
+    tmp_path: Path, change: Callable[[csi_pb2.NodePublishVolumeRequest], object], sentence: str
+) -> None:
     """Each missing or wrong field is INVALID_ARGUMENT, says what to do, and nothing is created on disk."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
             request = it.volume().request()
-            change(request)  # type: ignore[operator]
+            change(request)
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await it.node.NodePublishVolume(request)
             assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT

@@ -137,7 +137,9 @@ def test_volume_mount_group(tmp_path: Path) -> None:
             found = (volume.target / "password").stat()
             assert (found.st_gid, oct(found.st_mode & 0o777)) == (4242, "0o640")
             before = os.readlink(volume.target / "..data")
-            it.driver.volumes.get(str(volume.target)).last_refresh = 0.0  # type: ignore[union-attr]
+            published = it.driver.volumes.get(str(volume.target))
+            assert published is not None
+            published.last_refresh = 0.0
             await volume.publish()
             assert it.provider.calls == 2
             assert os.readlink(volume.target / "..data") == before

@@ -42,7 +42,7 @@ def write_and_die(volume: Path, payload: list[File], calls: int) -> bool:
     if child == 0:
         mortal = MortalOs(calls)
         for module in (writer, entries, layout):
-            module.os = mortal  # type: ignore[attr-defined]
+            module.os = mortal  # type: ignore[attr-defined]  # it has what these modules use of os
         syscalls.exchange = mortal.mortal(syscalls.exchange)
         try:
             commit(volume, payload)
