@@ -3,7 +3,6 @@ registrar and probe of the Go trio or of any others, each as a process of its ow
 """
 
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from typing import Any
 from bench import usage
 from bench.processes import PYTHON, Child
 from bench.rig import BenchRig, Pod, volume
+from tests.support.http_client import fetch
 from tests.support.mounts import unmount_below
 from tests.support.ports import free_ports
+from tests.support.waiting import wait_until
 
 Command = tuple[str, ...]
 Commands = Mapping[str, Command]
@@ -67,15 +68,13 @@ class Container:
         return float(probe["at"] - since)
 
     def wait_healthy(self, seconds: float = 15.0) -> float:
-        """The seconds from its start to the first 200 of /healthz; RuntimeError after ``seconds``."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=3):
-                    return time.time() - self.started
-            except OSError:
-                time.sleep(0.005)
-        raise RuntimeError(f"/healthz does not return 200: {self.tail()}")
+        """The seconds from its start to the first 200 of /healthz; TimeoutError after ``seconds``."""
+
+        def healthy() -> bool:
+            return fetch(self.port, timeout=3)[0] == 200
+
+        wait_until(healthy, lambda: f"/healthz to return 200: {self.tail()}", seconds, pause=0.005)
+        return time.time() - self.started
 
     def tail(self) -> str:
         """The last lines of its processes' output."""

@@ -13,6 +13,7 @@ from bench.effort import Effort, settle
 from bench.figures import Figures
 from bench.limits import Limits, limited
 from bench.rig import BenchRig
+from tests.support.waiting import wait_until
 
 ROLES = ("registrar", "probe", "driver")
 RESTART_SECONDS = 10.0
@@ -89,16 +90,21 @@ def _kill_each(container: Container, figures: Figures) -> None:
         os.kill(old, signal.SIGKILL)
         if role == "driver":
             container.rig.generator.begin("probe", socket=container.socket)
-        end = time.monotonic() + RESTART_SECONDS
-        while container.processes().get(role) in (None, old):
-            if time.monotonic() > end:
-                raise RuntimeError(f"the {role} was not forked again: {container.tail()}")
-            time.sleep(0.0005)
+        _wait_forked(container, role, old)
         elapsed = (time.time() - killed) * 1e3
         figures["forked_again"].add(container.name, elapsed)
         figures.part("forked_again", role).add(container.name, elapsed)
         if role == "driver":
             figures["answers_again"].add(container.name, container.wait_probed(killed) * 1e3)
+
+
+def _wait_forked(container: Container, role: str, old: int) -> None:
+    wait_until(
+        lambda: container.processes().get(role) not in (None, old),
+        lambda: f"the {role} to be forked again: {container.tail()}",
+        RESTART_SECONDS,
+        pause=0.0005,
+    )
 
 
 def _add_memory(figures: Figures, key: str, container: Container) -> None:

@@ -1,7 +1,7 @@
-"""csi-sanity v5, the real one, against the driver as a process of its own.
+"""csi-sanity v5 against the driver as a process of its own.
 
-Left out by name, each replaced by a test of ours: ``Controller`` (tests/driver/csi/test_controller.py), ``should remove
-target path`` (it publishes with readonly=false, which must be refused: tests/driver/publish/test_request.py)
+Left out by name, because tests of ours replace them: ``Controller`` (tests/driver/csi/test_controller.py), ``should
+remove target path`` (it publishes with readonly=false, which must be refused: tests/driver/publish/test_request.py)
 and ``volume does not exist on the specified path`` (it needs CreateVolume: tests/driver/csi/test_stats.py).
 """
 
@@ -23,7 +23,7 @@ EXPECTED_PASSES = 13
 
 @pytest.fixture
 def sanity() -> Path:
-    """The program, built once outside the tree."""
+    """The program, built if it is missing and there is Go."""
     group = build.GROUPS["sanity"]
     program = group.home / "csi-sanity"
     if not program.is_file():
@@ -35,7 +35,7 @@ def sanity() -> Path:
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[Path]:
-    """A driver process on its socket."""
+    """A driver process; returns its socket."""
     socket, manifests = tmp_path / "csi.sock", tmp_path / "manifests"
     manifests.mkdir()
     process = subprocess.Popen(
@@ -60,7 +60,7 @@ def driver(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.timeout(300)
 def test_csi_sanity(sanity: Path, driver: Path, tmp_path: Path) -> None:
-    """All but the scenarios left out by name pass, and as many run as are known to exist."""
+    """All scenarios, except those left out by name → as many pass as are known to exist, none fails."""
     done = subprocess.run(
         [
             str(sanity),

@@ -120,29 +120,30 @@ def test_readyz_and_status(container: Container) -> None:
         assert container.fetch("/readyz")[0] == 503
         assert container.fetch("/livez") == (200, "ok")
         config = KubeletConfig(root=f"{container.directory}/kubelet", republish_interval=Duration(0))
-        async with running(container.directory / "providers" / "stub.sock", container.directory / "store"):  # noqa: SIM117
-            async with KubeletStub(config) as kubelet:
-                await kubelet.wait_registered(DRIVER)
-                await asyncio.to_thread(wait_until, lambda: container.fetch("/readyz") == (200, "ok"), "readyz")
-                container.write_class("app", {"objects": "- objectName: password", "roleName": "r0le-name"})
-                started = await kubelet.add_pod(pod("one", "app"))
-                await kubelet.wait_mounted(started)
-                status = json.loads((await asyncio.to_thread(container.fetch, "/status"))[1])
-                assert status["not_ready"] == [] and status["registrar"]["state"] == "registered"
-                assert [(v["pod"], v["class"]) for v in status["driver"]["volumes"]] == [("default/one", "default/app")]
-                assert {item["role"] for item in status["processes"]} == {"driver", "registrar", "probe", "supervisor"}
-                pages = [
-                    (await asyncio.to_thread(container.fetch, path))[1]
-                    for path in ("/", "/status", "/metrics", "/readyz")
-                ]
-                assert "default/one" in pages[0] and "registered" in pages[0]
-                assert (
-                    'process_resident_memory_bytes{role="driver"}' in pages[2]
-                    and "secrets_store_registered 1.0" in pages[2]
-                )
-                for page in pages:
-                    assert SECRET not in page and "r0le-name" not in page
-                await kubelet.delete_pod(started)
+        async with (
+            running(container.directory / "providers" / "stub.sock", container.directory / "store"),
+            KubeletStub(config) as kubelet,
+        ):
+            await kubelet.wait_registered(DRIVER)
+            await asyncio.to_thread(wait_until, lambda: container.fetch("/readyz") == (200, "ok"), "readyz")
+            container.write_class("app", {"objects": "- objectName: password", "roleName": "r0le-name"})
+            started = await kubelet.add_pod(pod("one", "app"))
+            await kubelet.wait_mounted(started)
+            status = json.loads((await asyncio.to_thread(container.fetch, "/status"))[1])
+            assert status["not_ready"] == [] and status["registrar"]["state"] == "registered"
+            assert [(v["pod"], v["class"]) for v in status["driver"]["volumes"]] == [("default/one", "default/app")]
+            assert {item["role"] for item in status["processes"]} == {"driver", "registrar", "probe", "supervisor"}
+            pages = [
+                (await asyncio.to_thread(container.fetch, path))[1] for path in ("/", "/status", "/metrics", "/readyz")
+            ]
+            assert "default/one" in pages[0] and "registered" in pages[0]
+            assert (
+                'process_resident_memory_bytes{role="driver"}' in pages[2]
+                and "secrets_store_registered 1.0" in pages[2]
+            )
+            for page in pages:
+                assert SECRET not in page and "r0le-name" not in page
+            await kubelet.delete_pod(started)
 
     asyncio.run(run())
 

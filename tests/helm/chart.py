@@ -1,7 +1,7 @@
 """Renders the chart with the real Helm.
 
-python -m tests.helm.chart --update     writes the golden renders anew
-python -m tests.helm.chart              prints every object beside the trio's list (spec B.2), as a table
+python -m tests.helm.chart --update     rewrites the golden files
+python -m tests.helm.chart              prints a table of all objects, with when the Go chart and ours have them
 """
 
 import subprocess
@@ -31,12 +31,12 @@ def program() -> Path:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Call Helm."""
+    """Run Helm."""
     return subprocess.run([str(program()), *arguments], capture_output=True, text=True, timeout=60)
 
 
 def template(*arguments: str, kube_version: str = KUBE_VERSION, path: Path = CHART) -> subprocess.CompletedProcess[str]:
-    """Render, hooks and all."""
+    """Render the chart with its hooks."""
     return run(
         "template",
         RELEASE,
@@ -55,7 +55,7 @@ def render(*arguments: str) -> list[Object]:
 
 
 def golden(name: str) -> str:
-    """One value set rendered, as its golden file has it."""
+    """The output for a set of values, as in its golden file."""
     done = template(f"--values={VALUES}/{name}.yaml")
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -67,12 +67,17 @@ def names(*arguments: str) -> list[tuple[str, str]]:
 
 
 def table() -> str:
-    """Every object of either chart: when the trio makes it, and whether ours does by default or when asked."""
+    """Every object of either chart: when the Go chart creates it, and whether ours does by default or only with a
+    value."""
     from tests.helm import trio  # it reads this module's constants
 
     by_default, asked = names(), names(f"--values={VALUES}/everything.yaml")
     rows = [
-        (*key, trio.OBJECTS.get(key, "-"), "by default" if key in by_default else "when asked" if key in asked else "-")
+        (
+            *key,
+            trio.OBJECTS.get(key, "-"),
+            "by default" if key in by_default else "with a value" if key in asked else "-",
+        )
         for key in dict.fromkeys([*trio.OBJECTS, *asked])
     ]
     return "\n".join(

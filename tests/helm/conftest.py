@@ -1,4 +1,4 @@
-"""Skips without Helm, with one line; where the cluster's parts are required it is an error."""
+"""Without Helm the tests are skipped, or fail if ``SECRETS_STORE_REQUIRE_CLUSTER`` is set."""
 
 import os
 
@@ -9,7 +9,7 @@ from tests.helm import chart
 
 @pytest.fixture(autouse=True, scope="session")
 def helm() -> None:
-    """The real Helm is there."""
+    """Skip or fail if Helm is not built."""
     if not chart.program().is_file():
         text = "Helm is not built: python -m tests.cluster.build helm"
         pytest.fail(text) if os.environ.get("SECRETS_STORE_REQUIRE_CLUSTER") else pytest.skip(text)

@@ -1,4 +1,4 @@
-"""What the chart renders: golden files, the trio's names, refusals by name, flags that exist."""
+"""What the chart renders: golden files, the Go chart's object names, refused images, existing flags."""
 
 import re
 from typing import Any
@@ -33,19 +33,20 @@ def container(*arguments: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", chart.SETS)
 def test_golden(name: str) -> None:
-    """A value set renders as its golden file; python -m tests.helm.chart --update after a change that is meant."""
+    """A set of values renders as its golden file; after an intended change run ``python -m tests.helm.chart
+    --update``."""
     assert chart.golden(name) == (chart.GOLDEN / f"{name}.yaml").read_text()
 
 
 def test_lint() -> None:
-    """Helm's own linter has nothing to warn of."""
+    """``helm lint`` → no warning."""
     done = chart.run("lint", str(chart.CHART), f"--kube-version={chart.KUBE_VERSION}")
     assert done.returncode == 0 and "WARNING" not in done.stdout, done.stdout
 
 
 def test_objects_of_the_trio() -> None:
-    """Nothing else in a cluster notices: every object of the trio's chart under its name, and beside them only what
-    is off by default."""
+    """With all values → every object of the Go chart under its name, and besides only objects that are off by
+    default."""
     everything = set(chart.names(f"--values={chart.VALUES}/everything.yaml"))
     assert everything >= OF_THE_TRIO
     assert {kind for kind, _ in everything - OF_THE_TRIO} == {kind for kind, _ in OURS}
@@ -54,7 +55,7 @@ def test_objects_of_the_trio() -> None:
 
 @pytest.mark.parametrize("name", chart.SETS)
 def test_arguments_are_flags(name: str) -> None:
-    """Every argument that the chart gives is one that the container takes, with a value that it takes."""
+    """The container accepts all arguments of the chart, with their values."""
     given = [
         re.sub(r"\$\((\w+)\)", "unix:///csi/csi.sock", item)
         for item in container(f"--values={chart.VALUES}/{name}.yaml")["args"]
@@ -66,8 +67,8 @@ def test_arguments_are_flags(name: str) -> None:
 
 
 def test_one_container() -> None:
-    """One container named secrets-store, its resources the sum of the three's, one read-only root, one writable /tmp
-    in memory."""
+    """One container, secrets-store: its resources are the sum of the three's, its root is read-only, /tmp is in
+    memory."""
     only = container()
     assert only["name"] == "secrets-store"
     assert only["resources"] == {
@@ -84,8 +85,8 @@ def test_one_container() -> None:
     assert [port["containerPort"] for port in only["ports"]] == [9808, 8095]
 
 
-def test_the_users_old_file() -> None:
-    """A values file of the trio's chart: its paths, ports, resources and switches mean what they meant."""
+def test_values_of_the_go_chart() -> None:
+    """A values file of the Go chart → its paths, ports, resources and switches keep their meaning."""
     only = container(f"--values={chart.VALUES}/trio.yaml")
     assert only["resources"]["limits"] == {"cpu": "1200m", "memory": "1224Mi"}
     assert [port["containerPort"] for port in only["ports"]] == [9810, 8080]
@@ -102,8 +103,9 @@ def test_the_users_old_file() -> None:
         ["--set=linux.image.repository=mirror.example/sscd,linux.image.tag=v1.4.8"],
     ],
 )
-def test_the_trios_image_is_refused(arguments: list[str]) -> None:
-    """The old image would crash on our flags on every node: the render fails and names the key."""
+def test_image_of_the_go_driver_is_refused(arguments: list[str]) -> None:
+    """The Go driver's image is set, which would crash on our flags on every node → the render fails and names the
+    key."""
     done = chart.template(*arguments)
     assert done.returncode != 0
     assert "linux.image.repository=" in done.stderr and "docs/migration.md" in done.stderr
@@ -111,13 +113,13 @@ def test_the_trios_image_is_refused(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("version, in_secrets", [("1.34.2", False), ("1.35.1-gke.1", True), ("1.36.0", True)])
 def test_tokens_in_secrets(version: str, in_secrets: bool) -> None:
-    """From Kubernetes 1.35 on tokens come in the secrets field, also where the version carries a vendor's suffix."""
+    """Kubernetes 1.35 or later, also with a vendor's suffix → tokens are requested in the secrets field."""
     done = chart.template("--set=tokenRequests[0].audience=vault", kube_version=version)
     assert ("serviceAccountTokenInSecrets: true" in done.stdout) is in_secrets
 
 
 def test_no_secret_access_unless_asked() -> None:
-    """RBAC: nothing for Secrets by default; namespaced Roles where namespaces are listed."""
+    """RBAC has no right for Secrets by default, a ClusterRole with syncSecret, and Roles if namespaces are listed."""
 
     def of_secrets(*arguments: str) -> list[tuple[str, str]]:
         return [
@@ -133,8 +135,8 @@ def test_no_secret_access_unless_asked() -> None:
 
 @pytest.mark.parametrize("setting", ["windows.enabled=true", "rbac.goDriver=true"])
 def test_rights_of_the_go_driver(setting: str) -> None:
-    """Where the Go driver runs under the chart's account, on Windows nodes or before its last pod is replaced, it has
-    all that its own chart gave it; elsewhere nobody has."""
+    """The Go driver still uses the chart's account (Windows nodes, or a rollout) → it has all rights that its own chart
+    gave it; otherwise the account has no more than ours needs."""
     sync = "--set=syncSecret.enabled=true"
     assert trio.go_rights() <= trio.rights(chart.render(sync, f"--set={setting}"))
     ours = trio.rights(chart.render(sync))
@@ -143,7 +145,7 @@ def test_rights_of_the_go_driver(setting: str) -> None:
 
 
 def test_hooks_touch_our_crds_only() -> None:
-    """The hooks may create CRDs and change these two; they run as nobody, with nothing to escalate."""
+    """The hooks may create CRDs and patch our two, and run unprivileged."""
     objects = chart.render("--show-only=templates/crds-hooks.yaml")
     rules = [rule for item in objects if item["kind"] == "ClusterRole" for rule in item["rules"]]
     kinds = ("secretproviderclasses", "secretproviderclasspodstatuses")
@@ -160,18 +162,18 @@ def test_hooks_touch_our_crds_only() -> None:
 
 
 def test_the_hooks_values() -> None:
-    """linux.crds.*: annotations, labels and resources are the hook's pods', as in the trio's chart (a mesh reads them
-    there)."""
+    """linux.crds.*: annotations, labels and resources are set on the hooks' pods, as in the Go chart, because service
+    meshes read them there."""
     settings = "linux.crds.annotations.mesh=off,linux.crds.podLabels.team=a,linux.crds.resources.limits.cpu=1"
     for job in (item for item in chart.render(f"--set={settings}") if item["kind"] == "Job"):
         template = job["spec"]["template"]
-        told = template["metadata"]
-        assert (told["annotations"], told["labels"]) == ({"mesh": "off"}, {"team": "a"})
+        metadata = template["metadata"]
+        assert (metadata["annotations"], metadata["labels"]) == ({"mesh": "off"}, {"team": "a"})
         assert template["spec"]["containers"][0]["resources"] == {"limits": {"cpu": 1}}
 
 
-def test_nothing_scrapes_a_port_that_is_off() -> None:
-    """Without metricsAddr there is no such port, and no monitor asks for it."""
+def test_metrics_are_off() -> None:
+    """metricsAddr is empty → no metrics port, and no monitor scrapes it."""
     settings = "--set=linux.metricsAddr=,podMonitor.enabled=true"
     (monitor,) = (item for item in chart.render(settings) if item["kind"] == "PodMonitor")
     assert [item["port"] for item in monitor["spec"]["podMetricsEndpoints"]] == ["healthz"]
@@ -201,13 +203,13 @@ def test_nothing_scrapes_a_port_that_is_off() -> None:
     ],
 )
 def test_resources(settings: str, expected: dict[str, Any] | None) -> None:
-    """The sum of the three's; where one of them has no limit there is none, never the others' alone."""
+    """Resources are the sum of the three parts'; if one part has no limit, neither has the sum."""
     assert container(f"--set={settings}").get("resources") == expected
 
 
 def test_the_startup_taint_is_tolerated() -> None:
-    """The driver's pod tolerates the taint that it removes, however narrow the user's tolerations are, and is not told
-    twice what it tolerates anyhow."""
+    """The driver's pod tolerates the startup taint, whatever the user's tolerations are; if they cover it, none is
+    added."""
     key = "secrets-store.csi.k8s.io/agent-not-ready"
     narrow = '--set-json=linux.tolerations=[{"key": "gpu", "operator": "Exists"}]'
     assert daemon_set("--set=startupTaint.enabled=true", narrow)["spec"]["template"]["spec"]["tolerations"] == [
@@ -220,7 +222,7 @@ def test_the_startup_taint_is_tolerated() -> None:
 
 
 def test_alerts_name_metrics_that_exist() -> None:
-    """Every metric of the PrometheusRule is one that a role serves."""
+    """Every metric in the PrometheusRule is served by a role."""
     (rule,) = (item for item in chart.render("--set=prometheusRule.enabled=true") if item["kind"] == "PrometheusRule")
     named = set(re.findall(r"secrets_store_\w+", str([r["expr"] for g in rule["spec"]["groups"] for r in g["rules"]])))
     sources = (path for package in ("driver", "probe") for path in (chart.ROOT / package).rglob("*.py"))

@@ -1,5 +1,4 @@
-"""One truth: values.yaml, values.schema.json, docs/values.md, the container's flags and what the templates do with
-them agree."""
+"""values.yaml, values.schema.json, docs/values.md, the container's flags and the templates agree."""
 
 import json
 from typing import Any
@@ -14,9 +13,9 @@ from tests.helm.values_page import Row
 
 ROWS = list(values_page.rows())
 OF_FLAGS = [row for row in ROWS if row.flag]
-# What follows from the pod's own shape and is nobody's to choose.
+# Flags that follow from the pod's specification and cannot be chosen.
 FIXED = {"endpoint", "nodeid", "kubelet-registration-path", "plugin-registration-path", "probe-timeout"}
-# Not in values.yaml because their absence says something, or because they are accepted only.
+# Not in values.yaml, because their absence has a meaning or because they are only accepted.
 ABSENT = (
     "nameOverride",
     "fullnameOverride",
@@ -36,19 +35,19 @@ SAMPLES: dict[str, Any] = {
     "startupTaint.key": "sample",
     "tmpfsSize": 7,
 }
-# What else must be on for a value to be rendered.
+# What must be set, too, for a value to have an effect.
 NEEDED = {"startupTaint.key": ["--set=startupTaint.enabled=true"]}
 
 
 def arguments(*given: str) -> dict[str, str]:
-    """The container's flags with their values."""
+    """The rendered flags of the container with their values."""
     (only,) = (item for item in chart.render(*given) if item["kind"] == "DaemonSet")
     found = only["spec"]["template"]["spec"]["containers"][0]["args"]
     return dict(item.lstrip("-").split("=", 1) for item in found)
 
 
 def sample(row: Row) -> Any:
-    """Another value than the default."""
+    """A value other than the default."""
     if row.key in SAMPLES:
         return SAMPLES[row.key]
     assert isinstance(row.default, int), f"{row.key}: add a sample"
@@ -64,7 +63,7 @@ def leaves(values: dict[str, Any], path: tuple[str, ...] = ()) -> list[str]:
 
 
 def test_schema_and_defaults_have_the_same_keys() -> None:
-    """Every key of values.yaml is described in the schema, every described one is in values.yaml or meant to be
+    """Every key of values.yaml is described in the schema, and every key of the schema is in values.yaml or meant to be
     absent."""
     keys = [row.key for row in ROWS]
     defaults = yaml.safe_load((chart.CHART / "values.yaml").read_text())
@@ -74,14 +73,14 @@ def test_schema_and_defaults_have_the_same_keys() -> None:
     assert [key for key in absent if not key.endswith(ABSENT)] == []
 
 
-def test_the_page_is_the_schema() -> None:
-    """docs/values.md is what schema and defaults say; python -m tests.helm.values_page writes it anew."""
+def test_values_page() -> None:
+    """docs/values.md is what ``python -m tests.helm.values_page`` prints."""
     assert (chart.ROOT / "docs" / "values.md").read_text() == values_page.page()
 
 
 @pytest.mark.parametrize("row", OF_FLAGS, ids=lambda row: row.key)
 def test_a_value_sets_its_flag(row: Row) -> None:
-    """Another value changes the flag that the page names, and only what is derived from the same path beside it."""
+    """A value is changed → the flag that the page names changes, and besides only flags derived from it."""
     needed = NEEDED.get(row.key, [])
     before = arguments(*needed)
     after = arguments(*needed, f"--set-json={row.key}={json.dumps(sample(row))}")
@@ -93,14 +92,14 @@ def test_a_value_sets_its_flag(row: Row) -> None:
 
 
 def test_every_flag_of_the_chart_has_its_value() -> None:
-    """The chart gives no flag that no value sets, beside those that follow from the pod's own shape."""
+    """Every flag that the chart sets has a value, except those that follow from the pod's specification."""
     given = set(arguments(f"--values={chart.VALUES}/everything.yaml", "--set=windows.enabled=false"))
     assert given - FIXED <= {row.flag for row in OF_FLAGS}
 
 
 def test_defaults_are_the_drivers() -> None:
-    """Installed without a value of the user's the driver runs with its own defaults, but for what the pod's shape
-    asks, and Secrets, which need rights."""
+    """No values → the driver runs with its own defaults, except flags that follow from the pod's specification, and
+    syncing Secrets, which needs rights."""
     given = [
         f"--{name}={value}".replace("$(CSI_ENDPOINT)", "unix:///csi/csi.sock") for name, value in arguments().items()
     ]
@@ -110,7 +109,8 @@ def test_defaults_are_the_drivers() -> None:
 
 
 def test_extra_arguments_come_last() -> None:
-    """A flag that has no value of its own is given by linux.extraArgs, after all others: the last one counts."""
+    """linux.extraArgs sets a flag without a value of its own → it comes after all others, because the last one
+    counts."""
     (only,) = (
         item
         for item in chart.render("--set=linux.extraArgs={--probe-refuse-before-first-answer=true}")

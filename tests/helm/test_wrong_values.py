@@ -1,4 +1,4 @@
-"""Wrong values in the settings that people use most: the render fails, names the key and says what is allowed."""
+"""Wrong values of the most common settings: the render fails, names the key and says what is allowed."""
 
 import pytest
 
@@ -59,7 +59,7 @@ WRONG = [
 
 @pytest.mark.parametrize("setting, allowed", WRONG, ids=[setting for setting, _ in WRONG])
 def test_wrong_values(setting: str, allowed: str) -> None:
-    """A wrong value or type: the key as the schema or as a person writes it, and what is allowed."""
+    """A wrong value or type → an error with the key, as a path or as written by users, and what is allowed."""
     done = chart.template(f"--set={setting}")
     assert done.returncode != 0
     key = setting.rpartition(",")[2].partition("=")[0].partition("[")[0]
@@ -80,7 +80,7 @@ def test_wrong_values(setting: str, allowed: str) -> None:
     ],
 )
 def test_unknown_keys(key: str) -> None:
-    """A key that does not exist is named with the place where it stands."""
+    """A key that does not exist → an error with the key and its parent."""
     done = chart.template(f"--set={key}.x=y")
     assert done.returncode != 0
     parent, _, last = key.rpartition(".")
@@ -89,7 +89,8 @@ def test_unknown_keys(key: str) -> None:
 
 
 def test_namespaces_do_not_bind_the_go_driver() -> None:
-    """Secrets of listed namespaces only, and Windows nodes, whose Go driver lists them all: refused by name."""
+    """Secrets of listed namespaces only, with Windows nodes, whose Go driver lists all Secrets → refused, with both
+    keys."""
     done = chart.template("--set=windows.enabled=true,syncSecret.enabled=true,syncSecret.namespaces={a}")
     assert done.returncode != 0 and "syncSecret.namespaces" in done.stderr and "windows.enabled=false" in done.stderr
 
@@ -118,13 +119,13 @@ def test_namespaces_do_not_bind_the_go_driver() -> None:
     ],
 )
 def test_right_values(settings: str) -> None:
-    """What Kubernetes and the trio's chart take is taken."""
+    """Values that Kubernetes and the Go chart accept → accepted."""
     done = chart.template(f"--set={settings}")
     assert done.returncode == 0, done.stderr
 
 
-def test_a_trailing_slash_is_no_other_directory() -> None:
-    """kubeletRootDir with a slash at its end: paths as without."""
+def test_trailing_slash() -> None:
+    """kubeletRootDir with a trailing slash → the same paths as without."""
     assert (
         chart.template("--set=linux.kubeletRootDir=/data/").stdout
         == chart.template("--set=linux.kubeletRootDir=/data").stdout

@@ -1,5 +1,5 @@
-"""The Go trio's chart as far as an upgrade from it goes: its default values (spec B.1), and a stand-in for the chart
-with the objects that Helm will patch."""
+"""The Go trio's chart, as far as an upgrade from it is concerned: its default values, and a stand-in with the objects
+that Helm will patch."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ RELEASE = "csi-secrets-store"
 _FULL = f"{RELEASE}-secrets-store-csi-driver"
 _CRDS_HOOK = "linux.crds.enabled; hook"
 
-# spec B.2: what the trio's chart makes, and when
+# The objects of the trio's chart, and when it creates them.
 OBJECTS = {
     ("CSIDriver", "secrets-store.csi.k8s.io"): "always",
     ("ServiceAccount", "secrets-store-csi-driver"): "rbac.install",
@@ -38,7 +38,7 @@ OBJECTS = {
 }
 
 
-# spec B.2: what the Go driver's account may do, as (group, resource) and verbs
+# The rights of the Go driver's account: (group, resource) and verbs.
 RIGHTS = {
     ("", "events"): "create patch",
     ("", "pods"): "get list watch",

@@ -26,6 +26,7 @@ class HttpRig:
     def __init__(self) -> None:
         self.release = asyncio.Event()
         self.requests: list[http.Request] = []
+        self.large_responses = 0
         self.port = 0
 
     async def ok(self, request: http.Request) -> http.Response:
@@ -38,6 +39,7 @@ class HttpRig:
         return http.text_response("late")
 
     async def large(self, _: http.Request) -> http.Response:
+        self.large_responses += 1
         return http.text_response(LARGE)
 
     async def bug(self, _: http.Request) -> http.Response:
@@ -46,6 +48,11 @@ class HttpRig:
     async def until_requests(self, count: int) -> None:
         """Wait until so many requests have reached a handler."""
         await until(lambda: len(self.requests) >= count, f"{count} requests")
+
+    async def until_cut(self, large_responses: int, descriptors: int) -> None:
+        """Wait until so many large responses have begun and the server has closed its end of the last connection."""
+        await until(lambda: self.large_responses == large_responses, "the response")
+        await until(lambda: len(os.listdir("/proc/self/fd")) == descriptors + 1, "the server to cut the connection")
 
     async def exchange(self, sent: bytes) -> bytes:
         """Send bytes on a new connection; returns all that comes until the server closes it."""
@@ -219,12 +226,14 @@ def test_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def run() -> None:
         async with http_rig() as rig:
-            for last in ((), (CLOSE,)):
+            before = len(os.listdir("/proc/self/fd"))
+            for number, last in enumerate(((), (CLOSE,)), 1):
+                await until(lambda: len(os.listdir("/proc/self/fd")) == before, "the last connection to be closed")
                 async with rig.connected() as (reader, writer):
-                    reader._transport.pause_reading()  # type: ignore[attr-defined]  # a client that does not read
+                    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a client that does not read
                     writer.write(request("/large", "GET", *last) + request("/ok"))
-                    await asyncio.sleep(1.0)
-                    reader._transport.resume_reading()  # type: ignore[attr-defined]
+                    await rig.until_cut(number, before)
+                    writer.transport.resume_reading()  # type: ignore[attr-defined]  # it is a read transport, too
                     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                         await reader.readexactly(len(LARGE))
             assert rig.requests == []
@@ -337,10 +346,9 @@ def test_unusable_address(host: str) -> None:
     """A port in use, a foreign address or an unknown host name → ConfigurationError."""
 
     async def run() -> None:
-        with socket.create_server(("", 0)) as taken:  # noqa: SIM117
-            with pytest.raises(ConfigurationError, match="cannot listen on"):
-                async with http.serve(TcpEndpoint(host, taken.getsockname()[1]), {}):
-                    pass
+        with socket.create_server(("", 0)) as taken, pytest.raises(ConfigurationError, match="cannot listen on"):
+            async with http.serve(TcpEndpoint(host, taken.getsockname()[1]), {}):
+                pass
 
     asyncio.run(run())
 

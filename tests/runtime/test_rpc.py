@@ -244,8 +244,10 @@ def test_channels_do_not_share_back_off(tmp_path: Path) -> None:
         async with rpc.dial(str(path), [("grpc.initial_reconnect_backoff_ms", 60_000)]) as first:
             with pytest.raises(grpc.aio.AioRpcError):
                 await csi_pb2_grpc.IdentityStub(first).Probe(csi_pb2.ProbeRequest())
-            async with rpc.serve(UnixEndpoint(str(path)), registering(Failing())):  # noqa: SIM117
-                async with rpc.dial(str(path), [("grpc.initial_reconnect_backoff_ms", 60_000)]) as second:
-                    await csi_pb2_grpc.IdentityStub(second).Probe(csi_pb2.ProbeRequest())
+            async with (
+                rpc.serve(UnixEndpoint(str(path)), registering(Failing())),
+                rpc.dial(str(path), [("grpc.initial_reconnect_backoff_ms", 60_000)]) as second,
+            ):
+                await csi_pb2_grpc.IdentityStub(second).Probe(csi_pb2.ProbeRequest())
 
     asyncio.run(run())
