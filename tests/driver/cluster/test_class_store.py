@@ -1,0 +1,239 @@
+"""The classes that a node's volumes use: read once, kept fresh by one watch, whatever becomes of that watch."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from driver.cluster.api import Api
+from driver.cluster.class_store import ClassStore
+from driver.ports import ClassRef, ProviderClass
+from runtime.errors import NotFound, PermissionDenied
+from tests.driver.cluster.connecting import run
+from tests.support.fake_api import Answer, Drop, Fault, HalfAnswer, Page, Silence, WatchError
+from tests.support.fake_api_rig import FakeApiRig
+from tests.support.waiting import until
+
+CLASSES = "secretproviderclasses"
+APP = ClassRef("default", "app")
+Test = Callable[[ClassStore], Coroutine[Any, Any, None]]
+
+
+def run_store(rig: FakeApiRig, test: Test, idle_seconds: float = 60.0) -> None:
+    """The test with a store that watches."""
+
+    async def with_store(api: Api) -> None:
+        store = ClassStore(api, idle_seconds)
+        running = asyncio.create_task(store.run())
+        try:
+            await test(store)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(rig.kubeconfig(), with_store)
+
+
+async def learns(rig: FakeApiRig, store: ClassStore, provider: str) -> None:
+    """The class gets another provider, and the store knows it without being asked to read."""
+    await store.get(APP)
+    rig.make_class(provider=provider)
+
+    async def known() -> ProviderClass | None:
+        found = await store.get(APP)
+        return found if found.provider == provider else None
+
+    await until(known, f"provider {provider}")
+
+
+def test_a_class_is_read_once(rig: FakeApiRig) -> None:
+    """Ten volumes ask at the same time, and ten again later: one GET; forgotten, it is read again."""
+    rig.make_class()
+
+    async def test(store: ClassStore) -> None:
+        await rig.watch_open()
+        mark = rig.server.calls.mark()
+        for _ in range(2):
+            found = await asyncio.gather(*(store.get(APP) for _ in range(10)))
+            assert {item.provider for item in found} == {"stub"}
+        assert rig.count(mark) == {("get", CLASSES): 1}
+        store.forget(APP)
+        await store.get(APP)
+        assert rig.count(mark) == {("get", CLASSES): 2}
+
+    run_store(rig, test)
+
+
+def test_a_class_that_does_not_exist(rig: FakeApiRig) -> None:
+    """The sentence is the Go driver's; the class is created, which is heard of, and found."""
+
+    async def test(store: ClassStore) -> None:
+        changed: list[ClassRef] = []
+        store.on_change(changed.append)
+        await rig.watch_open()
+        with pytest.raises(NotFound, match='SecretProviderClass.secrets-store.csi.x-k8s.io "app" not found'):
+            await store.get(APP)
+        rig.make_class()
+        await until(lambda: changed == [APP], "the news")
+        assert (await store.get(APP)).provider == "stub"
+
+    run_store(rig, test)
+
+
+def test_only_what_is_used_is_read(rig: FakeApiRig) -> None:
+    """Of three classes one is used. It changes, is deleted, and made again: its listener hears of each, and each is
+    one GET; changes of the others cost nothing, and neither does a change of the used one that changes nothing."""
+    for name in ("app", "other", "third"):
+        rig.make_class(name)
+
+    async def test(store: ClassStore) -> None:
+        changed: list[ClassRef] = []
+        store.on_change(changed.append)
+        await rig.watch_open()
+        await store.get(APP)
+        mark = rig.server.calls.mark()
+        for name in ("other", "third"):
+            rig.make_class(name, provider="x")
+        await learns(rig, store, "new")
+        assert changed == [APP] and rig.count(mark) == {("get", CLASSES): 1}
+        rig.api.patch(rig.path(CLASSES, "app"), {"metadata": {"labels": {"a": "b"}}})
+        await until(lambda: rig.count(mark) == {("get", CLASSES): 2}, "the class to be read")
+        rig.make_class("other", provider="y")
+        assert (await store.get(APP)).provider == "new" and changed == [APP]
+        rig.api.delete(rig.path(CLASSES, "app"))
+        await until(lambda: changed == [APP, APP], "the deletion")
+        with pytest.raises(NotFound):
+            await store.get(APP)
+        rig.make_class(provider="again")
+        await until(lambda: changed == [APP] * 3, "the new one")
+        assert (await store.get(APP)).provider == "again"
+
+    run_store(rig, test)
+
+
+def test_a_change_while_it_is_read(rig: FakeApiRig) -> None:
+    """The class changes between the server's answer and our reading of it: the answer is not believed."""
+    rig.make_class(provider="old")
+
+    class Overtaken:
+        """The answer is made, the class changes, the watch tells of it, and only then the answer arrives."""
+
+        async def strike(self, exchange: Any) -> Any:
+            answer = await exchange.proceed()
+            rig.make_class(provider="new")
+            await asyncio.sleep(0.2)
+            return answer
+
+    async def test(store: ClassStore) -> None:
+        await rig.watch_open()
+        rule = rig.server.on("GET", "/app$", Overtaken(), times=1)
+        assert (await store.get(APP)).provider == "new" and rule.hits == 1
+
+    run_store(rig, test)
+
+
+WATCHES: dict[str, Fault] = {
+    "410": Answer(410),
+    "410 as an event": WatchError(410),
+    "500 as an event": WatchError(500),
+    "503": Answer(503),
+    "no JSON": Page(),
+    "dropped": Drop(),
+    "half a line": HalfAnswer(),
+}
+
+
+@pytest.mark.parametrize("fault", WATCHES.values(), ids=WATCHES)
+def test_a_watch_that_ends_badly(rig: FakeApiRig, fault: Fault) -> None:
+    """The first watch fails; the class changes before the next one: the change is known all the same."""
+    rig.make_class(provider="old")
+
+    async def test(store: ClassStore) -> None:
+        rule = rig.server.on("WATCH", "", fault, times=1)
+        await store.get(APP)
+        await until(lambda: rule.hits, "the first watch")
+        await learns(rig, store, "new")
+        await learns(rig, store, "newer")
+
+    run_store(rig, test)
+
+
+def test_a_watch_goes_on_where_it_was(rig: FakeApiRig) -> None:
+    """All connections are cut after an event: nothing is listed again, and only the class that changed is read."""
+    rig.make_class()
+    rig.make_class("other")
+
+    async def test(store: ClassStore) -> None:
+        await rig.watch_open()
+        await store.get(ClassRef("default", "other"))
+        await learns(rig, store, "one")
+        mark = rig.server.calls.mark()
+        rig.server.disconnect()
+        await learns(rig, store, "two")
+        assert rig.count(mark) == {("watch", CLASSES): 1, ("get", CLASSES): 1}
+
+    run_store(rig, test)
+
+
+def test_the_history_is_gone(rig: FakeApiRig) -> None:
+    """The watch is cut, and the server's history compacted, before it goes on: it starts again with a list of one, and
+    reads what is remembered."""
+    rig.make_class()
+
+    async def test(store: ClassStore) -> None:
+        await rig.watch_open()
+        await learns(rig, store, "one")
+        mark = rig.server.calls.mark()
+        rig.make_class(provider="two")
+        rig.server.store.compact()
+        rig.server.disconnect()
+        await until(lambda: rig.count(mark)["list", CLASSES], "the list")
+        await learns(rig, store, "three")
+        (listed,) = rig.server.calls.calls(mark, lambda call: call.verb == "list")
+        assert listed.query == {"limit": "1"} and "PartialObjectMetadataList" in listed.headers["Accept"]
+
+    run_store(rig, test)
+
+
+def test_a_watch_that_falls_silent(rig: FakeApiRig) -> None:
+    """A firewall has forgotten the connection: after a while without a word another watch is opened."""
+    rig.make_class()
+
+    async def test(store: ClassStore) -> None:
+        await rig.watch_open()
+        await store.get(APP)
+        rig.server.on("WATCH", "", Silence(open_only=True))
+        await learns(rig, store, "new")
+
+    run_store(rig, test, idle_seconds=0.5)
+
+
+def test_a_watch_that_is_forbidden(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody wrote the rights himself and forgot watch: one warning says what is missing, however often it is tried;
+    given the right, changes are heard of."""
+    rig.make_class()
+
+    async def test(store: ClassStore) -> None:
+        rule = rig.server.on("WATCH", "", Answer(403), times=2)
+        await store.get(APP)
+        await until(lambda: rule.hits == 2, "both refusals")
+        await learns(rig, store, "new")
+
+    with caplog.at_level(logging.WARNING):
+        run_store(rig, test)
+    assert sum("get, list and watch" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_read_that_is_forbidden(rig: FakeApiRig) -> None:
+    """No right to get: the caller hears of it, and the next one asks again."""
+    rig.make_class()
+
+    async def test(store: ClassStore) -> None:
+        rig.server.on("GET", "/app$", Answer(403), times=1)
+        with pytest.raises(PermissionDenied):
+            await store.get(APP)
+        assert (await store.get(APP)).provider == "stub"
+
+    run_store(rig, test)
