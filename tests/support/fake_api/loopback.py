@@ -37,6 +37,11 @@ class LoopbackServer:
         """The base URL."""
         return f"http{'s' if self._context else ''}://127.0.0.1:{self._port}"
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._server.connections)
+
     def __enter__(self) -> Self:
         self._thread.start()
         self.run(self._open())

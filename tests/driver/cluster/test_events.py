@@ -1,0 +1,181 @@
+"""Events on pods: one object for each series, counted up; nothing waits for them, and none is lost without a line."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from driver.cluster import events
+from driver.cluster.api import Api
+from driver.cluster.events import EventRecorder
+from driver.ports import Pod, PodEvent
+from tests.driver.cluster.connecting import run
+from tests.support.fake_api import Answer
+from tests.support.fake_api_rig import FakeApiRig
+from tests.support.rig import NODE
+from tests.support.waiting import until
+
+POD = Pod("default", "pod-1", "uid-1")
+WARNING = PodEvent(POD, True, "FailedToCreateSecret", "no file", "synced")
+Test = Callable[[EventRecorder], Coroutine[Any, Any, None]]
+
+
+def run_recorder(rig: FakeApiRig, test: Test) -> None:
+    """The test with a recorder that sends."""
+
+    async def with_recorder(api: Api) -> None:
+        recorder = EventRecorder(api, NODE)
+        running = asyncio.create_task(recorder.run())
+        try:
+            await test(recorder)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(rig.kubeconfig(), with_recorder)
+
+
+def counts(rig: FakeApiRig) -> list[tuple[str, str, int]]:
+    """Reason, message and count of each series."""
+    return sorted((item["reason"], item["message"], item["count"]) for item in rig.events())
+
+
+def test_an_event(rig: FakeApiRig) -> None:
+    """What kubectl describe shows: the pod, the reason, who says so, from when to when."""
+
+    async def test(recorder: EventRecorder) -> None:
+        recorder.put(WARNING)
+        await until(rig.events, "the event")
+        (found,) = rig.events()
+        about = {"apiVersion": "v1", "kind": "Pod", "namespace": "default", "name": "pod-1", "uid": "uid-1"}
+        assert found["involvedObject"] == about and found["type"] == "Warning"
+        assert found["source"] == {"component": "secrets-store-csi-driver", "host": NODE}
+        assert found["firstTimestamp"] == found["lastTimestamp"] and found["count"] == 1
+
+    run_recorder(rig, test)
+
+
+def test_a_series_is_counted(rig: FakeApiRig) -> None:
+    """The same three times, with another message at last: one object; another subject, reason or pod: another one."""
+
+    async def test(recorder: EventRecorder) -> None:
+        recorder.put(WARNING)
+        recorder.put(WARNING)
+        recorder.put(PodEvent(POD, True, WARNING.reason, "no key", WARNING.subject))
+        recorder.put(PodEvent(POD, True, WARNING.reason, "other", "another"))
+        recorder.put(PodEvent(POD, False, "SyncedSecret", "again", WARNING.subject))
+        recorder.put(PodEvent(Pod("default", "pod-1", "uid-2"), True, WARNING.reason, "new pod", WARNING.subject))
+        expected = [
+            (WARNING.reason, "new pod", 1),
+            (WARNING.reason, "no key", 3),
+            (WARNING.reason, "other", 1),
+            ("SyncedSecret", "again", 1),
+        ]
+        await until(lambda: counts(rig) == expected, "all series")
+
+    run_recorder(rig, test)
+
+
+def test_a_restart_counts_on(rig: FakeApiRig) -> None:
+    """A driver that has just started finds its series there already: it is counted up, not lost."""
+
+    async def test(recorder: EventRecorder) -> None:
+        recorder.put(WARNING)
+        recorder.put(WARNING)
+        await until(lambda: [item["count"] for item in rig.events()] == [2], "the count")
+
+    async def again(recorder: EventRecorder) -> None:
+        recorder.put(WARNING)
+        recorder.put(WARNING)
+        await until(lambda: [item["count"] for item in rig.events()] == [4], "the count")
+
+    run_recorder(rig, test)
+    run_recorder(rig, again)
+
+
+def test_a_series_that_has_expired(rig: FakeApiRig) -> None:
+    """The server keeps events for an hour: what comes after that begins a new one."""
+
+    async def test(recorder: EventRecorder) -> None:
+        recorder.put(WARNING)
+        await until(rig.events, "the event")
+        (found,) = rig.events()
+        rig.api.delete(rig.path("events", found["metadata"]["name"]))
+        recorder.put(WARNING)
+        await until(lambda: [item["count"] for item in rig.events()] == [1], "a new one")
+
+    run_recorder(rig, test)
+
+
+@pytest.mark.parametrize("name", ["p", "a" * 253, ("a" * 229 + ".-").ljust(250, "b")])
+def test_long_names_and_messages(rig: FakeApiRig, name: str) -> None:
+    """A pod's name of any length makes a valid name for the event; a message is cut where the server's limit is."""
+
+    async def test(recorder: EventRecorder) -> None:
+        recorder.put(PodEvent(Pod("default", name, "uid"), True, "Reason", "m" * 5000, "subject"))
+        await until(rig.events, "the event")
+        assert len(rig.events()[0]["message"]) == 1024
+
+    run_recorder(rig, test)
+
+
+def test_a_pod_without_a_name(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """After a restart a volume's pod may be known by its UID alone: the log has the event, the server gets none."""
+
+    async def test(recorder: EventRecorder) -> None:
+        recorder.put(PodEvent(Pod("", "", "uid"), True, "Reason", "nameless"))
+        recorder.put(WARNING)
+        await until(rig.events, "the other event")
+        assert rig.count() == {("create", "events"): 1}
+
+    with caplog.at_level(logging.INFO):
+        run_recorder(rig, test)
+    assert len([record for record in caplog.records if record.getMessage() == "Event"]) == 2
+
+
+@pytest.mark.parametrize("away", [True, False], ids=["away", "forbidden"])
+def test_one_that_cannot_be_sent(
+    rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, away: bool
+) -> None:
+    """The server is away, or refuses it: a warning, and the next ones are sent."""
+    monkeypatch.setattr(events, "SEND_SECONDS", 0.3)
+
+    async def test(recorder: EventRecorder) -> None:
+        rule = rig.server.on("POST", "events", Answer(503 if away else 403))
+        recorder.put(WARNING)
+        await until(lambda: "An event could not be sent" in caplog.text, "the warning")
+        rule.lift()
+        recorder.put(PodEvent(POD, False, "Later", "on"))
+        await until(lambda: counts(rig) == [("Later", "on", 1)], "the next one")
+
+    run_recorder(rig, test)
+
+
+def test_more_than_can_be_sent(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """A thousand in a moment: nobody waits, the queue keeps what it holds, the log has them all."""
+
+    async def test(recorder: EventRecorder) -> None:
+        for number in range(1000):
+            recorder.put(PodEvent(POD, True, "Reason", "m", f"subject-{number}"))
+        await until(lambda: len(rig.events()) == events.WAITING, "those that were kept")
+        recorder.put(WARNING)
+        await until(lambda: rig.events(WARNING.reason), "one more")
+        assert len(rig.events()) == events.WAITING + 1
+
+    with caplog.at_level(logging.WARNING):
+        run_recorder(rig, test)
+    assert sum(record.getMessage() == "Event" for record in caplog.records) == 1001
+
+
+def test_counts_are_not_kept_for_ever(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More series than are remembered: the oldest is found again on the server, and counted up."""
+    monkeypatch.setattr(events, "REMEMBERED", 2)
+
+    async def test(recorder: EventRecorder) -> None:
+        for subject in ("a", "b", "c", "a", "a"):
+            recorder.put(PodEvent(POD, True, "Reason", subject, subject))
+        await until(lambda: counts(rig) == [("Reason", "a", 3), ("Reason", "b", 1), ("Reason", "c", 1)], "all")
+
+    run_recorder(rig, test)

@@ -1,0 +1,84 @@
+"""The API server as ``ports.Cluster``: what runs beside the driver begins and ends with it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from driver.cluster.api import Api
+from driver.cluster.gateway import ApiCluster
+from driver.ports import ClassRef, PodEvent
+from runtime.errors import ConfigurationError
+from tests.driver.cluster.connecting import run
+from tests.support.fake_api import Silence
+from tests.support.fake_api_rig import FakeApiRig
+from tests.support.rig import NODE
+from tests.support.waiting import until
+
+APP = ClassRef("default", "app")
+
+
+def run_cluster(rig: FakeApiRig, test: Callable[[ApiCluster, asyncio.Task[None]], Coroutine[Any, Any, None]]) -> None:
+    """The test with a cluster and the task of its background work."""
+
+    async def with_cluster(api: Api) -> None:
+        cluster = ApiCluster(api, NODE)
+        running = asyncio.create_task(cluster.run())
+        try:
+            await test(cluster, running)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(rig.kubeconfig(), with_cluster)
+
+
+@pytest.mark.parametrize("node", ["", "x" * 64, "a b"])
+def test_a_nodes_name_that_no_label_can_hold(node: str) -> None:
+    """Refused before anything is connected."""
+    with pytest.raises(ConfigurationError, match="nodeid"):
+        ApiCluster(Api("/nowhere"), node)
+
+
+def test_all_of_it(rig: FakeApiRig) -> None:
+    """A class is read, remembered, changed and forgotten; a record is written and listed; an event is sent."""
+    rig.make_class()
+    record = rig.record(rig.make_pod())
+
+    async def test(cluster: ApiCluster, _: asyncio.Task[None]) -> None:
+        changed: list[ClassRef] = []
+        cluster.on_class_change(changed.append)
+        await rig.watch_open()
+        former = await cluster.get_class(APP)
+        assert cluster.is_current(former)
+        rig.make_class(provider="new")
+        await until(lambda: changed == [APP], "the change")
+        assert not cluster.is_current(former) and (await cluster.get_class(APP)).provider == "new"
+        cluster.forget_class(APP)
+        await cluster.record(record)
+        await cluster.record(record)
+        assert [replace(found, last_refresh=None) for found in await cluster.records()] == [record]
+        cluster.forget_record(record.target_path)
+        await cluster.event(PodEvent(record.pod, True, "Reason", "message"))
+        await until(lambda: rig.events("Reason"), "the event")
+
+    run_cluster(rig, test)
+
+
+def test_its_end(rig: FakeApiRig) -> None:
+    """Cancelled while a watch is open, a call hangs and an event waits: it ends at once, and no connection is left."""
+    rig.make_class()
+
+    async def test(cluster: ApiCluster, running: asyncio.Task[None]) -> None:
+        await rig.watch_open()
+        rig.server.on("*", "events", Silence())
+        await cluster.event(PodEvent(rig.make_pod(), True, "Reason", "message"))
+        await until(lambda: rig.count()["create", "events"], "the event to hang")
+        running.cancel()
+        async with asyncio.timeout(2.0):
+            await asyncio.gather(running, return_exceptions=True)
+        await until(lambda: rig.server.connections == 0, "the connections to be closed")
+
+    run_cluster(rig, test)

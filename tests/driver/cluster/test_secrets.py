@@ -1,0 +1,187 @@
+"""One Secret: created, patched, left alone; with others who write it too; and every refusal says what to do."""
+
+import asyncio
+from base64 import b64decode
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from driver.cluster.api import Api
+from driver.cluster.secrets import SecretWriter
+from driver.cluster.statuses import StatusStore
+from driver.ports import Pod
+from driver.sync.merge import Owner
+from driver.sync.wanted import Wanted
+from runtime.errors import Aborted, Failure, PermissionDenied, PreconditionFailed
+from tests.driver.cluster.connecting import run
+from tests.support.fake_api import Answer, ApiError, Object
+from tests.support.fake_api_rig import FakeApiRig
+from tests.support.rig import NODE
+
+WANTED = Wanted("default", "synced", "Opaque", "app", {"pw": b"v1"}, {"team": "a"}, {"note": "b"}, 1000.0)
+OWNERS = [Owner("apps/v1", "ReplicaSet", "web", "uid-1")]
+Test = Callable[[SecretWriter, StatusStore], Coroutine[Any, Any, None]]
+
+
+def run_writer(rig: FakeApiRig, test: Test) -> None:
+    """The test with a writer."""
+
+    async def with_writer(api: Api) -> None:
+        store = StatusStore(api, NODE)
+        await test(SecretWriter(api, store), store)
+
+    run(rig.kubeconfig(), with_writer)
+
+
+def secret(rig: FakeApiRig) -> Object:
+    """The Secret, which must be there."""
+    found = rig.secret("synced")
+    assert found is not None
+    return found
+
+
+def owner_uids(rig: FakeApiRig) -> list[str]:
+    """Whose the Secret is."""
+    return [item["uid"] for item in secret(rig)["metadata"].get("ownerReferences") or ()]
+
+
+def test_created_then_left_alone_then_patched(rig: FakeApiRig) -> None:
+    """A read and a POST; a read alone where nothing is to do; a read and a PATCH on drift, of content, label or owner;
+    what others added stays."""
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        assert (await writer.ensure(WANTED, OWNERS)).written
+        made = secret(rig)
+        assert {key: b64decode(value) for key, value in made["data"].items()} == {"pw": b"v1"}
+        labels = made["metadata"]["labels"]
+        assert labels == {"team": "a", "secrets-store.csi.k8s.io/managed": "true"} and owner_uids(rig) == ["uid-1"]
+        assert not (await writer.ensure(WANTED, OWNERS)).written
+        assert rig.count() == {("get", "secrets"): 2, ("create", "secrets"): 1}
+        rig.api.patch(rig.path("secrets", "synced"), {"data": {"pw": "eA==", "own": "eA=="}})
+        rig.api.patch(rig.path("secrets", "synced"), {"metadata": {"labels": {"team": None, "own": "x"}}})
+        assert (await writer.ensure(WANTED, [*OWNERS, replace(OWNERS[0], uid="uid-2")])).written
+        assert secret(rig)["data"] == {"pw": "djE=", "own": "eA=="} and owner_uids(rig) == ["uid-1", "uid-2"]
+        assert secret(rig)["metadata"]["labels"] == {**labels, "own": "x"}
+
+    run_writer(rig, test)
+
+
+def test_a_secret_of_somebody_else(rig: FakeApiRig) -> None:
+    """It is adopted, which is said; its keys stay and it gets no owner. A second class takes a key: said, too."""
+    rig.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "synced"}, "data": {"own": "eA=="}})
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        assert (await writer.ensure(WANTED, OWNERS)).adopted
+        assert secret(rig)["data"] == {"own": "eA==", "pw": "djE="} and owner_uids(rig) == []
+        outcome = await writer.ensure(replace(WANTED, class_name="other", data={"pw": b"v2"}), OWNERS)
+        assert list(outcome.taken) == [("pw", "app")] and not outcome.adopted
+
+    run_writer(rig, test)
+
+
+def test_two_nodes_at_once(rig: FakeApiRig) -> None:
+    """Eight writers create and change one Secret at the same time: it has the owners of all, and nobody failed."""
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        owners = [[replace(OWNERS[0], uid=f"uid-{number}")] for number in range(5)]
+        await asyncio.gather(*(writer.ensure(WANTED, mine) for mine in owners))
+        assert sorted(owner_uids(rig)) == [f"uid-{number}" for number in range(5)]
+
+    run_writer(rig, test)
+
+
+@pytest.mark.parametrize(("method", "status"), [("POST", 409), ("PATCH", 409), ("PATCH", 404)])
+def test_somebody_was_faster(rig: FakeApiRig, method: str, status: int) -> None:
+    """The write conflicts, or finds the Secret gone: it is read again and written."""
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        if method == "PATCH":
+            await writer.ensure(WANTED, OWNERS)
+        rule = rig.server.on(method, "secrets", Answer(status), times=2)
+        await writer.ensure(replace(WANTED, data={"pw": b"v2"}, last_refresh=2000.0), OWNERS)
+        assert rule.hits == 2 and secret(rig)["data"] == {"pw": "djI="}
+
+    run_writer(rig, test)
+
+
+def test_somebody_is_always_faster(rig: FakeApiRig) -> None:
+    """After some tries it is given up for now, with a sentence; nothing is written."""
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        rule = rig.server.on("POST", "secrets", Answer(409))
+        with pytest.raises(Aborted, match="default/synced"):
+            await writer.ensure(WANTED, OWNERS)
+        assert rule.hits == 8 and rig.secret("synced") is None
+
+    run_writer(rig, test)
+
+
+REFUSALS: dict[str, tuple[ApiError, type[Failure], str]] = {
+    "no right": (ApiError(403, 'secrets is forbidden: User "x" cannot create'), PermissionDenied, "syncSecret.enabled"),
+    "quota": (ApiError(403, "secrets is forbidden: exceeded quota: q"), PermissionDenied, "raise the quota"),
+    "a webhook": (
+        ApiError(403, 'admission webhook "w.example" denied the request: s3cret'),
+        PermissionDenied,
+        'admission webhook "w.example"',
+    ),
+    "invalid": (ApiError(422, "s3cret", fields=["data[x]"]), PreconditionFailed, r"data\[x\].*class app"),
+    "too large": (ApiError(413, "s3cret"), PreconditionFailed, "spec.secretObjects of class app"),
+}
+
+
+@pytest.mark.parametrize(("error", "expected", "sentence"), REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_refusals(rig: FakeApiRig, method: str, error: ApiError, expected: type[Failure], sentence: str) -> None:
+    """A refused write is a failure that says what to do, holds nothing of the object, and is not tried again."""
+
+    def refuse(_: Any) -> None:
+        raise error
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        if method == "PATCH":
+            await writer.ensure(WANTED, OWNERS)
+        rig.server.admit("secrets", refuse)
+        mark = rig.server.calls.mark()
+        with pytest.raises(expected, match=sentence) as raised:
+            await writer.ensure(replace(WANTED, data={"pw": b"v2"}, last_refresh=2000.0), OWNERS)
+        assert "s3cret" not in str(raised.value) and len(rig.server.calls.calls(mark)) == 2
+
+    run_writer(rig, test)
+
+
+@pytest.mark.parametrize("resource", ["secrets", "pods"])
+def test_reads_that_are_forbidden(rig: FakeApiRig, resource: str) -> None:
+    """The rights for syncing are not granted: both reads say how to grant them."""
+    pod = rig.make_pod()
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        rig.server.on("GET", resource, Answer(403))
+        with pytest.raises(PermissionDenied, match="syncSecret.enabled=true"):
+            await (writer.owners(pod, "/target") if resource == "pods" else writer.ensure(WANTED, OWNERS))
+
+    run_writer(rig, test)
+
+
+def test_the_owners_of_a_pod(rig: FakeApiRig) -> None:
+    """Its controller; for a bare pod its pod status, as soon as that is written; None for a pod that is gone, that is
+    another one of the name, or that is being deleted."""
+    controlled = rig.make_pod("web-1", [rig.make_owner()])
+    bare, going = rig.make_pod("bare"), rig.make_pod("going")
+    rig.api.patch(rig.path("pods", "going"), {"metadata": {"finalizers": ["example.com/x"]}})
+    rig.api.delete(rig.path("pods", "going"))
+
+    async def test(writer: SecretWriter, store: StatusStore) -> None:
+        (owner,) = await writer.owners(controlled, "/a") or ()
+        assert (owner.kind, owner.name) == ("ConfigMap", "owner")
+        record = rig.record(bare)
+        asking = asyncio.create_task(writer.owners(bare, record.target_path))
+        await store.record(record)
+        (owner,) = await asking or ()
+        status = rig.api.get(rig.status_path("bare"))["metadata"]
+        assert (owner.kind, owner.uid) == ("SecretProviderClassPodStatus", status["uid"])
+        for pod in (going, replace(controlled, uid="another"), Pod(rig.namespace, "gone", "uid")):
+            assert await writer.owners(pod, "/a") is None
+
+    run_writer(rig, test)

@@ -1,0 +1,42 @@
+"""What importing the API client brings with it, in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+# What the package's own __init__ files would import, and the driver has no use for.
+HEAVY = ("pydantic", "kubernetes.client", "kubernetes.dynamic", "kubernetes.watch", "yaml", "requests", "urllib3")
+
+
+def modules_after(statements: str) -> set[str]:
+    """The modules of a fresh interpreter that has run these statements."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{statements}\nprint('\\n'.join(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_only_what_is_used() -> None:
+    """The transport imports the package's REST client, and none of the heavy modules."""
+    found = modules_after("import driver.cluster.transport")
+    assert "kubernetes.aio.client.rest" in found
+    assert not [name for name in HEAVY if name in found]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "import kubernetes.aio.config",
+        "import importlib.util; importlib.util.find_spec, found = lambda _: None, importlib.util.find_spec",
+    ],
+    ids=["imported already", "an unusual installation"],
+)
+def test_where_that_cannot_be(before: str) -> None:
+    """Somebody has imported the whole package before, or it lies where it cannot be found as a package: the transport
+    works all the same, with more memory."""
+    found = modules_after(f"{before}\nimport driver.cluster.transport")
+    assert {"kubernetes.aio.client.rest", "driver.cluster.transport"} <= found

@@ -1,0 +1,265 @@
+"""Pod statuses: one write if a record says something new, none otherwise, and none lost while the server is away."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from driver.cluster import statuses
+from driver.cluster.api import Api
+from driver.cluster.statuses import StatusStore
+from driver.ports import RefreshFailure, VolumeRecord
+from runtime.errors import PermissionDenied
+from tests.driver.cluster.connecting import run
+from tests.support.fake_api import Answer, Drop
+from tests.support.fake_api_rig import FakeApiRig
+from tests.support.rig import NODE
+from tests.support.waiting import until
+
+STATUSES = "secretproviderclasspodstatuses"
+FAILURE = RefreshFailure("ProviderError", "no", 1, 1_700_000_000.0)
+Test = Callable[[StatusStore], Coroutine[Any, Any, None]]
+
+
+def run_store(rig: FakeApiRig, test: Test, node: str = NODE) -> None:
+    """The test with a store whose retries run."""
+
+    async def with_store(api: Api) -> None:
+        store = StatusStore(api, node)
+        running = asyncio.create_task(store.run())
+        try:
+            await test(store)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run(rig.kubeconfig(), with_store)
+
+
+def objects(rig: FakeApiRig) -> dict[str, dict[str, str]]:
+    """The objects that each status names, by the name of the status."""
+    return {
+        item["metadata"]["name"]: {entry["id"]: entry["version"] for entry in item["status"]["objects"]}
+        for item in rig.listed(STATUSES)
+    }
+
+
+def test_one_write_for_what_is_new(rig: FakeApiRig) -> None:
+    """First a POST, then a PATCH for new versions and for a failure; the time of a refresh alone is no news. A status
+    is labelled with the node and owned by the pod; a condition keeps the time of its last transition."""
+    record = rig.record(rig.make_pod(), last_refresh=1_700_000_000.0)
+
+    async def test(store: StatusStore) -> None:
+        await store.record(record)
+        made = rig.api.get(rig.status_path())
+        assert made["metadata"]["labels"] == {"internal.secrets-store.csi.k8s.io/node-name": NODE}
+        assert [owner["kind"] for owner in made["metadata"]["ownerReferences"]] == ["Pod"]
+        await store.record(replace(record, last_refresh=1_700_000_500.0))
+        assert rig.count() == {("create", STATUSES): 1}
+        await store.record(replace(record, objects={"password": "v2"}, last_refresh=1_700_000_900.0))
+        (condition,) = rig.api.get(rig.status_path())["status"]["conditions"]
+        assert condition["status"] == "True" and condition["lastTransitionTime"] == "2023-11-14T22:13:20Z"
+        await store.record(replace(record, failure=FAILURE))
+        (condition,) = rig.api.get(rig.status_path())["status"]["conditions"]
+        assert (condition["status"], condition["reason"]) == ("False", "ProviderError")
+        await store.record(record)
+        assert "lastFailure" not in rig.api.get(rig.status_path())["status"]
+        assert rig.count() == {("create", STATUSES): 1, ("patch", STATUSES): 3}
+        assert await store.identity(record.target_path) == (made["metadata"]["name"], made["metadata"]["uid"])
+
+    run_store(rig, test)
+
+
+def test_a_status_that_somebody_deleted(rig: FakeApiRig) -> None:
+    """The next write finds none and creates it again."""
+    record = rig.record(rig.make_pod())
+
+    async def test(store: StatusStore) -> None:
+        await store.record(record)
+        rig.api.delete(rig.status_path())
+        await store.record(replace(record, objects={"password": "v2"}))
+        assert list(objects(rig).values()) == [{"password": "v2"}]
+
+    run_store(rig, test)
+
+
+def test_a_write_whose_answer_was_lost(rig: FakeApiRig) -> None:
+    """The POST is done, its answer lost: the object is ours, and is not created twice."""
+    record = rig.record(rig.make_pod())
+
+    async def test(store: StatusStore) -> None:
+        rig.server.on("POST", STATUSES, Drop(done=True), times=1)
+        await store.record(record)
+        assert list(objects(rig).values()) == [{"password": "v1"}]
+
+    run_store(rig, test)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "after-a-restart"])
+def test_two_volumes_of_one_pod_with_one_class(rig: FakeApiRig, known: bool) -> None:
+    """Each has an object of its own, with its own versions, even where this driver does not know the other one."""
+    pod = rig.make_pod()
+    first, second = (rig.record(pod, volume=name, objects={"password": name}) for name in ("one", "two"))
+
+    async def test(store: StatusStore) -> None:
+        await store.record(first)
+
+    async def continued(store: StatusStore) -> None:
+        if known:
+            await store.record(first)
+        await store.record(second)
+        found = objects(rig)
+        assert len(found) == 2 and sorted(item["password"] for item in found.values()) == ["one", "two"]
+
+    if not known:
+        run_store(rig, test)
+    run_store(rig, continued)
+
+
+def test_what_a_restart_learns(rig: FakeApiRig) -> None:
+    """One LIST by node label, in pages: the records of this node, none of another's, and nothing that is none of ours;
+    what is known in this way is not written again, and what is new is a PATCH."""
+    pods = [rig.make_pod(f"pod-{number}") for number in range(501)]
+    records = [rig.record(pod, last_refresh=1_700_000_000.0, failure=FAILURE) for pod in pods]
+
+    async def write(store: StatusStore) -> None:
+        await asyncio.gather(*(store.record(record) for record in records))
+
+    async def other(store: StatusStore) -> None:
+        await store.record(rig.record(rig.make_pod("elsewhere")))
+
+    async def learn(store: StatusStore) -> None:
+        foreign = {**rig.api.get(rig.status_path("pod-0")), "status": {"targetPath": "/x"}}
+        rig.api.create({**foreign, "metadata": {"name": "foreign", "labels": foreign["metadata"]["labels"]}})
+        mark = rig.server.calls.mark()
+        found = await store.read_all()
+        key = lambda record: record.target_path  # noqa: E731
+        assert sorted(found, key=key) == sorted(records, key=key)
+        lists = rig.server.calls.calls(mark)
+        assert len(lists) == 2 and all(call.query["labelSelector"].endswith(f"={NODE}") for call in lists)
+        await store.record(records[0])
+        await store.record(replace(records[1], failure=None))
+        assert rig.count(mark) == {("list", STATUSES): 2, ("patch", STATUSES): 1}
+
+    run_store(rig, write)
+    run_store(rig, other, node="node-2")
+    run_store(rig, learn)
+
+
+def test_an_older_schema(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """The Go driver's CRDs prune our fields: the status is written all the same, and one warning says what to do."""
+
+    def prune(admission: Any) -> None:
+        status = admission.item.get("status") or {}
+        for name in ("conditions", "lastRefresh", "lastFailure"):
+            status.pop(name, None)
+
+    rig.server.admit(STATUSES, prune)
+
+    async def test(store: StatusStore) -> None:
+        for name in ("pod-1", "pod-2"):
+            await store.record(rig.record(rig.make_pod(name)))
+        assert len(objects(rig)) == 2
+
+    with caplog.at_level(logging.WARNING):
+        run_store(rig, test)
+    assert sum("older than this driver" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_first_write_that_is_refused(rig: FakeApiRig) -> None:
+    """The caller hears of it, and the next record is a first one again."""
+    record = rig.record(rig.make_pod())
+
+    async def test(store: StatusStore) -> None:
+        rig.server.on("POST", STATUSES, Answer(403), times=1)
+        with pytest.raises(PermissionDenied):
+            await store.record(record)
+        await store.record(record)
+        assert rig.count() == {("create", STATUSES): 2}
+
+    run_store(rig, test)
+
+
+def test_the_server_is_away_for_a_while(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of known volumes wait, at most a moment each; the newest of each is written when the server is back. One
+    that the server cannot take does not hold up the others."""
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.1)
+    monkeypatch.setattr(statuses, "RETRY_SECONDS", 0.3)
+    records = [rig.record(rig.make_pod(f"pod-{number}")) for number in range(3)]
+
+    def version(record: VolumeRecord, text: str) -> VolumeRecord:
+        return replace(record, objects={"password": text})
+
+    async def test(store: StatusStore) -> None:
+        for record in records:
+            await store.record(record)
+        stuck = rig.server.on("PATCH", "pod-0", Answer(500))
+        with rig.server.away():
+            for text in ("v2", "v3"):
+                for record in records:
+                    await store.record(version(record, text))
+        await until(
+            lambda: sorted(item["password"] for item in objects(rig).values()) == ["v1", "v3", "v3"], "the rest"
+        )
+        assert stuck.hits
+        await store.record(version(records[0], "v4"))
+        stuck.lift()
+        await until(lambda: {"password": "v4"} in objects(rig).values(), "the first one")
+
+    run_store(rig, test)
+
+
+def test_a_late_write_of_a_volume_that_is_gone(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is unpublished while its record waits behind another's: nothing is written for it any more."""
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.1)
+    first, second = (rig.record(rig.make_pod(f"pod-{number}")) for number in range(2))
+
+    async def test(store: StatusStore) -> None:
+        for record in (first, second):
+            await store.record(record)
+        with rig.server.away():
+            for record in (first, second):
+                await store.record(replace(record, failure=FAILURE))
+            store.forget(second.target_path)
+        await until(lambda: rig.api.get(rig.status_path("pod-0"))["status"].get("lastFailure"), "the other one")
+        assert "lastFailure" not in rig.api.get(rig.status_path("pod-1"))["status"]
+        assert rig.count()["patch", STATUSES] == 1
+
+    run_store(rig, test)
+
+
+def test_a_late_write_that_is_refused(
+    rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No time will mend it: a warning, and it is not tried for ever; the next record is written."""
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.1)
+    record = rig.record(rig.make_pod())
+
+    async def test(store: StatusStore) -> None:
+        await store.record(record)
+        with rig.server.away():
+            await store.record(replace(record, failure=FAILURE))
+            rule = rig.server.on("PATCH", STATUSES, Answer(422), times=1)
+        await until(lambda: rule.hits, "the refusal")
+        await until(lambda: "could not be written" in caplog.text, "the warning")
+        await store.record(replace(record, objects={"password": "v2"}))
+        assert objects(rig) == {f"pod-1-{rig.namespace}-app": {"password": "v2"}}
+
+    run_store(rig, test)
+
+
+def test_a_name_that_is_waited_for(rig: FakeApiRig) -> None:
+    """A Secret's owner is asked for before the status is written: the answer comes with the write."""
+    record = rig.record(rig.make_pod())
+
+    async def test(store: StatusStore) -> None:
+        asking = asyncio.create_task(store.identity(record.target_path))
+        await store.record(rig.record(rig.make_pod("pod-2")))
+        assert not asking.done()
+        await store.record(record)
+        assert (await asking)[1] == rig.api.get(rig.status_path())["metadata"]["uid"]
+
+    run_store(rig, test)

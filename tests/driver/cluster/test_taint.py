@@ -1,0 +1,121 @@
+"""The node's startup taint: removed when kubelet has registered the driver, and not before; nothing else of the node
+changes."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from driver.cluster import taint
+from driver.cluster.api import Api
+from tests.driver.cluster.connecting import run
+from tests.support.fake_api import Answer, ApiError
+from tests.support.fake_api_rig import FakeApiRig
+from tests.support.waiting import until
+
+NODE, DRIVER, KEY = "node-1", "secrets-store.csi.k8s.io", "secrets-store.csi.k8s.io/agent-not-ready"
+TAINT = {"key": KEY, "effect": "NoExecute"}
+OTHER = {"key": "other", "effect": "NoSchedule"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses of a test's length."""
+    monkeypatch.setattr(taint, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(taint, "FORBIDDEN_PAUSE", 0.02)
+
+
+def make_node(rig: FakeApiRig, *taints: dict[str, str]) -> None:
+    """A node with taints."""
+    rig.api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}, "spec": {"taints": list(taints)}})
+
+
+def register(rig: FakeApiRig, *drivers: str) -> None:
+    """What kubelet writes when drivers have registered."""
+    rig.api.apply(
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "CSINode",
+            "metadata": {"name": NODE},
+            "spec": {"drivers": [{"name": name, "nodeID": NODE} for name in drivers]},
+        }
+    )
+
+
+def spec(rig: FakeApiRig) -> dict[str, Any]:
+    """The node's."""
+    found: dict[str, Any] = rig.api.get(f"/api/v1/nodes/{NODE}")["spec"]
+    return found
+
+
+async def remove(api: Api) -> None:
+    """As the driver does it."""
+    await taint.remove_startup_taint(api, NODE, DRIVER, KEY)
+
+
+@pytest.mark.parametrize(
+    ("taints", "left"), [([TAINT], {}), ([OTHER, TAINT], {"taints": [OTHER]}), ([TAINT, {**TAINT, "effect": "x"}], {})]
+)
+def test_it_is_removed(rig: FakeApiRig, taints: list[dict[str, str]], left: dict[str, Any]) -> None:
+    """The driver is registered: one PATCH; other taints stay."""
+    make_node(rig, *taints)
+    register(rig, "another", DRIVER)
+    run(rig.kubeconfig(), remove)
+    assert spec(rig) == left and rig.count()["patch", "nodes"] == 1
+
+
+@pytest.mark.parametrize("taints", [[], [OTHER]])
+def test_a_node_without_it(rig: FakeApiRig, taints: list[dict[str, str]]) -> None:
+    """Left alone."""
+    make_node(rig, *taints)
+    register(rig, DRIVER)
+    run(rig.kubeconfig(), remove)
+    assert spec(rig) == {"taints": taints} and rig.count()["patch", "nodes"] == 0
+
+
+def test_not_before_kubelet_knows_the_driver(rig: FakeApiRig) -> None:
+    """No CSINode, then one with another driver: the taint stays, until the driver is there."""
+    make_node(rig, TAINT)
+
+    async def test(api: Api) -> None:
+        removing = asyncio.create_task(remove(api))
+        await until(lambda: rig.count()["get", "csinodes"] > 1, "two looks")
+        register(rig, "another")
+        seen = rig.count()["get", "csinodes"]
+        await until(lambda: rig.count()["get", "csinodes"] > seen + 1, "two more looks")
+        assert spec(rig) == {"taints": [TAINT]} and rig.count()["get", "nodes"] == 0
+        register(rig, DRIVER)
+        await removing
+        assert spec(rig) == {}
+
+    run(rig.kubeconfig(), test)
+
+
+def test_somebody_changes_the_node(rig: FakeApiRig) -> None:
+    """Another controller taints the node between our read and our write: the conflict is read again, and its taint
+    stays."""
+    make_node(rig, TAINT)
+    register(rig, DRIVER)
+    changes = iter([[TAINT, OTHER]])
+
+    def overtake(admission: Any) -> None:
+        if taints := next(changes, None):
+            rig.api.patch(f"/api/v1/nodes/{NODE}", {"spec": {"taints": taints}})
+            raise ApiError(409, "changed")
+
+    rig.server.admit("nodes", overtake)
+    run(rig.kubeconfig(), remove)
+    assert spec(rig) == {"taints": [OTHER]}
+
+
+@pytest.mark.parametrize(("status", "sentence"), [(403, "get and patch nodes"), (422, "cannot be removed yet")])
+def test_refused(rig: FakeApiRig, caplog: pytest.LogCaptureFixture, status: int, sentence: str) -> None:
+    """A missing right, or another refusal: said once, however often it is tried; the taint goes when it can."""
+    make_node(rig, TAINT)
+    register(rig, DRIVER)
+    rule = rig.server.on("PATCH", "nodes", Answer(status), times=3)
+    with caplog.at_level(logging.WARNING):
+        run(rig.kubeconfig(), remove)
+    assert rule.hits == 3 and spec(rig) == {}
+    assert [sentence in record.getMessage() for record in caplog.records] == [True]
