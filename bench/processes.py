@@ -85,6 +85,7 @@ class Generator:
 
     def stop(self) -> None:
         """Close its input, at which it exits."""
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(10)
+        self._process.stdout.close()

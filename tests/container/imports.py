@@ -12,18 +12,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from ssl import PROTOCOL_TLS_SERVER, SSLContext
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from bench.processes import PYTHON, ROOT, Child, Generator
 from bench.rig import Pod, volume
 from tests.cluster.pki import Authority
+from tests.support.fake_api import FakeApi
 from tests.support.mounts import unmount_below
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
@@ -74,13 +72,15 @@ def collect() -> Found:
 
 def _driver(directory: Path) -> Imports:
     """The driver as in a pod, with an API server, publishes a volume of a class without secretObjects."""
-    with _api_server(directory) as (port, ca):
+    authority = Authority()
+    with FakeApi(authority) as api:
+        api.create(_CLASS)
         flags = _driver_flags(directory, "cluster")
         environment = {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
-            "KUBERNETES_SERVICE_PORT": str(port),
+            "KUBERNETES_SERVICE_PORT": api.url.rpartition(":")[2],
             "FILE_TOKEN": "token",
-            "FILE_CA_CRT": ca,
+            "FILE_CA_CRT": authority.pem.decode(),
         }
         command = [PYTHON, "-c", _IN_A_POD, "-X", "importtime", "-m", "driver.main", *flags]
         return _observe(
@@ -223,65 +223,9 @@ def _packages(names: Iterable[str]) -> list[str]:
 _CLASS = {
     "apiVersion": "secrets-store.csi.x-k8s.io/v1",
     "kind": "SecretProviderClass",
-    "metadata": {"name": "app", "namespace": "bench", "uid": "1", "resourceVersion": "1"},
+    "metadata": {"name": "app", "namespace": "bench"},
     "spec": {"provider": "bench", "parameters": {"payload": "small"}},
 }
-
-
-class _Answer(BaseHTTPRequestHandler):
-    """As much of an API server as one publish needs."""
-
-    protocol_version = "HTTP/1.1"
-
-    def _say(self, status: int, body: Any) -> None:
-        raw = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
-
-    def do_GET(self) -> None:
-        """The class, a silent watch, or an empty list."""
-        if "watch=" in self.path:
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            threading.Event().wait(60)
-            self.close_connection = True
-        elif self.path.partition("?")[0].endswith("/app"):
-            self._say(200, _CLASS)
-        else:
-            self._say(200, {"metadata": {"resourceVersion": "1"}, "items": []})
-
-    def do_POST(self) -> None:
-        """The object, with the fields that a server adds."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        body["metadata"] |= {"uid": "1", "resourceVersion": "1"}
-        self._say(201, body)
-
-    def log_message(self, *_: Any) -> None:
-        """Log nothing."""
-
-
-@contextmanager
-def _api_server(directory: Path) -> Iterator[tuple[int, str]]:
-    authority = Authority()
-    pair = authority.server(["127.0.0.1"])
-    files = directory / "server.crt", directory / "server.key"
-    files[0].write_bytes(pair.certificate)
-    files[1].write_bytes(pair.key)
-    context = SSLContext(PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*files)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answer)
-    server.daemon_threads = True
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1], authority.pem.decode()
-    finally:
-        server.shutdown()
 
 
 def main() -> None:

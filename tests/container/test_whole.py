@@ -37,26 +37,27 @@ class Container:
         for name in ("kubelet/pods", "kubelet/plugins_registry", "providers", "store", "manifests"):
             (directory / name).mkdir(parents=True)
         (directory / "store" / "password").write_text(SECRET)
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "container.start",
-                f"--endpoint=unix://{directory}/csi.sock",
-                "--nodeid=node-1",
-                f"--manifests={directory}/manifests",
-                f"--provider-volume={directory}/providers",
-                "--additional-provider-volume-paths=",
-                f"--kubelet-pods-dir={directory}/kubelet/pods",
-                f"--metrics-addr=127.0.0.1:{self.metrics_port}",
-                f"--status-directory={directory}/status",
-                f"--kubelet-registration-path={directory}/csi.sock",
-                f"--plugin-registration-path={directory}/kubelet/plugins_registry",
-                f"--probe-http-endpoint=127.0.0.1:{self.port}",
-                *argv,
-            ],
-            stderr=(directory / "log").open("wb"),
-        )
+        with (directory / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "container.start",
+                    f"--endpoint=unix://{directory}/csi.sock",
+                    "--nodeid=node-1",
+                    f"--manifests={directory}/manifests",
+                    f"--provider-volume={directory}/providers",
+                    "--additional-provider-volume-paths=",
+                    f"--kubelet-pods-dir={directory}/kubelet/pods",
+                    f"--metrics-addr=127.0.0.1:{self.metrics_port}",
+                    f"--status-directory={directory}/status",
+                    f"--kubelet-registration-path={directory}/csi.sock",
+                    f"--plugin-registration-path={directory}/kubelet/plugins_registry",
+                    f"--probe-http-endpoint=127.0.0.1:{self.port}",
+                    *argv,
+                ],
+                stderr=log,
+            )
 
     def fetch(self, path: str) -> tuple[int, str]:
         """Status code and body of a page of the probe; code 0 while nothing listens."""

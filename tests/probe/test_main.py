@@ -80,12 +80,16 @@ class ProbeProcess:
     def __init__(self, directory: Path, *argv: str) -> None:
         self.csi = directory / "csi.sock"
         self.port = free_port()
-        self.process = subprocess.Popen(
-            command(
-                f"--csi-address={self.csi}", f"--http-endpoint=127.0.0.1:{self.port}", "--probe-timeout=500ms", *argv
-            ),
-            stderr=(directory / "log").open("wb"),
-        )
+        with (directory / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command(
+                    f"--csi-address={self.csi}",
+                    f"--http-endpoint=127.0.0.1:{self.port}",
+                    "--probe-timeout=500ms",
+                    *argv,
+                ),
+                stderr=log,
+            )
 
     def fetch(self, path: str = "/healthz", method: str = "GET") -> tuple[int, str]:
         """Status code and body of a page; code 0 while nothing listens."""

@@ -119,16 +119,17 @@ class RegistrarProcess:
         self.registry.mkdir(parents=True)
         self.socket = self.registry / f"{NAME}-reg.sock"
         self.port = free_port()
-        self.process = subprocess.Popen(
-            command(
-                f"--csi-address={self.csi}",
-                f"--kubelet-registration-path={self.csi}",
-                "--driver-gone-after=1s",
-                f"--plugin-registration-path={self.registry}",
-                f"--http-endpoint=127.0.0.1:{self.port}",
-            ),
-            stderr=(directory / "log").open("wb"),
-        )
+        with (directory / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command(
+                    f"--csi-address={self.csi}",
+                    f"--kubelet-registration-path={self.csi}",
+                    "--driver-gone-after=1s",
+                    f"--plugin-registration-path={self.registry}",
+                    f"--http-endpoint=127.0.0.1:{self.port}",
+                ),
+                stderr=log,
+            )
 
     def healthz(self, path: str = "/healthz") -> tuple[int, str]:
         """Status code and body of /healthz; code 0 while nothing listens."""
@@ -234,10 +235,11 @@ def test_json_logs(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    line = json.loads(process.stderr.readline())
-    process.terminate()
-    assert process.wait(10) == 0
+    with process:
+        assert process.stderr is not None
+        line = json.loads(process.stderr.readline())
+        process.terminate()
+        assert process.wait(10) == 0
     assert line["process"] == "registrar"
 
 

@@ -221,11 +221,14 @@ def test_authority_is_localhost(tmp_path: Path) -> None:
             while data := await reader.read(4096):
                 seen.append(data)
             writer.close()
+            closed.set()
 
+        closed = asyncio.Event()
         server = await asyncio.start_unix_server(record, str(tmp_path / "s"))
         async with rpc.dial(str(tmp_path / "s")) as channel:
             with pytest.raises(grpc.aio.AioRpcError):
                 await csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest(), timeout=1.0)
+        await closed.wait()
         server.close()
 
     asyncio.run(run())
