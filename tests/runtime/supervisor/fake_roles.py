@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import NoReturn
 
 import grpc
 
@@ -21,30 +22,32 @@ from runtime.supervisor.roles import RestartPolicy, Role
 from runtime.supervisor.supervise import supervise
 
 
-def serve(name: str) -> int:
-    """Serve until SIGTERM."""
-    signal.signal(signal.SIGTERM, partial(stopped, name))
-    say(f"{name} up")
-    while True:
-        signal.pause()
-
-
-def stopped(name: str, *_: object) -> None:
-    say(f"{name} stopping")
-    sys.exit(0)
-
-
 def say(text: str) -> None:
     """Write a line at once. ``print`` must not be called by a signal handler while it is running already."""
     os.write(1, f"{text}\n".encode())
 
 
-def ignore_sigterm(name: str) -> int:
-    """Ignore SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def wait_for_signals(name: str, on_sigterm: Callable[..., object] | signal.Handlers) -> NoReturn:
+    """Say that the role is up, once it handles SIGTERM, and wait for signals for ever."""
+    signal.signal(signal.SIGTERM, on_sigterm)
     say(f"{name} up")
     while True:
         signal.pause()
+
+
+def serve(name: str) -> int:
+    """Serve until SIGTERM."""
+
+    def stop(*_: object) -> None:
+        say(f"{name} stopping")
+        sys.exit(0)
+
+    wait_for_signals(name, stop)
+
+
+def ignore_sigterm(name: str) -> int:
+    """Ignore SIGTERM."""
+    wait_for_signals(name, signal.SIG_IGN)
 
 
 def die(name: str) -> int:
@@ -112,17 +115,14 @@ def die_once_up(name: str) -> int:
 
 def stop_slowly(name: str) -> int:
     """Take a while to stop after SIGTERM."""
-    signal.signal(signal.SIGTERM, partial(stopping_slowly, name))
-    say(f"{name} up")
-    while True:
-        signal.pause()
 
+    def stop(*_: object) -> None:
+        say(f"{name} stopping")
+        time.sleep(0.6)
+        say(f"{name} stopped")
+        sys.exit(0)
 
-def stopping_slowly(name: str, *_: object) -> None:
-    say(f"{name} stopping")
-    time.sleep(0.6)
-    say(f"{name} stopped")
-    sys.exit(0)
+    wait_for_signals(name, stop)
 
 
 def write_endless_line(name: str) -> int:
