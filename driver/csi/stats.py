@@ -4,8 +4,8 @@ import asyncio
 
 from driver.config import DriverConfig
 from driver.registry import VolumeRegistry
-from driver.volume import mounts
 from driver.volume.target import Target
+from driver.volume.usage import Usage, measure
 from protos import csi_pb2
 from runtime.errors import InvalidRequest, NotFound
 
@@ -39,10 +39,10 @@ async def volume_stats(
     return reply
 
 
-def _usage(path: str, pods_dir: str) -> mounts.Usage | None:
+def _usage(path: str, pods_dir: str) -> Usage | None:
     """The usage of the tmpfs at a target path; None for other paths, /dev/shm for example, and if none is mounted."""
     try:
-        return mounts.usage(Target.parse(path, pods_dir).path)
+        return measure(Target.parse(path, pods_dir).path)
     except InvalidRequest:
         return None
 

@@ -31,18 +31,6 @@ class Mounted:
     dead: bool = False
 
 
-@dataclass(frozen=True)
-class Usage:
-    """How much of a volume's bytes and inodes is in use."""
-
-    bytes_total: int
-    bytes_used: int
-    bytes_available: int
-    inodes_total: int
-    inodes_used: int
-    inodes_available: int
-
-
 def mount_tmpfs(path: str, *, size: int | None, noswap: bool) -> None:
     """Mount an empty tmpfs of ``size`` bytes on an existing directory; None means the kernel's default, half of the
     memory. Raises Internal."""
@@ -127,25 +115,3 @@ def unmount_all(path: str) -> None:
             return
     if is_mounted(path):
         raise Internal(f"failed to unmount target path {path}: still mounted after {_MAX_LAYERS} unmounts")
-
-
-def usage(path: str) -> Usage | None:
-    """The usage of the tmpfs at ``path``; None if no tmpfs is mounted there."""
-    with os_errors_as(f"failed to measure target path {path}"):
-        try:
-            with walk.directory(path) as opened:
-                mounted = mount_on(opened)
-                if mounted is None or not mounted.tmpfs:
-                    return None
-                info = os.statvfs(opened.fd)
-        except FileNotFoundError:
-            return None
-    block = info.f_frsize
-    return Usage(
-        bytes_total=info.f_blocks * block,
-        bytes_used=(info.f_blocks - info.f_bfree) * block,
-        bytes_available=info.f_bavail * block,
-        inodes_total=info.f_files,
-        inodes_used=info.f_files - info.f_ffree,
-        inodes_available=info.f_favail,
-    )

@@ -1,12 +1,11 @@
 """Mounting, measuring and unmounting a tmpfs; foreign and dead mounts."""
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
 
-from driver.volume import mountinfo, mounts, operations
+from driver.volume import mountinfo, mounts, operations, usage
 from driver.volume.mounts import Mounted
 from runtime.errors import Internal, InvalidRequest
 from tests.driver.volume.support import SIZE
@@ -32,8 +31,8 @@ def test_default_size(target: Path) -> None:
     target.mkdir()
     mounts.mount_tmpfs(str(target), size=None, noswap=False)
     assert not any(option.startswith("size=") for option in options_of(target))
-    usage = mounts.usage(str(target))
-    assert usage is not None and usage.bytes_total > 0
+    found = usage.measure(str(target))
+    assert found is not None and found.bytes_total > 0
     with pytest.raises(ValueError):
         mounts.mount_tmpfs(str(target), size=0, noswap=False)
 
@@ -82,7 +81,7 @@ def test_dead_mount(target: Path) -> None:
         os.listdir(target)
     assert mounts.mounted_at(str(target)) == Mounted(tmpfs=False, dead=True)
     assert operations.inspect(str(target)).foreign_mount
-    assert mounts.usage(str(target)) is None
+    assert usage.measure(str(target)) is None
     assert mounts.unmount(str(target))
     assert not mounts.is_mounted(str(target))
 
@@ -125,31 +124,6 @@ def test_busy_mount(volume: Path) -> None:
     assert mounts.unmount(str(volume))
 
 
-def test_unmount_during_statistics(target: Path) -> None:
-    """Statistics are requested all the time while a volume is mounted and unmounted: neither ever fails."""
-    target.mkdir()
-    done = threading.Event()
-    failures: list[BaseException] = []
-
-    def ask() -> None:
-        try:
-            while not done.wait(0.0005):
-                mounts.usage(str(target))
-        except BaseException as error:
-            failures.append(error)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    try:
-        for _ in range(200):
-            mounts.mount_tmpfs(str(target), size=SIZE, noswap=False)
-            assert mounts.unmount(str(target))
-    finally:
-        done.set()
-        asking.join()
-    assert not failures
-
-
 def test_mount_where_there_is_no_directory(target: Path) -> None:
     """A missing target is an error; a symlink is rejected, and nothing is mounted where it points."""
     with pytest.raises(Internal, match="failed to mount tmpfs"):
@@ -160,16 +134,3 @@ def test_mount_where_there_is_no_directory(target: Path) -> None:
     with pytest.raises(InvalidRequest):
         mounts.mount_tmpfs(str(target), size=SIZE, noswap=False)
     assert not mounts.is_mounted(str(elsewhere))
-
-
-def test_usage(volume: Path) -> None:
-    """Bytes and inodes grow with what is written; a plain directory has no usage."""
-    before = mounts.usage(str(volume))
-    (volume / "file").write_bytes(b"x" * 8192)
-    after = mounts.usage(str(volume))
-    assert before is not None and after is not None
-    assert (after.bytes_total, after.bytes_used) == (SIZE, before.bytes_used + 8192)
-    assert after.bytes_available == SIZE - after.bytes_used
-    assert after.inodes_used == before.inodes_used + 1
-    assert after.inodes_total == after.inodes_used + after.inodes_available
-    assert mounts.usage(str(volume.parent)) is None
