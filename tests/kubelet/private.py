@@ -35,10 +35,7 @@ def alone() -> Iterator[None]:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            raise Busy(
-                "tests/kubelet already runs on this machine: wait until it has ended; under pytest-xdist use "
-                "--dist=loadgroup"
-            ) from None
+            raise Busy("tests/kubelet already runs on this machine: wait until it has ended") from None
         yield
 
 
