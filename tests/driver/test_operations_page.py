@@ -1,4 +1,4 @@
-"""docs/operations.md tells of every event and every field of the pod status."""
+"""docs/operations.md documents every event and every field of the pod status."""
 
 import ast
 import re
@@ -28,14 +28,14 @@ def _is_word(text: str) -> bool:
     return text.isalpha() and text[0].isupper() and sum(letter.isupper() for letter in text) > 1
 
 
-def test_every_event_is_told_of() -> None:
+def test_every_event_is_documented() -> None:
     """A reason in the code is a row of the page; so is every other word that users may meet."""
     found = reasons() - {"RefreshFailed", "NodePublishVolume"}
     assert {"SecretRefreshFailed", "FailedToCreateSecret", "ReservedParameter"} <= found
     assert [word for word in sorted(found) if f"`{word}`" not in PAGE] == []
 
 
-def test_every_field_of_the_pod_status_is_told_of() -> None:
+def test_every_field_of_the_pod_status_is_documented() -> None:
     """A field of the CRD's status is a row of the page."""
     crd = yaml.safe_load((ROOT / "helm" / "crds" / "secretproviderclasspodstatuses.yaml").read_text())
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
