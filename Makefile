@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CLUSTER_TESTS := SECRETS_STORE_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest
 
-.PHONY: help venv hooks demo test lint conformance test-cluster test-kubelet image bench clean
+.PHONY: help venv hooks demo test lint conformance test-cluster test-kubelet image lock audit bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,8 +42,16 @@ test-kubelet: venv image  ## tests of the image, alone and under a real kubelet;
 	$(BIN)/python -m tests.cluster.build apiserver node helm
 	$(CLUSTER_TESTS) tests/docker tests/kubelet
 
-image:  ## build the image: build/secrets-store-csi.tar
+image: venv  ## build the image: build/secrets-store-csi.tar, and its SBOM beside it
 	docker/build.sh
+	$(BIN)/python -m docker.sbom
+
+lock: venv  ## renew the locks of the image: Python distributions and Debian packages
+	$(BIN)/python -m docker.python_lock
+	docker/build.sh --lock
+
+audit: venv  ## look up known vulnerabilities of what is locked; fails where nothing can be looked up
+	$(BIN)/python -m docker.audit
 
 bench: venv  ## measure; report in build/bench; ARGS=--quick; DRIVER=, REGISTRAR=, PROBE= to compare with
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
