@@ -80,7 +80,7 @@ def audit_debian(lock: Path, architecture: str, tool: str = DEBSECAN) -> Report:
             done = _ask([tool, "--suite", SUITE, "--only-fixed", "--status", status.name])
             if done.returncode != 0:
                 raise Unanswered(_last_line(done))
-            report.vulnerable += done.stdout.splitlines()
+            report.vulnerable += filter(None, done.stdout.splitlines())
         except Unanswered as error:
             report.unchecked.append(f"all {len(packages)} packages: {error}")
     return report

@@ -38,6 +38,7 @@ DISTRO = "debian-13"
 
 def describe(root: Path, image: Image) -> str:
     """The document for the image, unpacked below ``root``: JSON, the same for the same image."""
+    packages = list(_debian(root))
     bom = _python(root)
     bom.serial_number = uuid5(NAMESPACE_URL, image.id)
     bom.metadata.timestamp = datetime.fromisoformat(image.labels["created"])
@@ -56,7 +57,7 @@ def describe(root: Path, image: Image) -> str:
         for inner in _compiled_in(component, installed[component.name]):
             _license(inner, known)
             component.components.add(inner)
-    for component in _debian(root):
+    for component in packages:
         bom.components.add(component)
     bom.register_dependency(bom.metadata.component, bom.components)
     return str(JsonV1Dot6(bom).output_as_string(indent=2)) + "\n"

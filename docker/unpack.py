@@ -24,11 +24,8 @@ CACHE = Path("/var/cache/image-debs")
 # Patterns of paths; what is below an excluded directory is excluded too.
 EXCLUDED = (
     # For a shell, a desktop, a package manager, a checker of packages, a reader other than of the licences.
-    *(
-        f"usr/share/{name}"
-        for name in ("applications", "base-files", "binfmts", "bug", "dict", "info", "lintian", "man")
-    ),
-    *(f"usr/share/{name}" for name in ("misc", "pixmaps", "doc/*/[!c]*", "doc/*/changelog*", "doc/*/c[!o]*")),
+    *(f"usr/share/{name}" for name in ("applications", "base-files", "binfmts", "bug", "dict", "gcc", "gdb", "info")),
+    *(f"usr/share/{name}" for name in ("lintian", "man", "misc", "pixmaps", "doc/*/[!c]*", "doc/*/c[!o]*")),
     *(f"etc/{name}" for name in ("default", "dpkg", "host.conf", "issue*", "ld.so.conf.d", "profile.d", "python3*")),
     *("etc/ca-certificates*", "etc/skel", "etc/update-motd.d", "usr/lib/binfmt.d", "usr/sbin/*", "usr/local"),
     *("usr/games", "usr/include", "usr/src", "boot", "home", "media", "mnt", "opt", "srv"),

@@ -1,0 +1,1 @@
+"""docker/: locks, packages, SBOM and audit, without an image."""
