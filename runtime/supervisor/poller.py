@@ -7,13 +7,16 @@ nothing wakes up.
 """
 
 import os
+import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from supervisor.poller import PollPoller
 from supervisor.states import ProcessStates, SupervisorStates
+
+from runtime.supervisor.role_output import RoleOutput
 
 IDLE_SECONDS = 60.0
 # The longest wait for a moment in time: supervisord notices that the wall clock was set back only when it looks.
@@ -26,6 +29,8 @@ class WakingPoller(PollPoller):  # type: ignore[misc]  # the package is untyped
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
+        # An error also ends the wait for a reader: the next write finds out which one it is.
+        self.WRITE = select.POLLOUT | select.POLLERR | select.POLLHUP
         self.processes: Callable[[], Iterable[Any]] = tuple
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller.register(self._wake_reader, self.READ)
@@ -34,14 +39,21 @@ class WakingPoller(PollPoller):  # type: ignore[misc]  # the package is untyped
     def poll(self, timeout: float) -> tuple[list[int], list[int]]:
         """The readable and writable descriptors. ``timeout``, supervisord's fixed second, is ignored."""
         now, running = time.time(), self.options.mood == SupervisorStates.RUNNING
-        waits = [max(_AT_ONCE, seconds_until_due(process, now, running)) for process in self.processes()]
+        waits = [max(_AT_ONCE, wait) for process in self.processes() for wait in _waits(process, now, running)]
         # supervisord handles one signal per iteration; more of them may have arrived.
         pending = self.options.signal_receiver._signals_recvd
         readable, writable = super().poll(_AT_ONCE if pending else min(waits, default=IDLE_SECONDS))
         if self._wake_reader in readable:
             readable.remove(self._wake_reader)
             os.read(self._wake_reader, 4096)
-        return readable, writable
+        return readable, [fd for fd in writable if fd in self.writables]
+
+
+def _waits(process: Any, now: float, running: bool) -> Iterator[float]:
+    yield seconds_until_due(process, now, running)
+    for dispatcher in process.dispatchers.values():
+        if isinstance(dispatcher, RoleOutput) and (wait := dispatcher.seconds_until_retry) is not None:
+            yield wait
 
 
 def seconds_until_due(process: Any, now: float, running: bool) -> float:

@@ -1,13 +1,18 @@
 """supervisord's process class, with restarts that wait and exit codes that are remembered."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from supervisor.dispatchers import POutputDispatcher
 from supervisor.options import ProcessConfig
 from supervisor.process import Subprocess
 from supervisor.states import ProcessStates
+
+from runtime.supervisor.role_output import RoleOutput
 
 
 class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
@@ -37,6 +42,12 @@ class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
         self.on_start(pid)
         return int(super()._spawn_as_parent(pid))
 
+    def end_now(self) -> None:
+        """Kill the role. It counts as having died, and is restarted; ``kill`` would be an order to stop it for good."""
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
     def finish(self, pid: int, sts: int) -> None:
         """The role has ended; remember how, since the base class forgets the number of a signal."""
         self.exit_code = os.waitstatus_to_exitcode(sts)
@@ -56,3 +67,11 @@ class RoleConfig(ProcessConfig):  # type: ignore[misc]  # the package is untyped
         process = RoleProcess(self)
         process.group = group
         return process
+
+    def make_dispatchers(self, proc: Any) -> tuple[dict[int, Any], dict[str, int | None]]:
+        """Create the pipes of a role that is about to start, and read its output by RoleOutput."""
+        dispatchers, pipes = super().make_dispatchers(proc)
+        for fd, dispatcher in dispatchers.items():
+            if isinstance(dispatcher, POutputDispatcher):
+                dispatchers[fd] = RoleOutput(proc, dispatcher.event_type, fd)
+        return dispatchers, pipes

@@ -12,7 +12,7 @@ from supervisor.supervisord import Supervisor
 
 from runtime import logs
 from runtime.supervisor.options import ForkingOptions
-from runtime.supervisor.output import OutputForwarder
+from runtime.supervisor.output import ContainerOutput
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import RestartPolicy
 
@@ -25,7 +25,7 @@ class RoleSupervisor(Supervisor):  # type: ignore[misc]  # the package is untype
     """supervisord under a RestartPolicy. ``failure`` is why the container has to end; empty if nothing failed."""
 
     def __init__(
-        self, options: ForkingOptions, role_table: RoleTable, policy: RestartPolicy, output: OutputForwarder
+        self, options: ForkingOptions, role_table: RoleTable, policy: RestartPolicy, output: ContainerOutput
     ) -> None:
         super().__init__(options)
         self.failure = ""
@@ -52,6 +52,10 @@ class RoleSupervisor(Supervisor):  # type: ignore[misc]  # the package is untype
         for process in self.process_groups[config.name].processes.values():
             process.on_start = partial(self._record_start, process.config.name)
         return added
+
+    def get_process_map(self) -> dict[int, Any]:
+        """What the main loop waits for: the roles' pipes, and the readers of our own output."""
+        return {**super().get_process_map(), **{sink.fd: sink for sink in self._output.sinks}}
 
     def ordered_stop_groups_phase_1(self) -> None:
         """Stop the next role, at once: the base class lets one poll pass for each role that has already ended."""

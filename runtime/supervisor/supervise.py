@@ -1,9 +1,7 @@
 """Run the roles under supervisord until they are told to stop, or one of them cannot be kept running."""
 
 import gc
-import io
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,7 +11,7 @@ from supervisor.medusa import asyncore_25 as asyncore
 
 from runtime import logs
 from runtime.supervisor.options import ForkingOptions
-from runtime.supervisor.output import OutputForwarder, write_all
+from runtime.supervisor.output import ContainerOutput, OwnLines
 from runtime.supervisor.role_supervisor import RoleSupervisor
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import RestartPolicy, Role
@@ -37,16 +35,21 @@ def supervise(
     The caller must have imported everything that the roles share, and must not have started a thread or created
     anything of gRPC's; the package's docstring explains why.
     """
-    logs.configure("supervisor", as_json=as_json, verbosity=verbosity, stream=_PrefixedStderr(as_json))
+    _open_missing_streams()
+    output = ContainerOutput(as_json=as_json)
+    logs.configure("supervisor", as_json=as_json, verbosity=verbosity, stream=OwnLines(output))
     options = ForkingOptions(roles, policy, partial(logs.configure, as_json=as_json, verbosity=verbosity))
     options.realize(args=[], progname="supervisord")
     options.first, options.test = True, False
     # Keep the garbage collector, here and in the children, away from the pages that they share.
     gc.collect()
     gc.freeze()
-    supervisor = RoleSupervisor(options, role_table, policy, OutputForwarder(as_json=as_json))
-    with suppress(asyncore.ExitNow):
-        supervisor.main()
+    supervisor = RoleSupervisor(options, role_table, policy, output)
+    try:
+        with suppress(asyncore.ExitNow):
+            supervisor.main()
+    finally:
+        output.close()
     if supervisor.failure:
         write_termination_message(supervisor.failure, termination_log)
         return FAILURE_EXIT_CODE
@@ -64,16 +67,10 @@ def write_termination_message(sentence: str, path: str = TERMINATION_LOG) -> Non
             Path(path).write_text(sentence + "\n")
 
 
-class _PrefixedStderr(io.TextIOBase):
-    """Gives the supervisor's own log lines the form of the roles' lines."""
-
-    def __init__(self, as_json: bool) -> None:
-        self._prefix = b"" if as_json else b"[supervisor] "
-
-    def write(self, text: str) -> int:
-        """One log line, which ends with a newline."""
-        write_all(sys.stderr.fileno(), self._prefix + text.encode())
-        return len(text)
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
+def _open_missing_streams() -> None:
+    """Started with a standard stream closed, the next pipe would take its number, and our output would go there."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

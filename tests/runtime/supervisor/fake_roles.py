@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import grpc
 
+from runtime.supervisor import role_output
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import RestartPolicy, Role
 from runtime.supervisor.supervise import supervise
@@ -131,6 +132,23 @@ def write_endless_line(name: str) -> int:
     return serve(name)
 
 
+def speak_twice(name: str) -> int:
+    """Say that it is up, and soon after that it still is, then serve."""
+    say(f"{name} up")
+    time.sleep(0.3)
+    say("and up still")
+    return serve(name)
+
+
+def flood(name: str) -> int:
+    """Write numbered lines, without a pause, until SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    number = 0
+    while True:
+        number += 1
+        os.write(2, b"".join(b"%s line %d %s\n" % (name.encode(), number, b"x" * 400) for _ in range(20)))
+
+
 def exit_with_text(name: str) -> int:
     """Exit with a message, as scripts do."""
     sys.exit("no such thing")
@@ -166,6 +184,8 @@ BEHAVIOURS: dict[str, Callable[[str], int]] = {
         die_once_up,
         stop_slowly,
         write_endless_line,
+        speak_twice,
+        flood,
         exit_with_text,
         exit_with_nothing,
         report_user,
@@ -190,6 +210,19 @@ def wrong_loop() -> object:
     return asyncio.new_event_loop()
 
 
+class FailingReads:
+    """In place of the module ``os``: the first reads fail with an error number, or with a MemoryError for 0."""
+
+    def __init__(self, number: int, times: int) -> None:
+        self._number, self._times = number, times
+
+    def read(self, fd: int, size: int) -> bytes:
+        self._times -= 1
+        if self._times < 0:
+            return os.read(fd, size)
+        raise OSError(self._number, os.strerror(self._number)) if self._number else MemoryError
+
+
 WRONG = {"thread": wrong_thread, "channel": wrong_channel, "loop": wrong_loop}
 
 
@@ -204,12 +237,17 @@ def main() -> int:
         os.setgroups([])
         os.setgid(user)
         os.setuid(user)
+    for number, times in options.pop("failing_reads", []):
+        role_output.os = FailingReads(number, times)  # type: ignore[attr-defined]
+    role_output.READ_FAILURE_SECONDS = options.pop("read_failure_seconds", role_output.READ_FAILURE_SECONDS)
     stop_seconds = options.pop("stop_seconds", 1.0)
+    report_usage = options.pop("report_usage", False)
     roles = [Role(name, partial(BEHAVIOURS[how], name), ORDER[name], stop_seconds) for name, how in wanted.items()]
     code = supervise(roles, ROLE_TABLE, policy=policy, **options)
     del kept
-    times = os.times()
-    say(f"supervisor used {times.user + times.system:.2f} s")
+    if report_usage:
+        times = os.times()
+        say(f"supervisor used {times.user + times.system:.2f} s")
     return code
 
 

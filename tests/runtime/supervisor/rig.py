@@ -17,11 +17,20 @@ THREE = {"driver": "serve", "registrar": "serve", "probe": "serve"}
 
 
 class SupervisorRig:
-    """A running supervisor and its output; ``options`` are those of ``fake_roles``."""
+    """A running supervisor and its output; ``options`` are those of ``fake_roles``. With ``stream``, a descriptor, the
+    output goes there, and there are no ``lines``."""
 
-    def __init__(self, roles: dict[str, str], directory: Path, prefix: tuple[str, ...] = (), **options: Any) -> None:
+    def __init__(
+        self,
+        roles: dict[str, str],
+        directory: Path,
+        prefix: tuple[str, ...] = (),
+        stream: int | None = None,
+        **options: Any,
+    ) -> None:
         self.output = directory / "output"
-        with self.output.open("wb") as output:
+        with self.output.open("wb") as file:
+            output = file if stream is None else stream
             self.process = subprocess.Popen(
                 [
                     *prefix,

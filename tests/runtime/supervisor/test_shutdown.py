@@ -65,7 +65,7 @@ def test_sigterm_while_one_role_waits_and_one_is_slow(tmp_path: Path) -> None:
     0, no further start, and no CPU time wasted meanwhile."""
     policy = {"start_seconds": 0.1, "first_delay": 1.2, "max_delay": 1.2}
     roles = {"driver": "die_once_up", "probe": "ignore_sigterm"}
-    with supervisor_rig(roles, tmp_path, policy=policy, stop_seconds=3.0) as rig:
+    with supervisor_rig(roles, tmp_path, policy=policy, stop_seconds=3.0, report_usage=True) as rig:
         rig.wait_up(["probe"])
         rig.wait_logged("A role exited", times=2)
         rig.process.terminate()

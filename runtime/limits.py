@@ -1,0 +1,16 @@
+"""Bounds of what every process of the container has: its log lines and what they are searched for.
+
+docs/operations.md lists them for users.
+"""
+
+LOG_BACKLOG_BYTES = 1024 * 1024
+"""How much output the supervisor keeps, per stream, while nobody reads the container's log; the rest is dropped."""
+
+LOG_LINE_BYTES = 64 * 1024
+"""The longest line that a role may print; a longer one is written in pieces of this length."""
+
+LOG_FLUSH_SECONDS = 0.5
+"""How long the container's end may be delayed by a reader that has not yet read the last lines."""
+
+READ_FAILURE_SECONDS = 5.0
+"""For how long reading a role's output may fail, for lack of memory, before the role is ended and started again."""
