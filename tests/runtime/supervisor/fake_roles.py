@@ -238,8 +238,9 @@ def main() -> int:
         os.setgid(user)
         os.setuid(user)
     for number, times in options.pop("failing_reads", []):
-        role_output.os = FailingReads(number, times)  # type: ignore[attr-defined]
-    role_output.READ_FAILURE_SECONDS = options.pop("read_failure_seconds", role_output.READ_FAILURE_SECONDS)
+        vars(role_output)["os"] = FailingReads(number, times)
+    if seconds := options.pop("read_failure_seconds", 0.0):
+        vars(role_output)["READ_FAILURE_SECONDS"] = seconds
     stop_seconds = options.pop("stop_seconds", 1.0)
     report_usage = options.pop("report_usage", False)
     roles = [Role(name, partial(BEHAVIOURS[how], name), ORDER[name], stop_seconds) for name, how in wanted.items()]
