@@ -108,7 +108,9 @@ class Api:
     def fetch(self, path: str, **query: str) -> http.client.HTTPResponse:
         """GET on a connection of its own; returns the response, error or not."""
         connection = http.client.HTTPSConnection(self._address, context=self._context, timeout=self._timeout)
-        connection.request("GET", f"{path}?{urlencode(query)}", headers=self._headers())
+        # The response then owns the connection and closes it.
+        headers = {**self._headers(), "Connection": "close"}
+        connection.request("GET", f"{path}?{urlencode(query)}", headers=headers)
         return connection.getresponse()
 
     def path(self, body: Object, *, collection: bool = False) -> str:
@@ -158,11 +160,11 @@ class Api:
         raise AssertionError("not reached")
 
     def _connection(self, fresh: bool) -> http.client.HTTPSConnection:
-        kept: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
+        kept: _Kept | None = getattr(self._local, "kept", None)
         if kept is None or fresh:
-            kept = http.client.HTTPSConnection(self._address, context=self._context, timeout=self._timeout)
-            self._local.connection = kept
-        return kept
+            kept = _Kept(http.client.HTTPSConnection(self._address, context=self._context, timeout=self._timeout))
+            self._local.kept = kept
+        return kept.connection
 
     def _resource(self, root: str, kind: str) -> Object:
         """The API resource of a kind, from discovery, which is repeated for an unknown kind."""
@@ -174,6 +176,16 @@ class Api:
                     found: Object = resource
                     return found
         raise LookupError(f"the API server knows no {kind} under {root}")
+
+
+class _Kept:
+    """A persistent connection, closed when its thread ends, or with the client."""
+
+    def __init__(self, connection: http.client.HTTPSConnection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
 
 
 def _error(status: int, raw: bytes) -> ApiError:

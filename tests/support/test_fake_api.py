@@ -114,7 +114,8 @@ def test_an_object_from_its_creation_to_its_end(api: FakeApi) -> None:
         ("POST", CLASSES, a_class("b", namespace="other"), None, (400, "BadRequest")),
         ("POST", CLASSES, a_class("b", labels={"a": "x" * 64}), None, (422, "Invalid")),
         ("POST", CLASSES, a_class("b", ownerReferences=[{"kind": "Pod"}]), None, (422, "Invalid")),
-        ("POST", CLASSES.replace("/namespaces/default", ""), a_class("b"), None, (405, "MethodNotAllowed")),
+        ("POST", CLASSES.replace("/namespaces/default", ""), a_class("b"), None, (404, "NotFound")),
+        ("POST", SECRETS.replace("/namespaces/default", ""), a_secret(), None, (405, "MethodNotAllowed")),
         ("POST", CLASSES, a_secret(), None, (400, "BadRequest")),
         ("POST", CLASSES, "no JSON", None, (400, "BadRequest")),
         ("POST", f"{CLASSES}/app", a_class(), None, (405, "MethodNotAllowed")),
@@ -125,7 +126,7 @@ def test_an_object_from_its_creation_to_its_end(api: FakeApi) -> None:
         ("PUT", f"{CLASSES}/app", a_class("b"), None, (400, "BadRequest")),
         ("PUT", f"{CLASSES}/app", a_class(resourceVersion="1"), None, (409, "Conflict")),
         ("PATCH", f"{CLASSES}/app", {"metadata": {"resourceVersion": "1"}}, MERGE, (409, "Conflict")),
-        ("PATCH", f"{CLASSES}/app", {"metadata": {"uid": "other"}}, MERGE, (409, "Conflict")),
+        ("PATCH", f"{CLASSES}/app", {"metadata": {"uid": "other"}}, MERGE, (422, "Invalid")),
         (
             "PATCH",
             f"{CLASSES}/app",
@@ -151,7 +152,7 @@ def test_secrets_and_events(api: FakeApi) -> None:
     made = ask(api, "POST", SECRETS, a_secret(stringData={"a": "b"}))[1]
     assert (made["data"], made["type"]) == ({"a": "Yg=="}, "Opaque")
     assert ask(api, "PATCH", f"{SECRETS}/s", {"type": "x"}, MERGE)[0] == 422
-    assert ask(api, "PATCH", f"{SECRETS}/s", {"data": {"a": "no base64"}}, MERGE)[0] == 400
+    assert ask(api, "PATCH", f"{SECRETS}/s", {"data": {"a": "no base64"}}, MERGE)[0] == 422
     assert ask(api, "PATCH", f"{SECRETS}/s", {"immutable": True}, MERGE)[0] == 200
     assert ask(api, "PATCH", f"{SECRETS}/s", {"data": {"a": "Yw=="}}, MERGE)[0] == 422
     event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "involvedObject": {"namespace": "x"}}

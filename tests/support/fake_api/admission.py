@@ -21,7 +21,9 @@ def install(resources: Resources) -> None:
 def labels(admission: Admission) -> None:
     """A label's value has at most 63 characters of a few kinds."""
     for key, value in (admission.item.get("metadata", {}).get("labels") or {}).items():
-        if not isinstance(value, str) or not _LABEL_VALUE.fullmatch(value):
+        if not isinstance(value, str):
+            raise ApiError(400, f"label {key} cannot be handled: it is not a string")
+        if not _LABEL_VALUE.fullmatch(value):
             raise _invalid(admission, "metadata.labels", f"label {key} has a bad value: {value!r}")
 
 
@@ -44,7 +46,8 @@ def secret(admission: Admission) -> None:
     try:
         size = sum(len(b64decode(value or "", validate=True)) for value in data.values())
     except (binascii.Error, ValueError):
-        raise ApiError(400, "Secret in version v1 cannot be handled as a Secret: illegal base64 data") from None
+        sentence = "Secret in version v1 cannot be handled as a Secret: illegal base64 data"
+        raise ApiError(400 if former is None else 422, sentence) from None
     if size > LARGEST_SECRET:
         raise _invalid(admission, "data", "too long")
     if former is None:

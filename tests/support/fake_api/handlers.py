@@ -72,7 +72,7 @@ class Handlers:
             metadata["continue"], metadata["remainingItemCount"] = secrets.token_urlsafe(12), len(items) - limit
             self._rest[metadata["continue"]] = items[limit:], version
             items = items[:limit]
-        return collection(target, items, metadata, call.headers)
+        return collection(target, self._resources.kind(target), items, metadata, call.headers)
 
     def _delete_all(self, call: Call, target: Target) -> Object:
         if call.verb != "deletecollection":
@@ -85,7 +85,7 @@ class Handlers:
             self._resources.delete(
                 Target(target.group, target.version, target.resource, metadata.get("namespace", ""), metadata["name"])
             )
-        return collection(target, gone, {"resourceVersion": str(version)}, call.headers)
+        return collection(target, self._resources.kind(target), gone, {"resourceVersion": str(version)}, call.headers)
 
 
 def _about_the_server(call: Call) -> web.Response:

@@ -15,6 +15,8 @@ from tests.cluster.pki import Pair
 from tests.support.fake_api.calls import Call, CallLog, Predicate, read
 from tests.support.fake_api.faults import Dropped, Exchange, Fault, Rule, Rules
 
+LARGEST_BODY = 3 * 1024 * 1024
+"""In bytes, as the API server's own limit."""
 Result = TypeVar("Result")
 
 
@@ -111,7 +113,9 @@ class LoopbackServer:
 
     async def _open(self) -> None:
         await self.starting()
-        self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        self._server = web.Server(
+            self._handle, request_factory=self._request, handler_cancellation=True, access_log=None
+        )
         await self._listen()
 
     async def _listen(self) -> None:
@@ -134,6 +138,10 @@ class LoopbackServer:
         await self._refuse()
         await self._server.shutdown(1)
         await self.stopping()
+
+    def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        """As aiohttp makes it, but for the limit of the body."""
+        return web.BaseRequest(message, payload, protocol, writer, task, self.loop, client_max_size=LARGEST_BODY)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         call = await read(request)

@@ -98,6 +98,11 @@ def is_object_name(text: str) -> bool:
     return _NAME.match(text) is not None
 
 
+def is_custom(group: str) -> bool:
+    """Whether a group is one of custom resources, which the API server treats differently here and there."""
+    return "." in group and (not group.endswith(".k8s.io") or group.endswith(".x-k8s.io"))
+
+
 def new_object(target: Target, body: Object) -> Target:
     """The target of an object that is to be created. Raises 400 or 422 for a name or namespace that cannot be."""
     metadata = body.get("metadata") or {}
@@ -107,7 +112,9 @@ def new_object(target: Target, body: Object) -> Target:
     if not is_object_name(name):
         raise ApiError(422, f'{target.qualified} "{name}" is invalid: metadata.name', fields=["metadata.name"])
     if target.namespace == "" and target.resource not in _CLUSTER_SCOPED:
-        raise ApiError(405, "the server does not allow this method on the requested resource")
+        raise ApiError(
+            404 if is_custom(target.group) else 405, "the server does not allow this method on the requested resource"
+        )
     return target.named(name)
 
 

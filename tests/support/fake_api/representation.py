@@ -4,6 +4,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tests.support.fake_api import paths
 from tests.support.fake_api.errors import Object
 from tests.support.fake_api.paths import Target
 
@@ -15,15 +16,15 @@ def representation(headers: Mapping[str, str]) -> Callable[[Object], Object]:
     return _partial if _wants_partial(headers) else _whole
 
 
-def collection(target: Target, items: Sequence[Object], metadata: Object, headers: Mapping[str, str]) -> Object:
+def collection(
+    target: Target, kind: str, items: Sequence[Object], metadata: Object, headers: Mapping[str, str]
+) -> Object:
     """A list. The items of Kubernetes' own kinds come without kind and apiVersion, as from the real server."""
     if _wants_partial(headers):
         shown = [_partial(item) for item in items]
         return {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": metadata, "items": shown}
-    kind = f"{items[0]['kind']}List" if items else "List"
-    own = "." not in target.group or target.group.endswith(".k8s.io") and not target.group.endswith(".x-k8s.io")
-    shown = [_untyped(item) for item in items] if own else list(items)
-    return {"kind": kind, "apiVersion": target.api_version, "metadata": metadata, "items": shown}
+    shown = list(items) if paths.is_custom(target.group) else [_untyped(item) for item in items]
+    return {"kind": f"{kind}List", "apiVersion": target.api_version, "metadata": metadata, "items": shown}
 
 
 def bookmark(target: Target, version: int, headers: Mapping[str, str]) -> Object:

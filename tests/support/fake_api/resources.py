@@ -34,6 +34,7 @@ class Resources:
         self.store = store
         self.admitters: list[tuple[str, Admitter]] = []
         self.reviewers: dict[str, Reviewer] = {}
+        self._kinds: dict[tuple[str, str], str] = {}
 
     def create(self, target: Target, body: Any) -> Object:
         """POST to a collection, or to a subresource that has a reviewer."""
@@ -45,6 +46,7 @@ class Resources:
             raise ApiError(405, "the server does not allow this method on the requested resource")
         named = paths.new_object(target, item)
         self._admit(named, item, None)
+        self._kinds[target.group, target.resource] = item["kind"]
         return _versioned(target, self.store.create(named, item))
 
     def get(self, target: Target) -> Object:
@@ -55,6 +57,10 @@ class Resources:
         """All of a collection, and the version of the list."""
         items, version = self.store.listed(target)
         return [_versioned(target, item) for item in items], version
+
+    def kind(self, target: Target) -> str:
+        """The kind of a collection's objects; empty if there never was one."""
+        return self._kinds.get((target.group, target.resource), "")
 
     def replace(self, target: Target, body: Any) -> Object:
         """PUT."""
@@ -95,6 +101,9 @@ class Resources:
 
 def _merged(former: Object, patch: Object) -> Object:
     result: Object = copy.deepcopy(merge_patch(former, patch))
+    uid = result.get("metadata", {}).get("uid", "")
+    if uid not in ("", former["metadata"]["uid"]):
+        raise ApiError(422, "metadata.uid: field is immutable", fields=["metadata.uid"])
     return result
 
 

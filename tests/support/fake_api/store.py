@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.support.fake_api import paths
 from tests.support.fake_api.errors import ApiError, Object
 from tests.support.fake_api.paths import Target
 
@@ -70,9 +71,12 @@ class Store:
             metadata = item.setdefault("metadata", {})
             for name in _SERVERS_OWN:
                 metadata.pop(name, None)
-            metadata.update(name=target.name, uid=str(uuid.uuid4()), creationTimestamp=now(), generation=1)
+            metadata.update(name=target.name, uid=str(uuid.uuid4()), creationTimestamp=now())
+            if paths.is_custom(target.group):
+                metadata["generation"] = 1
             if target.namespace:
                 metadata["namespace"] = target.namespace
+            _drop_empty(metadata)
             return self._commit(ADDED, target, item, None)
 
     def get(self, target: Target) -> Object:
@@ -102,10 +106,11 @@ class Store:
                 metadata.pop(name, None)
                 if name in before:
                     metadata[name] = before[name]
+            _drop_empty(metadata)
             if item == former:
                 return copy.deepcopy(former)
-            if item.get("spec") != former.get("spec"):
-                metadata["generation"] = before.get("generation", 0) + 1
+            if "generation" in before and item.get("spec") != former.get("spec"):
+                metadata["generation"] = before["generation"] + 1
             if "deletionTimestamp" in before and not metadata.get("finalizers"):
                 return self._remove(target, item)
             return self._commit(MODIFIED, target, item, former)
@@ -222,6 +227,13 @@ def merge_patch(item: Any, patch: Any) -> Any:
         else:
             result[key] = merge_patch(result.get(key), value)
     return result
+
+
+def _drop_empty(metadata: Object) -> None:
+    """Maps and lists without content are not stored."""
+    for name in ("labels", "annotations", "ownerReferences", "finalizers"):
+        if not metadata.get(name):
+            metadata.pop(name, None)
 
 
 def _key(target: Target) -> Key:

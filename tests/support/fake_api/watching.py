@@ -73,8 +73,8 @@ class Watches:
                 await self._rules.pass_on(call)
                 if isinstance(item, int):
                     await stream.write(_line("BOOKMARK", bookmark(target, item, call.headers)))
-                elif kind := _kind(item, matches):
-                    await stream.write(_line(kind, shown({**item.item, "apiVersion": target.api_version})))
+                elif event := _event(item, matches):
+                    await stream.write(_line(event[0], shown({**event[1], "apiVersion": target.api_version})))
             return stream
         finally:
             stop()
@@ -96,13 +96,16 @@ class Watches:
         self._store.in_order(lambda version: self._loop.call_soon_threadsafe(queue.put_nowait, version))
 
 
-def _kind(change: Change, matches: Matcher) -> str:
-    """What a change is to a watch with selectors; empty for nothing."""
-    before = change.former is not None and matches(change.former)
-    after = change.type != DELETED and matches(change.item)
-    if not before:
-        return ADDED if after else ""
-    return MODIFIED if after else DELETED
+def _event(change: Change, matches: Matcher) -> tuple[str, Object] | None:
+    """What a change is to a watch with selectors, if anything. An object that is not selected any more is shown as it
+    was when it still was."""
+    before = change.former if change.former is not None and matches(change.former) else None
+    after = change.item if change.type != DELETED and matches(change.item) else None
+    if after is not None:
+        return ADDED if before is None else MODIFIED, after
+    if before is None:
+        return None
+    return DELETED, {**before, "metadata": {**before["metadata"], "resourceVersion": str(change.version)}}
 
 
 def _version(query: Mapping[str, str]) -> int | None:
@@ -110,7 +113,8 @@ def _version(query: Mapping[str, str]) -> int | None:
     try:
         return int(text) if text not in ("", "0") else None
     except ValueError:
-        raise ApiError(400, f"invalid resourceVersion: {text}") from None
+        # The real server has no better word for it, either.
+        raise ApiError(500, f"invalid resourceVersion: {text}") from None
 
 
 def _seconds(query: Mapping[str, str]) -> float:
