@@ -5,8 +5,6 @@ tell which. All failures are ``runtime.errors``: NotFound for what does not exis
 away.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -52,20 +50,18 @@ class SecretObject:
 
 @dataclass(frozen=True)
 class ProviderClass:
-    """A SecretProviderClass, either API version; empty strings and maps where a field is absent."""
+    """A SecretProviderClass, either API version; empty strings and maps where a field is absent.
+
+    ``fingerprint`` changes when anything changes that makes a volume's content due: the provider, the parameters, the
+    refresh annotation.
+    """
 
     class_ref: ClassRef
     provider: str
     parameters: Mapping[str, str] = field(repr=False)
     secret_objects: tuple[SecretObject, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when anything changes that makes a volume's content due: provider, parameters, the refresh
-        annotation."""
-        content = [self.provider, sorted(self.parameters.items()), self.annotations.get(REFRESH_ANNOTATION, "")]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)

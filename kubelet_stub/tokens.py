@@ -6,12 +6,12 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from kubelet_stub.pods import Pod
+from runtime.timestamps import timestamp
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 CONTEXT_KEY = "csi.storage.k8s.io/serviceAccount.tokens"
@@ -44,7 +44,7 @@ class TokenIssuer:
         return {
             CONTEXT_KEY: json.dumps(
                 {
-                    audience: {"token": token.text, "expirationTimestamp": _rfc3339(token.expires)}
+                    audience: {"token": token.text, "expirationTimestamp": timestamp(token.expires)}
                     for audience, token in tokens.items()
                 }
             )
@@ -100,7 +100,3 @@ def _encoded(part: object) -> str:
 
 def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _rfc3339(moment: float) -> str:
-    return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,9 +14,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from driver.cluster.api import Api, Expired
-from driver.objects import GROUP
-from driver.objects.classes import KIND, classes_path, parse_class
+from driver.cluster.answers import Expired
+from driver.cluster.api import Api
+from driver.objects import API_PATH, GROUP
+from driver.objects.classes import KIND, PLURAL, parse_class
 from driver.ports import ClassListener, ClassRef, ProviderClass
 from runtime import logs
 from runtime.errors import Failure, NotFound, Unavailable
@@ -25,6 +26,7 @@ log = logs.get(__name__)
 
 _PARTIAL = "application/json;as={};g=meta.k8s.io;v=v1"
 ONE_ACCEPT, LIST_ACCEPT = _PARTIAL.format("PartialObjectMetadata"), _PARTIAL.format("PartialObjectMetadataList")
+CLASSES_PATH = f"{API_PATH}/{PLURAL}"
 FIRST_PAUSE, LAST_PAUSE = 0.5, 60.0
 # A watch that was open for this many seconds was a good one.
 LASTING = 30.0
@@ -113,7 +115,7 @@ class ClassStore:
             )
 
     async def _start_over(self) -> None:
-        found = await self._api.call("GET", classes_path(), query={"limit": "1"}, accept=LIST_ACCEPT)
+        found = await self._api.call("GET", CLASSES_PATH, query={"limit": "1"}, accept=LIST_ACCEPT)
         self._version = found["metadata"]["resourceVersion"]
         self._moved.update(self._reading)
         for class_ref in list(self._known):
@@ -129,7 +131,7 @@ class ClassStore:
             "resourceVersion": self._version,
             "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),
         }
-        events = self._api.watch(classes_path(), query, ONE_ACCEPT, self._idle_seconds)
+        events = self._api.watch(CLASSES_PATH, query, ONE_ACCEPT, self._idle_seconds)
         async with contextlib.aclosing(events):
             async for event in events:
                 await self._take(event)
@@ -171,6 +173,7 @@ class ClassStore:
 
     async def _read(self, class_ref: ClassRef) -> ProviderClass:
         try:
-            return parse_class(await self._api.call("GET", classes_path(class_ref)))
+            path = f"{API_PATH}/namespaces/{class_ref.namespace}/{PLURAL}/{class_ref.name}"
+            return parse_class(await self._api.call("GET", path))
         except NotFound:
             raise NotFound(f'{KIND}.{GROUP} "{class_ref.name}" not found') from None

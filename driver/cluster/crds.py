@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from driver.cluster.api import MERGE_PATCH, Api, Conflict
+from driver.cluster.answers import Conflict
+from driver.cluster.api import MERGE_PATCH, Api
 from runtime import logs, process
 from runtime.errors import ConfigurationError, Failure, Unavailable
 from runtime.flags import Duration, FlagSet, flag

@@ -5,11 +5,12 @@ import hashlib
 import time
 from typing import Any
 
-from driver.cluster.api import MERGE_PATCH, Api, Conflict
-from driver.objects.times import timestamp
+from driver.cluster.answers import Conflict
+from driver.cluster.api import MERGE_PATCH, Api
 from driver.ports import PodEvent
 from runtime import logs
 from runtime.errors import Failure, NotFound
+from runtime.timestamps import timestamp
 
 log = logs.get(__name__)
 

@@ -11,7 +11,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from driver.cluster.api import MERGE_PATCH, Api, Conflict
+from driver.cluster.answers import Conflict
+from driver.cluster.api import MERGE_PATCH, Api
 from driver.cluster.statuses import StatusStore
 from driver.objects import GROUP_VERSION, pod_status
 from driver.ports import Pod

@@ -9,16 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from driver.cluster.api import MERGE_PATCH, Api, Conflict
+from driver.cluster.answers import Conflict
+from driver.cluster.api import MERGE_PATCH, Api
+from driver.objects import API_PATH
 from driver.objects.pod_status import (
     NODE_LABEL,
+    PLURAL,
     Object,
     build_status,
     condition_of,
     merge_patch,
     parse_status,
     status_name,
-    statuses_path,
 )
 from driver.ports import Pod, VolumeRecord
 from runtime import logs
@@ -132,7 +134,7 @@ class StatusStore:
             query = {"labelSelector": f"{NODE_LABEL}={self._node}", "limit": PAGE}
             if token:
                 query["continue"] = token
-            page = await self._api.call("GET", statuses_path(), query=query)
+            page = await self._api.call("GET", f"{API_PATH}/{PLURAL}", query=query)
             for item in page.get("items") or ():
                 record = parse_status(item)
                 if record is None:
@@ -158,7 +160,7 @@ class StatusStore:
             # Two volumes of one pod with one class must not overwrite each other's object.
             if any(other.name == known.name and other.pod == record.pod for other in self._written.values()):
                 known.name = status_name(record, unique=True)
-        path = statuses_path(known.pod.namespace)
+        path = f"{API_PATH}/namespaces/{known.pod.namespace}/{PLURAL}"
         status = build_status(record, known.name, self._node, known.condition)
         try:
             return await self._api.call("POST", path, body=status)
@@ -185,7 +187,7 @@ class StatusStore:
             return await self._create(known, record)
 
     async def _patch(self, known: _Written, body: Object) -> Object:
-        path = statuses_path(known.pod.namespace, known.name)
+        path = f"{API_PATH}/namespaces/{known.pod.namespace}/{PLURAL}/{known.name}"
         return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH)
 
     def _warn_of_schema(self) -> None:

@@ -11,7 +11,8 @@ pod tolerates it.
 import asyncio
 import random
 
-from driver.cluster.api import MERGE_PATCH, Api, Conflict
+from driver.cluster.answers import Conflict
+from driver.cluster.api import MERGE_PATCH, Api
 from runtime import logs
 from runtime.errors import Failure, NotFound, PermissionDenied
 

@@ -1,31 +1,32 @@
 """SecretProviderClass objects, v1 or v1alpha1, as ``ports.ProviderClass``."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from driver.objects import GROUP_VERSION
-from driver.ports import ClassRef, ProviderClass, SecretObject
+from driver.ports import REFRESH_ANNOTATION, ClassRef, ProviderClass, SecretObject
 
-KIND = "SecretProviderClass"
-
-
-def classes_path(class_ref: ClassRef | None = None) -> str:
-    """The API path of one class, or of all classes in all namespaces."""
-    if class_ref is None:
-        return f"/apis/{GROUP_VERSION}/secretproviderclasses"
-    return f"/apis/{GROUP_VERSION}/namespaces/{class_ref.namespace}/secretproviderclasses/{class_ref.name}"
+KIND, PLURAL = "SecretProviderClass", "secretproviderclasses"
 
 
 def parse_class(document: Mapping[str, Any]) -> ProviderClass:
     """Raises ValueError, naming the field, if the type of a field is not the CRD's."""
     metadata, spec = _mapping(document, "metadata"), _mapping(document, "spec")
+    provider, parameters = str(spec.get("provider") or ""), _strings(spec, "parameters")
+    annotations = _strings(metadata, "annotations")
     return ProviderClass(
         class_ref=ClassRef(metadata.get("namespace") or "default", str(metadata.get("name", ""))),
-        provider=str(spec.get("provider") or ""),
-        parameters=_strings(spec, "parameters"),
+        provider=provider,
+        parameters=parameters,
         secret_objects=tuple(_secret_object(item) for item in spec.get("secretObjects") or ()),
-        annotations=_strings(metadata, "annotations"),
+        annotations=annotations,
+        fingerprint=_fingerprint(provider, sorted(parameters.items()), annotations.get(REFRESH_ANNOTATION, "")),
     )
+
+
+def _fingerprint(*content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _secret_object(item: Mapping[str, Any]) -> SecretObject:

@@ -6,11 +6,11 @@ from typing import Any
 
 from driver.objects import GROUP_VERSION
 from driver.objects.names import LONGEST_NAME, is_label_value
-from driver.objects.times import parse_timestamp, timestamp
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
 from runtime.errors import ConfigurationError
+from runtime.timestamps import parse_timestamp, timestamp
 
-KIND = "SecretProviderClassPodStatus"
+KIND, PLURAL = "SecretProviderClassPodStatus", "secretproviderclasspodstatuses"
 NODE_LABEL = "internal.secrets-store.csi.k8s.io/node-name"
 
 Object = dict[str, Any]
@@ -23,12 +23,6 @@ def check_node(name: str) -> None:
             f"--nodeid={name}: the node's name must be a label's value (1 to 63 letters, digits, '-', '_' or '.'), "
             "because pod statuses are found by it"
         )
-
-
-def statuses_path(namespace: str = "", name: str = "") -> str:
-    """The API path of one pod status, of those in a namespace, or of all."""
-    prefix = f"/apis/{GROUP_VERSION}" + (f"/namespaces/{namespace}" if namespace else "")
-    return f"{prefix}/secretproviderclasspodstatuses" + (f"/{name}" if name else "")
 
 
 def status_name(record: VolumeRecord, *, unique: bool = False) -> str:

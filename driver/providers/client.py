@@ -1,5 +1,6 @@
 """The connection to one provider's socket."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -44,23 +45,26 @@ class ProviderClient:
         self._calls = 0
         self._retired = False
 
-    async def wait_ready(self, seconds: float) -> bool:
-        """Wait until the provider is connected, for at most ``seconds``; False also if this client is retired."""
+    async def wait_ready(self, deadline: float) -> bool:
+        """Wait for the connection until ``deadline`` (event loop time); False also if this client is retired."""
         async with self._keep_open():
-            return await self._connection.wait_ready(seconds) and not self._retired
+            return await self._connection.wait_ready(_seconds_until(deadline)) and not self._retired
 
-    async def mount(self, request: provider_pb2.MountRequest, seconds: float) -> provider_pb2.MountResponse:
-        """Call Mount. Raises RemoteFailure."""
-        reply = await self._call(self._stub.Mount, request, seconds)
+    async def mount(self, request: provider_pb2.MountRequest, deadline: float) -> provider_pb2.MountResponse:
+        """Call Mount, which ends at ``deadline`` (event loop time). Raises RemoteFailure."""
+        reply = await self._call(self._stub.Mount, request, deadline)
         size = reply.ByteSize()
         if size > LARGE_REPLY_BYTES:
             log.warning("A provider's reply is larger than 1 MiB", provider=self.name, bytes=size)
         return reply
 
-    async def check_health(self, seconds: float) -> None:
-        """Call Version; the result is logged and kept in ``version`` and ``last_error``."""
+    async def check_health(self, deadline: float) -> None:
+        """Call Version, which ends at ``deadline`` (event loop time).
+
+        The result is logged, and kept in ``version`` and ``last_error``.
+        """
         try:
-            reply = await self._call(self._stub.Version, provider_pb2.VersionRequest(version=API_VERSION), seconds)
+            reply = await self._call(self._stub.Version, provider_pb2.VersionRequest(version=API_VERSION), deadline)
         except rpc.RemoteFailure as failure:
             log.warning("Provider health check failed", provider=self.name, err=failure)
             return
@@ -93,10 +97,10 @@ class ProviderClient:
             if self._retired and not self._calls:
                 await self.close()
 
-    async def _call(self, method: Callable[..., Awaitable[Reply]], request: Message, seconds: float) -> Reply:
+    async def _call(self, method: Callable[..., Awaitable[Reply]], request: Message, deadline: float) -> Reply:
         try:
             async with self._keep_open():
-                reply: Reply | None = await method(request, timeout=seconds)
+                reply: Reply | None = await method(request, timeout=_seconds_until(deadline))
             if reply is None:  # gRPC returns None for bytes that it cannot parse
                 raise rpc.RemoteFailure(
                     grpc.StatusCode.INTERNAL,
@@ -117,3 +121,7 @@ class ProviderClient:
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
             details += f" (the limit is --max-call-recv-msg-size={self._max_reply_bytes})"
         return rpc.RemoteFailure(error.code(), f'provider "{self.name}": {details}')
+
+
+def _seconds_until(deadline: float) -> float:
+    return max(0.0, deadline - asyncio.get_running_loop().time())

@@ -46,14 +46,14 @@ class ProviderPool:
 
         Raises a Failure; that of the provider itself keeps its status code.
         """
-        attempt = 1
+        loop, attempt = asyncio.get_running_loop(), 1
         while True:
             client = await self._connected(name, deadline)
             try:
-                reply = await client.mount(request, _seconds_left(deadline))
+                reply = await client.mount(request, deadline)
             except rpc.RemoteFailure as failure:
                 pause = FIRST_RETRY_SECONDS * random.uniform(0.8, 1.2)
-                is_last = attempt == MAX_ATTEMPTS or pause >= _seconds_left(deadline)
+                is_last = attempt == MAX_ATTEMPTS or loop.time() + pause >= deadline
                 if failure.code != grpc.StatusCode.UNAVAILABLE or is_last:
                     raise
             else:
@@ -64,7 +64,7 @@ class ProviderPool:
     async def check_health(self) -> None:
         """Check the health of each provider that was called before, one after the other."""
         for name in list(self._clients):
-            await self._clients[name].check_health(HEALTH_CHECK_SECONDS)
+            await self._clients[name].check_health(asyncio.get_running_loop().time() + HEALTH_CHECK_SECONDS)
 
     def snapshot(self) -> list[Mapping[str, str]]:
         """The providers for the status socket."""
@@ -80,11 +80,12 @@ class ProviderPool:
             await client.close()
 
     async def _connected(self, name: str, deadline: float) -> ProviderClient:
+        loop = asyncio.get_running_loop()
         while True:
-            socket = self._sockets.find(name)
+            socket, search_again = self._sockets.find(name), min(deadline, loop.time() + SEARCH_SECONDS)
             if socket is not None:
                 client = await self._client_at(name, socket)
-                if await client.wait_ready(min(SEARCH_SECONDS, _seconds_left(deadline))):
+                if await client.wait_ready(search_again):
                     return client
             elif name not in self._clients:
                 raise PreconditionFailed(
@@ -92,8 +93,8 @@ class ProviderPool:
                     f"(install it, or check that its socket lies in {', '.join(self._sockets.directories)})"
                 )
             else:
-                await asyncio.sleep(min(SEARCH_SECONDS, _seconds_left(deadline)))
-            if _seconds_left(deadline) <= 0:
+                await asyncio.sleep(search_again - loop.time())
+            if loop.time() >= deadline:
                 raise Unavailable(
                     f'error connecting to provider "{name}": it does not answer on its socket; is its pod running?'
                 )
@@ -107,7 +108,3 @@ class ProviderPool:
             log.info("Provider has moved", provider=name, socket=socket)
             await known.retire()
         return client
-
-
-def _seconds_left(deadline: float) -> float:
-    return max(0.0, deadline - asyncio.get_running_loop().time())

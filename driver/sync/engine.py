@@ -184,9 +184,10 @@ class SyncEngine:
 
     async def _attempt(self, job: Job) -> float:
         """One run; in how many seconds the next is due."""
-        users = self._table.users(job.class_ref)
-        if not users:
+        members = [item for item in self._table.members.values() if item.class_ref == job.class_ref and not item.gone]
+        if not members:
             return float("inf")
+        users = sorted(members, key=lambda item: item.last_refresh)
         member = users[-1]
         try:
             async with asyncio.timeout(RUN_SECONDS):

@@ -83,11 +83,6 @@ class Table:
             for job in self.of_class(member.class_ref):
                 del self.jobs[job.class_ref, job.secret_name]
 
-    def users(self, class_ref: ClassRef) -> list[Member]:
-        """The volumes that use a class and whose pods exist, the one with the most recent content last."""
-        found = [item for item in self.members.values() if item.class_ref == class_ref and not item.gone]
-        return sorted(found, key=lambda item: item.last_refresh)
-
     def uses(self, class_ref: ClassRef) -> bool:
         """Whether any volume uses a class."""
         return any(item.class_ref == class_ref for item in self.members.values())

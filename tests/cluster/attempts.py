@@ -11,21 +11,22 @@ class Attempts:
     """Every request that the driver in this process tries to send, and every attempt to load its credentials."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from driver.cluster import api
         from driver.cluster.transport import Transport  # replaces modules: not at this module's import
 
         self._paths: list[str] = []
-        open_, request = Transport.open, Transport.request
+        open_, send = Transport.open, api._send
 
         async def counted_open(kubeconfig: str) -> Transport:
             self._paths.append("")
             return await open_(kubeconfig)
 
-        async def counted_request(transport: Transport, method: str, path: str, *arguments: Any) -> Any:
+        async def counted_send(transport: Transport, method: str, path: str, *arguments: Any) -> Any:
             self._paths.append(path)
-            return await request(transport, method, path, *arguments)
+            return await send(transport, method, path, *arguments)
 
         monkeypatch.setattr(Transport, "open", staticmethod(counted_open))
-        monkeypatch.setattr(Transport, "request", counted_request)
+        monkeypatch.setattr(api, "_send", counted_send)
 
     async def more(self, count: int, path: str = "") -> None:
         """Wait for so many more attempts, of requests whose path ends with ``path``."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from driver.cluster.api import MERGE_PATCH, Api, Conflict, Expired
+from driver.cluster.answers import Conflict, Expired
+from driver.cluster.api import MERGE_PATCH, Api
 from driver.cluster.transport import CONNECTIONS
 from runtime.errors import Failure, InvalidRequest, NotFound, PermissionDenied
 from tests.driver.cluster.connecting import run

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from driver.cluster.api import Api, Expired
+from driver.cluster.answers import Expired
+from driver.cluster.api import Api
 from runtime.errors import Failure, PermissionDenied, Unavailable
 from tests.driver.cluster.connecting import run
 from tests.support.fake_api import Answer, Drop, FakeApi, Fault, HalfAnswer, Page, Silence, WatchError

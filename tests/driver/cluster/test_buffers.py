@@ -11,6 +11,7 @@ from typing import Any
 from kubernetes.aio.client.configuration import Configuration
 
 from driver.cluster import slim_imports
+from driver.cluster.api import Api
 from driver.cluster.transport import Transport
 from tests.cluster.pki import Authority
 
@@ -38,10 +39,10 @@ def test_a_connection_has_a_small_buffer(tmp_path: Path) -> None:
         configuration = Configuration()
         configuration.host = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         configuration.ssl_ca_cert = str(tmp_path / "ca")
-        transport = Transport(configuration)
+        api = Api("")
+        api._transport = transport = Transport(configuration)
         try:
-            status, _, content = await transport.request("GET", "/", None, {}, 10.0)
-            assert (status, content) == (200, BODY)
+            assert await api.call("GET", "/list") == json.loads(BODY)
             clients: list[Any] = [each for each in gc.get_objects() if isinstance(each, SSLProtocol)]
             buffers = [len(each._ssl_buffer) for each in clients if not each._server_side]
             assert buffers and max(buffers) <= slim_imports.TLS_BUFFER

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from driver.cluster.api import _sentence
+from driver.cluster.answers import describe
 from driver.cluster.secrets import _forbidden
 from driver.sync.wanted import Wanted
 from runtime.errors import PermissionDenied
@@ -27,7 +27,7 @@ def test_refusals(case: str) -> None:
     """Each is told by its own sentence, whatever the namespace is called, and nothing of the message but the hint."""
     message, expected = CASES[case]
     body = json.dumps({"reason": "Forbidden", "message": message, "code": 403}).encode()
-    failure = PermissionDenied(_sentence("POST", f"/api/v1/namespaces/{NAMESPACE}/secrets", 403, body))
+    failure = PermissionDenied(describe("POST", f"/api/v1/namespaces/{NAMESPACE}/secrets", 403, body))
     told = _forbidden(Wanted(NAMESPACE, "s", "Opaque", "app", {}, {}, {}, 0.0), failure)
     assert expected in told and "s3cret" not in told
     assert (RIGHTS in told) == (expected == RIGHTS)
@@ -36,4 +36,4 @@ def test_refusals(case: str) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"details":[]}', b'{"details":{"causes":[1]}}', b"\xff"])
 def test_a_body_that_is_none(body: bytes) -> None:
     """An answer of something between us and the API server: the status alone."""
-    assert _sentence("GET", "/x", 403, body) == "the API server answered 403 to GET /x"
+    assert describe("GET", "/x", 403, body) == "the API server answered 403 to GET /x"

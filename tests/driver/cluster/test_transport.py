@@ -3,10 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 from kubernetes.aio.config import kube_config
 
-from driver.cluster import transport
+from driver.cluster import api, transport
 from tests.cluster import kubeconfig
 from tests.cluster.pki import Authority
 from tests.support.fake_api import FakeApi
@@ -26,7 +27,7 @@ def host(named: str) -> str:
     async def opened() -> str:
         made = await transport.Transport.open(named)
         await made.close()
-        return made._host
+        return made.host
 
     return asyncio.run(opened())
 
@@ -100,8 +101,8 @@ def test_proxies_of_the_environment(
     async def call() -> int:
         made = await transport.Transport.open(str(path))
         try:
-            status, _, _ = await made.request("GET", "/version", None, {}, 10.0)
-            return status
+            async with await api._send(made, "GET", "/version", None, {}, aiohttp.ClientTimeout(10.0)) as response:
+                return response.status
         except OSError:
             return 0
         finally:

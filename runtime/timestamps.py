@@ -1,11 +1,11 @@
-"""Unix time as Kubernetes objects have it: RFC 3339."""
+"""Unix time as Kubernetes writes it (RFC 3339, https://www.rfc-editor.org/rfc/rfc3339#section-5.6)."""
 
 from datetime import UTC, datetime
 
 
 def timestamp(seconds: float) -> str:
-    """Unix time as text, in whole seconds."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Unix time as text, in whole seconds, UTC."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_timestamp(text: object) -> float | None:

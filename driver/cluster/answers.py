@@ -1,0 +1,73 @@
+"""What the API server's answers mean for the caller: which are failures, which are worth a retry, what may be said of
+them. Bodies are never quoted, because they may contain what was sent."""
+
+import json
+import re
+import ssl
+from collections.abc import Mapping
+
+import aiohttp
+
+from runtime.errors import Failure, InvalidRequest, NotFound, PermissionDenied
+
+LONGEST_RETRY_AFTER = 60.0
+
+
+class Conflict(Failure):
+    """The object exists already, or has changed since it was read (409)."""
+
+
+class Expired(Failure):
+    """The resourceVersion is too old (410)."""
+
+
+_FAILURES: Mapping[int, type[Failure]] = {
+    400: InvalidRequest,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Conflict,
+    410: Expired,
+    422: InvalidRequest,
+}
+# Client errors that are worth a retry.
+_TRANSIENT = frozenset({401, 408, 425, 429})
+# Causes of a rejection other than a missing permission: parts of the message that contain nothing of the object.
+_HINTS = re.compile(
+    r"exceeded quota|cannot set an ownerRef on a resource you can't delete|because it is being terminated"
+    r"""|admission webhook "[^"]{1,253}"|ValidatingAdmissionPolicy '[^']{1,253}'"""
+)
+
+
+def failure_of(status: int) -> type[Failure] | None:
+    """The type of failure for a status that no retry will change; None for one that a retry may change."""
+    if 400 <= status < 500 and status not in _TRANSIENT:
+        return _FAILURES.get(status, InvalidRequest)
+    return None
+
+
+def describe(method: str, path: str, status: int, content: bytes) -> str:
+    """The status, its reason and the names of the invalid fields; not the message, which may quote the object."""
+    try:
+        found = json.loads(content)
+        reason = str(found.get("reason", ""))
+        causes = (found.get("details") or {}).get("causes") or ()
+        fields = ", ".join(sorted({str(cause["field"]) for cause in causes if cause.get("field")}))
+        if hint := _HINTS.search(str(found.get("message", ""))):
+            fields = hint[0]
+    except (ValueError, AttributeError, TypeError):
+        reason = fields = ""
+    parts = (str(status), reason, f"({fields})" if fields else "")
+    return f"the API server answered {' '.join(filter(None, parts))} to {method} {path}"
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds to wait before a retry that the server asks for; 0 if it does not say."""
+    try:
+        return max(0.0, min(float(headers.get("Retry-After", "0")), LONGEST_RETRY_AFTER))
+    except ValueError:
+        return 0.0
+
+
+def is_tls_failure(error: BaseException) -> bool:
+    """Whether TLS failed: the CA or the client certificate may have been replaced since they were read."""
+    return any(isinstance(item, (ssl.SSLError, aiohttp.ClientSSLError)) for item in (error, error.__cause__))
