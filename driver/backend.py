@@ -1,4 +1,4 @@
-"""Chooses what answers for everything beyond the node: a directory of YAML files, or an API server."""
+"""Chooses what implements the ports: a directory of YAML files, or an API server."""
 
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def open_backend(config: DriverConfig, disk: DiskWorkers, metrics: DriverMetrics) -> Backend:
-    """Put the backend together; nothing is connected yet, since the CSI socket is served first.
+    """Create the backend without connecting to anything, because the CSI socket is served first.
 
-    Only what is used is imported: YAML takes 2 MiB, the API client half a second.
+    Only what is used is imported: YAML takes 2 MiB of memory, the API client half a second.
     """
     if config.manifests:
         from driver.manifests import Manifests

@@ -1,22 +1,21 @@
-"""What the driver asks of the world beyond the node, in its own words.
+"""The interfaces to everything beyond the node, and their types.
 
-``cluster/`` answers from a Kubernetes API server, ``manifests.py`` from a directory of YAML; the publish path cannot
-tell which. All failures are ``runtime.errors``: NotFound for what does not exist, Unavailable for a world that is
-away.
+``cluster/`` implements them with a Kubernetes API server, ``manifests.py`` with a directory of YAML files; the publish
+path does not know which one it works with. Failures are those of ``runtime.errors``: NotFound for what does not exist,
+Unavailable while the API server is away.
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-NO_STRINGS: Mapping[str, str] = {}
 INTERVAL_ANNOTATION = "secrets-store.csi.k8s.io/rotation-poll-interval"
 REFRESH_ANNOTATION = "secrets-store.csi.k8s.io/refresh"
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod, by name and UID; the UID may be empty where only the name is known."""
+    """A pod. Namespace and name are empty while only the UID, which the target path contains, is known."""
 
     namespace: str
     name: str
@@ -28,7 +27,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class ClassRef:
-    """Names a SecretProviderClass."""
+    """The namespace and name of a SecretProviderClass."""
 
     namespace: str
     name: str
@@ -39,7 +38,7 @@ class ClassRef:
 
 @dataclass(frozen=True)
 class SecretObject:
-    """One entry of ``spec.secretObjects``, as the class has it: unchecked. ``data`` is (objectName, key) pairs."""
+    """An entry of ``spec.secretObjects`` as it is in the class, not validated. ``data`` has (objectName, key) pairs."""
 
     secret_name: str
     type: str
@@ -50,7 +49,7 @@ class SecretObject:
 
 @dataclass(frozen=True)
 class ProviderClass:
-    """A SecretProviderClass, either API version; empty strings and maps where a field is absent.
+    """A SecretProviderClass of either API version; fields that are absent are empty strings and maps.
 
     ``fingerprint`` changes when anything changes that makes a volume's content due: the provider, the parameters, the
     refresh annotation.
@@ -66,8 +65,8 @@ class ProviderClass:
 
 @dataclass(frozen=True)
 class RefreshFailure:
-    """Why the last refresh of a mounted volume failed: ``reason`` in CamelCase, ``message`` free of secrets, how
-    often in a row, when last (Unix time)."""
+    """Why the last refresh of a mounted volume failed. ``reason`` is in CamelCase, ``message`` contains no secrets,
+    ``count`` is the number of failures in a row, ``time`` that of the last one (Unix time)."""
 
     reason: str
     message: str
@@ -77,8 +76,8 @@ class RefreshFailure:
 
 @dataclass(frozen=True)
 class VolumeRecord:
-    """What a SecretProviderClassPodStatus tells of one volume. ``objects`` maps object id to version; times are Unix
-    seconds."""
+    """What a SecretProviderClassPodStatus says about a volume. ``objects`` maps object ids to versions; times are Unix
+    time."""
 
     pod: Pod
     class_ref: ClassRef
@@ -91,8 +90,8 @@ class VolumeRecord:
 
 @dataclass(frozen=True)
 class PodEvent:
-    """An event on a pod. One (pod, reason, subject) is one series: repeated, it is counted, not multiplied.
-    ``subject`` is a class, Secret or volume name."""
+    """An event on a pod. Events with the same pod, reason and subject form one series, which is counted instead of
+    repeated. ``subject`` is the name of a class, Secret or volume."""
 
     pod: Pod
     warning: bool
@@ -105,59 +104,61 @@ ClassListener = Callable[[ClassRef], None]
 
 
 class Cluster(Protocol):
-    """The world beyond the node."""
+    """Classes, pod statuses and events."""
 
     async def run(self) -> None:
-        """Work in the background (a watch, say) until cancelled; never raises for a world that is away."""
+        """Work in the background, such as watching classes, until cancelled; goes on while the API server is away."""
 
     async def get_class(self, class_ref: ClassRef) -> ProviderClass:
-        """The class: remembered while a volume uses it, else read. Waits and retries until the caller's timeout
-        cancels it. Raises NotFound."""
+        """The class, which is cached while a volume uses it. Retries until the caller's timeout cancels it. Raises
+        NotFound."""
 
     def forget_class(self, class_ref: ClassRef) -> None:
-        """The last volume that used the class is gone."""
+        """No volume uses the class any more: drop it from the cache."""
 
     def is_current(self, provider_class: ProviderClass) -> bool:
-        """Whether ``get_class`` would return an equal class without asking anybody: False if the class has changed
-        since it was read, or was deleted."""
+        """Whether a class equals the cached one: False if it has changed or was deleted since it was handed out."""
 
     def on_class_change(self, listener: ClassListener) -> None:
-        """Call ``listener`` when a remembered class was changed or deleted; it must return at once."""
+        """Call ``listener``, which must not block, when a cached class was changed or deleted."""
 
     async def record(self, record: VolumeRecord) -> None:
-        """Write the pod status in one call, and only if it says something new (``last_refresh`` alone is nothing
-        new). Raises Unavailable."""
+        """Write the pod status with one call, unless only ``last_refresh`` has changed. Raises Unavailable."""
 
     def forget_record(self, target_path: str) -> None:
-        """The volume is gone; its pod status goes with the pod, by garbage collection."""
+        """The volume is unpublished; its pod status is garbage-collected with the pod."""
 
     async def records(self) -> list[VolumeRecord]:
-        """The pod statuses of this node, once, at start. Raises Unavailable."""
+        """Read the pod statuses of this node, once, at start. Raises Unavailable."""
 
     async def event(self, event: PodEvent) -> None:
-        """Tell the pod's owner; failures to do so are logged and not raised."""
+        """Create or count an event; failures are logged, not raised."""
 
 
 class SecretSync(Protocol):
-    """Mounted files as Kubernetes Secrets, by a queue of its own; the publish path only tells it what happened."""
+    """Copies the files of volumes into Kubernetes Secrets, with a schedule of its own; the publish path only reports
+    what happened."""
 
     async def run(self) -> None:
         """Work in the background until cancelled."""
 
     async def published(self, record: VolumeRecord, provider_class: ProviderClass, changed: bool) -> None:
-        """A volume was published or refreshed; ``changed`` if its files were. The first attempt for a volume is made
-        before this returns, for at most a second or two; a later one is queued. Never raises."""
+        """A volume was published or refreshed; ``changed`` is whether its content or versions have changed.
+
+        If there is something new to sync, waits for the first attempt, but not longer than a second or two. Never
+        raises.
+        """
 
     def restored(self, records: Iterable[VolumeRecord]) -> None:
-        """The volumes that were there before this driver, once their classes are known again. Returns at once."""
+        """The driver has restarted, and these volumes exist. Does not block."""
 
     def forget(self, target_path: str) -> None:
-        """The volume is gone."""
+        """The volume is unpublished."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """The two together, and what else runs beside the driver for them."""
+    """What implements the ports, and other work to run in the background."""
 
     cluster: Cluster
     sync: SecretSync

@@ -1,7 +1,7 @@
-"""One driver, put together: the parts, what runs beside them, and the order of start and end.
+"""Puts one driver together, and starts and stops its parts in order.
 
-The CSI socket is served before anything slow is done: kubelet's registration and the probe see the driver at once,
-and a publish that comes before the API server is reached waits inside its call.
+The CSI socket is served before anything slow is done: kubelet's registration and the probe see the driver at once, and
+a publish that arrives before the API server is reachable waits inside its call.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ from runtime.version import build
 
 log = logs.get(__name__)
 
-# An API server that is away does not keep the driver from being ready: its volumes have content.
-RECORDS_SECONDS = 2.0
+# An API server that is away must not delay readiness longer than this: the volumes have content.
+RESTORE_SECONDS = 2.0
 
 
 class Driver:
-    """The driver's parts; ``served`` runs them."""
+    """The parts of a driver; ``served`` runs them."""
 
     def __init__(self, config: DriverConfig, noswap: bool) -> None:
         self.config = config
@@ -63,13 +63,13 @@ class Driver:
         self.node = NodeService(config, self.volumes, publisher, unpublisher)
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Offer the three CSI services."""
+        """Register the three CSI services."""
         csi_pb2_grpc.add_IdentityServicer_to_server(IdentityService(self.config.drivername, self.health), server)
         csi_pb2_grpc.add_ControllerServicer_to_server(ControllerService(), server)
         csi_pb2_grpc.add_NodeServicer_to_server(self.node, server)
 
     def snapshot(self) -> Mapping[str, Any]:
-        """What the status socket tells: no secret, token or attribute."""
+        """The driver's state for the status socket; contains no secret, token or volume attribute."""
         return {
             "role": "driver",
             "version": build().version,
@@ -92,18 +92,19 @@ class Driver:
         }
 
     def _missing(self) -> list[str]:
-        """What keeps new pods from getting a volume, though no restart would mend it."""
+        """Why new pods would not get a volume, if a restart would not help."""
         if self.provider_sockets.installed():
             return []
         return [f"no provider is installed: there is no socket in {', '.join(self.config.provider_directories)}"]
 
     async def restore(self) -> None:
-        """Know again whose the volumes are, and see to their Secrets: with rotation off nobody else would."""
+        """Restore what the pod statuses know of the volumes, then sync their Secrets: without rotation nothing else
+        would start that."""
         await restore_records(self.volumes, self.backend.cluster)
         self.backend.sync.restored(volume.record for volume in self.volumes)
 
     async def check_providers(self) -> None:
-        """The provider health check, for ever."""
+        """Check the health of the providers periodically, until cancelled."""
         while True:
             await asyncio.sleep(self.config.provider_health_check_interval)
             await self.providers.check_health()
@@ -111,7 +112,7 @@ class Driver:
 
 @asynccontextmanager
 async def served(config: DriverConfig) -> AsyncIterator[Driver]:
-    """A running driver for as long as the context lasts. Raises ConfigurationError where it cannot start."""
+    """Run a driver while the context lasts. Raises ConfigurationError if it cannot start."""
     driver = Driver(config, await asyncio.to_thread(mounts.probe_noswap))
     async with AsyncExitStack() as stack:
         stack.callback(driver.disk.close)
@@ -138,7 +139,7 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
         if config.provider_health_check:
             background.append(driver.check_providers())
         restored, *_ = await stack.enter_async_context(_running(background))
-        await asyncio.wait([restored], timeout=RECORDS_SECONDS)
+        await asyncio.wait([restored], timeout=RESTORE_SECONDS)
         driver.health.started = True
         yield driver
 

@@ -1,1 +1,1 @@
-"""The API server: the only folder that imports ``kubernetes``; its exceptions do not leave it."""
+"""The API server. The only package that imports ``kubernetes``, whose exceptions do not leave it."""

@@ -1,7 +1,7 @@
-"""The chart's hook: ``secrets-store-csi-crds apply`` installs or upgrades the CRDs, ``keep`` marks them to outlive
-the release.
+"""The chart's hook ``secrets-store-csi-crds``: installs or upgrades the CRDs, or marks them to be kept when the release
+is uninstalled.
 
-It takes the place of a kubectl image. The CRDs are those of the chart, carried in the image.
+It replaces a kubectl image. The CRDs are those of the chart; the image contains them.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ KEEP = {"helm.sh/resource-policy": "keep"}
 
 @dataclass(frozen=True)
 class CrdsConfig:
-    """How the hook runs."""
+    """Flags of the hook."""
 
     mode: str = flag(
         "apply", "apply installs or upgrades the CRDs, keep marks them to be kept when the release is uninstalled"
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(config: CrdsConfig) -> int:
-    """Do it, or say why not."""
+    """Run the hook; returns the exit code."""
     logs.configure("crds")
     try:
         asyncio.run(_run(config))
@@ -76,7 +76,7 @@ async def _run(config: CrdsConfig) -> None:
 
 
 async def _apply(api: Api, document: dict[str, Any]) -> None:
-    """POST, or PATCH where it exists: what others have put into its metadata stays."""
+    """POST, or PATCH if the CRD exists: other programs' metadata in it is kept."""
     try:
         await api.call("POST", PATH, body=document)
     except Conflict:

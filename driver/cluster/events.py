@@ -1,4 +1,4 @@
-"""Events on pods: one object a series, counted up when it repeats, sent beside the work that caused them."""
+"""Events on pods: one object per series, with a count, sent in the background."""
 
 import asyncio
 import hashlib
@@ -15,28 +15,28 @@ from runtime.timestamps import timestamp
 log = logs.get(__name__)
 
 COMPONENT = "secrets-store-csi-driver"
-WAITING, REMEMBERED = 256, 1024
+MAX_QUEUED, MAX_SERIES = 256, 1024
 SEND_SECONDS = 30.0
-LONGEST_MESSAGE = 1024  # the API server refuses longer ones
+LONGEST_MESSAGE = 1024  # the API server rejects longer ones
 
 
 class EventRecorder:
-    """Takes events at once and sends them in order; when it cannot keep up, or the server is away, the log has them."""
+    """Sends events in order. All are logged; those that arrive while the queue is full are only logged."""
 
     def __init__(self, api: Api, node: str) -> None:
         self._api = api
         self._node = node
-        self._queue: asyncio.Queue[PodEvent] = asyncio.Queue(WAITING)
+        self._queue: asyncio.Queue[PodEvent] = asyncio.Queue(MAX_QUEUED)
         self._counts: dict[str, int] = {}
 
     def put(self, event: PodEvent) -> None:
-        """Log the event and queue it."""
+        """Log the event and queue it, without blocking."""
         (log.warning if event.warning else log.info)("Event", pod=event.pod, reason=event.reason, message=event.message)
         if event.pod.name and not self._queue.full():
             self._queue.put_nowait(event)
 
     async def run(self) -> None:
-        """Send for ever."""
+        """Send events until cancelled."""
         while True:
             event = await self._queue.get()
             try:
@@ -52,16 +52,16 @@ class EventRecorder:
         if count == 1:
             try:
                 await self._api.call("POST", path, body=self._object(event, name))
-            except Conflict:  # a series of this driver's former life; the next write counts this time too
+            except Conflict:  # a series from before a restart; the next write includes this event in its count
                 count = 1 + int((await self._count(path, name, event, None)).get("count") or 0)
         else:
             try:
                 await self._count(path, name, event, count)
-            except NotFound:  # expired: the server keeps events for an hour
+            except NotFound:  # the API server deletes events after an hour
                 count = 1
                 await self._api.call("POST", path, body=self._object(event, name))
         self._counts[name] = count
-        while len(self._counts) > REMEMBERED:
+        while len(self._counts) > MAX_SERIES:
             self._counts.pop(next(iter(self._counts)))
 
     async def _count(self, path: str, name: str, event: PodEvent, count: int | None) -> dict[str, Any]:
@@ -94,6 +94,6 @@ class EventRecorder:
 
 
 def _series(event: PodEvent) -> str:
-    """One name for each (pod, reason, subject); a pod's name leaves room for the digest within 253 characters."""
+    """The name for a (pod, reason, subject); the pod's name is shortened to leave room for the digest."""
     digest = hashlib.sha256(f"{event.pod.uid}|{event.reason}|{event.subject}".encode()).hexdigest()[:16]
     return f"{event.pod.name[:230].rstrip('.-')}.{digest}"

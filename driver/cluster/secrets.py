@@ -45,7 +45,7 @@ class SecretWriter:
             raise PreconditionFailed(
                 f"the Secret {wanted} is refused: {failure}; correct spec.secretObjects of class {wanted.class_name}"
             ) from None
-        raise Aborted(f"Secret {wanted} is changed by others all the time; it will be tried again")
+        raise Aborted(f"Secret {wanted} keeps being changed by others; it will be tried again")
 
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
         """None for a pod that is gone or being deleted. Else the pod's owners; for a bare pod its pod status, as with
@@ -93,7 +93,7 @@ def _path(namespace: str, name: str = "") -> str:
 
 
 def _forbidden(wanted: Wanted, failure: Failure) -> str:
-    """What to do about a 403: its hint stands in brackets, so that no namespace's name is taken for one."""
+    """What to do about a 403. Its hint is in brackets, so the name of a namespace cannot be mistaken for one."""
     text = str(failure)
     if "(exceeded quota)" in text:
         return (
@@ -103,7 +103,7 @@ def _forbidden(wanted: Wanted, failure: Failure) -> str:
     if "you can't delete)" in text:
         return (
             f"Secret {wanted} cannot get another owner: this cluster's admission (OwnerReferencesPermissionEnforcement)"
-            " wants the right to delete for that; add delete on secrets to the driver's role"
+            " requires the right to delete for that; add delete on secrets to the driver's role"
         )
     if "(admission webhook " in text or "(ValidatingAdmissionPolicy " in text:
         return f"Secret {wanted} is refused by the cluster's own policy: {failure}"

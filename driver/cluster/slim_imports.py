@@ -1,8 +1,8 @@
-"""The ``kubernetes`` package without what nobody here uses, and TLS without buffers that are too large.
+"""Imports of the ``kubernetes`` package without the parts that are not used, and TLS with smaller buffers.
 
-The package's ``__init__`` files import the synchronous client, the dynamic one, the informer, every configuration
-loader and pydantic: 17 MiB and 0.2 s of CPU, where the asyncio REST client and the in-cluster configuration take less
-than 1 MiB and 0.01 s (docs/performance.md). So the package objects are made without running those files, before
+The package's ``__init__`` files import the synchronous client, the dynamic client, the informer, every configuration
+loader and pydantic: 17 MiB and 0.2 s of CPU. The asyncio REST client and the in-cluster configuration alone take less
+than 1 MiB and 0.01 s (docs/performance.md). So the package objects are created without running those files, before
 anything is imported from them.
 """
 
@@ -18,13 +18,13 @@ _PACKAGES = ("kubernetes", "kubernetes.aio", "kubernetes.aio.config", "kubernete
 
 
 def prepare() -> None:
-    """Make ``import kubernetes.aio.client.…`` import just that; does nothing if the package was imported already."""
+    """Make ``import kubernetes.aio.client.…`` import only that; does nothing if the package is imported already."""
     if "kubernetes" in sys.modules:
         return
     for name in _PACKAGES:
         spec = importlib.util.find_spec(name) if "." not in name else _child_spec(name)
         if spec is None or spec.submodule_search_locations is None:
-            return  # an unusual installation: the ordinary import works too
+            return  # an unusual installation; the ordinary import works
         package = ModuleType(name)
         package.__path__ = list(spec.submodule_search_locations)
         package.__spec__ = spec
@@ -32,8 +32,7 @@ def prepare() -> None:
 
 
 def shrink_tls_buffers() -> None:
-    """asyncio gives each TLS connection 256 KiB for what it has received, and touches every page: 2 MiB for our
-    nine."""
+    """asyncio allocates, and touches, a receive buffer of 256 KiB for each TLS connection: 2 MiB for nine of them."""
     asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 

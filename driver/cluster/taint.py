@@ -1,11 +1,11 @@
-"""The node's startup taint, removed once kubelet can use the driver.
+"""Removes the node's startup taint once kubelet can use the driver.
 
-A node that registers with ``<key>:NoExecute`` gets no pods that need this driver before it is there; the driver's own
-pod tolerates it.
+A node that registers itself with the taint ``<key>:NoExecute`` gets no pods that need this driver before the driver
+runs; the driver's own pod tolerates the taint.
 
  1. Wait until the node's CSINode lists the driver: kubelet has registered it.
- 2. Remove the taint's key from the Node, other taints kept, by a PATCH with the resourceVersion that was read.
- 3. Somebody else changed the Node meanwhile (409): again from 2.
+ 2. Remove the taint from the Node and keep the others, by a PATCH with the resourceVersion that was read.
+ 3. If the Node has changed meanwhile (409), again from 2.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ FORBIDDEN = "The startup taint cannot be removed: the driver's account needs get
 
 
 async def remove_startup_taint(api: Api, node: str, driver: str, key: str) -> None:
-    """Returns when the taint is gone, however long that takes; a node without it is left alone."""
-    pause, told = FIRST_PAUSE, ""
+    """Return when the node does not have the taint any more, however long that takes."""
+    pause, logged = FIRST_PAUSE, ""
     while True:
         try:
             if await _registered(api, node, driver) and await _remove(api, node, key):
                 return
-            told = ""
+            logged = ""
         except Failure as failure:
             forbidden = isinstance(failure, PermissionDenied)
-            if str(failure) != told:  # once, not at each try
-                told = str(failure)
+            if str(failure) != logged:  # once, not at each attempt
+                logged = str(failure)
                 log.warning(FORBIDDEN if forbidden else NOT_YET, taint=key, err=failure)
             if forbidden:
                 pause = FORBIDDEN_PAUSE
@@ -47,12 +47,12 @@ async def _registered(api: Api, node: str, driver: str) -> bool:
     try:
         found = await api.call("GET", f"/apis/storage.k8s.io/v1/csinodes/{node}")
     except NotFound:
-        return False  # kubelet makes it with the first driver
+        return False  # kubelet creates it with the first driver
     return any(item.get("name") == driver for item in (found.get("spec") or {}).get("drivers") or ())
 
 
 async def _remove(api: Api, node: str, key: str) -> bool:
-    """Whether the taint is gone."""
+    """One attempt; whether the node is now without the taint."""
     path = f"/api/v1/nodes/{node}"
     found = await api.call("GET", path)
     taints = (found.get("spec") or {}).get("taints") or []

@@ -1,4 +1,4 @@
-"""Mounted files as Kubernetes Secrets: what a class asks for, and the queue that sees to it.
+"""Copies the files of volumes into Kubernetes Secrets: when, what a class asks for, and what a Secret becomes.
 
 The API calls are in ``driver.cluster``.
 """

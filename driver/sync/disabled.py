@@ -1,34 +1,34 @@
-"""Secrets are not synced: without an API server there is nowhere to put them."""
+"""Secrets are not synced: there is no API server, or a flag says so."""
 
 import asyncio
 from collections.abc import Iterable
 
-from driver.ports import ProviderClass, VolumeRecord
+from driver.ports import ClassRef, ProviderClass, VolumeRecord
 from runtime import logs
 
 log = logs.get(__name__)
 
 
 class DisabledSync:
-    """Answers ``ports.SecretSync`` where Secrets cannot or shall not be written; says so once a class."""
+    """Implements ``ports.SecretSync`` without writing anything; warns once for each class that has secretObjects."""
 
-    def __init__(self, why: str) -> None:
-        self._why = why
-        self._told: set[str] = set()
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+        self._warned_of: set[ClassRef] = set()
 
     async def run(self) -> None:
-        """Nothing to do."""
+        """Do nothing until cancelled."""
         await asyncio.Event().wait()
 
     async def published(self, record: VolumeRecord, provider_class: ProviderClass, changed: bool) -> None:
-        """Warn of secretObjects that nobody will write."""
-        name = str(provider_class.class_ref)
-        if provider_class.secret_objects and name not in self._told:
-            self._told.add(name)
-            log.warning("secretObjects are not synced", secretProviderClass=name, reason=self._why)
+        """Warn of secretObjects that are not synced."""
+        class_ref = provider_class.class_ref
+        if provider_class.secret_objects and class_ref not in self._warned_of:
+            self._warned_of.add(class_ref)
+            log.warning("secretObjects are not synced", secretProviderClass=class_ref, reason=self._reason)
 
     def restored(self, records: Iterable[VolumeRecord]) -> None:
-        """Nothing is synced."""
+        """Do nothing."""
 
     def forget(self, target_path: str) -> None:
-        """Nothing was remembered."""
+        """Do nothing."""

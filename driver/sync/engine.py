@@ -1,4 +1,4 @@
-"""Keeps Secrets as their classes want them, by jobs that are independent of republish, which is off by default.
+"""Keeps Secrets as their classes want them, by jobs with a schedule of their own: rotation is off by default.
 
 1. A volume's first publish, and one that changed files, run the jobs of its class at once; the publish waits for
    them, for FIRST_SECONDS at most.
@@ -7,10 +7,10 @@
 3. After a failure it runs again after 2 s, 4 s … 5 minutes ± 10 %, and the pod gets a Warning event; other jobs go on.
    While the API server is away a job waits inside its run for RUN_SECONDS, and is retried soon after.
 4. When a class changes, it is read again and its jobs run at once.
-5. After a restart of the driver each volume that was restored gets its jobs, spread over a few seconds.
-6. With the last volume the jobs go; the Secret goes when its last owner does, by garbage collection.
+5. After a restart of the driver the jobs of the restored volumes run, spread over a few seconds.
+6. The jobs of a class end with its last volume. The Secret is garbage-collected with its last owner.
 
-One run of a job: build the Secret from the volume's files, resolve the owners, let the writer do the API calls.
+A run builds the Secret from the files of a volume, resolves the owners, and lets the writer do the API calls.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ FAILED, SYNCED, TAKEN, ADOPTED = "FailedToCreateSecret", "SyncedSecret", "Secret
 
 
 class _Gone(Failure):
-    """No pod is left that could own the Secret."""
+    """No pod exists that could own the Secret."""
 
 
 class Writer(Protocol):
@@ -59,11 +59,9 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """Times in seconds, and the largest volume that is read, in bytes."""
+    """The largest volume that is read, in bytes, and how many seconds a publish waits for its jobs."""
 
     largest_volume: int
-    check: float = CHECK_SECONDS
-    restart_spread: float = RESTART_SPREAD
     first: float = FIRST_SECONDS
 
 
@@ -108,7 +106,7 @@ class SyncEngine:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def published(self, record: VolumeRecord, provider_class: ProviderClass, changed: bool) -> None:
-        """Run the jobs of the volume's class, and wait a little for them, if there is anything new."""
+        """If anything is new, run the jobs of the class and wait for them, but not for long."""
         due = self._table.publish(record, provider_class, changed)
         if not self._cluster.is_current(provider_class):  # it changed while the volume was published
             self._class_changed(provider_class.class_ref)
@@ -117,11 +115,11 @@ class SyncEngine:
             await asyncio.wait(tasks, timeout=self._limits.first)
 
     def restored(self, records: Iterable[VolumeRecord]) -> None:
-        """Volumes that were there before this driver."""
+        """Volumes that exist since before this driver's start."""
         for record in records:
             if record.class_ref.name and record.target_path not in self._table.members:
                 self._table.members[record.target_path] = Member.of(record)
-                self._stale[record.class_ref] = self._limits.restart_spread
+                self._stale[record.class_ref] = RESTART_SPREAD
         self._wake.set()
 
     def forget(self, target_path: str) -> None:
@@ -150,7 +148,7 @@ class SyncEngine:
             self._wake.set()
 
     def _start(self, job: Job) -> asyncio.Task[None]:
-        """Run a job now; one that is running runs once more."""
+        """Run a job now, or once more if it is running."""
         job.due = float("inf")
         if job.task is not None and not job.task.done():
             job.again = True
@@ -183,7 +181,7 @@ class SyncEngine:
             self._wake.set()
 
     async def _attempt(self, job: Job) -> float:
-        """One run; in how many seconds the next is due."""
+        """One run; returns in how many seconds the next one is due."""
         members = [item for item in self._table.members.values() if item.class_ref == job.class_ref and not item.gone]
         if not members:
             return float("inf")
@@ -210,7 +208,7 @@ class SyncEngine:
             if job.failures:
                 job.failures = 0
                 await self._event(member, False, SYNCED, f"Secret {job.secret_name} is synced again", job.secret_name)
-            return self._limits.check
+            return CHECK_SECONDS
         return min(BACKOFF_FIRST * 2.0 ** min(job.failures - 1, 16), BACKOFF_LAST)
 
     async def _sync(self, job: Job, users: Sequence[Member]) -> None:
@@ -242,7 +240,7 @@ class SyncEngine:
         return union
 
     async def _report(self, member: Member, secret: Wanted, outcome: Outcome) -> None:
-        """Events for what people may not expect of a Secret that others write too."""
+        """Events about a Secret that others write, too."""
         if outcome.adopted:
             message = (
                 f"Secret {secret.name} was there before; the keys {', '.join(sorted(secret.data))} are written to it, "

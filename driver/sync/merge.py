@@ -1,14 +1,15 @@
-"""What a Secret should become: ours set, ours of yesterday removed, everybody else's kept. No calls, only objects.
+"""What a Secret should become: a class's keys are set, those that it no longer lists are removed, all others are kept.
 
-A Secret's annotation ``managed-keys`` is the ledger: for each class that writes to it the data keys, labels and
-annotations that came from it, and the last refresh of the values that class wrote. Hence
- - a key that a class no longer lists is removed, and nobody's else;
- - two classes may share a Secret; where both list one key the later write takes it, which is told;
- - a volume whose content is older than what was written (a pod that lives on with rotation off, a node that refreshes
-   a minute later) does not write its old values back. Only missing keys are then filled in.
+Only objects are compared here; the calls are in ``driver.cluster``. The Secret's annotation ``managed-keys`` is a
+ledger: for each class that writes to the Secret, its data keys, labels and annotations, and the last refresh of the
+values that it wrote. It allows these rules:
+ - A key that a class no longer lists is removed if that class wrote it.
+ - Two classes may share a Secret. If both list a key, the later write takes it over, which is reported.
+ - A volume whose content is older than what was written (a pod that runs on without rotation, a node that refreshes a
+   minute later) does not write its old values back. It only adds missing keys.
 
-A Secret that somebody else made is adopted: it gets our keys and stays theirs. If it had no owner it gets none, for
-then it would be collected with our pods. The Go driver's Secrets carry its label and are ours.
+A Secret that somebody else created is adopted: it gets the class's keys and remains theirs. If it had no owner it gets
+none, because it would be deleted with the pods. Secrets of the Go driver have its label and count as the driver's own.
 """
 
 import json
@@ -22,10 +23,10 @@ from runtime.errors import PreconditionFailed
 
 MANAGED_LABEL = "secrets-store.csi.k8s.io/managed"
 LEDGER = "secrets-store.csi.k8s.io/managed-keys"
-# The volume's own time of its last refresh is a moment before the driver's, and nodes' clocks differ.
+# The time in the volume is a moment before the driver's own, and the clocks of nodes differ.
 CLOCK_TOLERANCE = 5.0
 _PARTS = ("data", "labels", "annotations")
-# The name in annotations that are in clusters already.
+# The field's name in the annotations of existing Secrets.
 _LAST_REFRESH = "fetched"
 
 Object = dict[str, Any]
@@ -33,7 +34,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Owner:
-    """An owner reference without flags."""
+    """An owner reference without ``controller`` and ``blockOwnerDeletion``."""
 
     api_version: str
     kind: str
@@ -41,14 +42,17 @@ class Owner:
     uid: str
 
     def reference(self) -> Object:
-        """As Kubernetes has it."""
+        """The entry in ``metadata.ownerReferences``."""
         return {"apiVersion": self.api_version, "kind": self.kind, "name": self.name, "uid": self.uid}
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be done: ``patch`` is None if the Secret is as it should be. ``adopted``: just now; ``taken``: (key,
-    class) pairs."""
+    """What must be done to a Secret that exists.
+
+    ``patch`` is None if it is as it should be. ``adopted`` is whether this change adopts it. ``taken`` are the keys
+    that are taken over from other classes, as (key, class) pairs.
+    """
 
     patch: Object | None = field(repr=False)
     adopted: bool = False
@@ -57,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done to a Secret. ``adopted`` and ``taken`` as in ``Change``."""
+    """What was done to a Secret; ``adopted`` and ``taken`` are those of ``Change``."""
 
     written: bool
     adopted: bool = False
@@ -65,7 +69,7 @@ class Outcome:
 
 
 def new_secret(wanted: Wanted, owners: Iterable[Owner]) -> Object:
-    """The Secret where there is none."""
+    """The Secret to create if there is none."""
     ledger = Ledger(False, {})
     ledger.enter(wanted, data_written=True)
     return {
@@ -83,9 +87,9 @@ def new_secret(wanted: Wanted, owners: Iterable[Owner]) -> Object:
 
 
 def merge(found: Object, wanted: Wanted, owners: Iterable[Owner]) -> Change:
-    """The difference as a JSON merge patch, good for the version of the Secret that was found.
+    """The difference as a JSON merge patch for exactly the version of the Secret that was found.
 
-    Raises PreconditionFailed.
+    Raises PreconditionFailed if the Secret's type differs, or it is immutable and would change.
     """
     metadata = found["metadata"]
     kind = found.get("type") or "Opaque"
@@ -127,7 +131,7 @@ def merge(found: Object, wanted: Wanted, owners: Iterable[Owner]) -> Change:
 
 
 class Ledger:
-    """Who wrote what; ``adopted``: the Secret was somebody else's."""
+    """Which class wrote what; ``adopted`` is whether somebody else created the Secret."""
 
     def __init__(self, adopted: bool, classes: dict[str, Object]) -> None:
         self.adopted = adopted
@@ -135,7 +139,7 @@ class Ledger:
 
     @staticmethod
     def parse(text: str | None) -> "Ledger | None":
-        """None for an annotation that is not there, or that somebody has spoilt."""
+        """None if there is no annotation, or it is damaged."""
         try:
             found = json.loads(text or "")
             classes = {str(name): _entry(entry) for name, entry in found["classes"].items()}
@@ -144,7 +148,7 @@ class Ledger:
             return None
 
     def text(self) -> str:
-        """The annotation's value."""
+        """The value of the annotation."""
         return json.dumps({"adopted": self.adopted, "classes": self._classes}, sort_keys=True, separators=(",", ":"))
 
     def last_refresh(self, class_name: str) -> float:
@@ -152,19 +156,19 @@ class Ledger:
         return float(self._classes.get(class_name, {}).get(_LAST_REFRESH, 0.0))
 
     def former(self, part: str, wanted: Wanted) -> set[str]:
-        """The class's own keys that no other class lists."""
+        """The keys that this class wrote and no other class lists."""
         mine = set(self._classes.get(wanted.class_name, {}).get(part, ()))
         return mine - {key for entry in self._others(wanted).values() for key in entry[part]}
 
     def holder(self, key: str, wanted: Wanted) -> str:
-        """The other class that wrote a data key; empty if none did."""
+        """The other class that wrote a data key last; empty if none did."""
         return next((name for name, entry in self._others(wanted).items() if key in entry["data"]), "")
 
     def _others(self, wanted: Wanted) -> dict[str, Object]:
         return {name: entry for name, entry in self._classes.items() if name != wanted.class_name}
 
     def enter(self, wanted: Wanted, *, data_written: bool) -> None:
-        """The class's entry as it is from now on; a key that it took is its own."""
+        """Replace the entry of the class; keys that were written now belong to it alone."""
         last_refresh = self.last_refresh(wanted.class_name)
         if data_written or not last_refresh:
             last_refresh = max(last_refresh, round(wanted.last_refresh, 3))
@@ -206,7 +210,7 @@ def _changes(current: Mapping[str, str], wanted: Mapping[str, str], former: set[
 
 
 def _united(references: Sequence[Object], owners: Iterable[Owner]) -> list[Object]:
-    """All owners, those that are there as they are."""
+    """The references that exist, unchanged, and those of the owners that are missing."""
     known = {reference.get("uid") for reference in references}
     return [*references, *(owner.reference() for owner in _unique(owners) if owner.uid not in known)]
 

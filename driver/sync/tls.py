@@ -1,9 +1,9 @@
-"""A certificate and its key out of one file, for Secrets of type ``kubernetes.io/tls`` (the Go driver's rules, spec
-A.9, without its silent failures).
+"""The certificates and the private key in one file, for Secrets of type ``kubernetes.io/tls``.
 
-``tls.crt`` gets all certificates in their order; ``tls.key`` the last private key, RSA as PKCS#1, EC as SEC1, others as
-PKCS#8. A file without PEM is read as PKCS#12 with an empty password. What cannot be done is a PreconditionFailed whose
-sentence holds nothing of the file.
+``tls.crt`` gets all certificates, in their order; ``tls.key`` gets the last private key: RSA as PKCS#1, EC as SEC1,
+others as PKCS#8. A file without PEM is read as PKCS#12 with an empty password. The Go driver does the same, except
+that it stores an empty value for a key that it cannot decode; here that is a PreconditionFailed, as all errors are.
+Their messages contain nothing of the file.
 """
 
 import binascii
@@ -28,14 +28,14 @@ _NO_CERTIFICATE = "it has no certificate, neither as PEM nor in a PKCS#12 file w
 
 @dataclass(frozen=True)
 class Block:
-    """One PEM block: label, header lines, DER."""
+    """One PEM block (https://www.rfc-editor.org/rfc/rfc7468): its label, header lines and DER."""
 
     label: str
     headers: tuple[bytes, ...]
     der: bytes
 
     def encoded(self) -> bytes:
-        """As PEM again, with its headers."""
+        """The block as PEM, with its headers."""
         text = b64encode(self.der)
         lines = [text[start : start + _LINE] for start in range(0, len(text), _LINE)]
         headers = [*self.headers, b""] if self.headers else []
@@ -59,7 +59,7 @@ def certificates(content: bytes) -> bytes:
 
 
 def private_key(content: bytes) -> bytes:
-    """The last private key of a file, as PEM in the form that most programs read."""
+    """The last private key of a file as PEM, in the form that most programs can read."""
     blocks = list(_blocks(content))
     keys = [block for block in blocks if block.label.endswith("PRIVATE KEY")]
     if keys:
@@ -71,7 +71,7 @@ def private_key(content: bytes) -> bytes:
 
 
 def _blocks(content: bytes) -> Iterator[Block]:
-    """A BEGIN counts if the next mark is its END: one pass, whatever somebody has stored."""
+    """The blocks of a file. A BEGIN counts only if the next mark is its END, so one pass is enough for any input."""
     begun = None
     for mark in _MARK.finditer(content):
         if begun is not None and mark[1] == b"END" and mark[2] == begun[2]:
@@ -113,7 +113,7 @@ def _serialized(key: Any) -> bytes:
 
 
 def _bundle(content: bytes) -> "PKCS12KeyAndCertificates | None":
-    """The file as PKCS#12; None if it is none. The empty password and no password are two different things there."""
+    """The file as PKCS#12; None if it is not. An empty password and no password are encoded differently there."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 

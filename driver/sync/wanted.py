@@ -1,7 +1,7 @@
-"""One entry of ``spec.secretObjects`` and the files of a volume → the Secret that should be there.
+"""Builds the Secret that a class wants, from an entry of ``spec.secretObjects`` and the files of a volume.
 
-Every refusal is a PreconditionFailed that names the field and what to do, and holds nothing of a file; but for a
-volume that is on its way out.
+What is wrong with the entry or the files is a PreconditionFailed that names the field and what to do, and contains
+nothing of a file. A volume that is being unpublished is NoContent.
 """
 
 import os
@@ -16,7 +16,7 @@ from driver.volume import content, layout
 from runtime.errors import Failure, PreconditionFailed
 
 TLS_TYPE = "kubernetes.io/tls"
-# Secrets of these types are credentials of the cluster itself; a class's author must not forge them.
+# Secrets of these types are credentials of the cluster itself, which the author of a class must not forge.
 REFUSED_TYPES = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
 LARGEST_SECRET = 1024 * 1024
 _TLS_PARTS = {"tls.crt": tls.certificates, "tls.key": tls.private_key}
@@ -25,12 +25,12 @@ READ_TRIES = 3
 
 
 class NoContent(Failure):
-    """There is nothing in the volume: it is being unpublished."""
+    """The volume has no content, because it is being unpublished."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A Secret as one class wants it; ``last_refresh`` is when its provider last confirmed the content (Unix time)."""
+    """A Secret as a class wants it; ``last_refresh`` is that of the volume (Unix time)."""
 
     namespace: str
     name: str
@@ -46,7 +46,7 @@ class Wanted:
 
 
 def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int, last_refresh: float) -> Wanted:
-    """Read the volume and make the Secret; to be run in a thread."""
+    """Read the volume and build the Secret. Blocks. ``limit`` is the most bytes to read."""
     try:
         _check(item)
         return Wanted(
@@ -103,7 +103,7 @@ def _value(kind: str, object_name: str, key: str, contents: bytes) -> bytes:
 
 
 def _files(target_path: str, limit: int) -> Mapping[str, bytes]:
-    """All files of one moment: read again if the content was swapped meanwhile."""
+    """All files of one generation of the content: read again if it was swapped meanwhile."""
     for _ in range(READ_TRIES):
         before = _generation(target_path)
         files = content.read_files(target_path, limit)

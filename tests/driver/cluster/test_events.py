@@ -159,10 +159,10 @@ def test_more_than_can_be_sent(rig: FakeApiRig, caplog: pytest.LogCaptureFixture
     async def test(recorder: EventRecorder) -> None:
         for number in range(1000):
             recorder.put(PodEvent(POD, True, "Reason", "m", f"subject-{number}"))
-        await until(lambda: len(rig.events()) == events.WAITING, "those that were kept")
+        await until(lambda: len(rig.events()) == events.MAX_QUEUED, "those that were kept")
         recorder.put(WARNING)
         await until(lambda: rig.events(WARNING.reason), "one more")
-        assert len(rig.events()) == events.WAITING + 1
+        assert len(rig.events()) == events.MAX_QUEUED + 1
 
     with caplog.at_level(logging.WARNING):
         run_recorder(rig, test)
@@ -171,7 +171,7 @@ def test_more_than_can_be_sent(rig: FakeApiRig, caplog: pytest.LogCaptureFixture
 
 def test_counts_are_not_kept_for_ever(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """More series than are remembered: the oldest is found again on the server, and counted up."""
-    monkeypatch.setattr(events, "REMEMBERED", 2)
+    monkeypatch.setattr(events, "MAX_SERIES", 2)
 
     async def test(recorder: EventRecorder) -> None:
         for subject in ("a", "b", "c", "a", "a"):
