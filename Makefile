@@ -27,7 +27,7 @@ demo: venv  ## publish, rotate and unpublish a volume, step by step, without a c
 test: venv  ## lint, then all tests that need no cluster
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports,unit,conformance
 
-lint: venv  ## ruff, mypy --strict, import-linter, release check
+lint: venv  ## ruff, mypy --strict, import-linter, suppressions, release check
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports
 
 conformance: venv  ## run csi-sanity against the driver; builds it with Go on the first run

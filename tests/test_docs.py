@@ -79,5 +79,18 @@ def test_links_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_paths_exist() -> None:
+    """Paths in the Markdown files that begin with a folder of the repository name files and folders that exist."""
+    assert len(PAGES) > 10
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"docs", "helm", "docker"}
+    found = ((page, path) for page in PAGES for path in re.findall(r"`(\w+/[\w./-]*)`", page.read_text()))
+    missing = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page, path in found
+        if path.split("/")[0] in folders and not any((base / path).exists() for base in (ROOT, page.parent))
+    ]
+    assert missing == []
+
+
 def _anchor(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")

@@ -22,7 +22,7 @@ SUPPRESSION = re.compile(
     r"pylint\s*:|nosec\b",
     re.IGNORECASE,
 )
-REASON = re.compile(r"\w{2,}\W+\w{2,}")  # two words at least
+REASON = re.compile(r"\w{2,}.*\W\w{2,}")  # two words at least
 GENERATED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 CONFIGURATION = ("setup.cfg", "pyproject.toml", "*/pyproject.toml")
 

@@ -61,12 +61,15 @@ def run(config: CrdsConfig) -> int:
     return 0
 
 
+def _documents(directory: str) -> list[dict[str, Any]]:
+    return [yaml.safe_load(path.read_text()) for path in sorted(Path(directory).glob("*.yaml"))]
+
+
 async def _run(config: CrdsConfig) -> None:
     api = Api(config.kubeconfig)
     try:
         async with asyncio.timeout(config.timeout):
-            for path in sorted(Path(config.crds).glob("*.yaml")):  # noqa: ASYNC240
-                document = yaml.safe_load(path.read_text())
+            for document in await asyncio.to_thread(_documents, config.crds):
                 await (_apply if config.mode == "apply" else _keep)(api, document)
                 log.info("CRD written", mode=config.mode, name=document["metadata"]["name"])
     except TimeoutError:

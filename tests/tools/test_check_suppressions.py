@@ -37,6 +37,7 @@ def test_without_a_reason(line: str) -> None:
         "import os  # noqa: F401  # tests import it from here",
         "value = call()  # type: ignore[misc]  # the package is untyped",
         "value = call()  # the package is untyped  # type: ignore[misc]",
+        "value = call()  # type: ignore[misc]  # not a map",
         "value = call()  # noqa: F401  # type: ignore[misc]  # the package is untyped",
         "# fmt: off  # a table, aligned by hand",
         'text = "# noqa: F401"',
@@ -68,6 +69,11 @@ def test_with_a_reason(line: str) -> None:
 def test_configuration(text: str, expected: list[int]) -> None:
     """Settings that ignore something: a reason is a comment on the line, or above it in the same paragraph."""
     assert list(in_configuration(text)) == expected
+
+
+def test_this_repository() -> None:
+    """The repository itself: every suppression has its reason."""
+    assert main() == 0
 
 
 def test_a_tree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

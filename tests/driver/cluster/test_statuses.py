@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -136,7 +137,7 @@ def test_what_a_restart_learns(rig: FakeApiRig) -> None:
         rig.api.create({**foreign, "metadata": {"name": "foreign", "labels": foreign["metadata"]["labels"]}})
         mark = rig.server.calls.mark()
         found = await store.read_all()
-        key = lambda record: record.target_path  # noqa: E731
+        key = attrgetter("target_path")
         assert sorted(found, key=key) == sorted(records, key=key)
         lists = rig.server.calls.calls(mark)
         assert len(lists) == 2 and all(call.query["labelSelector"].endswith(f"={NODE}") for call in lists)
