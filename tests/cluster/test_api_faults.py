@@ -16,9 +16,9 @@ from driver.ports import ClassRef
 from tests.cluster.attempts import Attempts
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import ClusterRig, until_class
-from tests.cluster.syncing import ENTRY
 from tests.support.fake_api.faults import Answer, Drop, Fault, Page, Silence, WatchError
 from tests.support.rig import NODE
+from tests.support.syncing import ENTRY
 from tests.support.waiting import run_async, until, until_blocking
 
 

@@ -9,7 +9,7 @@ from tests.cluster.commands import Settings
 from tests.cluster.crds import write_trio_crds
 from tests.cluster.rig import ClusterRig
 from tests.cluster.servers import ControlPlane
-from tests.cluster.syncing import ENTRY, owners
+from tests.support.syncing import ENTRY, owners
 from tests.support.waiting import run_async, until_blocking
 
 PLUGIN = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"

@@ -8,8 +8,9 @@ import pytest
 from tests.cluster.api import Object
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import ClusterRig
-from tests.cluster.syncing import ENTRY, check_now, engine_of, owners, values, workload
+from tests.cluster.syncing import workload
 from tests.support.fake_api.faults import Silence
+from tests.support.syncing import ENTRY, check_now, engine_of, owners, values
 from tests.support.waiting import run_async, until_blocking
 
 

@@ -5,8 +5,8 @@ import pytest
 from tests.cluster.api import ApiError, Object
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import BASE_RULES, SYNC_RULES, ClusterRig, grant, may
-from tests.cluster.syncing import ENTRY, values
 from tests.support.fake_api.faults import Answer
+from tests.support.syncing import ENTRY, values
 from tests.support.waiting import run_async, until_blocking, wait_until
 
 BAD: dict[str, tuple[Object, str]] = {

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.cluster.pki import Authority
 from tests.cluster.rig import ClusterRig
-from tests.cluster.syncing import values
+from tests.support.syncing import values
 from tests.support.waiting import run_async
 
 DOCKER = json.dumps({"auths": {"registry.example": {"auth": "dTpw"}}}).encode()

@@ -10,6 +10,7 @@ import pytest
 
 from driver.ports import ClassRef
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
+from tests.support.syncing import check_now, engine_of
 from tests.support.waiting import until
 
 ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
@@ -106,6 +107,8 @@ def test_a_restart(here: FakeApiRig) -> None:
             await rig.start()
             (known,) = rig.driver.volumes
             assert (known.pod, str(known.target.path)) == (pod, str(volume.target))
+            await until(lambda: engine_of(rig)._table.jobs, "the class to be read")
+            check_now(rig)  # else it may take some seconds: all nodes' drivers may restart at once
             await until(lambda: value(here) == b"s3cret", "the Secret to come back")
             await volume.publish()
             counted = here.count(mark)

@@ -1,0 +1,292 @@
+"""Secrets of a whole driver before the fake API server: what people see of them in events, and whose they are."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from driver.ports import Pod
+from driver.sync import engine
+from tests.support.fake_api import Answer
+from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
+from tests.support.rig import Rig, Volume
+from tests.support.syncing import ENTRY, check_now, engine_of, owners, values
+from tests.support.waiting import until
+
+WRONG = {**ENTRY, "data": [{"objectName": "nothing", "key": "pw"}]}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[FakeApiRig]:
+    """A fake cluster."""
+    with fake_api_rig(tmp_path) as made:
+        yield made
+
+
+async def publish(here: FakeApiRig, rig: Rig, pod: Pod, **options: str) -> Volume:
+    """A volume of the pod, published."""
+    volume = here.volume(rig, pod, **options)
+    await volume.publish()
+    return volume
+
+
+def messages(here: FakeApiRig, reason: str) -> list[str]:
+    """The messages of the events of a reason."""
+    return [item["message"] for item in here.events(reason)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ([WRONG], "file matching objectName nothing not found"),
+        ([{**ENTRY, "type": ""}], "secret type is empty"),
+        ([ENTRY, {**ENTRY, "type": "other"}], "names it more than once"),
+        (
+            [{**ENTRY, "type": "kubernetes.io/tls", "data": [{"objectName": "password", "key": "tls.key"}]}],
+            "private key",
+        ),
+    ],
+)
+def test_a_class_that_is_wrong(here: FakeApiRig, entries: list[dict[str, object]], sentence: str) -> None:
+    """The pod starts all the same; a Warning says what to correct and holds nothing of the file. The class is
+    corrected: the Secret is there within moments, and an event says so."""
+    here.make_class(secretObjects=entries)
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await here.watch_open()
+            await publish(here, rig, pod)
+            await until(lambda: here.events("FailedToCreateSecret"), "the warning")
+            (message,) = messages(here, "FailedToCreateSecret")
+            assert sentence in message and "s3cret" not in message and here.secret("synced") is None
+            here.make_class(secretObjects=[ENTRY])
+            await until(lambda: here.events("SyncedSecret"), "the good news")
+            assert values(here.secret("synced")) == {"pw": b"s3cret"}
+
+    asyncio.run(run())
+
+
+def test_the_rights_are_missing(here: FakeApiRig) -> None:
+    """Secrets cannot be read: one event says what to install; given the rights, the next try succeeds."""
+    here.make_class(secretObjects=[ENTRY])
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            rule = here.server.on("GET", "/secrets/", Answer(403))
+            await publish(here, rig, pod)
+            await until(lambda: here.events("FailedToCreateSecret"), "the warning")
+            assert "syncSecret.enabled=true" in messages(here, "FailedToCreateSecret")[0]
+            rule.lift()
+            check_now(rig)
+            await until(lambda: here.events("SyncedSecret"), "the good news")
+
+    asyncio.run(run())
+
+
+def test_a_secret_of_somebody_else_and_a_key_of_another_class(here: FakeApiRig) -> None:
+    """It is adopted and keeps its keys; a second class that lists the same key takes it: both are said in events."""
+    here.make_class(secretObjects=[ENTRY])
+    here.make_class("second", secretObjects=[ENTRY])
+    here.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "synced"}, "data": {"own": "eA=="}})
+    pods = [here.make_pod(name) for name in ("pod-1", "pod-2")]
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await publish(here, rig, pods[0])
+            await until(lambda: here.events("SecretAdopted"), "the adoption")
+            assert "the keys pw are written" in messages(here, "SecretAdopted")[0]
+            assert (
+                values(here.secret("synced")) == {"own": b"x", "pw": b"s3cret"} and owners(here.secret("synced")) == []
+            )
+            rig.provider.put("password", "v2")
+            await publish(here, rig, pods[1], class_name="second")
+            await until(lambda: here.events("SecretKeyTaken"), "the warning")
+            assert "written by SecretProviderClass app" in messages(here, "SecretKeyTaken")[0]
+            assert values(here.secret("synced")) == {"own": b"x", "pw": b"v2"}
+
+    asyncio.run(run())
+
+
+def test_drift(here: FakeApiRig) -> None:
+    """At the next check a Secret that was deleted comes back, and one that was edited gets our keys again."""
+    here.make_class(secretObjects=[ENTRY])
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await publish(here, rig, pod)
+            here.api.delete(here.path("secrets", "synced"))
+            check_now(rig)
+            await until(lambda: here.secret("synced"), "the Secret to come back")
+            here.api.patch(here.path("secrets", "synced"), {"data": {"pw": "eA==", "own": "eA=="}})
+            check_now(rig)
+            await until(lambda: values(here.secret("synced")) == {"pw": b"s3cret", "own": b"x"}, "its content")
+            assert rig.metric("sync_k8s_secret_total", provider="stub") == 3
+
+    asyncio.run(run())
+
+
+def test_owners_come_and_go(here: FakeApiRig) -> None:
+    """Two pods of one controller and a bare one: the Secret has both owners, and goes with the last of them."""
+    here.make_class(secretObjects=[ENTRY])
+    controller = here.make_owner()
+    pods = [here.make_pod(name, [controller]) for name in ("web-1", "web-2")] + [here.make_pod("bare")]
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            for pod in pods:
+                await publish(here, rig, pod)
+            expected = [
+                ("ConfigMap", "owner"),
+                ("SecretProviderClassPodStatus", f"bare-{here.namespace}-app"),
+            ]
+            await until(lambda: owners(here.secret("synced")) == expected, "both owners")
+            assert here.count()["get", "pods"] == 3
+            here.api.delete(here.path("pods", "bare"))
+            assert here.secret("synced") is not None
+            here.api.delete(here.path("configmaps", "owner"))
+            assert here.secret("synced") is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("how", ["gone", "terminating"])
+def test_a_pod_that_is_on_its_way_out(here: FakeApiRig, how: str) -> None:
+    """Its volume is published late: no Secret, which nobody would own, and no event."""
+    here.make_class(secretObjects=[ENTRY])
+    pod = here.make_pod()
+    if how == "terminating":
+        here.api.patch(here.path("pods", pod.name), {"metadata": {"finalizers": ["example.com/x"]}})
+    here.api.delete(here.path("pods", pod.name))
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await publish(here, rig, pod)
+            assert here.count()["get", "pods"] == 1
+            assert here.secret("synced") is None and here.events() == []
+
+    asyncio.run(run())
+
+
+def test_the_last_volume_goes(here: FakeApiRig) -> None:
+    """Unpublished: the class may change and the Secret may drift, nobody cares any more; it stays with its owner."""
+    here.make_class(secretObjects=[ENTRY])
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await here.watch_open()
+            volume = await publish(here, rig, pod)
+            await volume.unpublish()
+            assert not engine_of(rig)._table.jobs
+            mark = here.server.calls.mark()
+            here.make_class(secretObjects=[{**ENTRY, "secretName": "another"}])
+            here.make_class("other")
+            await publish(here, rig, here.make_pod("pod-2"), class_name="other")
+            assert here.count(mark)["get", "secrets"] == 0 and here.secret("synced") is not None
+
+    asyncio.run(run())
+
+
+def test_entries_come_and_go(here: FakeApiRig) -> None:
+    """The class gets a second Secret and loses the first: the second is there at once, the first is left alone."""
+    here.make_class(secretObjects=[ENTRY])
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await here.watch_open()
+            await publish(here, rig, pod)
+            here.make_class(secretObjects=[{**ENTRY, "secretName": "another"}])
+            await until(lambda: here.secret("another"), "the second Secret")
+            here.api.delete(here.path("secrets", "synced"))
+            check_now(rig)
+            await until(lambda: all(job.due > 0 for job in engine_of(rig)._table.jobs.values()), "the check")
+            assert here.secret("synced") is None
+            here.api.delete(here.path("secretproviderclasses", "app"))
+            await until(lambda: not engine_of(rig)._table.jobs, "the end of the jobs")
+
+    asyncio.run(run())
+
+
+def test_a_restart_while_the_class_cannot_be_read(
+    here: FakeApiRig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver starts again and may not read the class: a warning; it is tried again later, and the Secret that was
+    deleted meanwhile comes back."""
+    monkeypatch.setattr(engine, "BACKOFF_LAST", 0.3)
+    here.make_class(secretObjects=[ENTRY])
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await publish(here, rig, pod)
+            await rig.stop()
+            here.api.delete(here.path("secrets", "synced"))
+            rule = here.server.on("GET", "/secretproviderclasses/app$", Answer(403))
+            await rig.start()
+            await until(lambda: "cannot be read for its secretObjects" in caplog.text, "the warning")
+            assert here.secret("synced") is None
+            rule.lift()
+            await until(lambda: engine_of(rig)._table.jobs, "the class to be read")
+            check_now(rig)
+            await until(lambda: here.secret("synced"), "the Secret to come back")
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(run())
+
+
+def test_the_api_server_is_away(here: FakeApiRig) -> None:
+    """It goes between the class and the Secret: the publish does not wait for long, and the Secret comes with it."""
+    here.make_class(secretObjects=[ENTRY])
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            rule = here.server.on("*", "/(secrets|pods)(/|$)", Answer(503))
+            volume = await publish(here, rig, pod)
+            assert volume.read() == b"s3cret" and here.secret("synced") is None
+            rule.lift()
+            await until(lambda: here.secret("synced"), "the Secret")
+            assert here.events("FailedToCreateSecret") == []
+
+    asyncio.run(run())
+
+
+def test_syncing_is_turned_off(here: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """--sync-secrets=false: one warning for each class that wants Secrets, however many volumes; no call."""
+    here.make_class(secretObjects=[ENTRY])
+    here.make_class("plain")
+
+    async def run() -> None:
+        async with here.driver(sync_secrets=False) as rig:
+            for name in ("pod-1", "pod-2"):
+                volume = await publish(here, rig, here.make_pod(name))
+            await publish(here, rig, here.make_pod("pod-3"), class_name="plain")
+            await volume.unpublish()
+            await rig.restart()
+            assert here.count()["get", "secrets"] == 0 and here.secret("synced") is None
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(run())
+    assert len([record for record in caplog.records if "secretObjects are not synced" in record.getMessage()]) == 1
+
+
+def test_the_startup_taint(here: FakeApiRig) -> None:
+    """--remove-startup-taint: it goes when kubelet has registered the driver, beside everything else."""
+    taint = {"key": "secrets-store.csi.k8s.io/agent-not-ready", "effect": "NoExecute"}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}, "spec": {"taints": [taint]}}
+    here.api.create(node)
+    csi_node = {"apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": "node-1"}}
+    drivers = [{"name": "secrets-store.csi.k8s.io", "nodeID": "node-1"}]
+
+    async def run() -> None:
+        async with here.driver(remove_startup_taint=True):
+            here.api.create({**csi_node, "spec": {"drivers": drivers}})
+            await until(lambda: not here.api.get("/api/v1/nodes/node-1")["spec"].get("taints"), "the taint to go")
+
+    asyncio.run(run())
