@@ -46,9 +46,7 @@ class JsonFormatter(logging.Formatter):
             "message": redact.text(record.getMessage()),
         }
         for key, value in _fields(record).items():
-            line["error" if key == "err" else key] = (
-                redact.mask(str(value)) if key == "stacktrace" else _json_value(value)
-            )
+            line["error" if key == "err" else key] = redact.lines(value) if key == "stacktrace" else _json_value(value)
         return json.dumps(line)
 
 

@@ -1,0 +1,35 @@
+"""Redaction: the one place that decides what may be logged, shown or sent as an error.
+
+Tokens, secrets and volume contexts never reach a log, an error text, an event or a status page. Requests are shown
+field by field, with secret fields withheld (``messages``). From texts of other programs (a provider's error, an API
+server's response) everything that looks like a credential is removed (``patterns``), and so are characters that are
+not visible (``controls``); their length is limited.
+"""
+
+from runtime.redact.controls import visible, visible_lines
+from runtime.redact.messages import is_secret_name, message, secrets_of
+from runtime.redact.patterns import WITHHELD
+from runtime.redact.patterns import mask as mask_patterns
+
+__all__ = ["MAX_TEXT_LENGTH", "WITHHELD", "is_secret_name", "lines", "mask", "message", "secrets_of", "text"]
+
+MAX_TEXT_LENGTH = 1024
+# Longer texts are cut before they are searched: some patterns take quadratic time.
+_MAX_SEARCHED_LENGTH = 8 * MAX_TEXT_LENGTH
+
+
+def text(value: object) -> str:
+    """``str(value)`` on one line, without anything that looks like a credential, cut to ``MAX_TEXT_LENGTH``
+    characters."""
+    result = mask(visible(str(value)[:_MAX_SEARCHED_LENGTH]))
+    return result if len(result) <= MAX_TEXT_LENGTH else result[:MAX_TEXT_LENGTH] + "…"
+
+
+def lines(value: object, longest: int = 4 * _MAX_SEARCHED_LENGTH) -> str:
+    """As ``text``, but with its line breaks, and longer: a stack."""
+    return mask(visible_lines(str(value)[:longest]))
+
+
+def mask(text: str) -> str:
+    """The text unchanged except for what looks like a credential."""
+    return mask_patterns(text)
