@@ -86,8 +86,9 @@ def configure(values: Mapping[type, Mapping[str, Any]]) -> Configs:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, check the surroundings and run; returns the container's exit code."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        parsed = flags().parse(sys.argv[1:] if argv is None else argv)
+        parsed = flags().parse(argv)
         if parsed.values[DriverConfig].get("version"):
             print(build().to_json())
             return 0
@@ -98,9 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except ConfigurationError as error:
         write_termination_message(str(error))
-        return process.report_startup_error(PROGRAM, error)
-    for warning in parsed.warnings:
-        print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
+        return process.report_startup_error(PROGRAM, error, argv)
+    process.report_warnings(PROGRAM, parsed.warnings, argv)
     return run(configs)
 
 

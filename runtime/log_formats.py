@@ -15,7 +15,11 @@ _PREFIXES = {"error": "E", "warning": "W"}
 
 
 class KlogFormatter(logging.Formatter):
-    """klog's text format: ``I1124 02:39:00.123456       1 mounts.py:42] "Mounted" target="/…"``."""
+    """klog's text format: ``I1124 02:39:00.123456       1 mounts.py:42] "Mounted" target="/…"``, after ``marker``."""
+
+    def __init__(self, marker: str = "") -> None:
+        super().__init__()
+        self._marker = marker
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without its newline."""
@@ -23,14 +27,15 @@ class KlogFormatter(logging.Formatter):
         level = _PREFIXES.get(_level(record), "I")
         head = f"{level}{moment:%m%d %H:%M:%S.%f} {os.getpid():7d} {record.filename}:{record.lineno}]"
         values = "".join(f" {key}={_klog_value(value)}" for key, value in _fields(record).items())
-        return f"{head} {_quoted(redact.text(record.getMessage()))}{values}"
+        return f"{self._marker}{head} {_quoted(redact.text(record.getMessage()))}{values}"
 
 
 class JsonFormatter(logging.Formatter):
-    """The keys of the Go driver's JSON lines, and ``process``, the role that logs."""
+    """The keys of the Go driver's JSON lines, and ``process``, the role that logs; after ``marker``."""
 
-    def __init__(self, process: str) -> None:
+    def __init__(self, process: str, marker: str = "") -> None:
         super().__init__()
+        self._marker = marker
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
@@ -47,7 +52,7 @@ class JsonFormatter(logging.Formatter):
         }
         for key, value in _fields(record).items():
             line["error" if key == "err" else key] = redact.lines(value) if key == "stacktrace" else _json_value(value)
-        return json.dumps(line)
+        return self._marker + json.dumps(line)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

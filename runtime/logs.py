@@ -7,11 +7,14 @@ sentence; any other one with its stack too.
 
 import logging
 import sys
+import threading
 import traceback
 from typing import Protocol
 
 from runtime.errors import Failure
 from runtime.log_formats import FIELDS, JsonFormatter, KlogFormatter
+
+_marker = ""
 
 
 class Stream(Protocol):
@@ -65,11 +68,34 @@ def get(name: str) -> Log:
     return Log(name)
 
 
+def mark_lines(marker: str) -> None:
+    """Begin each line with ``marker``, from now on and in processes forked later: the supervisor's word for lines that
+    need no filter (``runtime.supervisor.line_filter``). It stays when logs are configured again."""
+    global _marker
+    _marker = marker
+
+
+def log_what_python_prints() -> None:
+    """Log what the interpreter would print: warnings, and exceptions that end a thread or that nobody can catch."""
+    logging.captureWarnings(True)
+    log = get("python")
+
+    def log_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            log.error("Unhandled exception in a thread", exc=args.exc_value, thread=args.thread and args.thread.name)
+
+    def log_unraisable(args: "sys.UnraisableHookArgs") -> None:
+        log.error("Exception ignored", exc=args.exc_value, where=args.err_msg or repr(args.object))
+
+    threading.excepthook = log_thread
+    sys.unraisablehook = log_unraisable
+
+
 def configure(process: str, *, as_json: bool = False, verbosity: int = 0, stream: Stream | None = None) -> None:
     """Send all logging of this process to ``stream`` (stderr by default); ``process`` is the role's name in JSON
     lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter(process) if as_json else KlogFormatter())
+    handler.setFormatter(JsonFormatter(process, _marker) if as_json else KlogFormatter(_marker))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO - verbosity)

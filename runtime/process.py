@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
-from runtime import logs
+from runtime import logs, redact
 from runtime.errors import ConfigurationError
 from runtime.flags import FlagSet, HelpRequested, UsageError
 from runtime.version import build
@@ -13,6 +14,8 @@ from runtime.version import build
 log = logs.get(__name__)
 
 T = TypeVar("T")
+_TRUE = ("true", "1", "t", "T", "TRUE", "True")
+_JSON_FLAGS = {"log-format-json", "logging-format=json", *(f"log-format-json={value}" for value in _TRUE)}
 USAGE_EXIT_CODE, FAILURE_EXIT_CODE = 2, 1
 
 
@@ -36,16 +39,39 @@ def start(
         print(usage)
         return 0
     except ConfigurationError as error:
-        return report_startup_error(flags.program, error)
-    for warning in parsed.warnings:
-        print(f"{flags.program}: warning: {warning}", file=sys.stderr)
+        return report_startup_error(flags.program, error, argv)
+    report_warnings(flags.program, parsed.warnings, argv)
     return run(config)
 
 
-def report_startup_error(program: str, error: ConfigurationError) -> int:
-    """Print why the process cannot start; returns its exit code: 2 for a malformed command line, as in Go, else 1."""
-    print(f"{program}: {error}", file=sys.stderr)
+def report_warnings(program: str, warnings: Iterable[str], argv: Sequence[str]) -> None:
+    """Report what is odd, but not wrong, in the command line, in the form in which it asks for logs."""
+    if wants_json(argv):
+        logs.configure(program, as_json=True)
+    for warning in warnings:
+        if wants_json(argv):
+            log.warning(warning)
+        else:
+            print(f"{program}: warning: {redact.text(warning)}", file=sys.stderr)
+
+
+def report_startup_error(program: str, error: ConfigurationError, argv: Sequence[str]) -> int:
+    """Report why the process cannot start, in the form in which ``argv`` asks for logs; returns its exit code: 2 for a
+    malformed command line, as in Go, else 1."""
+    if wants_json(argv):
+        logs.configure(program, as_json=True)
+        log.error("Cannot start", exc=error)
+    else:
+        print(f"{program}: {error}", file=sys.stderr)
     return USAGE_EXIT_CODE if isinstance(error, UsageError) else FAILURE_EXIT_CODE
+
+
+def wants_json(argv: Sequence[str]) -> bool:
+    """Whether a command line, which may be malformed, asks for JSON logs."""
+    given = [argument.lstrip("-") for argument in argv if argument.startswith("-")]
+    if any(argument in _JSON_FLAGS for argument in given):
+        return True
+    return any(name.lstrip("-") == "logging-format" and value == "json" for name, value in pairwise(argv))
 
 
 def run(work: Coroutine[Any, Any, None]) -> int:

@@ -11,7 +11,7 @@ from runtime.redact.messages import is_secret_name, message, secrets_of
 from runtime.redact.patterns import WITHHELD
 from runtime.redact.patterns import mask as mask_patterns
 
-__all__ = ["MAX_TEXT_LENGTH", "WITHHELD", "is_secret_name", "lines", "mask", "message", "secrets_of", "text"]
+__all__ = ["MAX_TEXT_LENGTH", "WITHHELD", "is_secret_name", "line", "lines", "mask", "message", "secrets_of", "text"]
 
 MAX_TEXT_LENGTH = 1024
 # Longer texts are cut before they are searched: some patterns take quadratic time.
@@ -23,6 +23,12 @@ def text(value: object) -> str:
     characters."""
     result = mask(visible(str(value)[:_MAX_SEARCHED_LENGTH]))
     return result if len(result) <= MAX_TEXT_LENGTH else result[:MAX_TEXT_LENGTH] + "…"
+
+
+def line(value: str) -> str:
+    """As ``text``, for a line of output: its spaces stay as they are, and it may be longer."""
+    result = mask(" ".join(visible_lines(value[:_MAX_SEARCHED_LENGTH]).splitlines()))
+    return result if len(value) <= _MAX_SEARCHED_LENGTH else result + "…"
 
 
 def lines(value: object, longest: int = 4 * _MAX_SEARCHED_LENGTH) -> str:

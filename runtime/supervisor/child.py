@@ -29,6 +29,7 @@ def run_role(
     try:
         _detach(role.name, parent, environment)
         configure_logs(role.name)  # until the role configures them itself
+        logs.log_what_python_prints()
         code = role.run()
     except SystemExit as exit_request:
         code = _exit_code(exit_request)

@@ -1,26 +1,32 @@
-"""The roles' output and the supervisor's own, written line by line: text with the role's name as a prefix, JSON
-unchanged.
+"""The roles' output and the supervisor's own, filtered and written line by line; text has the role's name as a prefix.
 
 A line is held back until it is complete, its role has ended, or it has grown to LOG_LINE_BYTES.
 """
 
 import io
 import os
+import secrets
 from collections.abc import Iterable
 from typing import Any
 
 from runtime import logs
 from runtime.limits import LOG_FLUSH_SECONDS, LOG_LINE_BYTES
+from runtime.supervisor.line_filter import LineFilter
 from runtime.supervisor.sink import Sink
 
 log = logs.get(__name__)
 
 
+OWN = "supervisor"
+
+
 class ContainerOutput:
-    """The two sinks, and what is not yet a whole line."""
+    """The two sinks, and what is not yet a whole line. ``marker`` is at the start of each line of our own logs."""
 
     def __init__(self, *, as_json: bool) -> None:
+        self.marker = f"{secrets.token_hex(8)} "
         self._as_json = as_json
+        self._filters: dict[tuple[str, str], LineFilter] = {}
         self._incomplete: dict[tuple[str, str], bytes] = {}
         self._own_sink = Sink(2, self._report_loss)
         # Both streams may be one file. Two sinks would write into each other's lines.
@@ -35,8 +41,11 @@ class ContainerOutput:
     def forward(self, event: Any) -> None:
         """Write the lines that a chunk of a role's output completes. The argument is one of supervisord's log events
         (http://supervisord.org/events.html#process-log-event-type)."""
-        key = (event.process.config.name, event.channel)
-        data: bytes = self._incomplete.pop(key, b"") + event.data
+        self.write((event.process.config.name, event.channel), event.data)
+
+    def write(self, key: tuple[str, str], data: bytes) -> None:
+        """Write the lines that ``data`` completes; ``key`` is the name of the process and of its stream."""
+        data = self._incomplete.pop(key, b"") + data
         *lines, rest = data.split(b"\n")
         while len(rest) > LOG_LINE_BYTES:
             lines.append(rest[:LOG_LINE_BYTES])
@@ -57,17 +66,12 @@ class ContainerOutput:
         for sink in self.sinks:
             sink.flush(LOG_FLUSH_SECONDS)
 
-    def write_own(self, text: str) -> None:
-        """Write a line of the supervisor's own, which ends with a newline."""
-        self._own_sink.write([self._prefix("supervisor") + text.encode(errors="replace")])
-
     def _write(self, key: tuple[str, str], lines: list[bytes]) -> None:
         name, channel = key
-        prefix = self._prefix(name)
-        self._sinks[channel].write(prefix + line + b"\n" for line in lines)
-
-    def _prefix(self, name: str) -> bytes:
-        return b"" if self._as_json else f"[{name}] ".encode()
+        if key not in self._filters:
+            self._filters[key] = LineFilter(name, channel, marker=self.marker.encode(), as_json=self._as_json)
+        sink = self._own_sink if name == OWN else self._sinks[channel]
+        sink.write([self._filters[key].filter(line) for line in lines])
 
     def _report_loss(self, sink: Sink, lines: int) -> None:
         before, self._own_sink = self._own_sink, sink
@@ -77,16 +81,17 @@ class ContainerOutput:
             self._own_sink = before
 
 
-class OwnLines(io.TextIOBase):
-    """The stream of the supervisor's own log lines."""
+class OwnStream(io.TextIOBase):
+    """The supervisor's stdout or stderr: whatever it prints takes the way of the roles' output."""
 
-    def __init__(self, output: ContainerOutput) -> None:
+    def __init__(self, output: ContainerOutput, channel: str) -> None:
         self._output = output
+        self._key = (OWN, channel)
 
     def write(self, text: str) -> int:
-        """One log line, which ends with a newline."""
-        self._output.write_own(text)
+        """Write the lines that ``text`` completes."""
+        self._output.write(self._key, text.encode(errors="replace"))
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is buffered here."""
+        """Whole lines have been written already."""

@@ -3,7 +3,7 @@
 import gc
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from supervisor.medusa import asyncore_25 as asyncore
 
 from runtime import logs
 from runtime.supervisor.options import ForkingOptions
-from runtime.supervisor.output import ContainerOutput, OwnLines
+from runtime.supervisor.output import ContainerOutput, OwnStream
 from runtime.supervisor.role_supervisor import RoleSupervisor
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import RestartPolicy, Role
@@ -37,7 +37,9 @@ def supervise(
     """
     _open_missing_streams()
     output = ContainerOutput(as_json=as_json)
-    logs.configure("supervisor", as_json=as_json, verbosity=verbosity, stream=OwnLines(output))
+    logs.mark_lines(output.marker)
+    stderr = OwnStream(output, "stderr")
+    logs.configure("supervisor", as_json=as_json, verbosity=verbosity, stream=stderr)
     options = ForkingOptions(roles, policy, partial(logs.configure, as_json=as_json, verbosity=verbosity))
     options.realize(args=[], progname="supervisord")
     options.first, options.test = True, False
@@ -46,7 +48,7 @@ def supervise(
     gc.freeze()
     supervisor = RoleSupervisor(options, role_table, policy, output)
     try:
-        with suppress(asyncore.ExitNow):
+        with suppress(asyncore.ExitNow), redirect_stderr(stderr), redirect_stdout(OwnStream(output, "stdout")):
             supervisor.main()
     finally:
         output.close()

@@ -1,5 +1,6 @@
 """One command line for the three roles: the driver's flags, and the others' under names of their own."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,23 @@ def test_exit_codes(argv: list[str], code: int, sentence: str, capsys: pytest.Ca
     """A command line that ends at once → an exit code and one sentence, without the supervisor and its restarts."""
     assert main(argv) == code
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv, level, sentence",
+    [
+        (["--log-format-json"], "error", "--kubelet-registration-path is required"),
+        (["--log-format-json=true", REQUIRED, "--nonsense"], "error", "flag provided but not defined: -nonsense"),
+        (["-log-format-json", REQUIRED, "--endpoint=tcp://127.0.0.1:1"], "error", "kubelet needs a Unix socket"),
+        (["--log-format-json", "--metrics-backend=x", REQUIRED], "error", "unsupported metrics backend"),
+    ],
+)
+def test_refusals_in_json(argv: list[str], level: str, sentence: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A command line that asks for JSON and cannot be run → the refusal is one line of JSON, also where the command
+    line could not be parsed to its end."""
+    assert main(argv) != 0
+    (line,) = (json.loads(line) for line in capfd.readouterr().err.splitlines())
+    assert line["level"] == level and line["process"] == "secrets-store-csi" and sentence in json.dumps(line)
 
 
 def test_flags_page() -> None:

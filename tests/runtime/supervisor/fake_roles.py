@@ -10,17 +10,26 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 import grpc
 
+from protos import provider_pb2, provider_pb2_grpc
+from runtime import logs, rpc
 from runtime.supervisor import role_output
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import RestartPolicy, Role
 from runtime.supervisor.supervise import supervise
+from tests.attacks.goaway import TEXT, serve_goaway
+
+PRINTED = b"plain password=canary-1234-s3cr3t\n" + TEXT + b"\n\n" + b"x" * 20_000 + b" token=canary-1234-s3cr3t\n"
+
+log = logs.get(__name__)
 
 
 def say(text: str) -> None:
@@ -140,6 +149,40 @@ def speak_twice(name: str) -> int:
     return serve(name)
 
 
+def meet_goaway(name: str) -> int:
+    """Call a server that answers with a hostile GOAWAY, and log the call's error as the driver does."""
+    path = Path(tempfile.mkdtemp()) / "evil.sock"
+    serve_goaway(path)
+    asyncio.run(_call(path))
+    return serve(name)
+
+
+async def _call(path: Path) -> None:
+    async with rpc.dial(str(path)) as channel:
+        stub: provider_pb2_grpc.CSIDriverProviderAsyncStub = provider_pb2_grpc.CSIDriverProviderStub(channel)
+        try:
+            await stub.Version(provider_pb2.VersionRequest(version="v1alpha1"), timeout=1.0)
+        except grpc.aio.AioRpcError as error:
+            log.warning("The call failed", reason=error.details(), code=error.code().name)
+
+
+def print_badly(name: str) -> int:
+    """Print, past the log, in each way in which libraries and the interpreter do, then serve."""
+    os.write(2, PRINTED)
+    print("a plain line")
+    warnings.warn("a warning with password=canary-1234-s3cr3t", stacklevel=1)
+    thread = threading.Thread(target=_fail, name="worker")
+    thread.start()
+    thread.join()
+    os.write(2, b"half a line, then ")
+    log.info("A line of ours", secret="default/app-tls")
+    return serve(name)
+
+
+def _fail() -> None:
+    raise ValueError("token=canary-1234-s3cr3t\nsecond \x1b[31mline")
+
+
 def flood(name: str) -> int:
     """Write numbered lines, without a pause, until SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -185,6 +228,8 @@ BEHAVIOURS: dict[str, Callable[[str], int]] = {
         stop_slowly,
         write_endless_line,
         speak_twice,
+        meet_goaway,
+        print_badly,
         flood,
         exit_with_text,
         exit_with_nothing,

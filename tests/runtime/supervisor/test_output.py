@@ -17,19 +17,21 @@ def test_output_in_text(tmp_path: Path) -> None:
 
 
 def test_output_in_json(tmp_path: Path) -> None:
-    """A role's JSON lines pass unchanged; the supervisor's own lines are JSON with ``supervisor`` as the process."""
+    """A role's JSON lines pass unchanged, its other lines become JSON, and the supervisor's own lines are JSON with
+    ``supervisor`` as the process."""
     with supervisor_rig({"driver": "write_half_a_line"}, tmp_path, as_json=True) as rig:
         rig.wait_logged("A role exited")
         assert '{"json": true}' in rig.lines
-        own = [json.loads(line) for line in rig.lines if line.startswith('{"level"')]
-        assert {line["process"] for line in own} == {"supervisor"}
+        parsed = [json.loads(line) for line in rig.lines]
+        assert {line["process"] for line in parsed if "process" in line} == {"driver", "supervisor"}
+        assert {line["message"] for line in parsed if line.get("process") == "driver"} == {"whole", "half"}
 
 
 def test_endless_line(tmp_path: Path) -> None:
-    """A role writes 200,000 bytes without a newline → they are passed on in pieces, so that no role can fill the
-    supervisor's memory."""
+    """A role writes 200,000 bytes without a newline → they are passed on in pieces, each of them cut, so that no role
+    can fill the supervisor's memory."""
     with supervisor_rig({"driver": "write_endless_line"}, tmp_path) as rig:
-        wait_until(lambda: rig.logged("[driver] " + "x" * 60_000, times=3), "three pieces")
+        wait_until(lambda: rig.lines.count("[driver] " + "x" * 8192 + "…") == 3, "three pieces")
 
 
 def test_bug_in_json(tmp_path: Path) -> None:
