@@ -323,7 +323,7 @@ def test_slow_head_on_a_kept_connection(monkeypatch: pytest.MonkeyPatch, begun: 
 
 
 def test_bug_in_a_handler(caplog: pytest.LogCaptureFixture) -> None:
-    """A bug is a 500 without its text, a log line with it, and the next request is answered."""
+    """A handler raises → 500 without the exception's text, one log line with it, and the next request is served."""
 
     async def run() -> None:
         async with http_rig() as rig:
