@@ -2,8 +2,10 @@
 
 A call lasts until it has an answer or its caller's timeout cancels it. Connection losses, 5xx and 429 are retried with
 jitter; Retry-After is respected; there is no rate limit besides the server's own. A 403 from a server that has just
-come back is retried too. After a 401 or a TLS failure the credentials are read again. Exceptions of the ``kubernetes``
-package and response bodies do not leave this module.
+come back is retried too. After a 401 or a TLS failure the credentials are read again: new calls use new connections,
+and the old ones are closed after their last user. Exceptions of the ``kubernetes`` package and response bodies do not
+leave this module, nor does a cancellation that nobody requested: what closes a connection pool cancels everybody who
+waits for one of its connections, and that is a network error.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ import aiohttp
 from driver.cluster.answers import Expired, describe, failure_of, is_tls_failure, retry_after
 from runtime import logs, redact
 from runtime.errors import Failure, InvalidRequest, PermissionDenied, Unavailable
+from runtime.tasks import cancellation_was_requested
 from runtime.version import build
 
 if TYPE_CHECKING:
@@ -70,16 +73,17 @@ class Api:
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
         pause = FIRST_PAUSE
         while True:
-            transport = None
-            wait, stale = 0.0, False
+            wait = 0.0
             try:
-                transport = await self._open()
-                headers = {"Content-Type": content_type, "Accept": accept}
-                async with await _send(transport, method, url, body, headers, timeout) as response:
-                    status, content = response.status, await response.read()
-                answer = json.loads(content) if 200 <= status < 300 else None
+                async with self._connected() as transport, _network_errors():
+                    headers = {"Content-Type": content_type, "Accept": accept}
+                    async with await _send(transport, method, url, body, headers, timeout) as response:
+                        status, content = response.status, await response.read()
+                    if status == 401:
+                        self._discard(transport)
+                    answer = json.loads(content) if 200 <= status < 300 else None
             except NETWORK_ERRORS as error:
-                problem, detail, stale = type(error).__name__, redact.text(error), is_tls_failure(error)
+                problem, detail = type(error).__name__, redact.text(error)
                 self._unreachable_at = asyncio.get_running_loop().time()
             else:
                 if isinstance(answer, dict):
@@ -88,10 +92,8 @@ class Api:
                 failure = failure_of(status)
                 if failure is not None and not (failure is PermissionDenied and self._just_back()):
                     raise failure(describe(method, path, status, content))
-                problem, detail, stale = f"status {status}", "", status == 401
+                problem, detail = f"status {status}", ""
                 wait = retry_after(response.headers)
-            if stale and transport is not None:
-                await self._renew(transport)
             self._log_problem(method, path, problem, detail)
             await asyncio.sleep(wait + pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LAST_PAUSE)
@@ -103,21 +105,22 @@ class Api:
         a 410."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds)
         try:
-            transport = await self._open()
-            url = f"{path}?{urlencode(query)}"
-            response = await _send(transport, "GET", url, None, {"Accept": accept}, timeout)
-            with contextlib.closing(response):
-                if response.status == 401:
-                    await self._renew(transport)
-                if response.status != 200:
-                    failure = failure_of(response.status) or Unavailable
-                    raise failure(f"watch of {path} was answered with status {response.status}")
-                async for line in response.content:
-                    event = json.loads(line)
-                    if event.get("type") == "ERROR":
-                        expired = event.get("object", {}).get("code") == 410
-                        raise (Expired if expired else Unavailable)(f"watch of {path} ended with an error event")
-                    yield event
+            async with self._connected() as transport:
+                url = f"{path}?{urlencode(query)}"
+                async with _network_errors():
+                    response = await _send(transport, "GET", url, None, {"Accept": accept}, timeout)
+                with contextlib.closing(response):
+                    if response.status == 401:
+                        self._discard(transport)
+                    if response.status != 200:
+                        failure = failure_of(response.status) or Unavailable
+                        raise failure(f"watch of {path} was answered with status {response.status}")
+                    while line := await _next_line(response):
+                        event = json.loads(line)
+                        if event.get("type") == "ERROR":
+                            expired = event.get("object", {}).get("code") == 410
+                            raise (Expired if expired else Unavailable)(f"watch of {path} ended with an error event")
+                        yield event
         except NETWORK_ERRORS as error:
             raise Unavailable(f"watch of {path} broke: {type(error).__name__}") from None
 
@@ -129,9 +132,9 @@ class Api:
         await asyncio.gather(*(self._open_connection() for _ in range(CONNECTIONS)))
 
     async def close(self) -> None:
-        """Close the connections, if there are any; a later call opens new ones."""
+        """Close the connections, if there are any, as soon as no call uses them; a later call opens new ones."""
         transport, self._transport = self._transport, None
-        if transport is not None:
+        if transport is not None and not transport.users:
             await transport.close()
 
     async def _open_connection(self) -> None:
@@ -141,6 +144,31 @@ class Api:
     def _just_back(self) -> bool:
         """Whether the server was unreachable a moment ago."""
         return asyncio.get_running_loop().time() - self._unreachable_at < BOOT_SECONDS
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncGenerator["Transport", None]:
+        """The connections with the current credentials, for one call.
+
+        After a TLS failure they are not used again: the CA or the client certificate may have been replaced.
+        """
+        transport = await self._open()
+        transport.users += 1
+        try:
+            yield transport
+        except NETWORK_ERRORS as error:
+            if is_tls_failure(error):
+                self._discard(transport)
+            raise
+        finally:
+            transport.users -= 1
+            if transport is not self._transport and not transport.users:
+                await transport.close()
+
+    def _discard(self, stale: "Transport") -> None:
+        """Let the next call read the credentials again: the file or the token has changed. The calls that use the old
+        connections go on; the last one closes them."""
+        if self._transport is stale:
+            self._transport = None
 
     async def _open(self) -> "Transport":
         async with self._opening:
@@ -154,13 +182,6 @@ class Api:
             assert self._transport is not None
             return self._transport
 
-    async def _renew(self, stale: "Transport") -> None:
-        """Read the credentials again: the file or the token has changed."""
-        async with self._opening:
-            if self._transport is stale:
-                self._transport = None
-                await stale.close()
-
     def _log_problem(self, method: str, path: str, problem: str, detail: str) -> None:
         """Log each new kind of problem once, not each retry."""
         if problem != self.last_error:
@@ -168,6 +189,24 @@ class Api:
             log.warning(
                 "The API server cannot be used; retrying", method=method, path=path, problem=problem, err=detail
             )
+
+
+@contextlib.asynccontextmanager
+async def _network_errors() -> AsyncGenerator[None, None]:
+    """Turn a cancellation that nobody requested into the network error that it stands for."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        if cancellation_was_requested():
+            raise
+        raise ConnectionAbortedError("the connection was closed while it was waited for") from None
+
+
+async def _next_line(response: aiohttp.ClientResponse) -> bytes:
+    """The next line of a watch; empty at its end."""
+    async with _network_errors():
+        line: bytes = await response.content.readline()
+    return line
 
 
 async def _send(

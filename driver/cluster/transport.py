@@ -36,6 +36,7 @@ class Transport:
         self.client = RESTClientObject(configuration)
         self.host: str = configuration.host
         self.credentials = configuration.auth_settings
+        self.users = 0  # calls under way
 
     @staticmethod
     async def open(kubeconfig: str) -> "Transport":
