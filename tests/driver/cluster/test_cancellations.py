@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from driver.cluster.api import Api
-from runtime.errors import Failure, Unavailable
+from runtime.errors import Failure
 from tests.cluster import kubeconfig
 from tests.cluster.pki import Authority
 from tests.driver.cluster.connecting import run
