@@ -1,13 +1,14 @@
 """Chooses what implements the ports: a directory of YAML files, or an API server."""
 
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from driver.config import DriverConfig
 from driver.metrics import DriverMetrics
 from driver.ports import Backend, SecretSync
 from driver.sync.disabled import DisabledSync
 from driver.volume.workers import DiskWorkers
+from runtime.tasks import BackgroundTask
 
 if TYPE_CHECKING:
     from driver.cluster.api import Api
@@ -33,9 +34,10 @@ def _open_cluster(config: DriverConfig, disk: DiskWorkers, metrics: DriverMetric
 
     api = Api(config.kubeconfig)
     cluster = ApiCluster(api, config.nodeid)
-    background: list[Coroutine[Any, Any, None]] = []
+    background = []
     if config.remove_startup_taint:
-        background.append(remove_startup_taint(api, config.nodeid, config.drivername, config.startup_taint))
+        remove = partial(remove_startup_taint, api, config.nodeid, config.drivername, config.startup_taint)
+        background.append(BackgroundTask("startup taint", remove, finite=True))
     return Backend(cluster, _open_sync(config, api, cluster, disk, metrics), background)
 
 

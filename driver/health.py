@@ -1,13 +1,14 @@
 """Whether the driver is ready, for Probe, /readyz and the status page.
 
 ``ready`` is false only while the driver starts, and for problems that a restart of the container solves: a hostPath
-directory that was deleted on the node, so that the container holds a dead directory, or a pods directory from which
-mounts no longer propagate to the node. Other problems are reasons against /readyz, and do not fail a liveness probe.
+directory that was deleted on the node, so that the container holds a dead directory; a pods directory from which mounts
+no longer propagate to the node; a background task that fails again and again. Other problems are reasons against
+/readyz, and do not fail a liveness probe.
 """
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from driver.volume import mountinfo
@@ -21,11 +22,13 @@ class Health:
     """The driver's health.
 
     ``watched`` are hostPath directories of the container. ``shared`` is the pods directory: if mounts in it propagated
-    to the node when the driver started, they must continue to do so.
+    to the node when the driver started, they must continue to do so. ``broken_tasks`` says why a background task cannot
+    be kept running; empty if all can.
     """
 
     watched: Sequence[str] = ()
     shared: str = ""
+    broken_tasks: Callable[[], str] = str
     started: bool = False
 
     def __post_init__(self) -> None:
@@ -51,7 +54,7 @@ class Health:
                 return f"{path} was deleted on the node: the container must restart, as it still has the dead directory"
         if self._was_shared and not mountinfo.is_shared(self.shared):
             return f"mounts under {self.shared} no longer reach the node: the container must restart"
-        return ""
+        return self.broken_tasks()
 
     def snapshot(self, not_ready_reasons: Sequence[str] = ()) -> Mapping[str, object]:
         """The state for the status socket, with further reasons against /readyz."""

@@ -8,7 +8,7 @@ file of its own. Events are logged.
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from driver.objects.pod_status import build_status, condition_of, parse_status, 
 from driver.ports import ClassListener, ClassRef, PodEvent, ProviderClass, VolumeRecord
 from runtime import logs
 from runtime.errors import ConfigurationError, NotFound, PreconditionFailed, Unavailable
+from runtime.tasks import BackgroundTask
 
 log = logs.get(__name__)
 
@@ -41,8 +42,12 @@ class Manifests:
             )
         self._written: dict[str, Path] = {}
 
-    async def run(self) -> None:
-        """Nothing to do: files are read on demand."""
+    def tasks(self) -> Sequence[BackgroundTask]:
+        """None: files are read on demand."""
+        return ()
+
+    async def close(self) -> None:
+        """Nothing to do."""
 
     async def get_class(self, class_ref: ClassRef) -> ProviderClass:
         """Read all files and return the class. Raises NotFound, or PreconditionFailed with the file and line of invalid

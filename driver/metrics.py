@@ -75,6 +75,11 @@ class DriverMetrics:
             buckets=BUCKETS,
             registry=registry,
         )
+        self._task_failures = counter(
+            "secrets_store_background_task_failures_total",
+            "Background tasks of the driver that ended and were started again",
+            ("task",),
+        )
         info = Gauge("target_info", "Target metadata", ("service_name", "service_version"), registry=registry)
         info.labels("unknown_service:secrets-store-csi", build().version).set(1)
         registry.register(_VolumeAges(volumes))
@@ -103,6 +108,10 @@ class DriverMetrics:
     def rotation_failed(self, provider: str, error_type: str) -> None:
         """The refresh of a mounted volume failed."""
         self._rotation_failed.labels(provider=provider, error_type=error_type, rotated="true", **_OS).inc()
+
+    def background_task_failed(self, task: str) -> None:
+        """A background task ended and is started again."""
+        self._task_failures.labels(task).inc()
 
     def synced(self, provider: str, seconds: float) -> None:
         """A Kubernetes Secret was written, in so many seconds."""

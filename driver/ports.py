@@ -5,9 +5,11 @@ path does not know which one it works with. Failures are those of ``runtime.erro
 Unavailable while the API server is away.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
+
+from runtime.tasks import BackgroundTask
 
 INTERVAL_ANNOTATION = "secrets-store.csi.k8s.io/rotation-poll-interval"
 REFRESH_ANNOTATION = "secrets-store.csi.k8s.io/refresh"
@@ -106,8 +108,11 @@ ClassListener = Callable[[ClassRef], None]
 class Cluster(Protocol):
     """Classes, pod statuses and events."""
 
-    async def run(self) -> None:
-        """Work in the background, such as watching classes, until cancelled; goes on while the API server is away."""
+    def tasks(self) -> Sequence[BackgroundTask]:
+        """What must run in the background, such as watching classes; goes on while the API server is away."""
+
+    async def close(self) -> None:
+        """Release the connections, after the tasks have ended."""
 
     async def get_class(self, class_ref: ClassRef) -> ProviderClass:
         """The class, which is cached while a volume uses it. Retries until the caller's timeout cancels it. Raises
@@ -162,4 +167,4 @@ class Backend:
 
     cluster: Cluster
     sync: SecretSync
-    background: Sequence[Coroutine[Any, Any, None]] = ()
+    background: Sequence[BackgroundTask] = ()

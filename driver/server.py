@@ -6,7 +6,7 @@ a publish that arrives before the API server is reachable waits inside its call.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -33,12 +33,14 @@ from driver.volume import mounts
 from driver.volume.workers import DiskWorkers
 from protos import csi_pb2_grpc
 from runtime import http, logs, metrics, rpc, status
+from runtime.tasks import BackgroundTask, TaskSupervisor
 from runtime.version import build
 
 log = logs.get(__name__)
 
 # An API server that is away must not delay readiness longer than this: the volumes have content.
 RESTORE_SECONDS = 2.0
+RESTORE = "restoring the volumes"
 
 
 class Driver:
@@ -52,7 +54,8 @@ class Driver:
         self.metrics = DriverMetrics(self.volumes)
         self.provider_sockets = ProviderSockets(config.provider_directories)
         self.providers = ProviderPool(self.provider_sockets, config.max_call_recv_msg_size)
-        self.health = Health(watched=config.host_directories, shared=config.kubelet_pods_dir)
+        self.tasks = TaskSupervisor(self.metrics.background_task_failed)
+        self.health = Health(config.host_directories, config.kubelet_pods_dir, lambda: self.tasks.broken)
         self.backend: Backend = open_backend(config, self.disk, self.metrics)
         cluster, sync = self.backend.cluster, self.backend.sync
         reporter = Reporter(cluster, self.metrics)
@@ -97,6 +100,18 @@ class Driver:
             return []
         return [f"no provider is installed: there is no socket in {', '.join(self.config.provider_directories)}"]
 
+    def background_tasks(self) -> Sequence[BackgroundTask]:
+        """What runs beside the calls."""
+        tasks = [
+            BackgroundTask(RESTORE, self.restore, finite=True),
+            *self.backend.cluster.tasks(),
+            BackgroundTask("Secret sync", self.backend.sync.run),
+            *self.backend.background,
+        ]
+        if self.config.provider_health_check:
+            tasks.append(BackgroundTask("provider health check", self.check_providers))
+        return tasks
+
     async def restore(self) -> None:
         """Restore what the pod statuses know of the volumes, then sync their Secrets: without rotation nothing else
         would start that."""
@@ -130,38 +145,11 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
             version=build().version,
         )
         await restore_volumes(driver.volumes, driver.disk, config.kubelet_pods_dir, config.drivername)
-        background = [
-            driver.restore(),
-            driver.backend.cluster.run(),
-            driver.backend.sync.run(),
-            *driver.backend.background,
-        ]
-        if config.provider_health_check:
-            background.append(driver.check_providers())
-        restored, *_ = await stack.enter_async_context(_running(background))
-        await asyncio.wait([restored], timeout=RESTORE_SECONDS)
+        stack.push_async_callback(driver.backend.cluster.close)
+        running = await stack.enter_async_context(driver.tasks.running(driver.background_tasks()))
+        await asyncio.wait([running[RESTORE]], timeout=RESTORE_SECONDS)
         driver.health.started = True
         yield driver
-
-
-@asynccontextmanager
-async def _running(work: list[Coroutine[Any, Any, None]]) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Run background tasks and cancel them at the end; a bug in one is logged and does not stop the driver."""
-    tasks = [asyncio.create_task(item) for item in work]
-    for task in tasks:
-        task.add_done_callback(_log_bug)
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _log_bug(task: asyncio.Task[None]) -> None:
-    """Nobody awaits a background task while the driver runs, so its failure would go unnoticed."""
-    if not task.cancelled() and (bug := task.exception()) is not None:
-        log.error("A background task ended with a bug", exc=bug)
 
 
 def _metrics_page(driver: Driver) -> http.Handler:

@@ -1,6 +1,6 @@
 """The API server as the driver's backend: puts together what implements ``ports.Cluster``."""
 
-import asyncio
+from collections.abc import Sequence
 
 from driver.cluster.api import WATCH_IDLE_SECONDS, Api
 from driver.cluster.class_store import ClassStore
@@ -8,12 +8,13 @@ from driver.cluster.events import EventRecorder
 from driver.cluster.statuses import StatusStore
 from driver.objects.pod_status import check_node
 from driver.ports import PodEvent
+from runtime.tasks import BackgroundTask
 
 
 class ApiCluster:
     """Implements ``ports.Cluster``: each method is that of the part that does the work.
 
-    Nothing is connected until ``run``, or the first call, needs it.
+    Nothing is connected until one of the ``tasks``, or the first call, needs it.
     """
 
     def __init__(self, api: Api, node: str, idle_seconds: float = WATCH_IDLE_SECONDS) -> None:
@@ -30,13 +31,15 @@ class ApiCluster:
         """Queue an event; sending it holds up nobody."""
         self._events.put(event)
 
-    async def run(self) -> None:
-        """Open the connections ahead; watch classes, write statuses and send events until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._api.warm())
-                group.create_task(self._classes.run())
-                group.create_task(self.statuses.run())
-                group.create_task(self._events.run())
-        finally:
-            await self._api.close()
+    def tasks(self) -> Sequence[BackgroundTask]:
+        """Opening the connections ahead, watching classes, writing statuses again, sending events."""
+        return (
+            BackgroundTask("API connections", self._api.warm, finite=True),
+            BackgroundTask("class watch", self._classes.run),
+            BackgroundTask("pod status retries", self.statuses.run),
+            BackgroundTask("events", self._events.run),
+        )
+
+    async def close(self) -> None:
+        """Close the connections to the API server."""
+        await self._api.close()

@@ -16,6 +16,7 @@ from driver.ports import ClassRef
 from tests.cluster.attempts import Attempts
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import ClusterRig, until_class
+from tests.support.background import run_background
 from tests.support.fake_api.faults import Answer, Drop, Fault, Page, Silence, WatchError
 from tests.support.rig import NODE
 from tests.support.syncing import ENTRY
@@ -136,7 +137,7 @@ def test_unwritable_status(cluster_rig: ClusterRig, proxy: FaultProxy, monkeypat
 
     async def test() -> None:
         it = ApiCluster(Api(cluster_rig.kubeconfig(proxy)), NODE)
-        task = asyncio.create_task(it.run())
+        task = asyncio.create_task(run_background(it))
         try:
             for pod in pods:
                 await it.record(cluster_rig.record(pod))
@@ -221,7 +222,7 @@ def test_silent_watch(cluster_rig: ClusterRig, proxy: FaultProxy, silent: Silenc
     async def test() -> None:
         api = Api(cluster_rig.kubeconfig(proxy))
         it = ApiCluster(api, NODE, idle_seconds=2.0)
-        task = asyncio.create_task(it.run())
+        task = asyncio.create_task(run_background(it))
         try:
             await check_changes_arrive(cluster_rig, it)
             rule = proxy.on("WATCH", r"secretproviderclasses$", silent)

@@ -15,6 +15,7 @@ from driver.ports import ClassRef, PodEvent, RefreshFailure
 from runtime.errors import ConfigurationError, NotFound
 from tests.cluster.rig import BASE_RULES, ClusterRig
 from tests.cluster.servers import ControlPlane
+from tests.support.background import run_background
 from tests.support.rig import NODE
 from tests.support.waiting import run_async, until_blocking
 
@@ -30,7 +31,7 @@ async def gateway(cluster_rig: ClusterRig, *, running: bool = False, **options: 
     """A gateway with the account's token; ``running``: with its background tasks."""
     api = Api(cluster_rig.kubeconfig())
     gateway = ApiCluster(api, NODE, **options)
-    task = asyncio.create_task(gateway.run()) if running else None
+    task = asyncio.create_task(run_background(gateway)) if running else None
     try:
         yield gateway
     finally:

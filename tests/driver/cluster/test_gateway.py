@@ -12,6 +12,7 @@ from driver.cluster.gateway import ApiCluster
 from driver.ports import ClassRef, PodEvent
 from runtime.errors import ConfigurationError
 from tests.driver.cluster.connecting import run
+from tests.support.background import run_background
 from tests.support.fake_api import Silence
 from tests.support.fake_api_rig import FakeApiRig
 from tests.support.rig import NODE
@@ -25,7 +26,7 @@ def run_cluster(rig: FakeApiRig, test: Callable[[ApiCluster, asyncio.Task[None]]
 
     async def with_cluster(api: Api) -> None:
         cluster = ApiCluster(api, NODE)
-        running = asyncio.create_task(cluster.run())
+        running = asyncio.create_task(run_background(cluster))
         try:
             await test(cluster, running)
         finally:
