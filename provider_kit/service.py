@@ -59,7 +59,12 @@ class ProviderService:
         )
 
     def mount(self, request: provider_pb2.MountRequest, context: Any) -> provider_pb2.MountResponse:
-        """One volume: the provider's reply, or the status of its failure."""
+        """One volume: the provider's reply, or the status of its failure. The request's secrets are masked in all texts
+        that are made meanwhile."""
+        with redact.withholding(request):
+            return self._answer_mount(request, context)
+
+    def _answer_mount(self, request: provider_pb2.MountRequest, context: Any) -> provider_pb2.MountResponse:
         if log.enabled(rpc.REQUEST_VERBOSITY):
             shown = redact.message(request)
             log.verbose(rpc.REQUEST_VERBOSITY, "request", request=shown, deadline=context.time_remaining())

@@ -14,3 +14,11 @@ LOG_FLUSH_SECONDS = 0.5
 
 READ_FAILURE_SECONDS = 5.0
 """For how long reading a role's output may fail, for lack of memory, before the role is ended and started again."""
+
+REDACTED_VALUE_CHARACTERS = 8 * 1024
+"""The length, from the start of a secret value, that is recognised in other texts, which are cut before they are
+searched; lines of the value are recognised besides."""
+
+REDACTED_VALUES = 1000
+"""How many values, lines and members of values of one call are recognised in all their encodings. Those beyond are
+recognised as they are."""

@@ -1,6 +1,7 @@
 """CSI Node. Failures become status codes in ``runtime.rpc``."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 from driver.config import DriverConfig
@@ -10,6 +11,7 @@ from driver.publish.request import PublishRequest
 from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
 from protos import csi_pb2, csi_pb2_grpc
+from runtime import redact
 from runtime.errors import InvalidRequest, Unimplemented
 
 # Kubelet's own deadline, for callers that set none.
@@ -91,10 +93,10 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         if self._running:
             await asyncio.wait(self._running)
 
-    async def _finish(self, operation: Any) -> None:
+    async def _finish(self, operation: Awaitable[None]) -> None:
         """Run an operation to its end even if the caller disconnects: a thread that writes or unmounts cannot be
         cancelled."""
-        task = asyncio.create_task(operation)
+        task = asyncio.create_task(_run_redacted(operation))
         self._running.add(task)
         task.add_done_callback(self._finished)
         await asyncio.shield(task)
@@ -104,6 +106,11 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         if not task.cancelled():
             # Retrieved, because asyncio logs it otherwise; the operation has logged and counted its failure already.
             task.exception()
+
+
+async def _run_redacted(operation: Awaitable[None]) -> None:
+    with redact.held():  # the call's secrets stay masked, though the call may end before the operation
+        await operation
 
 
 def _deadline(context: Any) -> float:

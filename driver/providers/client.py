@@ -68,7 +68,7 @@ class ProviderClient:
         except rpc.RemoteFailure as failure:
             log.warning("Provider health check failed", provider=self.name, err=failure)
             return
-        self.version = reply.runtime_version
+        self.version = redact.text(reply.runtime_version)
         log.verbose(
             4,
             "Provider is healthy",

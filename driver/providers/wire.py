@@ -38,17 +38,18 @@ def mount_request(
 def check_reply(reply: provider_pb2.MountResponse, *, readable_by_group: bool) -> MountReply:
     """Validate the reply. Raises ProviderFailure, which names the first problem.
 
-    ``readable_by_group`` is that of ``payload.plan``. An error with an empty code counts as no error.
+    ``readable_by_group`` is that of ``payload.plan``. An error with an empty code counts as no error. Until the end of
+    the call that is being answered, the files' contents are masked in all texts.
     """
+    files = [File(file.path, file.mode, file.contents) for file in reply.files]
+    redact.withhold(*(file.contents for file in files))
     if reply.HasField("error") and reply.error.code:
         code = redact.text(reply.error.code)
         raise ProviderFailure(f"mount request failed with provider error code {code}", error_type=code)
     if not reply.object_version:
         raise ProviderFailure("missing object versions: the provider must name the version of each object")
     try:
-        payload = plan(
-            (File(file.path, file.mode, file.contents) for file in reply.files), readable_by_group=readable_by_group
-        )
+        payload = plan(files, readable_by_group=readable_by_group)
     except InvalidRequest as error:
         # Not InvalidRequest: the request was valid, and it is the provider that must be corrected.
         raise ProviderFailure(f"the provider's reply is invalid: {error}", error_type="FileWriteError") from None

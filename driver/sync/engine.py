@@ -186,6 +186,10 @@ class SyncEngine:
         if not members:
             return float("inf")
         users = sorted(members, key=lambda item: item.last_refresh)
+        with redact.withholding():  # what the Secret gets, which an API server may repeat in its refusal
+            return await self._attempt_for(job, users)
+
+    async def _attempt_for(self, job: Job, users: Sequence[Member]) -> float:
         member = users[-1]
         try:
             async with asyncio.timeout(RUN_SECONDS):
@@ -218,6 +222,7 @@ class SyncEngine:
         secret = await self._disk.run(
             wanted.build, job.class_ref, _entry(job), member.target_path, limit, member.last_refresh
         )
+        redact.withhold(*secret.data.values())
         outcome = await self._writer.ensure(secret, await self._owners(users))
         if outcome.written:
             self._metrics.synced(job.provider, time.monotonic() - started)

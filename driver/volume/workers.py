@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -20,8 +21,9 @@ class DiskWorkers:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="disk")
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """Call ``function`` in a worker thread; the future has its result."""
-        return asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args, **kwargs))
+        """Call ``function`` in a worker thread, with the caller's context variables; the future has its result."""
+        call = partial(copy_context().run, function, *args, **kwargs)
+        return asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
         """Wait for the calls that are running, and end the threads."""

@@ -2,16 +2,21 @@
 
 Tokens, secrets and volume contexts never reach a log, an error text, an event or a status page. Requests are shown
 field by field, with secret fields withheld (``messages``). From texts of other programs (a provider's error, an API
-server's response) everything that looks like a credential is removed (``patterns``), and so are characters that are
-not visible (``controls``); their length is limited.
+server's response) the secrets of the call that they are about are removed (``values``), everything that looks like a
+credential (``patterns``), and characters that are not visible (``controls``); their length is limited.
 """
 
 from runtime.redact.controls import visible, visible_lines
 from runtime.redact.messages import is_secret_name, message, secrets_of
 from runtime.redact.patterns import WITHHELD
 from runtime.redact.patterns import mask as mask_patterns
+from runtime.redact.values import held, withhold, withholding
+from runtime.redact.values import mask as mask_values
 
-__all__ = ["MAX_TEXT_LENGTH", "WITHHELD", "is_secret_name", "line", "lines", "mask", "message", "secrets_of", "text"]
+__all__ = [
+    "MAX_TEXT_LENGTH", "WITHHELD", "held", "is_secret_name", "line", "lines", "mask", "message", "secrets_of", "text",
+    "withhold", "withholding",
+]  # fmt: skip  # one line for each would hide the list
 
 MAX_TEXT_LENGTH = 1024
 # Longer texts are cut before they are searched: some patterns take quadratic time.
@@ -37,5 +42,5 @@ def lines(value: object, longest: int = 4 * _MAX_SEARCHED_LENGTH) -> str:
 
 
 def mask(text: str) -> str:
-    """The text unchanged except for what looks like a credential."""
-    return mask_patterns(text)
+    """The text unchanged except for secrets of the current call, and what looks like a credential."""
+    return mask_patterns(mask_values(text))

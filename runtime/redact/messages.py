@@ -37,7 +37,7 @@ def secrets_of(value: Message) -> Iterator[str | bytes]:
             for item in [content] if isinstance(content, Message) else content:
                 yield from secrets_of(item)
         elif _is_secret(field):
-            yield from _leaves(dict(content) if hasattr(content, "keys") else content)
+            yield from leaves(dict(content) if hasattr(content, "keys") else content)
 
 
 def is_secret_name(name: str) -> bool:
@@ -50,11 +50,11 @@ def _secret_settings(content: Any) -> Iterator[str | bytes]:
     if isinstance(settings, dict):
         for name, value in settings.items():
             if is_secret_name(str(name)):
-                yield from _leaves(value)
+                yield from leaves(value)
 
 
-def _leaves(value: Any) -> Iterator[str | bytes]:
-    """A value, and the texts in it if it is JSON: a file of them, or kubelet's object of tokens by audience."""
+def leaves(value: Any) -> Iterator[str | bytes]:
+    """A value, and the texts in it if it is JSON: a file of settings, or kubelet's object of tokens by audience."""
     if isinstance(value, (str, bytes)):
         yield value
         value = _parse(value)
@@ -64,7 +64,7 @@ def _leaves(value: Any) -> Iterator[str | bytes]:
         return
     for item in value:
         if isinstance(item, (str, bytes, dict, list)):
-            yield from _leaves(item)
+            yield from leaves(item)
 
 
 def _parse(value: str | bytes) -> Any:

@@ -28,7 +28,8 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
 class FailureInterceptor(grpc.aio.ServerInterceptor):
-    """Ends each call with the code of its failure, and logs the call, with its secrets redacted, at verbosity 5."""
+    """Ends each call with the code of its failure, and logs the call at verbosity 5. In all texts that are made during
+    the call, the secrets of its request are masked."""
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Wrap unary-unary handlers, the only kind that CSI has."""
@@ -42,6 +43,10 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         async def call(request: Any, context: Any) -> Any:
+            with redact.withholding(request):
+                return await answer(request, context)
+
+        async def answer(request: Any, context: Any) -> Any:
             started = time.monotonic()
             _log_request(method, request, context)
             code, sentence = grpc.StatusCode.OK, ""

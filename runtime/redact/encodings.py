@@ -1,0 +1,78 @@
+"""The ways in which programs write a value: its parts, and their encodings.
+
+JSON (also twice, for JSON in JSON), Python's repr, URL, HTML, hexadecimal, and base64 in both alphabets at each of the
+three alignments, since in a Basic header the password is not at the start of what is encoded.
+"""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterator
+from urllib.parse import quote, quote_plus
+
+from google.protobuf.message import Message
+
+from runtime.limits import REDACTED_VALUE_CHARACTERS, REDACTED_VALUES
+from runtime.redact.messages import leaves, secrets_of
+
+Source = Message | str | bytes
+
+_SHORTEST_PART = 8
+_SETTING = re.compile(r"[^=:\s]{1,128}\s*[=:]\s*[\"']?(.*?)[\"',]*")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-][\d:]+)")
+
+
+def pieces(source: Source) -> Iterator[str | bytes]:
+    """The parts of a value, of a message those of its secret fields, that somebody may repeat by themselves."""
+    for value in secrets_of(source) if isinstance(source, Message) else leaves(source):
+        if isinstance(value, bytes):
+            try:
+                value = value.decode()
+            except UnicodeDecodeError:
+                yield value[:REDACTED_VALUE_CHARACTERS]
+                continue
+        if _TIMESTAMP.fullmatch(value.strip()):  # kubelet's objects of tokens have them
+            continue
+        yield value.strip()[:REDACTED_VALUE_CHARACTERS]
+        lines = value.split("\n", REDACTED_VALUES)[:REDACTED_VALUES]
+        for line in lines if len(lines) > 1 or "=" in value or ":" in value else ():
+            line = line.strip()[:REDACTED_VALUE_CHARACTERS]
+            if len(line) >= _SHORTEST_PART and not line.startswith("-----"):
+                yield line
+            setting = _SETTING.fullmatch(line)
+            if setting and len(setting[1]) >= _SHORTEST_PART:
+                yield setting[1]
+
+
+def texts(piece: str | bytes) -> Iterator[str]:
+    """A value as it is, and as a quoted text; nothing for bytes that are not UTF-8."""
+    if isinstance(piece, str):
+        yield piece
+        if '"' in piece or "\\" in piece or not piece.isprintable() or not piece.isascii():
+            for ascii_only in (True, False):
+                escaped = json.dumps(piece, ensure_ascii=ascii_only)[1:-1]
+                yield escaped
+                yield json.dumps(escaped)[1:-1]
+        yield repr(piece)[1:-1]
+
+
+def encodings(piece: str | bytes) -> Iterator[str]:
+    """A value as it is written by the usual programs."""
+    yield from texts(piece)
+    data = piece.encode(errors="replace") if isinstance(piece, str) else piece
+    yield repr(data)[2:-1]
+    for encoded in (quote(data, safe=""), quote(data), quote_plus(data)):
+        yield encoded
+        yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
+    if isinstance(piece, str):
+        yield html.escape(piece)
+        yield piece.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+    yield data.hex()
+    yield data.hex().upper()
+    for alphabet in (None, b"-_"):
+        for before in range(3):
+            # Characters that depend on what is around the value are left out.
+            encoded = base64.b64encode(bytes(before) + data, alphabet).decode()
+            bits = (before + len(data)) * 8
+            yield encoded[-(-before * 8 // 6) : bits // 6]

@@ -1,0 +1,204 @@
+"""The values that a call has sent or fetched, masked in every text that is made while it lasts, whoever echoes them.
+
+A provider's error may repeat its request, an API server's the body that it refuses, and no pattern knows what that
+looks like. So a call names its secrets, as they come (``withholding``, ``withhold``), and each text is searched for
+them.
+
+What is recognised
+    Of each value: the whole, its lines, what follows ``=`` or ``:`` in a line, and the texts in it if it is JSON. Of
+    each of those, the text itself and its usual ``encodings``. White space and escaped line breaks do not count, so
+    that a value may be split over lines. A prefix counts if it is half of the value, or if the text has been cut there.
+
+What is not
+    A value of less than 4 characters, which would turn texts into mud. One of less than 8 counts only where it stands
+    alone, not next to a letter or digit, and not if it is a common word, such as ``true``.
+
+How long
+    Until the call's end: ``withholding`` forgets the values then, although tasks that it has started may still hold its
+    context. Only for an operation that outlives its call, ``held`` keeps them until that has ended, too. Nothing is
+    computed before the first text is made; a publish that logs nothing pays nothing.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import islice
+
+from runtime.limits import REDACTED_VALUES
+from runtime.redact.encodings import Source, encodings, pieces, texts
+from runtime.redact.patterns import WITHHELD
+
+_SHORTEST, _SHORTEST_ANYWHERE = 4, 8
+_HEAD = 12
+# The shortest prefix that is recognised where a text ends.
+_SHORTEST_END = 6
+_COMMON_WORDS = frozenset({
+    "admin", "data", "default", "dev", "error", "false", "file", "http", "https", "info", "json", "local", "main",
+    "mount", "name", "nil", "none", "null", "prod", "public", "root", "secret", "stub", "test", "text", "token", "true",
+    "user", "users", "value", "yaml",
+})  # fmt: skip  # one line for each would hide the list
+_ESCAPED_BREAK = re.compile(r"\\+[nrt]")
+_CUT = ("…", "...", "[trunc", "(trunc", "<trunc")
+
+
+class _Scope:
+    """The values of one call."""
+
+    def __init__(self, outer: "_Scope | None") -> None:
+        self.outer = outer
+        self.users = 1
+        self._sources: list[Source] = []
+        self._needles: _Needles | None = None
+
+    def add(self, sources: Iterable[Source]) -> None:
+        self._sources.extend(sources)
+        self._needles = None
+
+    def release(self) -> None:
+        self.users -= 1
+        if not self.users:
+            self._sources.clear()
+            self._needles = None
+
+    def mask(self, text: str) -> str:
+        if not self._sources:
+            return text
+        if self._needles is None:
+            self._needles = _Needles(self._sources)
+        return self._needles.mask(text)
+
+
+_current: ContextVar[_Scope | None] = ContextVar("withheld values", default=None)
+
+
+@contextmanager
+def withholding(*sources: Source) -> Iterator[None]:
+    """Mask the sources, of a message its secret fields, in all texts that are made in this context."""
+    scope = _Scope(_current.get())
+    scope.add(sources)
+    token = _current.set(scope)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+        scope.release()
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Keep the values of the call in whose context this runs until this block has ended, too."""
+    scope = _current.get()
+    if scope is None or not scope.users:
+        yield
+        return
+    scope.users += 1
+    try:
+        yield
+    finally:
+        scope.release()
+
+
+def withhold(*sources: Source) -> None:
+    """From now on mask these as well, until the call in whose context this runs has ended."""
+    scope = _current.get()
+    if scope is not None and scope.users:
+        scope.add(sources)
+
+
+def mask(text: str) -> str:
+    """The text without the values of the calls in whose context this runs."""
+    scope = _current.get()
+    while scope is not None:
+        text = scope.mask(text)
+        scope = scope.outer
+    return text
+
+
+class _Needles:
+    """What to look for."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self._by_head: dict[str, list[str]] = {}
+        self._ends: set[str] = set()
+        words: set[str] = set()
+        for number, piece in enumerate(dict.fromkeys(piece for source in sources for piece in pieces(source))):
+            forms = encodings(piece) if number < REDACTED_VALUES else texts(piece)
+            for form in set(forms):
+                if len(form) < _SHORTEST_ANYWHERE:
+                    words.add(form)
+                else:
+                    self._add(_compact(form))
+        self._words = _whole_words(words)
+
+    def _add(self, needle: str) -> None:
+        if len(needle) < _SHORTEST_ANYWHERE:
+            return
+        self._by_head.setdefault(needle[:_HEAD], []).append(needle)
+        self._ends.update(needle[:length] for length in range(_SHORTEST_END, min(len(needle), _HEAD)))
+
+    def mask(self, text: str) -> str:
+        """The text with a mark in place of each value."""
+        if len(text) < _SHORTEST:
+            return text
+        if self._words is not None:
+            text = self._words.sub(WITHHELD, text)
+        compact = _compact(text)
+        heads = [head for head in self._by_head if head in compact]
+        end = self._end(compact)
+        if not heads and not end:
+            return text
+        spans = [span for head in heads for needle in self._by_head[head] for span in _occurrences(needle, compact)]
+        if end:
+            spans.append((len(compact) - end, len(compact)))
+        return _replace(text, spans)
+
+    def _end(self, compact: str) -> int:
+        """The length of the beginning of a value with which the text ends."""
+        return next((n for n in range(_HEAD - 1, _SHORTEST_END - 1, -1) if compact[-n:] in self._ends), 0)
+
+
+def _occurrences(needle: str, text: str) -> Iterator[tuple[int, int]]:
+    start = text.find(needle[:_HEAD])
+    while start >= 0:
+        length = _common_length(needle, text[start : start + len(needle)])
+        end = start + length
+        if length * 2 >= len(needle) or end == len(text) or text.startswith(_CUT, end):
+            yield start, end
+        start = text.find(needle[:_HEAD], start + 1)
+
+
+def _common_length(one: str, other: str) -> int:
+    if one.startswith(other):
+        return len(other)
+    return next(index for index, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
+
+
+def _replace(text: str, spans: list[tuple[int, int]]) -> str:
+    """The text with a mark in place of each span of its compact form."""
+    where = [index for index, character in enumerate(text) if not character.isspace()]
+    compact = "".join(text.split())
+    for escaped in reversed(list(_ESCAPED_BREAK.finditer(compact))):
+        del where[escaped.start() : escaped.end()]
+    result, shown = "", 0
+    for start, end in sorted(spans):
+        first, last = where[start], where[end - 1] + 1
+        if last <= shown:
+            continue
+        if first >= shown:
+            result += text[shown:first] + WITHHELD
+        shown = last
+    return result + text[shown:]
+
+
+def _compact(text: str) -> str:
+    text = "".join(text.split())
+    return _ESCAPED_BREAK.sub("", text) if "\\" in text else text
+
+
+def _whole_words(words: Iterable[str]) -> re.Pattern[str] | None:
+    shown = [word for word in words if len(word) >= _SHORTEST and word.lower() not in _COMMON_WORDS]
+    if not shown:
+        return None
+    alternatives = "|".join(re.escape(word) for word in islice(sorted(shown, key=len, reverse=True), REDACTED_VALUES))
+    return re.compile(rf"(?<![A-Za-z0-9])(?:{alternatives})(?![A-Za-z0-9])")

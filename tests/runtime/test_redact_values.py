@@ -1,0 +1,210 @@
+"""Redaction by value: what a call has sent or fetched appears in no text, in whatever form somebody echoes it."""
+
+import asyncio
+import base64
+import html
+import json
+import re
+import time
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from protos import csi_pb2, provider_pb2
+from runtime import redact
+
+VALUE = "corr3ct horse/battery+staple & «friends»"
+PLAIN = "Tr0ub4dorAndThree"
+MARK = redact.WITHHELD
+
+
+def basic(value: str) -> str:
+    return base64.b64encode(f"user:{value}".encode()).decode()
+
+
+ECHOES: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "base64": lambda value: base64.b64encode(value.encode()).decode(),
+    "base64 without padding": lambda value: base64.b64encode(value.encode()).decode().rstrip("="),
+    "base64 for URLs": lambda value: base64.urlsafe_b64encode(value.encode()).decode(),
+    "base64 after a user's name": basic,
+    "base64 after one byte": lambda value: base64.b64encode(b"x" + value.encode()).decode(),
+    "base64 before more": lambda value: base64.b64encode(value.encode() + b"\nmore").decode(),
+    "hexadecimal": lambda value: value.encode().hex(),
+    "upper case hexadecimal": lambda value: value.encode().hex().upper(),
+    "URL": lambda value: quote(value, safe=""),
+    "URL with slashes": quote,
+    "URL in lower case": lambda value: re.sub("%..", lambda match: match[0].lower(), quote(value, safe="")),
+    "form": quote_plus,
+    "JSON": json.dumps,
+    "JSON in UTF-8": lambda value: json.dumps(value, ensure_ascii=False),
+    "JSON in JSON": lambda value: json.dumps(json.dumps({"x": value})),
+    "repr": repr,
+    "repr of bytes": lambda value: repr(value.encode()),
+    "HTML": html.escape,
+    "Go's JSON": lambda value: value.replace("&", "\\u0026"),
+    "split over lines": lambda value: "\n  ".join(value[i : i + 5] for i in range(0, len(value), 5)),
+    "split by escaped breaks": lambda value: "\\n".join(value[i : i + 7] for i in range(0, len(value), 7)),
+    "spaces between": lambda value: " ".join(value),
+    "zero-width spaces between": "\u200b".join,
+}
+
+
+@pytest.mark.parametrize("value", [VALUE, PLAIN, "pässwörd-ünicode", "line one\nline two\n", 'quo"ted\\back\tslash'])
+@pytest.mark.parametrize("how", ECHOES)
+def test_each_encoding(how: str, value: str) -> None:
+    """A text repeats the value in some encoding → the mark is there instead, and what is around it stays."""
+    with redact.withholding(value):
+        shown = redact.text(f"the store said: [{ECHOES[how](value)}] and no more")
+    assert shown.startswith("the store said: [") and shown.endswith("] and no more")
+    kept = shown.removeprefix("the store said: [").removesuffix("] and no more").replace(MARK, "")
+    # What is around the value in its encoding: quotes, a user's name, the key of an object, the ends of base64.
+    assert len(kept) <= 20, shown
+    assert MARK in shown
+
+
+@pytest.mark.parametrize("cut", ["{}", "{}…", "{}...", "{} [truncated]", '{}..." (4 kB more)'])
+def test_a_prefix_where_the_text_is_cut(cut: str) -> None:
+    """A text ends in the middle of the value → the beginning of the value is masked, from six characters on."""
+    with redact.withholding(PLAIN):
+        for length in range(6, len(PLAIN) + 1):
+            shown = redact.text("refused: " + cut.format(PLAIN[:length]))
+            assert PLAIN[:6] not in shown or (cut != "{}" and length < 12), shown
+
+
+def test_half_of_a_value_counts_anywhere() -> None:
+    """Half of a value in the middle of a text is masked; a shorter beginning, which may be any word, is not."""
+    with redact.withholding("postgres-password-of-production"):
+        assert "password-of" not in redact.text("bad postgres-password-of, he said")
+        assert redact.text("the postgres-pass file") == "the postgres-pass file"
+
+
+def test_parts_of_a_value() -> None:
+    """A fetched file has lines, settings and JSON in it → each part is masked by itself."""
+    files = [
+        b"[default]\naws_key = QWERTZUIOPASDFGH\nhost: db.internal.example\n",
+        json.dumps({"user": "app-user-1", "nested": [{"pw": "n3sted-v4lue"}]}).encode(),
+        b"\xff\xfe\x00binary-v4lue",
+    ]
+    with redact.withholding(*files):
+        for part in ("QWERTZUIOPASDFGH", "db.internal.example", "app-user-1", "n3sted-v4lue", files[2].hex()):
+            assert redact.text(f"bad input {part}!") == f"bad input {MARK}!"
+
+
+@pytest.mark.parametrize(
+    "value, text, shown",
+    [
+        ("a", "a cat", "a cat"),
+        ("abc", "abc abc", "abc abc"),
+        ("true", "it is true", "it is true"),
+        ("prod", "namespace prod", "namespace prod"),
+        ("1234", "pin 1234 is wrong", f"pin {MARK} is wrong"),
+        ("1234", "uid 123456 of 0d1234ab", "uid 123456 of 0d1234ab"),
+        ("hunter2", "(hunter2)", f"({MARK})"),
+        ("hunter2", "hunter22", "hunter22"),
+        ("", "nothing", "nothing"),
+        ("    ", "a    b", "a b"),
+    ],
+)
+def test_short_values(value: str, text: str, shown: str) -> None:
+    """Short values count only by themselves, and very short or common ones not at all: the text must stay readable."""
+    with redact.withholding(value):
+        assert redact.text(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/var/lib/kubelet/pods/0d1a0c3e-98a2-4b3c-8f67-3c5a1b2d4e5f/volumes/kubernetes.io~csi/secrets/mount",
+        'provider "stub": secret db-password does not exist',
+        "rpc error: code = Unavailable desc = connection refused",
+        "expires 2026-11-26T03:00:00Z",
+    ],
+)
+def test_other_texts_stay(text: str) -> None:
+    """A call with ordinary secrets, tokens and files → ordinary texts are unchanged."""
+    with redact.withholding(
+        request(), b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "db-pass-word"
+    ):
+        assert redact.text(text) == text
+
+
+def request() -> csi_pb2.NodePublishVolumeRequest:
+    tokens = {"vault": {"token": "kubelet-t0ken-of-the-pod", "expirationTimestamp": "2026-11-26T03:00:00Z"}}
+    return csi_pb2.NodePublishVolumeRequest(
+        volume_id="csi-1234567890",
+        secrets={"user": "publish-user", "pin": "4711"},
+        volume_context={
+            "csi.storage.k8s.io/serviceAccount.tokens": json.dumps(tokens),
+            "clientSecret": "cl1ent-of-the-pod",
+            "roleName": "application-role",
+        },
+    )
+
+
+def test_what_is_secret_in_a_request() -> None:
+    """Publish secrets, tokens and attributes with a secret's name are masked; other attributes, which an error may have
+    to name, are not."""
+    with redact.withholding(request()):
+        for value in ("publish-user", "4711", "kubelet-t0ken-of-the-pod", "cl1ent-of-the-pod"):
+            assert value not in redact.text(f"no access for {value} today")
+        assert redact.text("no role application-role, csi-1234567890") == "no role application-role, csi-1234567890"
+
+
+def test_what_is_secret_for_a_provider() -> None:
+    """The same values in the request that a provider gets, as JSON, and the files that it replies with."""
+    message = provider_pb2.MountRequest(
+        attributes=json.dumps(dict(request().volume_context)), secrets=json.dumps({"user": "publish-user"})
+    )
+    reply = provider_pb2.MountResponse(files=[provider_pb2.File(path="a", contents=b"c0ntent-of-a")])
+    with redact.withholding(message, reply):
+        for value in ("publish-user", "kubelet-t0ken-of-the-pod", "cl1ent-of-the-pod", "c0ntent-of-a"):
+            assert value not in redact.text(f"no access for {value} today")
+        assert "application-role" in redact.text("no role application-role")
+
+
+def test_how_long() -> None:
+    """The values of one call are masked in its tasks, also in those added later; another call's texts and those after
+    the end are not searched; an operation that outlives its call keeps them to its own end."""
+
+    async def run() -> None:
+        release = asyncio.Event()
+
+        async def operation() -> str:
+            with redact.held():
+                await release.wait()
+                return redact.text(f"late {PLAIN}")
+
+        async def call() -> asyncio.Task[str]:
+            with redact.withholding():
+                redact.withhold(PLAIN)
+                assert redact.text(PLAIN) == MARK
+                task = asyncio.create_task(operation())
+                await asyncio.sleep(0)  # it has begun
+                return task
+
+        task = await asyncio.create_task(call())
+        assert redact.text(PLAIN) == PLAIN
+        release.set()
+        assert await task == f"late {MARK}"
+
+    asyncio.run(run())
+
+
+def test_nested_calls() -> None:
+    """A call within a call masks the values of both."""
+    with redact.withholding("outer-value-1"), redact.withholding("inner-value-2"):
+        assert redact.text("outer-value-1 inner-value-2") == f"{MARK} {MARK}"
+    assert redact.text("inner-value-2") == "inner-value-2"
+
+
+@pytest.mark.parametrize(
+    "line, times", [(b"x", 10_000_000), (b"line of text\n", 500_000), (b"a=b\n", 1_000_000), (b"\xff", 1_000_000)]
+)
+def test_large_values_take_little(line: bytes, times: int) -> None:
+    """Content of megabytes → it is recognised by its beginning, within a bounded time."""
+    started = time.process_time()
+    with redact.withholding(line * times, PLAIN):
+        assert PLAIN not in redact.text(f"x {PLAIN} y")
+    assert time.process_time() - started < 2.0
