@@ -33,7 +33,7 @@ def _open_cluster(config: DriverConfig, disk: DiskWorkers, metrics: DriverMetric
     from driver.cluster.taint import remove_startup_taint
 
     api = Api(config.kubeconfig)
-    cluster = ApiCluster(api, config.nodeid)
+    cluster = ApiCluster(api, config.nodeid, config.drivername)
     background = []
     if config.remove_startup_taint:
         remove = partial(remove_startup_taint, api, config.nodeid, config.drivername, config.startup_taint)

@@ -8,7 +8,7 @@ file of its own. Events are logged.
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import yaml
 
 from driver.objects import GROUP
 from driver.objects.classes import KIND, parse_class
-from driver.objects.pod_status import build_status, condition_of, parse_status, status_name
+from driver.objects.pod_status import build_status, condition_of, names_its_pod, parse_status, status_name
 from driver.ports import ClassListener, ClassRef, PodEvent, ProviderClass, VolumeRecord
 from runtime import logs
 from runtime.errors import ConfigurationError, NotFound, PreconditionFailed, Unavailable
@@ -64,12 +64,16 @@ class Manifests:
     def on_class_change(self, listener: ClassListener) -> None:
         """Never called: files are not watched, but read at each republish."""
 
-    async def record(self, record: VolumeRecord) -> None:
-        """Write the pod status to its file, atomically. Raises Unavailable."""
+    async def record(self, record: VolumeRecord) -> str:
+        """Write the pod status to its file, atomically; the name is the file's. Raises Unavailable."""
         try:
-            await asyncio.to_thread(self._write, record)
+            return await asyncio.to_thread(self._write, record)
         except OSError as error:
             raise Unavailable(f"{self._statuses} cannot be written: {error.strerror}") from None
+
+    def remember_record(self, record: VolumeRecord, status_name: str, *, current: bool) -> None:  # noqa: ARG002  # the port asks for it
+        """The file was written by an earlier process of this driver."""
+        self._written[record.target_path] = self._statuses / os.path.basename(status_name)
 
     def forget_record(self, target_path: str) -> None:
         """Remove the file; in a cluster the object would be deleted with its pod."""
@@ -77,9 +81,10 @@ class Manifests:
         if path is not None:
             path.unlink(missing_ok=True)
 
-    async def records(self) -> list[VolumeRecord]:
-        """The pod statuses in the directory."""
-        return await asyncio.to_thread(self._read_records)
+    async def records(self, targets: Collection[str]) -> list[tuple[VolumeRecord, str]]:
+        """The pod statuses in the directory for these target paths, with their files' names. There is no API server to
+        ask about a pod; whoever may write into the directory decides about classes and providers as well."""
+        return await asyncio.to_thread(self._read_records, frozenset(targets))
 
     async def event(self, event: PodEvent) -> None:
         """Log the event."""
@@ -93,7 +98,7 @@ class Manifests:
                     return found
         raise NotFound(f'{KIND}.{GROUP} "{class_ref.name}" not found in the YAML files of {self._directory}')
 
-    def _write(self, record: VolumeRecord) -> None:
+    def _write(self, record: VolumeRecord) -> str:
         self._statuses.mkdir(mode=0o700, exist_ok=True)
         path = self._statuses / f"{record.pod.uid}.{record.volume_name}.yaml"
         try:
@@ -106,8 +111,9 @@ class Manifests:
             draft.write_text(yaml.dump(status, Dumper=_DUMPER, sort_keys=False))
             os.replace(draft, path)
         self._written[record.target_path] = path
+        return path.name
 
-    def _read_records(self) -> list[VolumeRecord]:
+    def _read_records(self, targets: Collection[str]) -> list[tuple[VolumeRecord, str]]:
         records = []
         for path in sorted(self._statuses.glob("*.yaml")):
             for document in _documents(path):
@@ -115,8 +121,9 @@ class Manifests:
                 if record is None:
                     log.warning("Ignoring a file that is not a pod status of this driver", file=path)
                     continue
-                self._written[record.target_path] = path
-                records.append(record)
+                if record.target_path in targets and names_its_pod(record):
+                    self._written[record.target_path] = path
+                    records.append((record, path.name))
         return records
 
 

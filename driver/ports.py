@@ -5,7 +5,7 @@ path does not know which one it works with. Failures are those of ``runtime.erro
 Unavailable while the API server is away.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -127,14 +127,24 @@ class Cluster(Protocol):
     def on_class_change(self, listener: ClassListener) -> None:
         """Call ``listener``, which must not block, when a cached class was changed or deleted."""
 
-    async def record(self, record: VolumeRecord) -> None:
-        """Write the pod status with one call, unless only ``last_refresh`` has changed. Raises Unavailable."""
+    async def record(self, record: VolumeRecord) -> str:
+        """Write the pod status with one call, unless only ``last_refresh`` has changed. Returns its name; empty if it
+        exists but is written later, because the API server is away. Raises Unavailable."""
+
+    def remember_record(self, record: VolumeRecord, status_name: str, *, current: bool) -> None:
+        """An earlier process of this driver wrote the pod status; ``current`` is whether it says the same as
+        ``record``. Makes no call."""
 
     def forget_record(self, target_path: str) -> None:
         """The volume is unpublished; its pod status is garbage-collected with the pod."""
 
-    async def records(self) -> list[VolumeRecord]:
-        """Read the pod statuses of this node, once, at start. Raises Unavailable."""
+    async def records(self, targets: Collection[str]) -> list[tuple[VolumeRecord, str]]:
+        """Read the pod statuses for these target paths, once, at start; with the name of each.
+
+        A pod status is only a claim: whoever may create one, in any namespace, may write any target path into it. So
+        one counts only if its pod is that of the target path and mounts that class, as the API server has the pod
+        itself. Raises Unavailable.
+        """
 
     async def event(self, event: PodEvent) -> None:
         """Create or count an event; failures are logged, not raised."""

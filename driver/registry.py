@@ -1,14 +1,15 @@
 """The volumes of this node: one table by target path, with a lock for each path and what is known of its volume.
 
-Nothing here survives a restart: it is restored from the mount table, the volumes themselves and the pod statuses.
+Nothing here survives a restart: it is restored from the mount table and the record in each volume.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from driver.objects.volume_details import VolumeDetails
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
 from driver.volume.target import Target
 from runtime.errors import Aborted
@@ -20,7 +21,7 @@ class Volume:
 
     ``objects`` are the versions of its content by object id, ``fingerprint`` is that of the class at the last attempt
     to fetch. ``retry_at`` is the end of the back-off after failures. ``recorded`` is whether a pod status exists for
-    the volume; None means unknown.
+    the volume; None means unknown. ``status_name`` is its name, ``status_current`` whether it says the same as this.
     """
 
     target: Target
@@ -33,6 +34,8 @@ class Volume:
     failure: RefreshFailure | None = None
     retry_at: float = 0.0
     recorded: bool | None = None
+    status_name: str = ""
+    status_current: bool = False
 
     def refreshed(self, provider: str, objects: Mapping[str, str]) -> bool:
         """Note a successful refresh, just now; returns whether the versions changed."""
@@ -40,6 +43,32 @@ class Volume:
         self.provider, self.objects, self.last_refresh = provider, objects, time.time()
         self.failure, self.retry_at = None, 0.0
         return changed
+
+    def after_refresh(self, provider: str, objects: Mapping[str, str]) -> VolumeDetails:
+        """The details of this volume as a successful refresh will make them, before its pod status is written: the
+        present one stays current only if there is nothing new to say."""
+        current = self.status_current and self.failure is None and dict(objects) == dict(self.objects)
+        return replace(self.details, provider=provider, objects=objects, failure=None, status_current=current)
+
+    def has_status(self, name: str) -> None:
+        """Note that the pod status ``name`` says the same as this; empty if it is written later."""
+        self.recorded, self.status_name = True, name or self.status_name
+        self.status_current = bool(name)
+
+    @property
+    def details(self) -> VolumeDetails:
+        """What the record in the volume should say."""
+        return VolumeDetails(
+            self.pod,
+            self.class_ref,
+            self.target.volume_name,
+            self.provider,
+            self.objects,
+            self.fingerprint,
+            self.failure,
+            self.status_name,
+            self.status_current,
+        )
 
     @property
     def record(self) -> VolumeRecord:

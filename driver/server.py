@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -28,8 +29,9 @@ from driver.publish.reporting import Reporter
 from driver.publish.target_steps import TargetSteps
 from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
-from driver.restore import restore_records, restore_volumes
+from driver.restore import restore_from_statuses, restore_volumes
 from driver.volume import mounts
+from driver.volume.target import Target
 from driver.volume.workers import DiskWorkers
 from protos import csi_pb2_grpc
 from runtime import http, logs, metrics, rpc, status
@@ -100,10 +102,10 @@ class Driver:
             return []
         return [f"no provider is installed: there is no socket in {', '.join(self.config.provider_directories)}"]
 
-    def background_tasks(self) -> Sequence[BackgroundTask]:
-        """What runs beside the calls."""
+    def background_tasks(self, unknown: Sequence[Target]) -> Sequence[BackgroundTask]:
+        """What runs beside the calls; ``unknown`` are the volumes that ``restore`` could not restore."""
         tasks = [
-            BackgroundTask(RESTORE, self.restore, finite=True),
+            BackgroundTask(RESTORE, partial(self._restore_unknown, unknown), finite=True),
             *self.backend.cluster.tasks(),
             BackgroundTask("Secret sync", self.backend.sync.run),
             *self.backend.background,
@@ -112,11 +114,17 @@ class Driver:
             tasks.append(BackgroundTask("provider health check", self.check_providers))
         return tasks
 
-    async def restore(self) -> None:
-        """Restore what the pod statuses know of the volumes, then sync their Secrets: without rotation nothing else
-        would start that."""
-        await restore_records(self.volumes, self.backend.cluster)
+    async def restore(self) -> Sequence[Target]:
+        """Restore the volumes from what the node knows, and have their Secrets synced: without rotation nothing else
+        would start that. Returns the volumes of which only the API server may know more."""
+        cluster, config = self.backend.cluster, self.config
+        unknown = await restore_volumes(self.volumes, cluster, self.disk, config.kubelet_pods_dir, config.drivername)
         self.backend.sync.restored(volume.record for volume in self.volumes)
+        return unknown
+
+    async def _restore_unknown(self, unknown: Sequence[Target]) -> None:
+        adopted = await restore_from_statuses(self.volumes, self.backend.cluster, self.disk, unknown)
+        self.backend.sync.restored(volume.record for volume in adopted)
 
     async def check_providers(self) -> None:
         """Check the health of the providers periodically, until cancelled."""
@@ -144,9 +152,9 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
             node=config.nodeid,
             version=build().version,
         )
-        await restore_volumes(driver.volumes, driver.disk, config.kubelet_pods_dir, config.drivername)
+        unknown = await driver.restore()
         stack.push_async_callback(driver.backend.cluster.close)
-        running = await stack.enter_async_context(driver.tasks.running(driver.background_tasks()))
+        running = await stack.enter_async_context(driver.tasks.running(driver.background_tasks(unknown)))
         await asyncio.wait([running[RESTORE]], timeout=RESTORE_SECONDS)
         driver.health.started = True
         yield driver

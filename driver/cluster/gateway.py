@@ -17,15 +17,16 @@ class ApiCluster:
     Nothing is connected until one of the ``tasks``, or the first call, needs it.
     """
 
-    def __init__(self, api: Api, node: str, idle_seconds: float = WATCH_IDLE_SECONDS) -> None:
+    def __init__(self, api: Api, node: str, driver: str, idle_seconds: float = WATCH_IDLE_SECONDS) -> None:
         check_node(node)
         self._api = api
         self._classes = classes = ClassStore(api, idle_seconds)
-        self.statuses = statuses = StatusStore(api, node)
+        self.statuses = statuses = StatusStore(api, node, driver)
         self._events = EventRecorder(api, node)
         self.get_class, self.is_current = classes.get, classes.is_current
         self.forget_class, self.on_class_change = classes.forget, classes.on_change
-        self.record, self.forget_record, self.records = statuses.record, statuses.forget, statuses.read_all
+        self.record, self.remember_record = statuses.record, statuses.remember
+        self.forget_record, self.records = statuses.forget, statuses.read
 
     async def event(self, event: PodEvent) -> None:
         """Queue an event; sending it holds up nobody."""

@@ -5,12 +5,13 @@ schema lacks some fields of ours: the API server prunes them, which is logged on
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from driver.cluster.answers import Conflict
 from driver.cluster.api import MERGE_PATCH, Api
+from driver.cluster.confirmed_pods import ConfirmedPods
 from driver.objects import API_PATH
 from driver.objects.pod_status import (
     NODE_LABEL,
@@ -19,6 +20,7 @@ from driver.objects.pod_status import (
     build_status,
     condition_of,
     merge_patch,
+    names_its_pod,
     parse_status,
     status_name,
 )
@@ -37,21 +39,26 @@ RETRY_SECONDS = 30.0
 
 @dataclass
 class _Written:
-    """An object of this node: its pod and name, what it said last (None if unknown), its UID and condition."""
+    """An object of this node: its pod and name, what it said last (None if unknown), its UID and condition.
+
+    The UID is empty until the API server has told it: an earlier driver wrote the object, as ``remembered`` says.
+    """
 
     pod: Pod
     name: str = ""
     fields: object = None
     uid: str = ""
     condition: Mapping[str, Any] = field(default_factory=dict)
+    remembered: VolumeRecord | None = None
 
 
 class StatusStore:
     """The pod statuses of this node's volumes, by target path."""
 
-    def __init__(self, api: Api, node: str) -> None:
+    def __init__(self, api: Api, node: str, driver: str) -> None:
         self._api = api
         self._node = node
+        self._driver = driver
         self._written: dict[str, _Written] = {}
         self._any_written = asyncio.Event()
         self._retry_queue: dict[str, VolumeRecord] = {}
@@ -59,22 +66,30 @@ class StatusStore:
         self._retrying = ""
         self._warned_of_schema = False
 
-    async def record(self, record: VolumeRecord) -> None:
-        """Write what changed, at once if the volume has no object yet, else soon. Raises a Failure."""
+    async def record(self, record: VolumeRecord) -> str:
+        """Write what changed, at once if the volume has no object yet, else soon. Returns the object's name; empty if
+        it is written later. Raises a Failure."""
         if record.target_path not in self._written:
-            await self._write(record)
-            return
+            return await self._write(record)
         if record.target_path == self._retrying:  # an older record must not overwrite a newer one
             self._retry_queue[record.target_path] = record
-            return
+            return ""
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 self._retry_queue.pop(record.target_path, None)
-                await self._write(record)
+                return await self._write(record)
         except TimeoutError:
             log.warning("A pod status is written when the API server is back", pod=record.pod)
             self._retry_queue[record.target_path] = record
             self._any_retry.set()
+            return ""
+
+    def remember(self, record: VolumeRecord, status_name: str, *, current: bool) -> None:
+        """An earlier process of this driver wrote the object; ``current`` is whether it says the same as ``record``."""
+        fields = _significant_fields(record) if current else None
+        known = _Written(record.pod, status_name, fields, remembered=record)
+        self._written.setdefault(record.target_path, known)
+        self._wake_waiting()
 
     async def run(self) -> None:
         """Write what could not be written at once, until cancelled."""
@@ -101,20 +116,23 @@ class StatusStore:
         elif timed_out or newest is not record:
             self._retry_queue[target_path] = newest  # behind the others
 
-    async def _write(self, record: VolumeRecord) -> None:
+    async def _write(self, record: VolumeRecord) -> str:
         known = self._written.get(record.target_path)
         fields = _significant_fields(record)
         if known is not None and known.fields == fields:
-            return
+            return known.name
         if known is None:
             known = _Written(record.pod)
             answer = await self._create(known, record)
+        elif not known.uid:
+            answer = await self._take_over(known, record)
         else:
             answer = await self._update(known, record)
         known.fields = fields
         self._remember(record.target_path, known, answer)
         if not known.condition and not self._warned_of_schema:
             self._warn_of_schema()
+        return known.name
 
     def forget(self, target_path: str) -> None:
         """The volume is gone; the object is deleted with its pod."""
@@ -125,11 +143,34 @@ class StatusStore:
         """Name and UID of a volume's object; waits until it is written."""
         while (known := self._written.get(target_path)) is None:
             await self._any_written.wait()
+        if not known.uid and known.remembered is not None:
+            self._remember(target_path, known, await self._take_over(known, known.remembered))
         return known.name, known.uid
 
-    async def read_all(self) -> list[VolumeRecord]:
-        """One LIST by node label, in pages."""
-        records, token = [], ""
+    async def read(self, targets: Collection[str]) -> list[tuple[VolumeRecord, str]]:
+        """The objects that describe these target paths, and their names: one LIST by node label, in pages, and one GET
+        for each pod that an object names. Those that their pod does not confirm are logged and ignored."""
+        found = [item async for item in self._listed(frozenset(targets))]
+        confirmed = await ConfirmedPods(self._api, self._driver).select([record for record, _ in found])
+        result = []
+        for record, item in found:
+            if record not in confirmed:
+                log.warning(
+                    "Ignoring a pod status: its pod does not exist, or does not mount this class as this volume",
+                    pod=record.pod,
+                    status=item["metadata"]["name"],
+                    target=record.target_path,
+                )
+                continue
+            name = item["metadata"]["name"]
+            result.append((record, name))
+            if record.target_path not in self._written:  # what was written since the start is newer
+                self._remember(record.target_path, _Written(record.pod, name, _significant_fields(record)), item)
+        return result
+
+    async def _listed(self, targets: Collection[str]) -> AsyncIterator[tuple[VolumeRecord, Object]]:
+        """The node's objects for these target paths that name the pod in it as their owner."""
+        token = ""
         while True:
             query = {"labelSelector": f"{NODE_LABEL}={self._node}", "limit": PAGE}
             if token:
@@ -137,44 +178,50 @@ class StatusStore:
             page = await self._api.call("GET", f"{API_PATH}/{PLURAL}", query=query)
             for item in page.get("items") or ():
                 record = parse_status(item)
-                if record is None:
-                    continue
-                records.append(record)
-                if record.target_path not in self._written:  # what was written since the start is newer
-                    known = _Written(record.pod, item["metadata"]["name"], _significant_fields(record))
-                    self._remember(record.target_path, known, item)
+                if record is not None and record.target_path in targets and names_its_pod(record):
+                    yield record, item
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
-                return records
+                return
 
     def _remember(self, target_path: str, known: _Written, answer: Object) -> None:
         known.uid = answer["metadata"]["uid"]
         known.condition = condition_of(answer)
         self._written[target_path] = known
+        self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
         self._any_written.set()
         self._any_written = asyncio.Event()
 
     async def _create(self, known: _Written, record: VolumeRecord) -> Object:
         if not known.name:
             known.name = status_name(record)
-            # Two volumes of one pod with one class must not overwrite each other's object.
-            if any(other.name == known.name and other.pod == record.pod for other in self._written.values()):
+            if any(other.name == known.name and _is_other(other.pod, record.pod) for other in self._written.values()):
                 known.name = status_name(record, unique=True)
         path = f"{API_PATH}/namespaces/{known.pod.namespace}/{PLURAL}"
         status = build_status(record, known.name, self._node, known.condition)
         try:
             return await self._api.call("POST", path, body=status)
         except Conflict:
-            pass
+            return await self._take_over(known, record)
+
+    async def _take_over(self, known: _Written, record: VolumeRecord) -> Object:
+        """Make an object ours that is there already."""
         try:
             # There is no right to read, so an empty patch shows whose object it is.
-            found = parse_status(await self._patch(known, {}))
-            unique = status_name(record, unique=True)
-            if found and found.pod == record.pod and found.target_path != record.target_path and known.name != unique:
-                # It is that of the pod's other volume with this class, which this driver does not know (yet).
+            answer = await self._patch(known, {})
+            found, unique = parse_status(answer), status_name(record, unique=True)
+            is_another = found and found.target_path != record.target_path and _is_other(found.pod, record.pod)
+            if is_another and known.name != unique:
+                # It is that of another volume, which this driver need not know (yet).
                 known.name = unique
                 return await self._create(known, record)
+            if found and _significant_fields(found) == _significant_fields(record):
+                return answer
             # It is left from an earlier pod of this name, or was written by a call whose answer was lost.
+            known.condition = condition_of(answer)
+            status = build_status(record, known.name, self._node, known.condition)
             return await self._patch(known, merge_patch(status))
         except NotFound:  # collected meanwhile, as its earlier pod is gone
             return await self._create(known, record)
@@ -196,6 +243,12 @@ class StatusStore:
             "The cluster's SecretProviderClassPodStatus CRD is older than this driver: last refresh, failures and "
             "conditions are not shown in pod status; apply the chart's crds/ to see them"
         )
+
+
+def _is_other(pod: Pod, than: Pod) -> bool:
+    """Whether an object of ``pod`` must not be overwritten by one of the same name for another volume, of the pod
+    ``than``. An earlier pod of the same name is gone, and its object with it."""
+    return (pod.namespace, pod.name) != (than.namespace, than.name) or pod.uid == than.uid
 
 
 def _significant_fields(record: VolumeRecord) -> object:

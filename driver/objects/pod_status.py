@@ -28,12 +28,13 @@ def check_node(name: str) -> None:
 def status_name(record: VolumeRecord, *, unique: bool = False) -> str:
     """``<pod>-<namespace>-<class>``, as the Go driver names it.
 
-    ``unique``: for a second volume of one pod with one class. Such a name, and one over 253 characters, ends in a
-    digest of what makes it unique, always the same one.
+    ``unique``: where that is the name of another volume's: a second volume of one pod with one class, or another pod
+    whose name ends where its namespace and class begin. Such a name, and one over 253 characters, ends in a digest of
+    what makes it unique, always the same one.
     """
     name = f"{record.pod.name}-{record.pod.namespace}-{record.class_ref.name}"
     if unique:
-        name += f"-{_digest(record.volume_name)}"
+        name += f"-{_digest(f'{record.pod.name}/{record.class_ref.name}/{record.volume_name}')}"
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 11].rstrip('.-')}-{_digest(name)}"
     return name
@@ -107,7 +108,11 @@ def _build_condition(record: VolumeRecord, former: Mapping[str, Any]) -> Object:
 
 def parse_status(document: Any) -> VolumeRecord | None:
     """The record in an object; None if it is not the driver's: it has no pod as owner or no target path, or a field is
-    not of the CRD's type."""
+    not of the CRD's type.
+
+    Anybody may have written the object: none of it is a fact before it is checked (``names_its_pod``, and
+    ``driver.objects.pods`` with the pod itself).
+    """
     try:
         metadata, status = document["metadata"], document["status"]
         owner = next(item for item in metadata["ownerReferences"] if item.get("kind") == "Pod")
@@ -124,6 +129,11 @@ def parse_status(document: Any) -> VolumeRecord | None:
         )
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
         return None
+
+
+def names_its_pod(record: VolumeRecord) -> bool:
+    """Whether the pod that owns a pod status is the one in its target path, by UID."""
+    return record.target_path.split("/")[-5:-4] == [record.pod.uid]
 
 
 def _parse_failure(found: Mapping[str, Any] | None) -> RefreshFailure | None:

@@ -8,8 +8,9 @@
  5. Mount a tmpfs. Only once there is a class, and always before a provider is called: some providers write into the
     target themselves, and secrets must not reach a disk.
  6. Call the provider. It is sent the attributes of the volume (``attributes``) and the versions of the current content.
- 7. Commit the reply with the atomic writer; set the time of the last refresh.
- 8. Write the pod status, and have the Secrets synced concurrently.
+ 7. Commit the reply with the atomic writer; set the time of the last refresh; write the volume's record
+    (``driver.volume.record``).
+ 8. Write the pod status, and have the Secrets synced concurrently. Then the record says that there is a pod status.
  9. If a first publish fails, unmount; answer a final code only if nothing stays mounted (below). Files that a provider
     wrote itself, perhaps called by another driver, are never removed.
 10. If a refresh fails, keep the old content and answer OK (below), but report the failure (``reporting``).
@@ -147,6 +148,7 @@ class Publisher:
             if now < volume.retry_at:
                 return False  # reported already; the next report is due after the back-off
             await self._reporter.refresh_failed(volume, failure)  # step 10
+            await self._target.write_record(volume)
             return True
         self._metrics.rotated(volume.provider, time.monotonic() - started)
         return False
@@ -155,12 +157,15 @@ class Publisher:
         """Steps 6 to 8."""
         failed_before = volume.failure is not None
         reply = await self._remote.fetch(attempt, volume, provider_class)  # step 6
-        content_changed = await self._target.commit(attempt, reply)  # step 7
+        committed = volume.after_refresh(attempt.provider, reply.objects)
+        content_changed = await self._target.commit(attempt, reply, committed)  # step 7
         versions_changed = volume.refreshed(attempt.provider, reply.objects)
+        volume.status_current = committed.status_current
         self._volumes.put(volume)
         changed = content_changed or versions_changed
-        await self._remote.record(attempt, volume.record, provider_class, changed=changed)  # step 8
-        volume.recorded = True
+        volume.has_status(await self._remote.record(attempt, volume.record, provider_class, changed=changed))  # step 8
+        if volume.details != committed:
+            await self._target.write_record(volume)
         if failed_before:
             await self._reporter.refresh_recovered(volume)
 

@@ -81,13 +81,13 @@ class RemoteSteps:
 
     async def record(
         self, attempt: Attempt, record: VolumeRecord, provider_class: ProviderClass, *, changed: bool
-    ) -> None:
+    ) -> str:
         """Step 8: the pod status and the Secrets, concurrently. ``changed`` is whether the content or its versions
-        did."""
+        did. Returns the name of the pod status; empty if it is written later."""
         syncing = asyncio.create_task(self._sync.published(record, provider_class, changed))
         try:
             async with asyncio.timeout_at(attempt.deadline):
-                await self._cluster.record(record)
+                return await self._cluster.record(record)
         except (Failure, TimeoutError) as error:
             # Whatever it was: the content is committed, so the code must not be final.
             reason = str(error) if isinstance(error, Failure) else "the API server does not answer"

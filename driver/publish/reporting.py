@@ -70,9 +70,10 @@ class Reporter:
         await self._event(pod, True, INVALID_INTERVAL, message, class_ref.name)
 
     async def _write_status(self, volume: Volume) -> None:
+        volume.status_current = False
         try:
             async with asyncio.timeout(STATUS_SECONDS):
-                await self._cluster.record(volume.record)
+                volume.has_status(await self._cluster.record(volume.record))
         except (Failure, TimeoutError) as error:
             log.warning("The pod status could not be written", pod=volume.pod, err=error)
 

@@ -2,9 +2,11 @@
 that have their ``error_type``."""
 
 from driver.config import DriverConfig
+from driver.objects.volume_details import VolumeDetails
 from driver.providers.wire import MountReply
 from driver.publish.failures import failed_mount, failed_step, non_final
 from driver.publish.request import Attempt
+from driver.registry import Volume
 from driver.volume import operations
 from driver.volume.failures import os_errors_as
 from driver.volume.target import Target
@@ -39,18 +41,25 @@ class TargetSteps:
             raise Aborted(f"target path {path} is a mount that is not a tmpfs: unmount it on the node", "FailedToMount")
         if found.mounted:
             return
+        details = Volume(attempt.request.target, attempt.request.pod, attempt.request.class_ref).details.encode()
         try:
-            await self._disk.run(operations.prepare, path, self._volume_size, self._noswap)
+            await self._disk.run(operations.prepare, path, self._volume_size, self._noswap, details)
         except Exception as error:
             raise failed_step(error, "FailedToMount") from None
 
-    async def commit(self, attempt: Attempt, reply: MountReply) -> bool:
-        """Step 7; returns whether the content changed."""
+    async def commit(self, attempt: Attempt, reply: MountReply, details: VolumeDetails) -> bool:
+        """Step 7; returns whether the content changed. ``details`` become the volume's record."""
         request = attempt.request
         try:
-            return await self._disk.run(operations.commit, request.target.path, reply.payload, request.group)
+            return await self._disk.run(
+                operations.commit, request.target.path, reply.payload, request.group, details.encode()
+            )
         except Exception as error:
             raise failed_mount(error, "FileWriteError", request.pod) from None
+
+    async def write_record(self, volume: Volume) -> None:
+        """Write what is known of the volume into it; a failure is logged."""
+        await self._disk.run(operations.write_record, volume.target.path, volume.details.encode())
 
     async def clear_uncommitted(self, attempt: Attempt, failure: Failure) -> Failure:
         """Step 9; returns the failure to answer."""

@@ -2,9 +2,13 @@
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from driver.volume import mountinfo, operations, walk
+from driver.volume import content, layout, mountinfo, mounts, record, walk
+from driver.volume.failures import os_errors_as
 from driver.volume.target import Target
 from runtime.errors import InvalidRequest
 
@@ -12,17 +16,50 @@ from runtime.errors import InvalidRequest
 VOLUME_DATA = "vol_data.json"
 
 
-def committed_volumes(pods_dir: str, driver_name: str = "") -> dict[Target, float]:
-    """The committed volumes below ``pods_dir`` and the Unix time of their last refresh.
+@dataclass(frozen=True)
+class FoundVolume:
+    """A volume that was mounted before this process started.
+
+    ``last_refresh`` is None if it is not committed: a provider wrote files into it itself, and nobody committed them.
+    ``details`` are those of its record; None if it has no record, as the Go driver's volumes have none. They are
+    ``current`` if they describe the content that is there now.
+    """
+
+    target: Target
+    last_refresh: float | None
+    details: Mapping[str, Any] | None = None
+    current: bool = False
+
+
+def volumes(pods_dir: str, driver_name: str = "") -> list[FoundVolume]:
+    """The volumes below ``pods_dir`` that have content.
 
     An empty ``pods_dir`` means all pods directories, an empty ``driver_name`` all drivers.
     """
-    found = {}
-    for target in mounted_targets(pods_dir, driver_name):
-        last_refresh = operations.inspect(target.path).last_refresh
-        if last_refresh is not None:
-            found[target] = last_refresh
-    return found
+    found = (find(target) for target in mounted_targets(pods_dir, driver_name))
+    return [volume for volume in found if volume is not None]
+
+
+def find(target: Target) -> FoundVolume | None:
+    """The volume at a target path; None if no tmpfs is mounted there or it has no content. Raises Internal."""
+    with os_errors_as(f"failed to read target path {target.path}"):
+        try:
+            with walk.directory(target.path, walk.READ) as opened:
+                mounted = mounts.mount_on(opened)
+                if mounted is None or not mounted.tmpfs:
+                    return None
+                return _with_content(target, opened.fd)
+        except FileNotFoundError:
+            return None
+
+
+def _with_content(target: Target, root: int) -> FoundVolume | None:
+    last_refresh, found = content.last_refresh(root), record.read(root)
+    if last_refresh is None and (found is not None or not layout.foreign_entries(root)):
+        return None  # empty, or a publish that was interrupted: kubelet repeats it
+    if found is None:
+        return FoundVolume(target, last_refresh)
+    return FoundVolume(target, last_refresh, found.details, record.is_up_to_date(root, found))
 
 
 def mounted_targets(pods_dir: str, driver_name: str = "") -> list[Target]:

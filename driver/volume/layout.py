@@ -6,6 +6,7 @@
     ..data -> ..2026_11_24_03_00_00.1234567890
     password -> ..data/password         one symlink for each top-level name of the payload
     certs -> ..data/certs
+    ..record                            the volume's record, where it cannot be an extended attribute (``record``)
 
 Entries of any other form are foreign: a provider wrote them into the volume itself.
 """
@@ -21,6 +22,8 @@ from driver.volume import walk
 
 DATA = "..data"
 DATA_TMP = "..data_tmp"
+RECORD = "..record"
+RECORD_TMP = "..record_tmp"
 DIRECTORY_MODE = 0o755
 # Prefix of a directory that is being removed (``entries``).
 REMOVED = "..removed_"
@@ -81,7 +84,12 @@ def foreign_entries(root: int) -> list[str]:
 
 def is_own(root: int, name: str) -> bool:
     """Whether an entry is part of the layout, or was left behind by an interrupted writer."""
-    return name in (DATA, DATA_TMP) or name.startswith(REMOVED) or is_content_name(name) or is_payload_link(root, name)
+    return (
+        name in (DATA, DATA_TMP, RECORD, RECORD_TMP)
+        or name.startswith(REMOVED)
+        or is_content_name(name)
+        or is_payload_link(root, name)
+    )
 
 
 def is_leftover(root: int, name: str, current: str, content: Collection[str]) -> bool:
@@ -89,7 +97,7 @@ def is_leftover(root: int, name: str, current: str, content: Collection[str]) ->
 
     ``current`` is the name of the current content directory, ``content`` the names in it.
     """
-    if name == DATA_TMP or name.startswith(REMOVED):
+    if name in (DATA_TMP, RECORD_TMP) or name.startswith(REMOVED):
         return True
     if is_content_name(name):
         return name != current

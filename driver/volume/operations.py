@@ -18,12 +18,17 @@ them means to answer OK to a publish that only repeats a failed one, and the pod
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from driver.volume import content, layout, mounts, remove, walk, writer
+from driver.volume import content, layout, mounts, record, remove, walk, writer
 from driver.volume.failures import os_errors_as
 from driver.volume.payload import Tree
+from runtime import logs
 from runtime.errors import Aborted, Failure
+
+log = logs.get(__name__)
 
 # The mode that kubelet gives the directories of a volume.
 _DIRECTORY_MODE = 0o750
@@ -64,15 +69,18 @@ def inspect(path: str) -> Found:
             return Found()
 
 
-def prepare(path: str, size: int | None, noswap: bool) -> None:
-    """Create the target directory and mount an empty tmpfs of ``size`` bytes on it."""
+def prepare(path: str, size: int | None, noswap: bool, details: Mapping[str, Any]) -> None:
+    """Create the target directory, mount an empty tmpfs of ``size`` bytes on it, and write the volume's first record
+    (``driver.volume.record``)."""
     with os_errors_as(f"failed to create target path {path}"):
         walk.make_directories(path, _DIRECTORY_MODE)
     mounts.mount_tmpfs(path, size=size, noswap=noswap)
+    with os_errors_as(f"failed to write the record of target path {path}"), walk.directory(path, walk.READ) as opened:
+        record.write(opened.fd, record.Record(mounted=True, details=details))
 
 
-def commit(path: str, payload: Tree, group: int | None) -> bool:
-    """Write the payload and set the time of the last refresh; returns whether the content changed.
+def commit(path: str, payload: Tree, group: int | None, details: Mapping[str, Any]) -> bool:
+    """Write the payload, set the time of the last refresh, and write the record; returns whether the content changed.
 
     ``group`` is the group id that is to own the files; None leaves them to the driver's own group. Secrets must not
     reach a disk, so the mount is checked on the same open directory that is then written to. Raises
@@ -88,9 +96,24 @@ def commit(path: str, payload: Tree, group: int | None) -> bool:
                     os.fchown(opened.fd, -1, group)
                 changed = writer.write(opened.fd, payload, os.getegid() if group is None else group)
                 content.set_last_refresh(opened.fd)
+                _update_record(path, opened.fd, details)
                 return changed
         except FileNotFoundError:
             raise Aborted(f"target path {path} is gone; nothing was written") from None
+
+
+def write_record(path: str, details: Mapping[str, Any]) -> None:
+    """Write what is known of a mounted volume to its record; a volume that is gone has none. A failure is logged: the
+    volume is in order without it, but after a restart less is known of it."""
+    try:
+        with walk.directory(path, walk.READ) as opened:
+            mounted = mounts.mount_on(opened)
+            if mounted is not None and mounted.tmpfs:
+                _update_record(path, opened.fd, details)
+    except FileNotFoundError:
+        pass
+    except (OSError, Failure) as error:
+        log.warning("The record of a volume could not be written", target=path, err=error)
 
 
 def clear_uncommitted(path: str) -> str:
@@ -110,6 +133,14 @@ def clear_uncommitted(path: str) -> str:
     except Failure as failure:
         return str(failure)
     return ""
+
+
+def _update_record(path: str, root: int, details: Mapping[str, Any]) -> None:
+    try:
+        record.update(root, details)
+    except (OSError, record.TooLarge) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        log.warning("The record of a volume could not be written", target=path, err=reason)
 
 
 def _inspect_content(handle: int) -> Found:

@@ -4,7 +4,7 @@ import errno
 import os
 from contextlib import suppress
 
-from driver.volume import entries, mounts, walk
+from driver.volume import entries, layout, mounts, record, walk
 from driver.volume.failures import failure_of, os_errors_as
 from driver.volume.target import Target
 from runtime.errors import Failure, Internal
@@ -15,8 +15,16 @@ _MESSAGE = "failed to clean and unmount target path"
 def clear_and_unmount(target: Target) -> None:
     """Remove the content, unmount all mounts, remove the directory. Idempotent.
 
-    The content is removed first, so that a process that still has the mount open finds no secrets in it. A mount that
-    is not a tmpfs is not ours: it is unmounted with its files intact. Raises Internal.
+    The content is removed first, so that a process that still has the mount open finds no secrets in it. Which of it
+    is ours, the volume's record (``record``) says:
+
+    - a tmpfs that this driver mounted is emptied;
+    - in one that it took over, from the Go driver say, only the content of the atomic writer is removed, not what
+      others wrote beside it;
+    - any other mount, a tmpfs without a record included, is unmounted with its files intact: somebody mounted it over
+      the target path, and it may be visible elsewhere too.
+
+    Raises Internal.
     """
     path = target.path
     try:
@@ -58,10 +66,22 @@ def _clear_top(path: str) -> bool:
             elif mounted.tmpfs:
                 # A read-only tmpfs cannot be emptied; unmounting discards the content anyway.
                 with suppress(OSError):
-                    _clear(opened.fd)
+                    _clear_volume(opened.fd)
             return mounted is not None
     except FileNotFoundError:
         return False
+
+
+def _clear_volume(handle: int) -> None:
+    directory = os.open(".", walk.READ, dir_fd=handle)
+    try:
+        found = record.read(directory)
+        if found is not None:
+            for name in os.listdir(directory):
+                if found.mounted or layout.is_own(directory, name):
+                    entries.remove(directory, name)
+    finally:
+        os.close(directory)
 
 
 def _clear(handle: int) -> None:

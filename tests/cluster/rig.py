@@ -24,6 +24,7 @@ BASE_RULES: list[Object] = [
     {"apiGroups": [CLASS_GROUP], "resources": ["secretproviderclasses"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [CLASS_GROUP], "resources": ["secretproviderclasspodstatuses"], "verbs": ["create", "list", "patch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
 ]
 SYNC_RULES: list[Object] = [
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "get", "patch"]},

@@ -18,7 +18,7 @@ from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import ClusterRig, until_class
 from tests.support.background import run_background
 from tests.support.fake_api.faults import Answer, Drop, Fault, Page, Silence, WatchError
-from tests.support.rig import NODE
+from tests.support.rig import DRIVER, NODE
 from tests.support.syncing import ENTRY
 from tests.support.waiting import run_async, until, until_blocking
 
@@ -136,7 +136,7 @@ def test_unwritable_status(cluster_rig: ClusterRig, proxy: FaultProxy, monkeypat
         return str(cluster_rig.api.get(cluster_rig.status_path(pod))["status"]["objects"][0]["version"])
 
     async def test() -> None:
-        it = ApiCluster(Api(cluster_rig.kubeconfig(proxy)), NODE)
+        it = ApiCluster(Api(cluster_rig.kubeconfig(proxy)), NODE, DRIVER)
         task = asyncio.create_task(run_background(it))
         try:
             for pod in pods:
@@ -221,7 +221,7 @@ def test_silent_watch(cluster_rig: ClusterRig, proxy: FaultProxy, silent: Silenc
 
     async def test() -> None:
         api = Api(cluster_rig.kubeconfig(proxy))
-        it = ApiCluster(api, NODE, idle_seconds=2.0)
+        it = ApiCluster(api, NODE, DRIVER, idle_seconds=2.0)
         task = asyncio.create_task(run_background(it))
         try:
             await check_changes_arrive(cluster_rig, it)

@@ -16,7 +16,7 @@ from runtime.errors import ConfigurationError, NotFound
 from tests.cluster.rig import BASE_RULES, ClusterRig
 from tests.cluster.servers import ControlPlane
 from tests.support.background import run_background
-from tests.support.rig import NODE
+from tests.support.rig import DRIVER, NODE
 from tests.support.waiting import run_async, until_blocking
 
 
@@ -30,7 +30,7 @@ def cluster_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Cluste
 async def gateway(cluster_rig: ClusterRig, *, running: bool = False, **options: Any) -> AsyncIterator[ApiCluster]:
     """A gateway with the account's token; ``running``: with its background tasks."""
     api = Api(cluster_rig.kubeconfig())
-    gateway = ApiCluster(api, NODE, **options)
+    gateway = ApiCluster(api, NODE, DRIVER, **options)
     task = asyncio.create_task(run_background(gateway)) if running else None
     try:
         yield gateway
@@ -212,8 +212,8 @@ def test_status_of_an_earlier_pod(cluster_rig: ClusterRig) -> None:
 
 
 def test_a_restart_is_one_list(cluster_rig: ClusterRig) -> None:
-    """Two volumes of two pods are recorded, then a gateway starts → one LIST finds both, and an unchanged record writes
-    nothing."""
+    """Two volumes of two pods are recorded, then a gateway starts → one LIST and a GET of each pod find both, and an
+    unchanged record writes nothing."""
     pods = [cluster_rig.make_pod(name) for name in ("pod-1", "pod-2")]
     records = [cluster_rig.record(pod, last_refresh=1000.0, failure=RefreshFailure("R", "m", 3, 999.0)) for pod in pods]
 
@@ -223,24 +223,24 @@ def test_a_restart_is_one_list(cluster_rig: ClusterRig) -> None:
                 await it.record(record)
         async with gateway(cluster_rig) as it:
             mark = cluster_rig.cluster.audit.mark()
-            found = [item for item in await it.records() if item.pod.namespace == cluster_rig.namespace]
+            found = [record for record, _ in await it.records([record.target_path for record in records])]
             assert sorted(found, key=lambda record: record.pod.name) == records
             for record in records:
                 await it.record(record)
-            assert cluster_rig.count(mark) == {("list", "secretproviderclasspodstatuses"): 1}
+            assert cluster_rig.count(mark) == {("list", "secretproviderclasspodstatuses"): 1, ("get", "pods"): 2}
 
     run_async(test)
 
 
 def test_two_volumes_with_one_class(cluster_rig: ClusterRig) -> None:
     """Two volumes of a pod have the same class → each has its own pod status, and keeps it over a restart."""
-    pod = cluster_rig.make_pod()
+    pod = cluster_rig.make_pod(volumes={"one": "app", "two": "app"})
     records = [cluster_rig.record(pod, volume=name, objects={"password": name}) for name in ("one", "two")]
 
     async def test() -> None:
         for _ in range(2):
             async with gateway(cluster_rig) as it:
-                await it.records()
+                await it.records([record.target_path for record in records])
                 await asyncio.gather(*(it.record(record) for record in records))
             found = {
                 item["status"]["targetPath"]: item["status"]["objects"][0]["version"]
@@ -295,7 +295,7 @@ def test_invalid_node_name(node: str) -> None:
     """A node name that is not a valid label value, by which statuses are listed → refused at the start, with the
     reason."""
     with pytest.raises(ConfigurationError, match="nodeid"):
-        ApiCluster(Api(""), node)
+        ApiCluster(Api(""), node, DRIVER)
 
 
 def test_event_series(cluster_rig: ClusterRig) -> None:

@@ -30,7 +30,7 @@ def test_records_survive_a_restart(tmp_path: Path, fields: dict[str, Any]) -> No
 
     async def run() -> None:
         await Manifests(str(tmp_path)).record(record)
-        assert await Manifests(str(tmp_path)).records() == [record]
+        assert [found for found, _ in await Manifests(str(tmp_path)).records([record.target_path])] == [record]
 
     asyncio.run(run())
 
@@ -59,7 +59,9 @@ def test_a_file_of_an_earlier_version(tmp_path: Path) -> None:
     (tmp_path / "podstatuses" / "uid.secrets.yaml").write_text(yaml.safe_dump(document))
 
     async def run() -> None:
-        assert await Manifests(str(tmp_path)).records() == [replace(RECORD, failure=replace(FAILURE, time=0.0))]
+        assert [found for found, _ in await Manifests(str(tmp_path)).records([RECORD.target_path])] == [
+            replace(RECORD, failure=replace(FAILURE, time=0.0))
+        ]
 
     asyncio.run(run())
 
@@ -73,7 +75,7 @@ def test_files_that_are_not_statuses_are_ignored(tmp_path: Path) -> None:
         await manifests.record(RECORD)
         for name, content in foreign.items():
             (tmp_path / "podstatuses" / name).write_text(content)
-        assert await manifests.records() == [RECORD]
+        assert [found for found, _ in await manifests.records([RECORD.target_path])] == [RECORD]
         assert {name: (tmp_path / "podstatuses" / name).read_text() for name in foreign} == foreign
 
     asyncio.run(run())
@@ -88,7 +90,7 @@ def test_a_damaged_status_is_replaced(tmp_path: Path, content: str) -> None:
         await manifests.record(RECORD)
         status_file(tmp_path).write_text(content)
         await manifests.record(RECORD)
-        assert await manifests.records() == [RECORD]
+        assert [found for found, _ in await manifests.records([RECORD.target_path])] == [RECORD]
 
     asyncio.run(run())
 

@@ -1,15 +1,16 @@
 """A namespace of an API server, real or fake: makers of what a user would make in it, and a whole driver before it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from driver.ports import ClassRef, Pod, VolumeRecord
-from tests.support.rig import NODE, OBJECTS, Rig, Volume, rig
+from tests.support.rig import DRIVER, NODE, OBJECTS, Rig, Volume, rig
 
 Object = dict[str, Any]
 CLASS_GROUP = "secrets-store.csi.x-k8s.io"
+VOLUMES: Mapping[str, str] = {"secrets": "app"}
 
 
 class ObjectsApi(Protocol):
@@ -51,14 +52,20 @@ class NamespaceRig:
             }
         )
 
-    def make_pod(self, name: str = "pod-1", owners: list[Object] | None = None) -> Pod:
-        """A pod that no kubelet will ever run."""
+    def make_pod(
+        self, name: str = "pod-1", owners: list[Object] | None = None, volumes: Mapping[str, str] = VOLUMES
+    ) -> Pod:
+        """A pod that no kubelet will ever run, with its ``volumes`` of the driver and the class of each."""
         made = self.api.create(
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "metadata": {"namespace": self.namespace, "name": name, "ownerReferences": owners or []},
-                "spec": {"containers": [{"name": "main", "image": "nothing"}], "nodeName": NODE},
+                "spec": {
+                    "containers": [{"name": "main", "image": "nothing"}],
+                    "nodeName": NODE,
+                    "volumes": [_volume(volume, class_name) for volume, class_name in volumes.items()],
+                },
             }
         )
         return Pod(self.namespace, name, made["metadata"]["uid"])
@@ -110,3 +117,9 @@ class NamespaceRig:
         directory.mkdir()
         async with rig(directory, manifests="", **config) as running:
             yield running
+
+
+def _volume(name: str, class_name: str) -> Object:
+    """An inline volume of a pod."""
+    attributes = {"secretProviderClass": class_name}
+    return {"name": name, "csi": {"driver": DRIVER, "readOnly": True, "volumeAttributes": attributes}}

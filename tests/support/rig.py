@@ -21,6 +21,7 @@ from runtime import rpc
 from tests.support.mounts import mount_points, unmount_below
 
 NODE = "node-1"
+DRIVER = "secrets-store.csi.k8s.io"
 OBJECTS = "array:\n- |\n  objectName: password\n"
 
 

@@ -15,7 +15,7 @@ from tests.driver.cluster.connecting import run
 from tests.support.background import run_background
 from tests.support.fake_api import Silence
 from tests.support.fake_api_rig import FakeApiRig
-from tests.support.rig import NODE
+from tests.support.rig import DRIVER, NODE
 from tests.support.waiting import until
 
 APP = ClassRef("default", "app")
@@ -25,7 +25,7 @@ def run_cluster(rig: FakeApiRig, test: Callable[[ApiCluster, asyncio.Task[None]]
     """The test with a cluster and the task of its background work."""
 
     async def with_cluster(api: Api) -> None:
-        cluster = ApiCluster(api, NODE)
+        cluster = ApiCluster(api, NODE, DRIVER)
         running = asyncio.create_task(run_background(cluster))
         try:
             await test(cluster, running)
@@ -40,7 +40,7 @@ def run_cluster(rig: FakeApiRig, test: Callable[[ApiCluster, asyncio.Task[None]]
 def test_a_nodes_name_that_no_label_can_hold(node: str) -> None:
     """Refused before anything is connected."""
     with pytest.raises(ConfigurationError, match="nodeid"):
-        ApiCluster(Api("/nowhere"), node)
+        ApiCluster(Api("/nowhere"), node, DRIVER)
 
 
 def test_all_of_it(rig: FakeApiRig) -> None:
@@ -60,7 +60,9 @@ def test_all_of_it(rig: FakeApiRig) -> None:
         cluster.forget_class(APP)
         await cluster.record(record)
         await cluster.record(record)
-        assert [replace(found, last_refresh=None) for found in await cluster.records()] == [record]
+        assert [replace(found, last_refresh=None) for found, _ in await cluster.records([record.target_path])] == [
+            record
+        ]
         cluster.forget_record(record.target_path)
         await cluster.event(PodEvent(record.pod, True, "Reason", "message"))
         await until(lambda: rig.events("Reason"), "the event")

@@ -18,7 +18,7 @@ from runtime.errors import Aborted, Failure, PermissionDenied, PreconditionFaile
 from tests.driver.cluster.connecting import run
 from tests.support.fake_api import Answer, ApiError, Object
 from tests.support.fake_api_rig import FakeApiRig
-from tests.support.rig import NODE
+from tests.support.rig import DRIVER, NODE
 
 WANTED = Wanted("default", "synced", "Opaque", "app", {"pw": b"v1"}, {"team": "a"}, {"note": "b"}, 1000.0)
 OWNERS = [Owner("apps/v1", "ReplicaSet", "web", "uid-1")]
@@ -29,7 +29,7 @@ def run_writer(rig: FakeApiRig, test: Test) -> None:
     """The test with a writer."""
 
     async def with_writer(api: Api) -> None:
-        store = StatusStore(api, NODE)
+        store = StatusStore(api, NODE, DRIVER)
         await test(SecretWriter(api, store), store)
 
     run(rig.kubeconfig(), with_writer)

@@ -13,7 +13,7 @@ from driver.cluster.statuses import StatusStore
 from driver.ports import Pod, VolumeRecord
 from tests.support.fake_api.faults import Delay, Exchange
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
-from tests.support.rig import NODE
+from tests.support.rig import DRIVER, NODE
 
 STATUSES = "secretproviderclasspodstatuses"
 
@@ -41,7 +41,7 @@ async def write(here: FakeApiRig, record: VolumeRecord) -> None:
     """Write a record as a driver does that has just started."""
     api = Api(here.kubeconfig())
     try:
-        await StatusStore(api, NODE).record(record)
+        await StatusStore(api, NODE, DRIVER).record(record)
     finally:
         await api.close()
 

@@ -17,7 +17,7 @@ from runtime.errors import PermissionDenied
 from tests.driver.cluster.connecting import run
 from tests.support.fake_api import Answer, Drop
 from tests.support.fake_api_rig import FakeApiRig
-from tests.support.rig import NODE
+from tests.support.rig import DRIVER, NODE
 from tests.support.waiting import until
 
 STATUSES = "secretproviderclasspodstatuses"
@@ -29,7 +29,7 @@ def run_store(rig: FakeApiRig, test: Test, node: str = NODE) -> None:
     """The test with a store whose retries run."""
 
     async def with_store(api: Api) -> None:
-        store = StatusStore(api, node)
+        store = StatusStore(api, node, DRIVER)
         running = asyncio.create_task(store.run())
         try:
             await test(store)
@@ -121,8 +121,8 @@ def test_two_volumes_of_one_pod_with_one_class(rig: FakeApiRig, known: bool) -> 
 
 
 def test_what_a_restart_learns(rig: FakeApiRig) -> None:
-    """One LIST by node label, in pages: the records of this node, none of another's, and nothing that is none of ours;
-    what is known in this way is not written again, and what is new is a PATCH."""
+    """One LIST by node label, in pages, and one GET of each pod: the records of this node, none of another's,
+    and nothing that is none of ours; what is known in this way is not written again, and what is new is a PATCH."""
     pods = [rig.make_pod(f"pod-{number}") for number in range(501)]
     records = [rig.record(pod, last_refresh=1_700_000_000.0, failure=FAILURE) for pod in pods]
 
@@ -136,14 +136,14 @@ def test_what_a_restart_learns(rig: FakeApiRig) -> None:
         foreign = {**rig.api.get(rig.status_path("pod-0")), "status": {"targetPath": "/x"}}
         rig.api.create({**foreign, "metadata": {"name": "foreign", "labels": foreign["metadata"]["labels"]}})
         mark = rig.server.calls.mark()
-        found = await store.read_all()
+        found = [record for record, _ in await store.read([record.target_path for record in records])]
         key = attrgetter("target_path")
         assert sorted(found, key=key) == sorted(records, key=key)
-        lists = rig.server.calls.calls(mark)
+        lists = rig.server.calls.calls(mark, lambda call: call.verb == "list")
         assert len(lists) == 2 and all(call.query["labelSelector"].endswith(f"={NODE}") for call in lists)
         await store.record(records[0])
         await store.record(replace(records[1], failure=None))
-        assert rig.count(mark) == {("list", STATUSES): 2, ("patch", STATUSES): 1}
+        assert rig.count(mark) == {("list", STATUSES): 2, ("get", "pods"): 501, ("patch", STATUSES): 1}
 
     run_store(rig, write)
     run_store(rig, other, node="node-2")

@@ -92,8 +92,9 @@ def test_a_class_that_changes(here: FakeApiRig) -> None:
 
 
 def test_a_restart(here: FakeApiRig) -> None:
-    """The driver restarts: one LIST tells whose the volume is, its Secret comes back by itself, and nothing is
-    written anew. The pod goes: status and Secret go with it."""
+    """The driver restarts: it knows whose the volume is without asking, its Secret comes back by itself, and nothing is
+    written anew; an empty PATCH tells the UID of the pod status, which owns the Secret. The pod goes:
+    status and Secret go with it."""
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
@@ -112,7 +113,9 @@ def test_a_restart(here: FakeApiRig) -> None:
             await until(lambda: value(here) == b"s3cret", "the Secret to come back")
             await volume.publish()
             counted = here.count(mark)
-            assert counted["list", STATUSES] == 1 and counted["patch", STATUSES] == counted["create", STATUSES] == 0
+            assert counted["list", STATUSES] == counted["create", STATUSES] == 0
+            patches = [call.body for call in here.server.calls.calls(mark) if call.verb == "patch"]
+            assert counted["patch", STATUSES] == 1 and [body for body in patches if body != {}] == []
             await volume.unpublish()
             here.api.delete(here.path("pods", pod.name))
             assert here.secret("synced") is None and here.listed(STATUSES) == []

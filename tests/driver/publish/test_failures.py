@@ -160,7 +160,7 @@ def test_error_type_survives_the_change_of_code(tmp_path: Path) -> None:
         async with rig(tmp_path) as it:
             volume = it.volume()
             volume.target.parent.mkdir(parents=True)
-            operations.prepare(str(volume.target), None, False)
+            operations.prepare(str(volume.target), None, False, {})
             (volume.target / "own").write_text("written by the provider")
             it.write_class(**spec(stubError="NOT_FOUND"))
             code, _ = await volume.failure()

@@ -10,7 +10,7 @@ import pytest
 
 from driver.ports import REFRESH_ANNOTATION
 from tests.driver.publish.support import FAILING, known, make_due
-from tests.support.rig import rig
+from tests.support.rig import Rig, Volume, rig
 
 
 def test_rotation_off(tmp_path: Path) -> None:
@@ -100,18 +100,27 @@ def test_refresh_annotation(tmp_path: Path, annotations: dict[str, str]) -> None
     asyncio.run(run())
 
 
+async def publish_unrecorded(it: Rig) -> tuple[Volume, Path]:
+    """Restart the driver after the commit of a first publish and before its pod status; returns the volume, and the
+    directory where there will be one."""
+    statuses = it.manifests / "podstatuses"
+    statuses.write_text("")
+    volume = it.volume()
+    code, _ = await volume.failure()
+    assert code == grpc.StatusCode.UNAVAILABLE
+    statuses.unlink()
+    await it.restart()
+    return volume, statuses
+
+
 def test_missing_pod_status_is_written(tmp_path: Path) -> None:
     """Killed between the commit and the pod status: the next publish fetches and records, even if rotation is off."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
-            volume = it.volume()
+            volume, statuses = await publish_unrecorded(it)
             await volume.publish()
-            status = next((it.manifests / "podstatuses").iterdir())
-            status.unlink()
-            await it.restart()
-            await volume.publish()
-            assert status.exists() and it.provider.calls == 2
+            assert len(list(statuses.iterdir())) == 1 and it.provider.calls == 2
 
     asyncio.run(run())
 
@@ -129,11 +138,7 @@ def test_unrecorded_content_survives_a_final_failure(tmp_path: Path, trouble: st
 
     async def run() -> None:
         async with rig(tmp_path, enable_secret_rotation=True) as it:
-            volume = it.volume()
-            await volume.publish()
-            status = next((it.manifests / "podstatuses").iterdir())
-            status.unlink()
-            await it.restart()
+            volume, statuses = await publish_unrecorded(it)
             if trouble == "class":
                 next(it.manifests.glob("*.yaml")).unlink()
             else:
@@ -143,7 +148,7 @@ def test_unrecorded_content_survives_a_final_failure(tmp_path: Path, trouble: st
             assert volume.read() == b"s3cret" and volume.mounted
             it.write_class()
             await volume.publish()
-            assert status.exists()
+            assert len(list(statuses.iterdir())) == 1
 
     asyncio.run(run())
 

@@ -102,7 +102,7 @@ async def leave_mounted(it: Rig, volume: Volume) -> None:
     from driver.volume import operations
 
     volume.target.parent.mkdir(parents=True)
-    await it.driver.disk.run(operations.prepare, str(volume.target), 1 << 20, False)
+    await it.driver.disk.run(operations.prepare, str(volume.target), 1 << 20, False, {})
 
 
 def test_target_that_cannot_be_inspected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

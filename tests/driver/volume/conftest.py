@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.volume import mounts
+from driver.volume import operations
 from tests.driver.volume.support import SIZE
 
 
@@ -26,7 +26,6 @@ def target(pods: Path) -> Path:
 
 @pytest.fixture
 def volume(target: Path) -> Path:
-    """A target path with an empty tmpfs of ``SIZE`` bytes mounted on it."""
-    target.mkdir()
-    mounts.mount_tmpfs(str(target), size=SIZE, noswap=False)
+    """A target path with an empty tmpfs of ``SIZE`` bytes mounted on it, as a publish mounts it."""
+    operations.prepare(str(target), SIZE, False, {})
     return target

@@ -20,9 +20,9 @@ def files(**contents: bytes) -> list[File]:
     return [file(name.replace("__", "/"), content) for name, content in contents.items()]
 
 
-def commit(volume: Path, payload: list[File], group: int | None = None) -> bool:
+def commit(volume: Path, payload: list[File], group: int | None = None, **details: object) -> bool:
     """Write a payload as a publish does."""
-    return operations.commit(str(volume), plan(payload, readable_by_group=group is not None), group)
+    return operations.commit(str(volume), plan(payload, readable_by_group=group is not None), group, details)
 
 
 def inspect(volume: Path) -> operations.Found:

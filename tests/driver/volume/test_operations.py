@@ -16,7 +16,7 @@ from tests.support.mounts import bind
 def test_life_of_a_volume(target: Path) -> None:
     """Nothing, mounted and committed are distinguished."""
     assert inspect(target) == Found()
-    operations.prepare(str(target), SIZE, False)
+    operations.prepare(str(target), SIZE, False, {})
     assert inspect(target) == Found(mounted=True)
     commit(target, files(a=b"1"))
     found = inspect(target)
@@ -35,7 +35,7 @@ def test_prepare_creates_directories(pods: Path) -> None:
     """Nothing exists below the pods directory: the directories are created with mode 0750, the volume's root with
     0755."""
     target = pods / "uid" / "volumes" / "kubernetes.io~csi" / "name" / "mount"
-    operations.prepare(str(target), SIZE, False)
+    operations.prepare(str(target), SIZE, False, {})
     assert mode_of(target.parent) == 0o750 and mode_of(pods / "uid") == 0o750
     assert mode_of(target) == 0o755
 
@@ -46,19 +46,19 @@ def test_prepare_follows_no_symlink(pods: Path, tmp_path: Path) -> None:
     elsewhere.mkdir()
     (pods / "uid").symlink_to(elsewhere)
     with pytest.raises(InvalidRequest, match="symlink"):
-        operations.prepare(f"{pods}/uid/volumes/kubernetes.io~csi/name/mount", SIZE, False)
+        operations.prepare(f"{pods}/uid/volumes/kubernetes.io~csi/name/mount", SIZE, False, {})
     assert os.listdir(elsewhere) == []
 
 
 def test_prepare_without_a_pods_directory(tmp_path: Path) -> None:
     """The pods directory itself is missing: Internal, it is not ours to create."""
     with pytest.raises(Internal, match="failed to create target path"):
-        operations.prepare(f"{tmp_path}/pods/uid/volumes/kubernetes.io~csi/name/mount", SIZE, False)
+        operations.prepare(f"{tmp_path}/pods/uid/volumes/kubernetes.io~csi/name/mount", SIZE, False, {})
 
 
 def test_failed_first_publish_leaves_nothing(target: Path) -> None:
     """The payload does not fit: after the clean-up nothing is mounted, and the directory is gone."""
-    operations.prepare(str(target), SIZE, False)
+    operations.prepare(str(target), SIZE, False, {})
     with pytest.raises(ResourceExhausted):
         commit(target, [file("a", b"x" * 2 * SIZE)])
     assert operations.clear_uncommitted(str(target)) == ""
@@ -120,7 +120,7 @@ def test_no_descriptor_leaks(target: Path) -> None:
     """A complete life cycle, failures included, leaves no open descriptor."""
     before = len(os.listdir("/proc/self/fd"))
     for payload in (files(a=b"1"), [file("a", b"x" * 2 * SIZE)], [file("..")]):
-        operations.prepare(str(target), SIZE, False)
+        operations.prepare(str(target), SIZE, False, {})
         with suppress(InvalidRequest, ResourceExhausted):
             commit(target, payload)
         mounts.unmount_all(str(target))
