@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from runtime import logs, redact
+from runtime import heartbeat, logs, redact
 from runtime.errors import ConfigurationError
 from runtime.flags import FlagSet, HelpRequested, UsageError
 from runtime.version import build
@@ -77,7 +77,7 @@ def wants_json(argv: Sequence[str]) -> bool:
 def run(work: Coroutine[Any, Any, None]) -> int:
     """Run one coroutine to its end; a ConfigurationError is one log line and exit code 1."""
     try:
-        asyncio.run(work)
+        asyncio.run(heartbeat.beating(work))
     except ConfigurationError as error:
         log.error("Cannot run", exc=error)
         return FAILURE_EXIT_CODE

@@ -20,15 +20,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 log = logs.get(__name__)
 
 
-def run_role(
-    role: Role, parent: int, environment: Mapping[str, str], configure_logs: Callable[[str], None]
-) -> NoReturn:
+def run_role(role: Role, parent: int, environment: Mapping[str, str], prepare_child: Callable[[str], None]) -> NoReturn:
     """Run the role and end the process with its exit code, whatever happens: supervisord's main loop, which is further
     up on this stack, must get neither a return value nor an exception."""
     code = BUG_EXIT_CODE
     try:
         _detach(role.name, parent, environment)
-        configure_logs(role.name)  # until the role configures them itself
+        prepare_child(role.name)  # until the role configures them itself
         logs.log_what_python_prints()
         code = role.run()
     except SystemExit as exit_request:

@@ -45,14 +45,14 @@ stderr_events_enabled = true
 class ForkingOptions(ServerOptions):  # type: ignore[misc]  # the package is untyped
     """``roles`` take the place of command lines, and the configuration is generated, not read from a file.
 
-    ``fork_refused`` is why the last fork was refused, empty if it was not. ``configure_logs`` is called in a child with
+    ``fork_refused`` is why the last fork was refused, empty if it was not. ``prepare_child`` is called in a child with
     the role's name.
     """
 
-    def __init__(self, roles: Sequence[Role], policy: RestartPolicy, configure_logs: Callable[[str], None]) -> None:
+    def __init__(self, roles: Sequence[Role], policy: RestartPolicy, prepare_child: Callable[[str], None]) -> None:
         self._roles = {role.name: role for role in roles}
         self._policy = policy
-        self._configure_logs = configure_logs
+        self._prepare_child = prepare_child
         self.fork_refused = ""
         self._pid = os.getpid()
         tempfile.tempdir = tempfile.tempdir or _fallback_tempdir()
@@ -121,7 +121,7 @@ class ForkingOptions(ServerOptions):  # type: ignore[misc]  # the package is unt
 
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
         """In the child, where the base class would replace the process: run the role."""
-        run_role(self._roles[argv[0]], self._pid, env, self._configure_logs)
+        run_role(self._roles[argv[0]], self._pid, env, self._prepare_child)
 
 
 def _fallback_tempdir() -> str | None:

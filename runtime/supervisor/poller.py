@@ -25,13 +25,14 @@ _AT_ONCE = 0.0
 
 
 class WakingPoller(PollPoller):  # type: ignore[misc]  # the package is untyped
-    """``processes`` returns those whose states decide how long to wait."""
+    """``processes`` returns those whose states decide how long to wait, and ``longest_wait`` a limit for it."""
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         # An error also ends the wait for a reader: the next write finds out which one it is.
         self.WRITE = select.POLLOUT | select.POLLERR | select.POLLHUP
         self.processes: Callable[[], Iterable[Any]] = tuple
+        self.longest_wait: Callable[[], float] = lambda: IDLE_SECONDS
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller.register(self._wake_reader, self.READ)
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
@@ -42,7 +43,7 @@ class WakingPoller(PollPoller):  # type: ignore[misc]  # the package is untyped
         waits = [max(_AT_ONCE, wait) for process in self.processes() for wait in _waits(process, now, running)]
         # supervisord handles one signal per iteration; more of them may have arrived.
         pending = self.options.signal_receiver._signals_recvd
-        readable, writable = super().poll(_AT_ONCE if pending else min(waits, default=IDLE_SECONDS))
+        readable, writable = super().poll(_AT_ONCE if pending else min([*waits, self.longest_wait(), IDLE_SECONDS]))
         if self._wake_reader in readable:
             readable.remove(self._wake_reader)
             os.read(self._wake_reader, 4096)

@@ -20,12 +20,14 @@ class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
 
     ``exit_code`` is how its last attempt ended (minus the number of a signal), None if it could not even be forked;
     ``started`` and ``not_before``, the earliest time of its next start, are moments of the monotonic clock, since the
-    wall clock may be set while we wait. ``on_start`` is called with the pid of each start.
+    wall clock may be set while we wait. ``on_start`` is called with the pid of each start. ``ending`` is whether
+    ``end_now`` has been called since.
     """
 
     exit_code: int | None = None
     started = 0.0
     not_before = 0.0
+    ending = False
     on_start: Callable[[int], None]
 
     def seconds_until_restart(self) -> float:
@@ -34,7 +36,7 @@ class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
 
     def spawn(self) -> int | None:
         """Start the role; returns its pid, None if that failed."""
-        self.exit_code, self.started = None, time.monotonic()
+        self.exit_code, self.started, self.ending = None, time.monotonic(), False
         pid: int | None = super().spawn()
         return pid
 
@@ -45,6 +47,7 @@ class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
     def end_now(self) -> None:
         """Kill the role. It counts as having died, and is restarted; ``kill`` would be an order to stop it for good."""
         if self.pid:
+            self.ending = True
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 

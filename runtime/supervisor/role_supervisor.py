@@ -15,6 +15,7 @@ from runtime.supervisor.options import ForkingOptions
 from runtime.supervisor.output import ContainerOutput
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import RestartPolicy
+from runtime.supervisor.watchdog import Watchdog
 
 log = logs.get(__name__)
 
@@ -34,7 +35,9 @@ class RoleSupervisor(Supervisor):  # type: ignore[misc]  # the package is untype
         self._output = output
         self._deaths: dict[str, deque[float]] = defaultdict(deque)
         self._stopping = False
+        self._watchdog = Watchdog(role_table, policy, self._processes, self._fail)
         options.poller.processes = self._processes
+        options.poller.longest_wait = self._watchdog.seconds_until_check
 
     def runforever(self) -> None:
         """The main loop. Events are subscribed to here, because ``run`` clears earlier subscriptions."""
@@ -52,6 +55,11 @@ class RoleSupervisor(Supervisor):  # type: ignore[misc]  # the package is untype
         for process in self.process_groups[config.name].processes.values():
             process.on_start = partial(self._record_start, process.config.name)
         return added
+
+    def tick(self, now: float | None = None) -> None:
+        """Part of each round of the main loop. supervisord's own ticks are events that nobody is subscribed to."""
+        if self.options.mood == SupervisorStates.RUNNING:
+            self._watchdog.check()
 
     def get_process_map(self) -> dict[int, Any]:
         """What the main loop waits for: the roles' pipes, and the readers of our own output."""

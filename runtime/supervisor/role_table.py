@@ -1,16 +1,19 @@
 """The roles' pids, restarts and exit codes as the supervisor knows them, in memory shared with the roles.
 
 No file, no socket, no RPC: an anonymous mapping, created before the first fork, holds one fixed-size record per role.
-The supervisor writes it and the roles read it.
+The supervisor writes it and the roles read it. Only its last field is the role's own: when it has last reported.
 """
 
 import mmap
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# pid (0: not running), number of starts, last exit (_NEVER, an exit code ≥ 0, or -signal), Unix time of the last start
-_RECORD = struct.Struct("=iiid")
+# pid (0: not running), number of starts, last exit (_NEVER, an exit code ≥ 0, or -signal), Unix time of the last start,
+# monotonic time of the last report (0: none since the start)
+_RECORD = struct.Struct("=iiidd")
+_REPORT = struct.Struct("=d")
 _NEVER = -1000
 
 
@@ -33,28 +36,39 @@ class RoleTable:
         self._names = tuple(names)
         self._memory = mmap.mmap(-1, max(1, len(names)) * _RECORD.size)
         for index in range(len(names)):
-            _RECORD.pack_into(self._memory, index * _RECORD.size, 0, 0, _NEVER, 0.0)
+            _RECORD.pack_into(self._memory, index * _RECORD.size, 0, 0, _NEVER, 0.0, 0.0)
 
     def states(self) -> list[RoleState]:
         """All records. There is no lock: a reader may see a record that is half written, and the whole one a moment
         later."""
         found = []
         for index, name in enumerate(self._names):
-            pid, starts, last_exit, started = _RECORD.unpack_from(self._memory, index * _RECORD.size)
+            pid, starts, last_exit, started, _ = _RECORD.unpack_from(self._memory, index * _RECORD.size)
             found.append(RoleState(name, pid, max(0, starts - 1), None if last_exit == _NEVER else last_exit, started))
         return found
 
     def record_start(self, name: str, pid: int, when: float) -> None:
         """A role was forked, at the Unix time ``when``."""
         offset = self._offset(name)
-        _, starts, last_exit, _ = _RECORD.unpack_from(self._memory, offset)
-        _RECORD.pack_into(self._memory, offset, pid, starts + 1, last_exit, when)
+        _, starts, last_exit, _, _ = _RECORD.unpack_from(self._memory, offset)
+        _RECORD.pack_into(self._memory, offset, pid, starts + 1, last_exit, when, 0.0)
 
     def record_exit(self, name: str, exit_code: int) -> None:
         """A role ended, with an exit code or minus the number of a signal."""
         offset = self._offset(name)
-        _, starts, _, started = _RECORD.unpack_from(self._memory, offset)
-        _RECORD.pack_into(self._memory, offset, 0, starts, exit_code, started)
+        _, starts, _, started, _ = _RECORD.unpack_from(self._memory, offset)
+        _RECORD.pack_into(self._memory, offset, 0, starts, exit_code, started, 0.0)
+
+    def report(self, name: str) -> None:
+        """In the role: its event loop runs."""
+        _REPORT.pack_into(self._memory, self._report_offset(name), time.monotonic())
+
+    def last_report(self, name: str) -> float:
+        """When the role has last reported (monotonic clock), 0 if it has not since its start."""
+        return float(_REPORT.unpack_from(self._memory, self._report_offset(name))[0])
+
+    def _report_offset(self, name: str) -> int:
+        return self._offset(name) + _RECORD.size - _REPORT.size
 
     def _offset(self, name: str) -> int:
         return self._names.index(name) * _RECORD.size

@@ -28,6 +28,9 @@ class RestartPolicy:
     A role that dies later is started again at once, or after growing delays if it dies often. supervisord has no limit
     for this case; here more than ``max_restarts`` deaths within ``window_seconds`` end the container. That many
     restarts, ``max_delay`` apart, must fit into the window with time to spare, or the limit is never reached.
+
+    A role whose event loop has not run for ``hang_seconds`` is killed and started again (``watchdog``), up to
+    ``max_hangs`` times in the container's life.
     """
 
     start_seconds: float = 1.0
@@ -36,6 +39,8 @@ class RestartPolicy:
     window_seconds: float = 120.0
     first_delay: float = 0.05
     max_delay: float = 2.0
+    hang_seconds: float = 60.0
+    max_hangs: int = 20
 
     def delay(self, deaths: int) -> float:
         """Seconds to wait before the next start, after ``deaths`` (≥ 1) in a row: none after the first."""

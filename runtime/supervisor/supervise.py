@@ -9,12 +9,13 @@ from pathlib import Path
 
 from supervisor.medusa import asyncore_25 as asyncore
 
-from runtime import logs
+from runtime import heartbeat, logs
 from runtime.supervisor.options import ForkingOptions
 from runtime.supervisor.output import ContainerOutput, OwnStream
 from runtime.supervisor.role_supervisor import RoleSupervisor
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import RestartPolicy, Role
+from runtime.supervisor.watchdog import REPORTS
 
 FAILURE_EXIT_CODE = 1
 TERMINATION_LOG = "/dev/termination-log"
@@ -40,7 +41,12 @@ def supervise(
     logs.mark_lines(output.marker)
     stderr = OwnStream(output, "stderr")
     logs.configure("supervisor", as_json=as_json, verbosity=verbosity, stream=stderr)
-    options = ForkingOptions(roles, policy, partial(logs.configure, as_json=as_json, verbosity=verbosity))
+
+    def prepare_child(name: str) -> None:
+        logs.configure(name, as_json=as_json, verbosity=verbosity)
+        heartbeat.report_to(partial(role_table.report, name), policy.hang_seconds / REPORTS)
+
+    options = ForkingOptions(roles, policy, prepare_child)
     options.realize(args=[], progname="supervisord")
     options.first, options.test = True, False
     # Keep the garbage collector, here and in the children, away from the pages that they share.

@@ -20,7 +20,7 @@ from typing import NoReturn
 import grpc
 
 from protos import provider_pb2, provider_pb2_grpc
-from runtime import logs, rpc
+from runtime import logs, process, rpc
 from runtime.supervisor import role_output
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import RestartPolicy, Role
@@ -166,6 +166,21 @@ async def _call(path: Path) -> None:
             log.warning("The call failed", reason=error.details(), code=error.code().name)
 
 
+def work(name: str) -> int:
+    """Work in an event loop, as all real roles do, until SIGTERM; block the loop for ever at SIGUSR1."""
+    return process.run(_work(name))
+
+
+async def _work(name: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, threading.Event().wait)
+    say(f"{name} up")
+    await stop.wait()
+    say(f"{name} stopping")
+
+
 def print_badly(name: str) -> int:
     """Print, past the log, in each way in which libraries and the interpreter do, then serve."""
     os.write(2, PRINTED)
@@ -228,6 +243,7 @@ BEHAVIOURS: dict[str, Callable[[str], int]] = {
         stop_slowly,
         write_endless_line,
         speak_twice,
+        work,
         meet_goaway,
         print_badly,
         flood,
