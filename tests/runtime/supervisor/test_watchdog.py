@@ -112,7 +112,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def make(process: FakeProcess) -> tuple[watchdog.Watchdog, RoleTable, list[str]]:
-    table, failures = RoleTable(["driver"]), []
+    table = RoleTable(["driver"])
+    failures: list[str] = []
     policy = RestartPolicy(hang_seconds=60.0, max_hangs=2)
     return watchdog.Watchdog(table, policy, lambda: [process], failures.append), table, failures
 
