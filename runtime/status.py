@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from runtime.errors import ConfigurationError
 Snapshot = Callable[[], Mapping[str, Any]]
 DEFAULT_DIRECTORY = "/tmp/secrets-store-csi"
 MAX_STATUS_BYTES = 8 * 1024 * 1024
+CHECK_SECONDS = 5.0
 
 log = logs.get(__name__)
 
@@ -31,41 +32,92 @@ def socket_path(directory: str, role: str) -> Path:
 async def serve(directory: str, role: str, snapshot: Snapshot) -> AsyncIterator[None]:
     """Serve ``snapshot()`` for as long as the context lasts; an empty ``directory`` turns this off.
 
-    If the status cannot be served (on a read-only root file system), that is one warning: no role may fail because its
-    status is not visible.
+    If the status cannot be served (on a read-only root file system, or a full one), that is one warning: no role may
+    fail because its status is not visible. It is tried again every CHECK_SECONDS, and a socket that somebody has
+    deleted is made again.
     """
     if not directory:
         yield
         return
-    try:
-        server, bound = await _listen(socket_path(directory, role), snapshot)
-    except (ConfigurationError, OSError) as error:
-        log.warning("This role's status is not served: see --status-directory", directory=directory, reason=error)
-        yield
-        return
+    server = _StatusServer(socket_path(directory, role), snapshot)
+    await server.ensure()
+    keeper = asyncio.create_task(server.keep())
     try:
         yield
     finally:
-        bound.unlink()
+        keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeper
         server.close()
 
 
-async def _listen(path: Path, snapshot: Snapshot) -> tuple[asyncio.Server, sockets.BoundSocket]:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+class _StatusServer:
+    """The socket at ``path``, made again when it is missing."""
 
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, path: Path, snapshot: Snapshot) -> None:
+        self._path = path
+        self._snapshot = snapshot
+        self._server: asyncio.Server | None = None
+        self._bound: sockets.BoundSocket | None = None
+        self._problem = ""
+
+    async def keep(self) -> None:
+        """Look after the socket, for ever."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            await self.ensure()
+
+    async def ensure(self) -> None:
+        """Serve if nothing is at the path. What somebody else has put there since is left alone."""
+        if self._in_place():
+            return
+        deleted = self._bound is not None
+        self.close()
         try:
-            writer.write(json.dumps(snapshot()).encode())
+            await self._listen()
+        except (ConfigurationError, OSError) as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                log.warning(
+                    "This role's status is not served: see --status-directory",
+                    directory=self._path.parent,
+                    reason=error,
+                )
+            return
+        if deleted or self._problem:
+            log.info("This role's status is served again", socket=self._path)
+        self._problem = ""
+
+    def _in_place(self) -> bool:
+        return self._bound is not None and os.path.lexists(self._path)
+
+    def close(self) -> None:
+        """Serve no longer, and remove the socket if it is still ours."""
+        if self._bound is not None:
+            self._bound.unlink()
+        if self._server is not None:
+            self._server.close()
+        self._bound = self._server = None
+
+    async def _listen(self) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        hidden = sockets.hidden_path(self._path)
+        try:
+            with sockets.private_umask():
+                self._server = await asyncio.start_unix_server(self._answer, str(hidden))
+            self._bound = sockets.move_into_place(hidden, self._path)
+        except BaseException:
+            hidden.unlink(missing_ok=True)
+            raise
+
+    async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(json.dumps(self._snapshot()).encode())
             await writer.drain()
         except ConnectionError:
             pass  # the reader has disconnected
         finally:
             writer.close()
-
-    hidden = sockets.hidden_path(path)
-    with sockets.private_umask():
-        server = await asyncio.start_unix_server(answer, str(hidden))
-    return server, sockets.move_into_place(hidden, path)
 
 
 async def read(directory: str, role: str, seconds: float = 1.0) -> dict[str, Any] | None:

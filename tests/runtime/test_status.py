@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+import shutil
 import stat
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runtime import status
+from tests.support.waiting import until
 
 
 def test_served_and_read(tmp_path: Path) -> None:
@@ -78,5 +82,84 @@ def test_off(tmp_path: Path) -> None:
     async def run() -> None:
         async with status.serve("", "driver", dict):
             assert list(tmp_path.iterdir()) == []
+
+    asyncio.run(run())
+
+
+def delete_socket(directory: Path) -> None:
+    status.socket_path(str(directory), "driver").unlink()
+
+
+def delete_directory(directory: Path) -> None:
+    shutil.rmtree(directory)
+
+
+def empty_temporary_files(directory: Path) -> None:
+    """As a cleaner of /tmp does, which removes files and keeps directories."""
+    for path in directory.rglob("*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("damage", [delete_socket, delete_directory, empty_temporary_files])
+def test_deleted_sockets_are_made_again(
+    tmp_path: Path, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody deletes the socket, its directory, or all files below → the status can be read again soon, for root
+    only, and nothing is left at the end."""
+    monkeypatch.setattr(status, "CHECK_SECONDS", 0.05)
+    directory = tmp_path / "status"
+
+    async def run() -> None:
+        async with status.serve(str(directory), "driver", lambda: {"role": "driver"}):
+            damage(directory)
+            assert await status.read(str(directory), "driver") is None
+            await until(lambda: status.read(str(directory), "driver"), "the status")
+            assert stat.S_IMODE(status.socket_path(str(directory), "driver").stat().st_mode) == 0o700
+        assert list(directory.iterdir()) == []
+
+    asyncio.run(run())
+
+
+def test_a_full_disk_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The role starts while the file system has no inode left → one warning; when there is room the status is
+    served."""
+    monkeypatch.setattr(status, "CHECK_SECONDS", 0.05)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=3", "tmpfs", tmp_path], check=True)
+    try:
+        for name in ("one", "two"):
+            (tmp_path / name).touch()
+
+        async def run() -> None:
+            async with status.serve(str(tmp_path), "driver", lambda: {"role": "driver"}):
+                await asyncio.sleep(0.3)  # several attempts
+                assert await status.read(str(tmp_path), "driver") is None
+                (tmp_path / "one").unlink()
+                await until(lambda: status.read(str(tmp_path), "driver"), "the status")
+
+        with caplog.at_level(logging.INFO):
+            asyncio.run(run())
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "This role's status is not served: see --status-directory",
+        "This role's status is served again",
+    ]
+
+
+def test_a_socket_of_somebody_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has taken over the path (a second driver on the node) → the two do not fight for it, and ours
+    does not remove it at its end."""
+    monkeypatch.setattr(status, "CHECK_SECONDS", 0.02)
+    directory = str(tmp_path)
+
+    async def run() -> None:
+        async with status.serve(directory, "driver", lambda: {"role": "first"}):
+            async with status.serve(directory, "driver", lambda: {"role": "second"}):
+                await asyncio.sleep(0.2)  # several checks
+                assert await status.read(directory, "driver") == {"role": "second"}
+            await until(lambda: status.read(directory, "driver"), "the first one, which finds its path free")
+            assert await status.read(directory, "driver") == {"role": "first"}
 
     asyncio.run(run())
