@@ -12,6 +12,7 @@ import grpc.aio
 
 from provider_stub.running import running
 from tests.support.rig import Rig, rig
+from tests.support.waiting import until
 
 SLOW = {"objects": "- objectName: password", "stubDelay": "3s"}
 
@@ -27,8 +28,7 @@ def test_provider_that_restarts_or_moves(tmp_path: Path) -> None:
             await it.volume("pod-1").publish()
             it.provider.crash()
             waiting = asyncio.create_task(it.volume("pod-2").publish())
-            while not known_error(it):
-                await asyncio.sleep(0.01)
+            await until(lambda: is_publishing(it), "the publish to be under way")
             async with running(other / "stub.sock", it.secrets_dir) as moved:
                 await waiting
                 assert moved.calls == 1
@@ -37,7 +37,7 @@ def test_provider_that_restarts_or_moves(tmp_path: Path) -> None:
                 await it.volume("pod-3").publish()
                 assert back.calls == 1
 
-    def known_error(it: Rig) -> bool:
+    def is_publishing(it: Rig) -> bool:
         return len(it.driver.volumes) == 1 and len(it.driver.node._running) == 1
 
     asyncio.run(run())
@@ -68,8 +68,7 @@ def test_many_await_a_provider_that_moves(tmp_path: Path) -> None:
             await it.volume("pod-0").publish()
             it.provider.crash()
             waiting = [asyncio.create_task(it.volume(f"pod-{number}").publish()) for number in range(1, 21)]
-            while len(it.driver.node._running) < len(waiting):
-                await asyncio.sleep(0.01)
+            await until(lambda: len(it.driver.node._running) == len(waiting), "the publishes to be under way")
             async with running(other / "stub.sock", it.secrets_dir) as moved:
                 await asyncio.gather(*waiting)
                 assert moved.calls == len(waiting)
