@@ -1,4 +1,4 @@
-"""Rules of Kubernetes' own that a client can break: each admits a write, may complete it, or refuses it."""
+"""Built-in admission: the validation and defaulting rules of Kubernetes that a client of ours can run into."""
 
 import binascii
 import re
@@ -14,12 +14,12 @@ LARGEST_SECRET = 1024 * 1024
 
 
 def install(resources: Resources) -> None:
-    """Put the rules in force."""
+    """Add all rules to ``resources``."""
     resources.admitters += [("*", labels), ("*", owners), ("secrets", secret), ("events", event)]
 
 
 def labels(admission: Admission) -> None:
-    """A label's value has at most 63 characters of a few kinds."""
+    """Validate the values of labels."""
     for key, value in (admission.item.get("metadata", {}).get("labels") or {}).items():
         if not isinstance(value, str):
             raise ApiError(400, f"label {key} cannot be handled: it is not a string")
@@ -28,7 +28,7 @@ def labels(admission: Admission) -> None:
 
 
 def owners(admission: Admission) -> None:
-    """An owner reference is complete."""
+    """Validate that owner references are complete."""
     for number, owner in enumerate(admission.item.get("metadata", {}).get("ownerReferences") or ()):
         for name in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(name):
@@ -36,7 +36,7 @@ def owners(admission: Admission) -> None:
 
 
 def secret(admission: Admission) -> None:
-    """``stringData`` becomes data; data are base64 and not too many; a type is for ever; an immutable one stays."""
+    """Merge ``stringData``, default the type, and validate base64, size, and what must not change."""
     item, former = admission.item, admission.former
     data: dict[str, Any] = item.get("data") or {}
     data.update({key: b64encode(text.encode()).decode() for key, text in (item.pop("stringData", None) or {}).items()})
@@ -59,7 +59,7 @@ def secret(admission: Admission) -> None:
 
 
 def event(admission: Admission) -> None:
-    """An event lies in the namespace of what it is about, and its message is short."""
+    """Validate an event's namespace and the length of its message."""
     item = admission.item
     about = item.get("involvedObject") or item.get("regarding") or {}
     if about.get("namespace", "") != admission.target.namespace:

@@ -1,4 +1,4 @@
-"""What was asked of a server: one record a call, kept in order, to be counted."""
+"""The log of calls that a server received, for assertions on what was called and how often."""
 
 import json
 import threading
@@ -13,14 +13,14 @@ from aiohttp import web
 from tests.support.fake_api import paths
 from tests.support.fake_api.errors import ApiError
 
-# Orders calls and rules by the moment they began.
+# Numbers calls and rules in the order in which they started.
 moments = count()
 
 
 @dataclass(eq=False)
 class Call:
-    """One call. ``status`` is 0 until it is answered, and stays so if the client gets no answer; ``body`` is what was
-    sent, as JSON where it is that, else as text; ``target`` is None for a path that names no resource."""
+    """One call. ``status`` is 0 until the response is sent, and remains 0 if the client gets none; ``body`` is the
+    parsed JSON, or the text if it is not JSON; ``target`` is None for a path outside the resource API."""
 
     method: str
     path: str
@@ -34,19 +34,19 @@ class Call:
 
     @property
     def resource(self) -> str:
-        """The resource with its subresource; the path for what is none."""
+        """Resource and subresource, as in ``pods/status``; the path if there is no target."""
         if self.target is None:
             return self.path
         return "/".join(filter(None, (self.target.resource, self.target.subresource)))
 
     @property
     def user_agent(self) -> str:
-        """Who says to be asking."""
+        """The User-Agent header."""
         return self.headers.get("User-Agent", "")
 
     @property
     def token(self) -> str:
-        """The bearer token; empty if there is none."""
+        """The bearer token; empty without one."""
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
 
@@ -55,7 +55,7 @@ Predicate = Callable[[Call], bool]
 
 
 async def read(request: web.BaseRequest) -> Call:
-    """The call of a request, whose body is read."""
+    """Read a request's body and describe the call."""
     try:
         target = paths.parse(request.path)
     except ApiError:
@@ -71,28 +71,28 @@ async def read(request: web.BaseRequest) -> Call:
 
 
 class CallLog:
-    """The calls, oldest first; from any thread."""
+    """The calls, oldest first; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls: list[Call] = []
 
     def add(self, call: Call) -> None:
-        """One more."""
+        """Append a call."""
         with self._lock:
             self._calls.append(call)
 
     def mark(self) -> int:
-        """Where the log is now, for ``since``."""
+        """The current position, to be passed as ``since`` later."""
         with self._lock:
             return len(self._calls)
 
     def calls(self, since: int = 0, where: Predicate | None = None) -> list[Call]:
-        """The calls since a mark, all or some of them."""
+        """The calls since a mark for which ``where`` is true."""
         with self._lock:
             found = self._calls[since:]
         return [call for call in found if where is None or where(call)]
 
     def count(self, since: int = 0, where: Predicate | None = None) -> Counter[tuple[str, str]]:
-        """How many calls of each verb and resource."""
+        """The number of calls by verb and resource."""
         return Counter((call.verb, call.resource) for call in self.calls(since, where))

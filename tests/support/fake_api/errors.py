@@ -1,4 +1,4 @@
-"""What the API server answers in place of an object: an HTTP status and a ``Status`` object that explains it."""
+"""Errors of the API server: an HTTP status code and a ``Status`` object that explains it."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -19,8 +19,8 @@ _REASONS: Mapping[int, str] = {
 
 
 class ApiError(Exception):
-    """A refusal. ``fields`` are the paths of the fields at fault; ``retry_after`` is in seconds, or the header's whole
-    value."""
+    """An error response. ``fields`` are the paths of the invalid fields; ``retry_after`` is in seconds, or the
+    header's whole value."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ApiError(Exception):
         self.retry_after = retry_after
 
     def status_object(self) -> Object:
-        """The body: a Kubernetes ``Status``."""
+        """The response body, a Kubernetes ``Status``."""
         details: Object = {}
         if self.fields:
             details["causes"] = [{"reason": "FieldValueInvalid", "field": field} for field in self.fields]
@@ -58,7 +58,7 @@ class ApiError(Exception):
 
 
 def reason_of(status: int) -> str:
-    """Kubernetes' word for an HTTP status."""
+    """The ``reason`` that Kubernetes uses for an HTTP status code."""
     if status in _REASONS:
         return _REASONS[status]
     try:

@@ -1,6 +1,6 @@
-"""What may go wrong between a client and the API server, and the rules that say which calls it happens to.
+"""Faults between a client and the API server, and the rules that choose the calls they strike.
 
-A new kind of fault is a class with ``strike``.
+To add a kind of fault, write a class with a ``strike`` method.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from tests.support.fake_api.errors import ApiError
 
 
 class Dropped(Exception):
-    """Nothing (more) is to be answered: the server cuts the connection."""
+    """Raised to make the server cut the connection without a (complete) response."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A call that a rule has struck. ``proceed`` makes the answer that it would have had."""
+    """A call that a rule struck. ``proceed`` handles it normally and returns the response."""
 
     request: web.BaseRequest
     call: Call
@@ -31,16 +31,16 @@ class Exchange:
 
 
 class Fault(Protocol):
-    """One kind of fault."""
+    """A kind of fault."""
 
     async def strike(self, exchange: Exchange) -> web.StreamResponse:
-        """Answer in the server's place, or raise ``Dropped``."""
+        """Return the response to send instead of the normal one, or raise ``Dropped``."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Refuse with a status code and a Kubernetes ``Status``; nothing is done. ``retry_after`` is in seconds, or what
-    else is to stand in the header."""
+    """Respond with a status code and a Kubernetes ``Status``, and do nothing. ``retry_after`` is in seconds, or the
+    header's whole value."""
 
     status: int
     retry_after: int | str | None = None
@@ -48,55 +48,55 @@ class Answer:
     reason: str = ""
 
     async def strike(self, exchange: Exchange) -> web.StreamResponse:
-        """As the protocol has it."""
+        """Implements ``Fault``."""
         return refusal(ApiError(self.status, self.message, reason=self.reason, retry_after=self.retry_after))
 
 
 @dataclass(frozen=True)
 class Page:
-    """Answer with a page for people, as a load balancer or a captive portal in between may."""
+    """Respond with an HTML page, as a load balancer or captive portal in between may."""
 
     text: str = "<html>back soon</html>"
     status: int = 200
 
     async def strike(self, exchange: Exchange) -> web.StreamResponse:
-        """As the protocol has it."""
+        """Implements ``Fault``."""
         return web.Response(text=self.text, status=self.status, content_type="text/html")
 
 
 @dataclass(frozen=True)
 class WatchError:
-    """Open the watch with 200 and send one ERROR event, which is how an API server mostly says 410; then end it."""
+    """Open the watch with 200, send one ERROR event, and end it, which is how an API server usually reports a 410."""
 
     status: int = 410
     message: str = "too old resource version: 1 (2)"
 
     async def strike(self, exchange: Exchange) -> web.StreamResponse:
-        """As the protocol has it."""
+        """Implements ``Fault``."""
         event = {"type": "ERROR", "object": ApiError(self.status, self.message).status_object()}
         return web.Response(text=json.dumps(event) + "\n", content_type="application/json")
 
 
 @dataclass(frozen=True)
 class Delay:
-    """Wait, then go on as usual."""
+    """Handle the call normally after some seconds."""
 
     seconds: float
 
     async def strike(self, exchange: Exchange) -> web.StreamResponse:
-        """As the protocol has it."""
+        """Implements ``Fault``."""
         await asyncio.sleep(self.seconds)
         return await exchange.proceed()
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Cut the connection without an answer: before anything is done or, if ``done``, after it."""
+    """Cut the connection without a response: before the call is handled or, if ``done``, after it."""
 
     done: bool = False
 
     async def strike(self, exchange: Exchange) -> web.StreamResponse:
-        """As the protocol has it."""
+        """Implements ``Fault``."""
         if self.done:
             await exchange.proceed()
         raise Dropped
@@ -104,10 +104,10 @@ class Drop:
 
 @dataclass(frozen=True)
 class HalfAnswer:
-    """Do what is asked, send the headers and half of the body, then cut the connection; half a line of a watch."""
+    """Handle the call, send the headers and half of the body (half a line of a watch), and cut the connection."""
 
     async def strike(self, exchange: Exchange) -> web.StreamResponse:
-        """As the protocol has it."""
+        """Implements ``Fault``."""
         if exchange.call.verb == "watch":
             body, length = b'{"type": "ADDED", "obj', None
         else:
@@ -123,16 +123,16 @@ class HalfAnswer:
 
 @dataclass(frozen=True)
 class Silence:
-    """Answer nothing until the rule is lifted, then go on. A watch that is open already falls silent, too.
+    """Send nothing until the rule is lifted, then continue normally. Watches that are already open fall silent too.
 
-    With ``open_only`` nothing but the watches that are open when the rule is made: a new watch works, as it does after
-    a firewall has forgotten the old connection.
+    With ``open_only``, only watches that are open when the rule is added fall silent; new ones work, as after a
+    firewall has forgotten a connection.
     """
 
     open_only: bool = False
 
     async def strike(self, exchange: Exchange) -> web.StreamResponse:
-        """As the protocol has it; a watch opens, and then waits in ``Rules.pass_on``."""
+        """Implements ``Fault``. A watch is opened, and is then held back by ``Rules.pass_on``."""
         if exchange.call.verb != "watch":
             await exchange.rule.over.wait()
         return await exchange.proceed()
@@ -140,7 +140,7 @@ class Silence:
 
 @dataclass(eq=False)
 class Rule:
-    """A fault for some calls. Use ``hits`` and ``lift``; the rest is the server's."""
+    """A fault for the calls that match. Tests use ``hits`` and ``lift``; the rest is for the server."""
 
     method: str
     path: re.Pattern[str]
@@ -149,18 +149,18 @@ class Rule:
     where: Predicate | None
     loop: asyncio.AbstractEventLoop
     hits: int = 0
-    """How many calls it has struck."""
+    """The number of calls that it struck."""
     made: int = field(default_factory=lambda: next(moments))
     over: asyncio.Event = field(default_factory=asyncio.Event)
     lifted: bool = False
 
     def lift(self) -> None:
-        """End the fault, from any thread."""
+        """End the fault; thread-safe."""
         self.lifted = True
         self.loop.call_soon_threadsafe(self.over.set)
 
     def take(self, call: Call) -> bool:
-        """Whether it strikes this new call; counts it if so."""
+        """Whether it strikes this new call, which is then counted."""
         only_old = isinstance(self.fault, Silence) and self.fault.open_only
         if only_old or self.hits == self.times or not self._covers(call):
             return False
@@ -168,7 +168,7 @@ class Rule:
         return True
 
     def silences(self, call: Call) -> bool:
-        """Whether it holds back what an open watch has to say."""
+        """Whether it holds back the events of this open watch."""
         if not isinstance(self.fault, Silence) or (self.fault.open_only and call.opened > self.made):
             return False
         return self._covers(call)
@@ -184,14 +184,14 @@ class Rule:
 
 
 class Rules:
-    """The rules of one server; the first that strikes a call counts."""
+    """The rules of one server, in the order in which they were added; the first that matches a call strikes it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._rules: list[Rule] = []
 
     def add(self, method: str, path: str, fault: Fault, times: int | None, where: Predicate | None) -> Rule:
-        """From any thread; as ``LoopbackServer.on``."""
+        """See ``LoopbackServer.on``; thread-safe."""
         rule = Rule(method, re.compile(path), fault, times, where, self._loop)
         self._rules.append(rule)
         return rule
@@ -203,17 +203,17 @@ class Rules:
             rule.lift()
 
     def take(self, call: Call) -> Rule | None:
-        """The rule that strikes a new call."""
+        """The rule that strikes a new call, if any."""
         return next((rule for rule in self._rules if rule.take(call)), None)
 
     async def pass_on(self, call: Call) -> None:
-        """Wait as long as an open watch is to be silent."""
+        """Wait while a rule keeps this open watch silent."""
         for rule in list(self._rules):
             if rule.silences(call):
                 await rule.over.wait()
 
 
 def refusal(error: ApiError) -> web.Response:
-    """An error as the API server answers it."""
+    """The response for an error."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return web.json_response(error.status_object(), status=error.status, headers=headers)

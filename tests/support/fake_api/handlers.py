@@ -18,16 +18,16 @@ _HEALTH = ("/healthz", "/livez", "/readyz")
 
 
 class Handlers:
-    """Answers calls that no fault has struck."""
+    """Handles the calls that no fault struck."""
 
     def __init__(self, resources: Resources, watches: Watches) -> None:
         self._resources = resources
         self._watches = watches
-        # What is left of lists that were begun, by continue token, and the version of each.
+        # The remaining items of paged lists and the version of each list, by continue token.
         self._rest: dict[str, tuple[list[Object], int]] = {}
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
-        """Any call."""
+        """Handle any call."""
         try:
             if call.target is None:
                 return _about_the_server(call)

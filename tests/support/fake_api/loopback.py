@@ -1,4 +1,5 @@
-"""An HTTP server on the loopback in a thread of its own: plain and asyncio tests, and other processes, use it alike."""
+"""An HTTP server on the loopback interface, in a thread of its own, so that synchronous and asyncio tests and other
+processes can all use it."""
 
 import asyncio
 import ssl
@@ -16,16 +17,16 @@ from tests.support.fake_api.calls import Call, CallLog, Predicate, read
 from tests.support.fake_api.faults import Dropped, Exchange, Fault, Rule, Rules
 
 LARGEST_BODY = 3 * 1024 * 1024
-"""In bytes, as the API server's own limit."""
+"""In bytes; the same limit as the API server's."""
 Result = TypeVar("Result")
 
 
 class LoopbackServer:
-    """A context manager; a subclass answers calls. Everything public may be called from any thread but its own."""
+    """A context manager; subclasses implement ``answer``. Its methods may be called from any thread but its own."""
 
     def __init__(self, name: str, certificate: Pair | None) -> None:
         self.calls = CallLog()
-        """What was asked, oldest first."""
+        """The calls so far."""
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name=name, daemon=True)
         self.rules = Rules(self.loop)
@@ -36,12 +37,12 @@ class LoopbackServer:
 
     @property
     def url(self) -> str:
-        """The base URL."""
+        """The server's base URL."""
         return f"http{'s' if self._context else ''}://127.0.0.1:{self._port}"
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._server.connections)
 
     def __enter__(self) -> Self:
@@ -64,11 +65,10 @@ class LoopbackServer:
     def on(
         self, method: str, path: str, fault: Fault, times: int | None = None, where: Predicate | None = None
     ) -> Rule:
-        """Strike the next ``times`` calls (by default all, until the rule is lifted) that match.
+        """Strike the next ``times`` calls that match; by default all, until the rule is lifted.
 
-        ``method`` is an HTTP method, ``WATCH`` (a GET that watches; ``GET`` is then one that does not) or ``*``;
-        ``path`` is a regular expression searched in the path without its query; ``where`` sees the whole call. The
-        first rule that strikes counts.
+        ``method`` is an HTTP method, ``WATCH`` (``GET`` does not match watches) or ``*``; ``path`` is a regular
+        expression that is searched in the path without its query; ``where`` gets the whole call.
         """
         return self.rules.add(method, path, fault, times, where)
 
@@ -77,7 +77,7 @@ class LoopbackServer:
         self.rules.clear()
 
     def present(self, certificate: Pair) -> None:
-        """Show another certificate from the next handshake on."""
+        """Use another certificate from the next TLS handshake on."""
         assert self._context is not None, "the server speaks plain HTTP"
         with NamedTemporaryFile() as file:
             file.write(certificate.certificate + certificate.key)
@@ -85,12 +85,12 @@ class LoopbackServer:
             self._context.load_cert_chain(file.name)
 
     def disconnect(self) -> None:
-        """Cut every open connection; new ones are welcome."""
+        """Cut all open connections; new ones are accepted."""
         self.run(self._abort())
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """For the length of the block open connections are cut and new ones refused."""
+        """Cut all open connections and refuse new ones for the duration of the block."""
         self.run(self._refuse())
         try:
             yield
@@ -98,18 +98,18 @@ class LoopbackServer:
             self.run(self._listen())
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run something in the server's thread, and wait for it."""
+        """Run a coroutine in the server's thread and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
-        """Answer a call that no fault has struck; a ``Dropped`` cuts the connection."""
+        """Handle a call that no fault struck. May raise ``Dropped``."""
         raise NotImplementedError
 
     async def starting(self) -> None:
-        """What is to be done in the server's thread before the first call."""
+        """Called in the server's thread before it listens."""
 
     async def stopping(self) -> None:
-        """What is to be done after the last one."""
+        """Called in the server's thread after the last call."""
 
     async def _open(self) -> None:
         await self.starting()
@@ -119,7 +119,7 @@ class LoopbackServer:
         await self._listen()
 
     async def _listen(self) -> None:
-        """On the port that it had before, if it had one."""
+        """Listen, on the same port as before if there was one."""
         self._listener = await self.loop.create_server(
             self._server, "127.0.0.1", self._port, ssl=self._context, reuse_address=True
         )
@@ -140,7 +140,7 @@ class LoopbackServer:
         await self.stopping()
 
     def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-        """As aiohttp makes it, but for the limit of the body."""
+        """aiohttp's request with a larger limit for the body."""
         return web.BaseRequest(message, payload, protocol, writer, task, self.loop, client_max_size=LARGEST_BODY)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""URLs of the Kubernetes API taken apart: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris"""
+"""Parses URLs of the Kubernetes API: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris"""
 
 import re
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ _VERBS: Mapping[str, str] = {"POST": "create", "PUT": "update", "PATCH": "patch"
 
 @dataclass(frozen=True)
 class Target:
-    """What a URL names: an object, or a collection if ``name`` is empty; of all namespaces if ``namespace`` is."""
+    """What a URL names: an object, or a collection if ``name`` is empty (of all namespaces if ``namespace`` is too)."""
 
     group: str
     version: str
@@ -41,21 +41,21 @@ class Target:
 
     @property
     def api_version(self) -> str:
-        """As objects spell it."""
+        """As in objects, for example ``apps/v1``."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def qualified(self) -> str:
-        """As error messages spell it: ``secretproviderclasses.secrets-store.csi.x-k8s.io``."""
+        """As in error messages, for example ``deployments.apps``."""
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
     def named(self, name: str) -> "Target":
-        """The object of this name in this collection."""
+        """An object of this collection."""
         return replace(self, name=name)
 
 
 def parse(path: str) -> Target:
-    """Take a path apart. Raises a 404 for one that names no resource."""
+    """Parse a path. Raises a 404 if it names no resource."""
     _, root, *parts = f"{path}///".split("/")
     while parts and not parts[-1]:
         parts.pop()
@@ -67,7 +67,7 @@ def parse(path: str) -> Target:
 
 
 def verb_of(method: str, target: Target, query: Mapping[str, str]) -> str:
-    """The verb as roles and audit logs have it."""
+    """The verb as in roles and audit logs."""
     if method == "GET":
         if query.get("watch") in ("1", "true"):
             return "watch"
@@ -77,7 +77,7 @@ def verb_of(method: str, target: Target, query: Mapping[str, str]) -> str:
 
 
 def path_of(item: Mapping[str, Any]) -> str:
-    """The path of an object, by its kind, namespace and name; the namespace is ``default`` where none is given."""
+    """The path of an object, from its kind, namespace (``default`` if it has none) and name."""
     version, metadata = str(item["apiVersion"]), item["metadata"]
     plural = plural_of(str(item["kind"]))
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -86,7 +86,7 @@ def path_of(item: Mapping[str, Any]) -> str:
 
 
 def plural_of(kind: str) -> str:
-    """The resource of a kind, by the rule that Kubernetes' own kinds follow."""
+    """The resource of a kind, by the naming convention of Kubernetes."""
     word = kind.lower()
     if word.endswith("y"):
         return f"{word[:-1]}ies"
@@ -94,17 +94,17 @@ def plural_of(kind: str) -> str:
 
 
 def is_object_name(text: str) -> bool:
-    """Whether Kubernetes accepts ``text`` as a name."""
+    """Whether ``text`` is a valid object name."""
     return _NAME.match(text) is not None
 
 
 def is_custom(group: str) -> bool:
-    """Whether a group is one of custom resources, which the API server treats differently here and there."""
+    """Whether a group is one of custom resources, which the API server treats differently in some details."""
     return "." in group and (not group.endswith(".k8s.io") or group.endswith(".x-k8s.io"))
 
 
 def new_object(target: Target, body: Object) -> Target:
-    """The target of an object that is to be created. Raises 400 or 422 for a name or namespace that cannot be."""
+    """The target of a new object. Raises an ApiError for an invalid name or namespace."""
     metadata = body.get("metadata") or {}
     name, namespace = metadata.get("name") or "", metadata.get("namespace") or target.namespace
     if namespace != target.namespace:

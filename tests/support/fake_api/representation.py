@@ -1,4 +1,4 @@
-"""Objects as a client asks for them in Accept: whole, or as metadata only
+"""Objects in the representation that Accept asks for: whole, or their metadata only
 (https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources)."""
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +12,14 @@ _META = "meta.k8s.io/v1"
 
 
 def representation(headers: Mapping[str, str]) -> Callable[[Object], Object]:
-    """What makes the answer out of an object."""
+    """The function that converts an object to the representation asked for."""
     return _partial if _wants_partial(headers) else _whole
 
 
 def collection(
     target: Target, kind: str, items: Sequence[Object], metadata: Object, headers: Mapping[str, str]
 ) -> Object:
-    """A list. The items of Kubernetes' own kinds come without kind and apiVersion, as from the real server."""
+    """A list. Items of built-in kinds have neither kind nor apiVersion, as in the real server's lists."""
     if _wants_partial(headers):
         shown = [_partial(item) for item in items]
         return {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": metadata, "items": shown}

@@ -1,4 +1,4 @@
-"""What the API server does with objects, without HTTP: checks, admission, reads and writes."""
+"""Reads and writes of objects, with validation and admission, independent of HTTP."""
 
 import copy
 from collections.abc import Callable
@@ -15,7 +15,7 @@ MERGE_PATCH = "application/merge-patch+json"
 
 @dataclass(frozen=True)
 class Admission:
-    """A write that is about to be stored; ``former`` is None for a new object."""
+    """A write that is about to be stored: the new object, and the former one if it exists."""
 
     target: Target
     item: Object
@@ -27,8 +27,9 @@ Reviewer = Callable[[Object], Object]
 
 
 class Resources:
-    """Any group, version and resource. ``admitters`` see each write of theirs (``*``: of all): they may change the
-    object, or raise an ApiError. ``reviewers`` answer what is created but never stored: a status for a body."""
+    """Objects of any group, version and resource. ``admitters`` get each write of a resource (``*``: of all): they may
+    change the new object or raise an ApiError. ``reviewers`` return the status of objects that are created but never
+    stored, such as TokenReviews."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -37,7 +38,7 @@ class Resources:
         self._kinds: dict[tuple[str, str], str] = {}
 
     def create(self, target: Target, body: Any) -> Object:
-        """POST to a collection, or to a subresource that has a reviewer."""
+        """POST to a collection, or to a subresource with a reviewer."""
         item = _checked(target, body)
         reviewer = self.reviewers.get("/".join(filter(None, (target.resource, target.subresource))))
         if reviewer is not None:
@@ -54,12 +55,12 @@ class Resources:
         return _versioned(target, self.store.get(target))
 
     def listed(self, target: Target) -> tuple[list[Object], int]:
-        """All of a collection, and the version of the list."""
+        """All objects of a collection, and the version of the list."""
         items, version = self.store.listed(target)
         return [_versioned(target, item) for item in items], version
 
     def kind(self, target: Target) -> str:
-        """The kind of a collection's objects; empty if there never was one."""
+        """The kind of a collection's objects; empty if there never were any."""
         return self._kinds.get((target.group, target.resource), "")
 
     def replace(self, target: Target, body: Any) -> Object:
@@ -118,5 +119,5 @@ def _checked(target: Target, body: Any) -> Object:
 
 
 def _versioned(target: Target, item: Object) -> Object:
-    """In the API version that was asked for: several versions of a resource share their objects."""
+    """The object in the requested API version; all versions of a resource share their objects."""
     return {**item, "apiVersion": target.api_version}

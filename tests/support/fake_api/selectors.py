@@ -9,12 +9,12 @@ from tests.support.fake_api.errors import ApiError
 Matcher = Callable[[Mapping[str, Any]], bool]
 _SET = re.compile(r"(\S+)\s+(in|notin)\s+\(([^)]*)\)")
 _EQUALITY = re.compile(r"([^=!\s]+)\s*(==|=|!=)\s*(\S*)")
-# Commas part requirements, but not inside the brackets of a set.
+# Commas separate requirements, except inside the parentheses of a set.
 _COMMA = re.compile(r",(?![^(]*\))")
 
 
 def matcher(query: Mapping[str, str]) -> Matcher:
-    """Whether an object is selected by ``labelSelector`` and ``fieldSelector``. Raises a 400 for a bad one."""
+    """A function that matches objects with ``labelSelector`` and ``fieldSelector``. Raises a 400 for an invalid one."""
     labels = [_label(text.strip()) for text in _parts(query.get("labelSelector", ""))]
     fields = [_field(text.strip()) for text in _parts(query.get("fieldSelector", ""))]
 

@@ -1,4 +1,4 @@
-"""The fake API server: objects, watches, faults and a log of calls behind one URL."""
+"""The fake API server: objects, watches, faults and a log of calls at one URL."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +21,8 @@ HOSTS = ("127.0.0.1", "localhost")
 
 
 class FakeApi(LoopbackServer):
-    """A context manager; over TLS if it gets an ``authority``. The methods on objects go past HTTP, faults and log, and
-    may be called from any thread; paths are as the API has them."""
+    """A context manager; it uses TLS if given an ``authority``. The methods that read and write objects bypass HTTP,
+    faults and log, and may be called from any thread; paths are those of the API."""
 
     def __init__(self, authority: Authority | None = None) -> None:
         super().__init__("fake-api", None if authority is None else authority.server(HOSTS))
@@ -32,29 +32,29 @@ class FakeApi(LoopbackServer):
         self.watches = Watches(self.store, self.rules, self.loop)
         self._handlers = Handlers(self.resources, self.watches)
         self.tokens: Mapping[str, str] | None = None
-        """Bearer tokens that are accepted, and whose they are; None accepts every call."""
+        """The user of each accepted bearer token; None accepts all calls."""
         admission.install(self.resources)
         self.resources.reviewers["tokenreviews"] = self._review_token
 
     def create(self, item: Object) -> Object:
-        """POST an object to where its kind and namespace say."""
+        """Create an object in the collection of its kind and namespace."""
         collection = paths.path_of(item).rpartition("/")[0]
         return self.resources.create(paths.parse(collection), item)
 
     def apply(self, item: Object) -> Object:
-        """Create an object, or put it in the place of what is there."""
+        """Create or replace an object."""
         path = paths.path_of(item)
         if self.find(path) is None:
             return self.create(item)
         return self.resources.replace(paths.parse(path), item)
 
     def get(self, path: str) -> Object:
-        """One object, or a whole collection as ``{"items": […]}``."""
+        """An object, or a collection as ``{"items": […]}``. Raises ApiError."""
         target = paths.parse(path)
         return self.resources.get(target) if target.name else {"items": self.resources.listed(target)[0]}
 
     def find(self, path: str) -> Object | None:
-        """GET, None if it is not there."""
+        """An object; None if it does not exist."""
         try:
             return self.get(path)
         except ApiError as error:
@@ -63,21 +63,21 @@ class FakeApi(LoopbackServer):
             raise
 
     def patch(self, path: str, body: Object) -> Object:
-        """Merge patch; None removes a key."""
+        """Apply a JSON merge patch, in which None removes a key."""
         return self.resources.patch(paths.parse(path), MERGE_PATCH, body)
 
     def delete(self, path: str) -> None:
-        """Delete; what is gone already is fine."""
+        """Delete an object, if it exists."""
         target = paths.parse(path)
         if self.find(path) is not None:
             self.resources.delete(target)
 
     def admit(self, resource: str, admitter: Admitter) -> None:
-        """Let ``admitter`` see each write of a resource (``*``: of all): it may change the object or raise ApiError."""
+        """Call ``admitter`` with each write of a resource (``*``: any); it may change the object or raise ApiError."""
         self.resources.admitters.append((resource, admitter))
 
     def end_watches(self) -> None:
-        """End all open watches, without an error."""
+        """End all open watches normally."""
         self.run(self.watches.end())
 
     def send_bookmarks(self) -> None:
@@ -85,12 +85,12 @@ class FakeApi(LoopbackServer):
         self.run(self.watches.bookmark())
 
     def kubeconfig(self, path: Path, token: str = "token") -> str:
-        """Write a kubeconfig for this server; its path."""
+        """Write a kubeconfig for this server and return its path."""
         ca = self.authority.pem if self.authority is not None else b""
         return str(kubeconfig.write(path, self.url, ca, token))
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
-        """As the base class."""
+        """Implements ``LoopbackServer``."""
         if self.tokens is not None and call.token not in self.tokens:
             return refusal(ApiError(401, "Unauthorized"))
         return await self._handlers.answer(request, call)

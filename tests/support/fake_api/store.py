@@ -1,7 +1,7 @@
-"""The objects and what happened to them: what etcd and the API server's storage layer are to a real cluster.
+"""Stores objects and their history, as etcd and the API server's storage layer do.
 
-One counter of versions over all resources. Every change is kept in a history, from which watches are served, until
-``compact`` forgets it. Everything may be called from any thread.
+All resources share one version counter. Each change is kept in the history, from which watches are served, until
+``compact`` drops it. Thread-safe.
 """
 
 import copy
@@ -19,7 +19,7 @@ from tests.support.fake_api.paths import Target
 
 HISTORY = 10_000
 ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"
-# What the server sets, whatever a client writes.
+# Set by the server, whatever a client writes.
 _SERVERS_OWN = ("uid", "creationTimestamp", "deletionTimestamp", "generation", "name", "namespace", "resourceVersion")
 
 Key = tuple[str, str, str, str]
@@ -28,7 +28,7 @@ Update = Callable[[Object], Object]
 
 @dataclass(frozen=True)
 class Change:
-    """One step of the history: the object after it (before it, for DELETED) and before it."""
+    """A change in the history: the object after it (for DELETED: its last state) and before it."""
 
     version: int
     type: str
@@ -59,11 +59,11 @@ class Store:
 
     @property
     def oldest(self) -> int:
-        """The version that the history reaches back to."""
+        """The version to which the history reaches back."""
         return self._forgotten
 
     def create(self, target: Target, body: Object) -> Object:
-        """Store a new object under ``target``. Raises a 409 if there is one."""
+        """Store a new object. Raises a 409 if it exists."""
         with self._lock:
             if _key(target) in self._objects:
                 raise ApiError(409, f'{target.qualified} "{target.name}" already exists', reason="AlreadyExists")
@@ -85,13 +85,13 @@ class Store:
             return copy.deepcopy(self._find(target))
 
     def listed(self, target: Target) -> tuple[list[Object], int]:
-        """Copies of a collection's objects, in the order of namespace and name, and the version of the list."""
+        """Copies of a collection's objects, sorted by namespace and name, and the version of the list."""
         with self._lock:
             found = [(key, item) for key, item in self._objects.items() if _in_collection(key, target)]
             return [copy.deepcopy(item) for _, item in sorted(found, key=lambda pair: pair[0])], self._version
 
     def update(self, target: Target, change: Update) -> Object:
-        """Put what ``change`` makes of the object in its place; one that is equal is no change.
+        """Replace an object with the result of ``change``; if both are equal, nothing is written.
 
         Raises a 404, or a 409 if the new object names another resourceVersion or uid than the stored one.
         """
@@ -116,8 +116,8 @@ class Store:
             return self._commit(MODIFIED, target, item, former)
 
     def delete(self, target: Target, preconditions: Object | None = None) -> Object:
-        """Remove the object; one with finalizers only gets its deletionTimestamp. Raises a 404, or a 409 for
-        preconditions (``uid``, ``resourceVersion``) that do not hold."""
+        """Delete an object, or set its deletionTimestamp if it has finalizers. Raises a 404, or a 409 if a precondition
+        (``uid``, ``resourceVersion``) does not hold."""
         with self._lock:
             former = self._find(target)
             for name, value in (preconditions or {}).items():
@@ -130,23 +130,24 @@ class Store:
             return copy.deepcopy(former) if item == former else self._commit(MODIFIED, target, item, former)
 
     def since(self, version: int, target: Target) -> list[Change]:
-        """The changes to a collection after a version. Raises a 410 if the history does not reach back so far."""
+        """The changes to a collection after a version. Raises a 410 if the history does not reach back that far."""
         with self._lock:
             if version < self._forgotten:
                 raise ApiError(410, f"too old resource version: {version} ({self._forgotten})")
             return [change for change in self._history if change.version > version and concerns(change, target)]
 
     def compact(self) -> None:
-        """Forget the history; watches from before now, and the rest of lists that were begun, are answered with 410."""
+        """Drop the history; older watches and the remaining pages of older lists then get a 410."""
         with self._lock:
-            # A version of its own, so that whoever was at the last change is behind, too.
+            # A new version, so that clients that have seen the last change are behind, too.
             self._version += 1
             self._forgotten = self._version
             self._history.clear()
 
     def watch(self, target: Target, version: int | None, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with each change to a collection after a version, from the thread that makes it; with its
-        present objects first, as ADDED, if ``version`` is None. Returns how to stop that. Raises a 410 as ``since``."""
+        """Call ``listener`` with each change to a collection after a version, in the thread that makes the change; if
+        ``version`` is None, first with its current objects as ADDED. Returns a function that stops it. Raises a 410
+        like ``since``."""
         with self._lock:
             if version is None:
                 for item in self.listed(target)[0]:
@@ -163,7 +164,7 @@ class Store:
         return lambda: self._listeners.remove(pick)
 
     def in_order(self, call: Callable[[int], object]) -> None:
-        """Call with the present version, when all changes up to it have been heard and none after it."""
+        """Call ``call`` with the current version, after listeners have got all changes up to it and none after it."""
         with self._lock:
             call(self._version)
 
@@ -194,7 +195,7 @@ class Store:
         return gone
 
     def _collect(self, uid: str) -> None:
-        """As the garbage collector: dependents of which no owner is left go too."""
+        """Like the garbage collector, delete the dependents whose last owner is gone."""
         there = {item["metadata"]["uid"] for item in self._objects.values()}
         for key, item in list(self._objects.items()):
             owners = {owner.get("uid") for owner in item["metadata"].get("ownerReferences") or ()}
@@ -205,14 +206,14 @@ class Store:
 
 
 def concerns(change: Change, target: Target) -> bool:
-    """Whether a change is one of a collection's, or of the one object that is named."""
+    """Whether a change belongs to a collection, or to the object that the target names."""
     metadata = change.item["metadata"]
     key = (change.group, change.resource, metadata.get("namespace", ""), metadata["name"])
     return _in_collection(key, target)
 
 
 def now() -> str:
-    """The time as objects have it."""
+    """The current time in the format of timestamps in objects."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -230,7 +231,7 @@ def merge_patch(item: Any, patch: Any) -> Any:
 
 
 def _drop_empty(metadata: Object) -> None:
-    """Maps and lists without content are not stored."""
+    """Remove empty maps and lists, which the API server does not store."""
     for name in ("labels", "annotations", "ownerReferences", "finalizers"):
         if not metadata.get(name):
             metadata.pop(name, None)

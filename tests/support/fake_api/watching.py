@@ -20,15 +20,15 @@ LONGEST_WATCH_SECONDS = 3600.0
 
 
 class _End:
-    """The watch is to end now, as by its own timeout."""
+    """The watch must end now, as at its timeout."""
 
 
-# A number is the version of a bookmark that is due.
+# A number is the version of a bookmark to send.
 _Item = Change | int | _End
 
 
 class Watches:
-    """The open watches of one server. ``bookmark_seconds`` is the interval of bookmarks, for watches that want them."""
+    """The open watches of a server. ``bookmark_seconds`` is the interval of bookmarks, for watches that allow them."""
 
     def __init__(self, store: Store, rules: Rules, loop: asyncio.AbstractEventLoop) -> None:
         self._store = store
@@ -41,17 +41,17 @@ class Watches:
         return len(self._open)
 
     async def end(self) -> None:
-        """End all watches that are open, without an error."""
+        """End all open watches normally."""
         for queue in self._open:
             queue.put_nowait(_End())
 
     async def bookmark(self) -> None:
-        """Send a bookmark to all, whether they asked for such or not."""
+        """Send a bookmark to all open watches, even to those that do not allow them."""
         for queue in self._open:
             self._mark(queue)
 
     async def stream(self, request: web.BaseRequest, call: Call, target: Target) -> web.StreamResponse:
-        """Answer one watch, until its timeoutSeconds are over, ``end``, or its client goes."""
+        """Serve a watch until its timeoutSeconds are over, ``end`` is called or the client disconnects."""
         matches, shown = matcher(call.query), representation(call.headers)
         version, seconds = _version(call.query), _seconds(call.query)
         stream = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -92,13 +92,13 @@ class Watches:
             self._mark(queue)
 
     def _mark(self, queue: asyncio.Queue[_Item]) -> None:
-        # Behind all changes that the version includes: they are on their way to the queue already.
+        # Queued behind all changes up to this version, which are already on their way to the queue.
         self._store.in_order(lambda version: self._loop.call_soon_threadsafe(queue.put_nowait, version))
 
 
 def _event(change: Change, matches: Matcher) -> tuple[str, Object] | None:
-    """What a change is to a watch with selectors, if anything. An object that is not selected any more is shown as it
-    was when it still was."""
+    """The event of a change for a watch with selectors, if any. The DELETED event of an object that no longer matches
+    contains the last state that did."""
     before = change.former if change.former is not None and matches(change.former) else None
     after = change.item if change.type != DELETED and matches(change.item) else None
     if after is not None:
