@@ -1,4 +1,4 @@
-"""The fake API server against the real one: both are asked the same, and must answer alike."""
+"""The fake API server compared with the real one: both get the same calls and must respond alike."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -39,12 +39,12 @@ def a_class(name: str = "app", **metadata: Any) -> Object:
 
 
 def a_secret(name: str = "s", **fields: Any) -> Object:
-    """An object of Kubernetes' own."""
+    """A built-in object."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, **fields}
 
 
 def an_event(name: str, namespace: str, message: str = "m") -> Object:
-    """An event, on a pod of a namespace."""
+    """An event on a pod of a namespace."""
     about = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": "pod", "uid": "1"}
     return {
         "apiVersion": "v1",
@@ -56,7 +56,7 @@ def an_event(name: str, namespace: str, message: str = "m") -> Object:
 
 
 def outline(item: Any) -> Any:
-    """An object without what differs from server to server; of a refusal the code and the reason word."""
+    """An object without what differs between servers; of an error, the code and reason."""
     if item.get("kind") == "Status":
         return item.get("code", 0), item.get("reason", "")
     if "items" in item:
@@ -67,7 +67,7 @@ def outline(item: Any) -> Any:
 
 
 def life(client: PlainClient, namespace: str) -> Iterator[Any]:
-    """One object from its creation to its end."""
+    """One object from its creation to its deletion."""
     path = f"{GROUP}/namespaces/{namespace}/secretproviderclasses"
     yield client.ask("POST", path, a_class())
     status, made = client.ask("GET", f"{path}/app")
@@ -91,8 +91,8 @@ def life(client: PlainClient, namespace: str) -> Iterator[Any]:
     yield client.ask("DELETE", f"{path}/app")
 
 
-def refusals(client: PlainClient, namespace: str) -> Iterator[Any]:
-    """What no client may write, or ask for."""
+def rejections(client: PlainClient, namespace: str) -> Iterator[Any]:
+    """Invalid requests."""
     path = f"{GROUP}/namespaces/{namespace}/secretproviderclasses"
     yield client.ask("POST", path, a_class())[0]
     for name in ("A_b", "x" * 254, "-a", "a."):
@@ -133,7 +133,7 @@ def secrets_and_events(client: PlainClient, namespace: str) -> Iterator[Any]:
 
 
 def lists(client: PlainClient, namespace: str) -> Iterator[Any]:
-    """Selectors, pages, kinds of items."""
+    """Selectors, pages, and the form of items."""
     path = f"{GROUP}/namespaces/{namespace}/secretproviderclasses"
     for number in range(5):
         labels = {"n": str(number), "even": str(number % 2 == 0)}
@@ -157,7 +157,7 @@ def lists(client: PlainClient, namespace: str) -> Iterator[Any]:
 
 
 def watches(client: PlainClient, namespace: str) -> Iterator[Any]:
-    """Events, with a selector and without, and the end by timeoutSeconds."""
+    """Events with and without selectors, and the end by timeoutSeconds."""
     path = f"{GROUP}/namespaces/{namespace}/secretproviderclasses"
     start = client.ask("POST", path, a_class("before"))[1]["metadata"]["resourceVersion"]
     client.ask("POST", path, a_class("a", labels={"x": "y"}))
@@ -174,10 +174,10 @@ def watches(client: PlainClient, namespace: str) -> Iterator[Any]:
     yield client.ask("GET", f"{path}?watch=true&resourceVersion=x")[0]
 
 
-@pytest.mark.parametrize("talk", [life, refusals, secrets_and_events, lists, watches])
-def test_the_fake_one_answers_as_the_real_one(cluster: ControlPlane, namespace: str, talk: Talk) -> None:
-    """The same conversation with both: codes, reasons, objects and events are the same, but for what each server
-    chooses for itself."""
+@pytest.mark.parametrize("talk", [life, rejections, secrets_and_events, lists, watches])
+def test_fake_and_real_server_agree(cluster: ControlPlane, namespace: str, talk: Talk) -> None:
+    """The same calls to both servers → the same codes, reasons, objects and events, except for what each server
+    generates."""
     admin = cluster.authority.client("tests-admin", ["system:masters"])
     context: ssl.SSLContext = cluster.client_context(admin)
     with FakeApi() as fake:

@@ -1,4 +1,4 @@
-"""The fake API server answers as the real one does; seen through plain HTTP, not through the driver's client."""
+"""The fake API server, called over plain HTTP and not through the driver's client."""
 
 import http.client
 import json
@@ -20,13 +20,13 @@ PARTIAL = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=
 
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
-    """One server for a test."""
+    """A server for one test."""
     with FakeApi() as running:
         yield running
 
 
 def a_class(name: str = "app", **metadata: Any) -> Object:
-    """An object of a custom resource."""
+    """A custom object."""
     return {
         "apiVersion": "secrets-store.csi.x-k8s.io/v1",
         "kind": "SecretProviderClass",
@@ -36,7 +36,7 @@ def a_class(name: str = "app", **metadata: Any) -> Object:
 
 
 def a_secret(name: str = "s", **fields: Any) -> Object:
-    """An object of Kubernetes' own."""
+    """A built-in object."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, **fields}
 
 
@@ -85,8 +85,9 @@ def watching(api: FakeApi) -> Iterator[Any]:
         one.close()
 
 
-def test_an_object_from_its_creation_to_its_end(api: FakeApi) -> None:
-    """POST, GET, PUT, PATCH, DELETE: what the server sets is set and kept, versions rise, an equal write is none."""
+def test_life_of_an_object(api: FakeApi) -> None:
+    """POST, GET, PUT, PATCH, DELETE → the server's fields are set and kept, versions increase, and an equal write
+    changes nothing."""
     status, made = ask(api, "POST", CLASSES, a_class(uid="mine", resourceVersion="77"))
     metadata = made["metadata"]
     assert status == 201 and metadata["uid"] != "mine" and metadata["namespace"] == "default"
@@ -138,8 +139,8 @@ def test_an_object_from_its_creation_to_its_end(api: FakeApi) -> None:
         ("DELETE", f"{CLASSES}/none", None, None, (404, "NotFound")),
     ],
 )
-def test_refusals(api: FakeApi, method: str, path: str, body: Any, headers: Any, expected: tuple[int, str]) -> None:
-    """What the real server refuses is refused with its code and word, and changes nothing."""
+def test_rejections(api: FakeApi, method: str, path: str, body: Any, headers: Any, expected: tuple[int, str]) -> None:
+    """An invalid request → the code and reason of the real server, and nothing changes."""
     api.create(a_class())
     before = api.store.version
     status, answer = ask(api, method, path, body, headers)
@@ -148,7 +149,8 @@ def test_refusals(api: FakeApi, method: str, path: str, body: Any, headers: Any,
 
 
 def test_secrets_and_events(api: FakeApi) -> None:
-    """The rules of Kubernetes' own kinds: stringData, a type that stays, immutable data, an event's namespace."""
+    """Writes of Secrets and Events → stringData, immutable fields and an event's namespace are handled as by the real
+    server."""
     made = ask(api, "POST", SECRETS, a_secret(stringData={"a": "b"}))[1]
     assert (made["data"], made["type"]) == ({"a": "Yg=="}, "Opaque")
     assert ask(api, "PATCH", f"{SECRETS}/s", {"type": "x"}, MERGE)[0] == 422
@@ -160,7 +162,8 @@ def test_secrets_and_events(api: FakeApi) -> None:
 
 
 def test_lists(api: FakeApi) -> None:
-    """Namespaces, selectors, pages; the pages of one list are of one moment; items of core kinds are untyped."""
+    """Lists with namespaces, selectors and pages → the selected items; all pages are of one moment, and items of
+    built-in kinds are untyped."""
     for number in range(5):
         api.create(a_class(f"c{number}", labels={"n": str(number), "even": str(number % 2 == 0)}))
     api.create(a_class("c0", namespace="other"))
@@ -189,7 +192,7 @@ def test_lists(api: FakeApi) -> None:
 
 
 def test_metadata_only(api: FakeApi) -> None:
-    """Accept asks for PartialObjectMetadata: of an object and of a list."""
+    """Accept asks for PartialObjectMetadata → an object, or a list, without spec."""
     api.create(a_class())
     one = ask(api, "GET", f"{CLASSES}/app", headers=PARTIAL)[1]
     assert set(one) == {"kind", "apiVersion", "metadata"} and one["kind"] == "PartialObjectMetadata"
@@ -197,8 +200,8 @@ def test_metadata_only(api: FakeApi) -> None:
     assert found["kind"] == "PartialObjectMetadataList" and found["items"] == [one]
 
 
-def test_a_watch(api: FakeApi, watching: Any) -> None:
-    """From a version on: what happened since and what happens now, bookmarks, selectors, and its own timeout."""
+def test_watch(api: FakeApi, watching: Any) -> None:
+    """Watch from a version → former and new changes, bookmarks, events by selector, and the end by timeout."""
     start = api.create(a_class("before"))["metadata"]["resourceVersion"]
     api.create(a_class("a", labels={"x": "y"}))
     watch = watching(f"resourceVersion={start}&timeoutSeconds=60")
@@ -219,16 +222,16 @@ def test_a_watch(api: FakeApi, watching: Any) -> None:
     assert watching(f"resourceVersion={api.store.version}&timeoutSeconds=0").next()[0] == ""
 
 
-def test_bookmarks_come_by_themselves(api: FakeApi, watching: Any) -> None:
-    """A watch that allows bookmarks gets them at an interval; one that does not gets none."""
+def test_bookmarks(api: FakeApi, watching: Any) -> None:
+    """A watch allows bookmarks → they arrive at an interval. It does not → none."""
     api.watches.bookmark_seconds = 0.01
     without = watching(f"resourceVersion={api.store.version}&timeoutSeconds=0.2")
     assert watching(f"resourceVersion={api.store.version}&allowWatchBookmarks=true").next()[0] == "BOOKMARK"
     assert without.next()[0] == ""
 
 
-def test_a_watch_that_is_too_old(api: FakeApi, watching: Any) -> None:
-    """The history is compacted: a watch from before is 200 with an ERROR event of code 410, and ends."""
+def test_expired_watch(api: FakeApi, watching: Any) -> None:
+    """Watch from before a compaction → 200, an ERROR event with code 410, and the end."""
     start = api.create(a_class())["metadata"]["resourceVersion"]
     api.store.compact()
     watch = watching(f"resourceVersion={start}")
@@ -238,7 +241,8 @@ def test_a_watch_that_is_too_old(api: FakeApi, watching: Any) -> None:
 
 
 def test_finalizers_and_owners(api: FakeApi) -> None:
-    """A finalizer holds an object back; a dependent goes with its last owner, not with its first."""
+    """Delete an object with a finalizer → it stays until the finalizer is removed. Delete the last of two owners →
+    their dependent is deleted."""
     uids = [api.create(a_class(name, finalizers=["a/b"]))["metadata"]["uid"] for name in ("one", "two")]
     references = [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": uid} for uid in uids]
     api.create({**a_secret(), "metadata": {"name": "s", "ownerReferences": references}})
@@ -251,8 +255,8 @@ def test_finalizers_and_owners(api: FakeApi) -> None:
     assert api.find(f"{SECRETS}/s") is None
 
 
-def test_a_collection_is_deleted(api: FakeApi) -> None:
-    """DELETE of a collection with a selector."""
+def test_delete_collection(api: FakeApi) -> None:
+    """DELETE of a collection with a selector → only the selected objects are deleted."""
     for name in ("a", "b"):
         api.create(a_class(name, labels={"n": name}))
     gone = ask(api, "DELETE", f"{CLASSES}?labelSelector=n%3Da")[1]
@@ -260,8 +264,8 @@ def test_a_collection_is_deleted(api: FakeApi) -> None:
     assert [item["metadata"]["name"] for item in api.get(CLASSES)["items"]] == ["b"]
 
 
-def test_the_status_subresource(api: FakeApi) -> None:
-    """A write to it changes the status alone; another subresource is not known."""
+def test_status_subresource(api: FakeApi) -> None:
+    """PATCH the status subresource → only the status changes. Another subresource → 404."""
     api.create(a_class())
     patched = ask(api, "PATCH", f"{CLASSES}/app/status", {"spec": {"provider": "x"}, "status": {"a": 1}}, MERGE)[1]
     assert (patched["spec"], patched["status"]) == ({"provider": "stub"}, {"a": 1})
@@ -269,7 +273,7 @@ def test_the_status_subresource(api: FakeApi) -> None:
 
 
 def test_tokens(api: FakeApi) -> None:
-    """Only known tokens pass once there are any; a TokenReview tells whose one is, and is not stored."""
+    """Set the accepted tokens → other calls get a 401; a TokenReview returns the user and is not stored."""
     assert ask(api, "GET", "/version")[0] == 200
     api.tokens = {"good": "system:serviceaccount:x:y"}
     assert (
@@ -284,7 +288,7 @@ def test_tokens(api: FakeApi) -> None:
 
 
 def test_admission(api: FakeApi) -> None:
-    """A test's own rule changes or refuses writes of one resource."""
+    """A test adds a rule for a resource → it changes or rejects the writes of this resource only."""
 
     def rule(admission: Any) -> None:
         if admission.target.name == "no":
@@ -297,8 +301,8 @@ def test_admission(api: FakeApi) -> None:
     assert ask(api, "POST", SECRETS, a_secret("no"))[0] == 201
 
 
-def test_calls_are_counted(api: FakeApi) -> None:
-    """Verb, resource, body, user agent and status of each call; a mark parts what was before."""
+def test_log_of_calls(api: FakeApi) -> None:
+    """Some calls → the log has verb, resource, body, user agent and status; a mark excludes former calls."""
     ask(api, "POST", CLASSES, a_class(), {"User-Agent": "somebody"})
     mark = api.calls.mark()
     ask(api, "GET", f"{CLASSES}/none")
@@ -311,7 +315,7 @@ def test_calls_are_counted(api: FakeApi) -> None:
 
 
 def test_faults(api: FakeApi) -> None:
-    """Each strikes the calls of its rule, as often as it says, and no others."""
+    """Add a rule for each fault → it strikes the matching calls, as often as it says, and no others."""
     rule = api.on("GET", "/version$", Answer(429, retry_after=3), times=2)
     assert [ask(api, "GET", "/version")[0] for _ in range(3)] == [429, 429, 200] and rule.hits == 2
     api.on("GET", "/version", Answer(500), where=lambda call: call.user_agent == "x")
@@ -334,7 +338,8 @@ def test_faults(api: FakeApi) -> None:
 
 
 def test_faults_of_watches(api: FakeApi, watching: Any) -> None:
-    """An ERROR event; half a line; a watch that is open falls silent while a new one works; all connections cut."""
+    """Faults of watches: an ERROR event, half a line, silence of open watches only, cut connections → the effects
+    described in the README."""
     start = f"resourceVersion={api.store.version}"
     api.on("WATCH", "", WatchError(500), times=1)
     assert watching(start).next()[1]["code"] == 500
@@ -353,15 +358,15 @@ def test_faults_of_watches(api: FakeApi, watching: Any) -> None:
 
 
 def test_away(api: FakeApi) -> None:
-    """Connections are refused while it is away, and taken at the same address after that."""
+    """The server is away → connections are refused; afterwards it is available at the same address."""
     address = api.url
     with api.away(), pytest.raises(ConnectionError):
         ask(api, "GET", "/version")
     assert ask(api, "GET", "/version")[0] == 200 and api.url == address
 
 
-def test_tls_and_another_certificate() -> None:
-    """Over TLS with the CA of the tests; from one moment on with a certificate of another CA."""
+def test_tls() -> None:
+    """Serve TLS, and change the certificate → clients must trust its CA from the next handshake on."""
     ours, other = Authority("ours"), Authority("other")
 
     def asked(api: FakeApi, authority: Authority) -> int:

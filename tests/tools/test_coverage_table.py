@@ -1,4 +1,4 @@
-"""The table of coverage and its floors."""
+"""The coverage table and its floors."""
 
 import configparser
 import subprocess
@@ -39,14 +39,15 @@ COUNTS = by_package(
 
 
 def test_counts() -> None:
-    """A folder counts its own files, a first folder all below it, the total everything; nothing to reach is 100 %."""
+    """Count some files → a folder has its own files, a top-level folder and the total all below them; an empty package
+    has 100 %."""
     assert COUNTS["driver/cluster"] == Count(70, 11, 20, 8)
     assert COUNTS["driver"] == COUNTS["total"] == Count(80, 12, 20, 8)
     assert (COUNTS["driver"].percent, COUNTS["probe"].percent) == (80.0, 100.0)
 
 
-def test_the_table() -> None:
-    """One line a folder in their order, the total last, floors where there are any."""
+def test_table() -> None:
+    """Print the table → one line per folder in order, the total last, with floors where there are any."""
     lines = list(table(COUNTS, {"driver": 90.0}))
     assert [line.split()[0] for line in lines] == ["package", "driver", "driver/cluster", "probe", "total"]
     assert lines[1].split() == ["driver", "80", "12", "20", "8", "80.0", "%", "90", "%"]
@@ -63,14 +64,14 @@ def test_the_table() -> None:
     ],
 )
 def test_floors(floors: dict[str, float], named: list[str]) -> None:
-    """A floor is held exactly or not; one for what was not measured at all is not."""
+    """Compare counts with floors → one sentence per package that is below its floor or was not measured."""
     found = list(shortfalls(COUNTS, floors))
     assert len(found) == len(named)
     assert all(part in sentence for part, sentence in zip(named, found, strict=True))
 
 
-def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Floors of setup.cfg: 0 if they are held, 1 with a sentence each if not, 2 for an argument."""
+def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run the command → 0 if all floors are reached, 1 with one sentence for each that is not, 2 for an argument."""
     monkeypatch.setattr(coverage_table, "_report", lambda: {"files": {"driver/a.py": entry(100, 10)}})
     assert coverage_table.main([]) == 0
     monkeypatch.setattr(coverage_table, "_report", lambda: {"files": {"driver/a.py": entry(100, 16)}})
@@ -79,8 +80,8 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert coverage_table.main(["--help"]) == 2
 
 
-def test_there_is_no_data(tmp_path: Path) -> None:
-    """Nothing was measured: exit code 2 and one line that says what to run."""
+def test_no_data(tmp_path: Path) -> None:
+    """Nothing was measured → exit code 2 and one line that says what to run."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.coverage_table"],
         env={"COVERAGE_FILE": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"},
@@ -93,7 +94,7 @@ def test_there_is_no_data(tmp_path: Path) -> None:
 
 
 def test_every_package_is_measured() -> None:
-    """The packages of the distributions are those that coverage measures; the generated ones have nothing to test."""
+    """Compare setup.cfg's lists → coverage measures all packages of the distributions except the generated one."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     shipped = {name.rstrip("*") for name in config["options.packages.find"]["include"].split()}

@@ -1,4 +1,5 @@
-"""Calls to the API server: what is retried, what is raised at once and as what, and what no error ever quotes."""
+"""Calls to the API server: which failures are retried and which are raised at once, and that no error quotes
+objects."""
 
 import asyncio
 import logging
@@ -22,13 +23,13 @@ POD: Object = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod-1", 
 
 @pytest.fixture
 def kubeconfig(server: FakeApi, tmp_path: Path) -> str:
-    """For the fake server, in which there is a pod."""
+    """For a fake server with one pod."""
     server.create(POD)
     return server.kubeconfig(tmp_path / "kubeconfig")
 
 
-def test_the_methods(server: FakeApi, kubeconfig: str) -> None:
-    """GET of one and of a list, POST, PATCH and DELETE: the answers are the server's, the bodies arrive."""
+def test_methods(server: FakeApi, kubeconfig: str) -> None:
+    """GET of an object and a list, POST, PATCH, DELETE → the server's responses; the bodies arrive."""
 
     async def test(api: Api) -> None:
         assert (await api.call("GET", f"{PODS}/pod-1"))["metadata"]["name"] == "pod-1"
@@ -62,11 +63,10 @@ PASSING: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
-def test_what_may_pass_is_retried(
+def test_transient_failures_are_retried(
     server: FakeApi, kubeconfig: str, caplog: pytest.LogCaptureFixture, fault: Fault
 ) -> None:
-    """The first two tries fail: the call succeeds with the third, there is one warning, and what is shown as the last
-    error is gone again."""
+    """The first two attempts fail → the third succeeds, one warning is logged, and ``last_error`` is cleared."""
 
     async def test(api: Api) -> None:
         rule = server.on("GET", "/pod-1$", fault, times=2)
@@ -83,7 +83,7 @@ def test_what_may_pass_is_retried(
 
 @pytest.mark.parametrize(("retry_after", "least"), [(1, 1.0), ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0), (-5, 0.0)])
 def test_retry_after(server: FakeApi, kubeconfig: str, retry_after: int | str, least: float) -> None:
-    """The server says how long to wait: obeyed if it is in seconds; a date, or nonsense, does no harm."""
+    """The response has a Retry-After header → seconds are obeyed; a date or an invalid value is ignored."""
 
     async def test(api: Api) -> None:
         server.on("GET", "/pod-1$", Answer(429, retry_after=retry_after), times=1)
@@ -94,8 +94,8 @@ def test_retry_after(server: FakeApi, kubeconfig: str, retry_after: int | str, l
     run(kubeconfig, test)
 
 
-def test_a_write_whose_answer_was_lost(server: FakeApi, kubeconfig: str) -> None:
-    """A POST is done and its answer lost: the retry finds the object, which the caller hears as a conflict."""
+def test_lost_response_of_a_write(server: FakeApi, kubeconfig: str) -> None:
+    """A POST succeeds but its response is lost → the retry raises Conflict, and the object exists once."""
 
     async def test(api: Api) -> None:
         rule = server.on("POST", "", Drop(done=True), times=1)
@@ -120,11 +120,11 @@ def test_a_write_whose_answer_was_lost(server: FakeApi, kubeconfig: str) -> None
         (422, InvalidRequest),
     ],
 )
-def test_what_cannot_pass_is_raised_at_once(
+def test_permanent_failures_are_raised_at_once(
     server: FakeApi, kubeconfig: str, status: int, expected: type[Failure]
 ) -> None:
-    """One try; a failure of our own that names status, reason, method and path, and nothing of the message, which may
-    quote what was sent."""
+    """A 4xx response → one attempt, and a Failure with status, method and path but without the server's message, which
+    may quote the object."""
 
     async def test(api: Api) -> None:
         rule = server.on("POST", "", Answer(status, message="pods is bad: s3cret"))
@@ -137,8 +137,8 @@ def test_what_cannot_pass_is_raised_at_once(
     run(kubeconfig, test)
 
 
-def test_the_fields_at_fault_are_named(server: FakeApi, kubeconfig: str) -> None:
-    """A schema refuses the object: the sentence names its reason word and the fields, sorted, once each."""
+def test_invalid_fields_are_named(server: FakeApi, kubeconfig: str) -> None:
+    """A 422 response → the sentence contains its reason and the invalid fields, sorted and without duplicates."""
 
     def refuse(_: Any) -> None:
         raise ApiError(422, "s3cret", fields=["spec.b", "spec.a", "spec.b"])
@@ -152,8 +152,9 @@ def test_the_fields_at_fault_are_named(server: FakeApi, kubeconfig: str) -> None
     run(kubeconfig, test)
 
 
-def test_a_refusal_just_after_an_outage(server: FakeApi, kubeconfig: str) -> None:
-    """The server was away and has not read the roles yet: its 403 is retried, as no other is."""
+def test_403_just_after_an_outage(server: FakeApi, kubeconfig: str) -> None:
+    """The server was unreachable a moment ago, and has not loaded the roles yet → its 403 is retried, unlike any
+    other."""
 
     async def test(api: Api) -> None:
         with pytest.raises(PermissionDenied):
@@ -169,8 +170,8 @@ def test_a_refusal_just_after_an_outage(server: FakeApi, kubeconfig: str) -> Non
     run(kubeconfig, test)
 
 
-def test_the_callers_timeout_ends_a_call(server: FakeApi, kubeconfig: str) -> None:
-    """The server is away for good: the call waits until its caller gives up, and then ends at once."""
+def test_timeout_of_the_caller(server: FakeApi, kubeconfig: str) -> None:
+    """The server stays unreachable → the call retries until the caller's timeout, and then ends at once."""
 
     async def test(api: Api) -> None:
         await api.call("GET", f"{PODS}/pod-1")
@@ -184,8 +185,8 @@ def test_the_callers_timeout_ends_a_call(server: FakeApi, kubeconfig: str) -> No
     run(kubeconfig, test)
 
 
-def test_a_server_that_says_nothing(server: FakeApi, kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that hangs is cut after a while and tried again."""
+def test_server_hangs(server: FakeApi, kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server accepts a call but does not respond → the attempt times out and the call is retried."""
     monkeypatch.setattr("driver.cluster.api.CALL_SECONDS", 0.2)
 
     async def test(api: Api) -> None:
@@ -197,8 +198,8 @@ def test_a_server_that_says_nothing(server: FakeApi, kubeconfig: str, monkeypatc
 
 
 @pytest.mark.parametrize("status", [200, 403, 404])
-def test_connections_are_opened_ahead(server: FakeApi, kubeconfig: str, status: int) -> None:
-    """One question for each connection, at the same time; whether /version may be asked does not matter."""
+def test_warm(server: FakeApi, kubeconfig: str, status: int) -> None:
+    """Warm up the connections → one concurrent request per connection; it does not matter if /version is forbidden."""
 
     async def test(api: Api) -> None:
         if status != 200:
@@ -209,8 +210,8 @@ def test_connections_are_opened_ahead(server: FakeApi, kubeconfig: str, status: 
     run(kubeconfig, test)
 
 
-def test_after_its_end_it_can_be_used_again(server: FakeApi, kubeconfig: str) -> None:
-    """Closing twice does no harm, and a later call opens new connections."""
+def test_close(server: FakeApi, kubeconfig: str) -> None:
+    """Close twice → no error; a later call opens new connections."""
 
     async def test(api: Api) -> None:
         await api.call("GET", f"{PODS}/pod-1")

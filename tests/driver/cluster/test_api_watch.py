@@ -1,5 +1,4 @@
-"""One watch: its events, and how it ends. A watch never raises anything but Expired, or a Failure that says who is
-unavailable or forbidden."""
+"""A single watch: its events, and how it ends. The only exceptions are Expired and other Failures."""
 
 import asyncio
 import contextlib
@@ -27,18 +26,18 @@ def kubeconfig(server: FakeApi, tmp_path: Path) -> str:
 
 
 def create_pod(server: FakeApi, name: str = "pod-1") -> None:
-    """An object to hear of."""
+    """Create an object for the watch."""
     server.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}})
 
 
 def open_watch(server: FakeApi, api: Api, idle_seconds: float = 10.0) -> AsyncGenerator[dict[str, Any], None]:
-    """A watch from now on."""
+    """A watch from the current version."""
     query = {"watch": "true", "resourceVersion": str(server.store.version)}
     return api.watch(PODS, query, "application/json", idle_seconds)
 
 
-def test_events_until_the_server_ends_it(server: FakeApi, kubeconfig: str) -> None:
-    """Events and bookmarks arrive in their order; a watch whose time is over ends without an error."""
+def test_events(server: FakeApi, kubeconfig: str) -> None:
+    """Objects change, and the server ends the watch normally → all events and bookmarks in order, and no error."""
 
     async def test(api: Api) -> None:
         events = open_watch(server, api)
@@ -68,8 +67,8 @@ ENDS: dict[str, tuple[Fault, type[Failure]]] = {
 
 
 @pytest.mark.parametrize(("fault", "expected"), ENDS.values(), ids=ENDS)
-def test_how_it_ends(server: FakeApi, kubeconfig: str, fault: Fault, expected: type[Failure]) -> None:
-    """Refused, broken or spoilt: one failure that names the path; it is opened once, and the next one works."""
+def test_failures(server: FakeApi, kubeconfig: str, fault: Fault, expected: type[Failure]) -> None:
+    """The server rejects or breaks the watch → one Failure that contains the path; the next watch works."""
     times = 2 if isinstance(fault, Drop) else 1  # aiohttp repeats a GET once if nothing has come back
 
     async def test(api: Api) -> None:
@@ -85,8 +84,8 @@ def test_how_it_ends(server: FakeApi, kubeconfig: str, fault: Fault, expected: t
     run(kubeconfig, test)
 
 
-def test_the_connection_is_cut(server: FakeApi, kubeconfig: str) -> None:
-    """In the middle of an idle watch: unavailable, at once."""
+def test_connection_is_cut(server: FakeApi, kubeconfig: str) -> None:
+    """The connection of an idle watch is cut → Unavailable at once."""
 
     async def test(api: Api) -> None:
         listening = asyncio.create_task(anext(open_watch(server, api)))
@@ -99,8 +98,8 @@ def test_the_connection_is_cut(server: FakeApi, kubeconfig: str) -> None:
 
 
 @pytest.mark.parametrize("after_an_event", [False, True])
-def test_it_falls_silent(server: FakeApi, kubeconfig: str, after_an_event: bool) -> None:
-    """Nothing comes, not even a bookmark, for as long as may be: unavailable. Bookmarks alone keep it open."""
+def test_idle_timeout(server: FakeApi, kubeconfig: str, after_an_event: bool) -> None:
+    """No event arrives for ``idle_seconds`` → Unavailable. Bookmarks alone keep the watch open."""
     server.watches.bookmark_seconds = 0.05
 
     async def test(api: Api) -> None:
@@ -119,8 +118,8 @@ def test_it_falls_silent(server: FakeApi, kubeconfig: str, after_an_event: bool)
     run(kubeconfig, test)
 
 
-def test_a_server_that_is_away(server: FakeApi, kubeconfig: str) -> None:
-    """No connection, and no kubeconfig: unavailable in both cases, not an error of some library."""
+def test_server_is_unreachable(server: FakeApi, kubeconfig: str) -> None:
+    """No connection, or no kubeconfig → Unavailable instead of a library's exception."""
 
     async def test(api: Api) -> None:
         with server.away(), pytest.raises(Unavailable):
@@ -132,8 +131,8 @@ def test_a_server_that_is_away(server: FakeApi, kubeconfig: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["closed", "cancelled"])
-def test_a_watch_that_is_left_gives_its_connection_back(server: FakeApi, kubeconfig: str, how: str) -> None:
-    """The caller goes, as at the driver's end: the server sees it at once."""
+def test_abandoned_watch_is_closed(server: FakeApi, kubeconfig: str, how: str) -> None:
+    """The caller closes or cancels the watch → the server sees the connection close."""
 
     async def leave(api: Api) -> None:
         events = open_watch(server, api)

@@ -1,4 +1,4 @@
-"""The classes that a node's volumes use: read once, kept fresh by one watch, whatever becomes of that watch."""
+"""The classes used by a node's volumes are read once and kept current by one watch, even if the watch fails."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ Test = Callable[[ClassStore], Coroutine[Any, Any, None]]
 
 
 def run_store(rig: FakeApiRig, test: Test, idle_seconds: float = 60.0) -> None:
-    """The test with a store that watches."""
+    """Run a test with a store that watches."""
 
     async def with_store(api: Api) -> None:
         store = ClassStore(api, idle_seconds)
@@ -37,7 +37,7 @@ def run_store(rig: FakeApiRig, test: Test, idle_seconds: float = 60.0) -> None:
 
 
 async def learns(rig: FakeApiRig, store: ClassStore, provider: str) -> None:
-    """The class gets another provider, and the store knows it without being asked to read."""
+    """Change the class's provider, and wait until the store returns it."""
     await store.get(APP)
     rig.make_class(provider=provider)
 
@@ -48,8 +48,8 @@ async def learns(rig: FakeApiRig, store: ClassStore, provider: str) -> None:
     await until(known, f"provider {provider}")
 
 
-def test_a_class_is_read_once(rig: FakeApiRig) -> None:
-    """Ten volumes ask at the same time, and ten again later: one GET; forgotten, it is read again."""
+def test_class_is_read_once(rig: FakeApiRig) -> None:
+    """Ten volumes get a class concurrently, twice → one GET. Forget it and get it again → another GET."""
     rig.make_class()
 
     async def test(store: ClassStore) -> None:
@@ -66,8 +66,8 @@ def test_a_class_is_read_once(rig: FakeApiRig) -> None:
     run_store(rig, test)
 
 
-def test_a_class_that_does_not_exist(rig: FakeApiRig) -> None:
-    """The sentence is the Go driver's; the class is created, which is heard of, and found."""
+def test_class_does_not_exist(rig: FakeApiRig) -> None:
+    """Get a class that does not exist → NotFound with the Go driver's message. Create it → listeners are notified."""
 
     async def test(store: ClassStore) -> None:
         changed: list[ClassRef] = []
@@ -82,9 +82,9 @@ def test_a_class_that_does_not_exist(rig: FakeApiRig) -> None:
     run_store(rig, test)
 
 
-def test_only_what_is_used_is_read(rig: FakeApiRig) -> None:
-    """Of three classes one is used. It changes, is deleted, and made again: its listener hears of each, and each is
-    one GET; changes of the others cost nothing, and neither does a change of the used one that changes nothing."""
+def test_only_used_classes_are_read(rig: FakeApiRig) -> None:
+    """One of three classes is in use; all change → one GET per change of the used one, and listeners are notified only
+    if it differs, is deleted or is recreated."""
     for name in ("app", "other", "third"):
         rig.make_class(name)
 
@@ -113,12 +113,12 @@ def test_only_what_is_used_is_read(rig: FakeApiRig) -> None:
     run_store(rig, test)
 
 
-def test_a_change_while_it_is_read(rig: FakeApiRig) -> None:
-    """The class changes between the server's answer and our reading of it: the answer is not believed."""
+def test_change_during_a_read(rig: FakeApiRig) -> None:
+    """The class changes after the server has built its response and before it arrives → the class is read again."""
     rig.make_class(provider="old")
 
     class Overtaken:
-        """The answer is made, the class changes, the watch tells of it, and only then the answer arrives."""
+        """Delays a response until the class has changed and the watch has reported it."""
 
         async def strike(self, exchange: Any) -> Any:
             answer = await exchange.proceed()
@@ -146,8 +146,8 @@ WATCHES: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", WATCHES.values(), ids=WATCHES)
-def test_a_watch_that_ends_badly(rig: FakeApiRig, fault: Fault) -> None:
-    """The first watch fails; the class changes before the next one: the change is known all the same."""
+def test_watch_fails(rig: FakeApiRig, fault: Fault) -> None:
+    """The first watch fails, and the class changes before the next one starts → the store learns the change."""
     rig.make_class(provider="old")
 
     async def test(store: ClassStore) -> None:
@@ -160,8 +160,9 @@ def test_a_watch_that_ends_badly(rig: FakeApiRig, fault: Fault) -> None:
     run_store(rig, test)
 
 
-def test_a_watch_goes_on_where_it_was(rig: FakeApiRig) -> None:
-    """All connections are cut after an event: nothing is listed again, and only the class that changed is read."""
+def test_watch_continues(rig: FakeApiRig) -> None:
+    """All connections are cut → the watch continues from its last event: nothing is listed, and only the changed class
+    is read."""
     rig.make_class()
     rig.make_class("other")
 
@@ -177,9 +178,9 @@ def test_a_watch_goes_on_where_it_was(rig: FakeApiRig) -> None:
     run_store(rig, test)
 
 
-def test_the_history_is_gone(rig: FakeApiRig) -> None:
-    """The watch is cut, and the server's history compacted, before it goes on: it starts again with a list of one, and
-    reads what is remembered."""
+def test_history_is_compacted(rig: FakeApiRig) -> None:
+    """The watch is interrupted and the server compacts its history → the store lists one item, reads its classes again
+    and watches from there."""
     rig.make_class()
 
     async def test(store: ClassStore) -> None:
@@ -197,8 +198,8 @@ def test_the_history_is_gone(rig: FakeApiRig) -> None:
     run_store(rig, test)
 
 
-def test_a_watch_that_falls_silent(rig: FakeApiRig) -> None:
-    """A firewall has forgotten the connection: after a while without a word another watch is opened."""
+def test_watch_falls_silent(rig: FakeApiRig) -> None:
+    """A firewall drops the connection of the watch silently → another watch is opened after ``idle_seconds``."""
     rig.make_class()
 
     async def test(store: ClassStore) -> None:
@@ -210,9 +211,9 @@ def test_a_watch_that_falls_silent(rig: FakeApiRig) -> None:
     run_store(rig, test, idle_seconds=0.5)
 
 
-def test_a_watch_that_is_forbidden(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
-    """Somebody wrote the rights himself and forgot watch: one warning says what is missing, however often it is tried;
-    given the right, changes are heard of."""
+def test_watch_is_forbidden(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """The permission to watch is missing → one warning names it, however often it is tried. Grant it → the store learns
+    changes."""
     rig.make_class()
 
     async def test(store: ClassStore) -> None:
@@ -226,8 +227,8 @@ def test_a_watch_that_is_forbidden(rig: FakeApiRig, caplog: pytest.LogCaptureFix
     assert sum("get, list and watch" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_a_read_that_is_forbidden(rig: FakeApiRig) -> None:
-    """No right to get: the caller hears of it, and the next one asks again."""
+def test_read_is_forbidden(rig: FakeApiRig) -> None:
+    """The permission to get is missing → PermissionDenied; the next caller tries again."""
     rig.make_class()
 
     async def test(store: ClassStore) -> None:

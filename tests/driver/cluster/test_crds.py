@@ -1,5 +1,4 @@
-"""The chart's hook: the CRDs are created, upgraded and marked to be kept; whatever goes wrong is one sentence and an
-exit code."""
+"""The chart's hook creates and upgrades CRDs and marks them to be kept; failures are one sentence and an exit code."""
 
 from pathlib import Path
 
@@ -21,13 +20,13 @@ def kubeconfig(server: FakeApi, tmp_path: Path) -> str:
 
 
 def hook(kubeconfig: str, *flags: str, directory: Path = CHART) -> int:
-    """Run the command in this process; its exit code."""
+    """Run the command in this process; returns its exit code."""
     return crds.main([f"--kubeconfig={kubeconfig}", f"--crds={directory}", *flags])
 
 
-def test_created_then_upgraded(server: FakeApi, kubeconfig: str) -> None:
-    """A first run creates what the chart has; a second one, over an older schema, brings it back to that and keeps what
-    others have put into the metadata."""
+def test_apply(server: FakeApi, kubeconfig: str) -> None:
+    """Apply to an empty cluster → the chart's CRDs. Apply over an older schema → the chart's schema; metadata of others
+    is kept."""
     expected: dict[str, Object] = {}
     for file in CHART.glob("*.yaml"):
         document = yaml.safe_load(file.read_text())
@@ -41,8 +40,8 @@ def test_created_then_upgraded(server: FakeApi, kubeconfig: str) -> None:
     assert found["spec"] == expected[name] and found["metadata"]["annotations"]["team"] == "a"
 
 
-def test_marked_to_be_kept(server: FakeApi, kubeconfig: str) -> None:
-    """Before the release goes: Helm's annotation on each, nothing else."""
+def test_keep(server: FakeApi, kubeconfig: str) -> None:
+    """``--mode=keep`` → Helm's keep annotation on each CRD, and no other change."""
     assert hook(kubeconfig) == 0
     before = server.get(PATH)["items"]
     assert hook(kubeconfig, "--mode=keep") == 0
@@ -50,29 +49,29 @@ def test_marked_to_be_kept(server: FakeApi, kubeconfig: str) -> None:
         assert new["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" and new["spec"] == old["spec"]
 
 
-def test_there_is_nothing_to_keep(kubeconfig: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The CRDs were deleted before: exit code 1, and the line names the first of them."""
+def test_keep_without_crds(kubeconfig: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--mode=keep`` after the CRDs were deleted → exit code 1 and the 404."""
     assert hook(kubeconfig, "--mode=keep") == 1
     assert "404" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
-def test_refused(server: FakeApi, kubeconfig: str, capsys: pytest.CaptureFixture[str], status: int) -> None:
-    """At once: exit code 1 and the reason; nothing is tried again."""
+def test_permanent_failure(server: FakeApi, kubeconfig: str, capsys: pytest.CaptureFixture[str], status: int) -> None:
+    """The server rejects the first write → exit code 1 with the status, and no retry."""
     rule = server.on("POST", "", Answer(status))
     assert hook(kubeconfig) == 1
     assert rule.hits == 1 and f"{status}" in capsys.readouterr().err
 
 
-def test_a_server_that_recovers(server: FakeApi, kubeconfig: str) -> None:
-    """An installation in a cluster that comes up: it waits, and succeeds."""
+def test_server_recovers(server: FakeApi, kubeconfig: str) -> None:
+    """The server fails for a while → the hook retries and succeeds."""
     server.on("POST", "", Answer(503), times=2)
     server.on("POST", "", Page(), times=1)
     assert hook(kubeconfig) == 0 and len(server.get(PATH)["items"]) == 2
 
 
-def test_a_server_that_stays_away(server: FakeApi, kubeconfig: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """After --timeout: exit code 1, how long it waited, and what was wrong last."""
+def test_timeout(server: FakeApi, kubeconfig: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The server keeps failing → after ``--timeout`` exit code 1, with the timeout and the last problem."""
     server.on("POST", "", Answer(503))
     assert hook(kubeconfig, "--timeout=1s") == 1
     said = capsys.readouterr().err
@@ -82,18 +81,18 @@ def test_a_server_that_stays_away(server: FakeApi, kubeconfig: str, capsys: pyte
 @pytest.mark.parametrize(
     ("flags", "named"), [(["--mode=delete"], "apply or keep"), (["--crds=/nowhere"], "/nowhere"), (["--x"], "-x")]
 )
-def test_wrong_flags(kubeconfig: str, capsys: pytest.CaptureFixture[str], flags: list[str], named: str) -> None:
-    """One sentence that names the flag, and no call."""
+def test_invalid_flags(kubeconfig: str, capsys: pytest.CaptureFixture[str], flags: list[str], named: str) -> None:
+    """An invalid flag → one sentence that names it, and no call."""
     assert hook(kubeconfig, *flags) in (1, 2)
     assert named in capsys.readouterr().err
 
 
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """--version needs neither server nor directory."""
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--version`` → the version as JSON; neither server nor directory is needed."""
     assert crds.main(["--version"]) == 0 and "BuildVersion" in capsys.readouterr().out
 
 
-def test_it_leaves_no_connection_open(server: FakeApi, kubeconfig: str) -> None:
-    """Its client is closed at the end."""
+def test_connections_are_closed(server: FakeApi, kubeconfig: str) -> None:
+    """Run the hook → all connections are closed."""
     assert hook(kubeconfig) == 0 and server.calls.calls()
     wait_until(lambda: server.connections == 0, "the connections to be closed")

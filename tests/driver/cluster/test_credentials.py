@@ -1,4 +1,4 @@
-"""Credentials that change under the driver: calls wait, read them anew, and succeed; nobody restarts anything."""
+"""Credentials change while the driver runs: calls wait, reload the credentials and succeed."""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +18,7 @@ HOSTS = ["127.0.0.1"]
 
 
 async def answered_after(api: Api, mend: object, problem: str) -> None:
-    """A call fails for a while with this problem; after ``mend()`` it succeeds."""
+    """Start a call, wait until it fails with ``problem``, fix the cause with ``mend`` and wait for the response."""
     calling = asyncio.create_task(api.call("GET", PATH))
     await until(lambda: problem in api.last_error, f"the problem {problem}")
     assert not calling.done() and callable(mend)
@@ -26,8 +26,8 @@ async def answered_after(api: Api, mend: object, problem: str) -> None:
     assert (await calling)["major"] == "1"
 
 
-def test_a_rotated_token(server: FakeApi, tmp_path: Path) -> None:
-    """The server knows the new token only: the file is read anew when it has it."""
+def test_token_is_rotated(server: FakeApi, tmp_path: Path) -> None:
+    """The server accepts only a new token → the call succeeds once the kubeconfig contains it."""
     path = tmp_path / "kubeconfig"
     server.tokens = {"new": "driver"}
     server.kubeconfig(path, "old")
@@ -38,8 +38,8 @@ def test_a_rotated_token(server: FakeApi, tmp_path: Path) -> None:
     run(str(path), test)
 
 
-def test_a_watch_with_a_stale_token(server: FakeApi, tmp_path: Path) -> None:
-    """A watch is answered with 401: it ends as unavailable, and the next one has read the file anew."""
+def test_watch_with_a_stale_token(server: FakeApi, tmp_path: Path) -> None:
+    """A watch gets a 401 → Unavailable; the next watch uses the new token."""
     path = tmp_path / "kubeconfig"
     server.tokens = {"new": "driver"}
     server.kubeconfig(path, "old")
@@ -57,8 +57,9 @@ def test_a_watch_with_a_stale_token(server: FakeApi, tmp_path: Path) -> None:
     run(str(path), test)
 
 
-def test_a_rotated_ca(tls_server: FakeApi, tmp_path: Path) -> None:
-    """The server shows a certificate of a new CA: the call waits until the file has that, whole again."""
+def test_ca_is_rotated(tls_server: FakeApi, tmp_path: Path) -> None:
+    """The server presents a certificate of a new CA → the call succeeds once the kubeconfig is complete and contains
+    that CA."""
     path = tmp_path / "kubeconfig"
     tls_server.kubeconfig(path)
     other = Authority("other")
@@ -77,8 +78,8 @@ def test_a_rotated_ca(tls_server: FakeApi, tmp_path: Path) -> None:
     run(str(path), test)
 
 
-def test_a_ca_without_key_usage(tmp_path: Path) -> None:
-    """A CA that leaves extensions out, as in some real clusters, is accepted, whatever Python's strictness is."""
+def test_ca_without_key_usage(tmp_path: Path) -> None:
+    """The CA certificate lacks keyUsage, as in some real clusters → it is accepted, even where Python is strict."""
     with FakeApi(Authority("lax", lax=True)) as server:
 
         async def test(api: Api) -> None:
@@ -88,8 +89,9 @@ def test_a_ca_without_key_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "a: [", "[]", "apiVersion: v1\nkind: Config\n"])
-def test_a_file_that_comes_later(server: FakeApi, tmp_path: Path, content: str | None) -> None:
-    """There is no kubeconfig yet, or half of one: the call says so and waits for it."""
+def test_kubeconfig_appears_later(server: FakeApi, tmp_path: Path, content: str | None) -> None:
+    """The kubeconfig is missing or incomplete → the call waits, with the reason in ``last_error``, and succeeds once it
+    is complete."""
     path = tmp_path / "kubeconfig"
     if content is not None:
         path.write_text(content)
@@ -102,7 +104,7 @@ def test_a_file_that_comes_later(server: FakeApi, tmp_path: Path, content: str |
 
 @pytest.fixture
 def pod(tls_server: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of the service account of a pod that we are in."""
+    """The service account directory of a pod in which the test seems to run."""
     from kubernetes.aio.config import incluster_config
 
     from driver.cluster import transport
@@ -121,7 +123,8 @@ def pod(tls_server: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_in_a_pod(tls_server: FakeApi, pod: Path) -> None:
-    """Address, CA and token are the pod's; the token's file is empty for a moment while it is rotated."""
+    """No kubeconfig → address, CA and token are the pod's; while kubelet rotates the token, its file may be empty for a
+    moment."""
     assert tls_server.authority is not None
     ca = tls_server.authority.pem
     tls_server.tokens = {"first": "driver"}

@@ -1,4 +1,4 @@
-"""Events on pods: one object for each series, counted up; nothing waits for them, and none is lost without a line."""
+"""Events on pods: one object per series, with a count; recording never blocks, and each event is also logged."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ Test = Callable[[EventRecorder], Coroutine[Any, Any, None]]
 
 
 def run_recorder(rig: FakeApiRig, test: Test) -> None:
-    """The test with a recorder that sends."""
+    """Run a test with a recorder that sends."""
 
     async def with_recorder(api: Api) -> None:
         recorder = EventRecorder(api, NODE)
@@ -42,8 +42,8 @@ def counts(rig: FakeApiRig) -> list[tuple[str, str, int]]:
     return sorted((item["reason"], item["message"], item["count"]) for item in rig.events())
 
 
-def test_an_event(rig: FakeApiRig) -> None:
-    """What kubectl describe shows: the pod, the reason, who says so, from when to when."""
+def test_event(rig: FakeApiRig) -> None:
+    """Record an event → an Event with pod, reason, source and timestamps."""
 
     async def test(recorder: EventRecorder) -> None:
         recorder.put(WARNING)
@@ -57,8 +57,9 @@ def test_an_event(rig: FakeApiRig) -> None:
     run_recorder(rig, test)
 
 
-def test_a_series_is_counted(rig: FakeApiRig) -> None:
-    """The same three times, with another message at last: one object; another subject, reason or pod: another one."""
+def test_series(rig: FakeApiRig) -> None:
+    """Record an event three times, the last time with another message → one Event with count 3 and the last message.
+    Another subject, reason or pod → another Event."""
 
     async def test(recorder: EventRecorder) -> None:
         recorder.put(WARNING)
@@ -78,8 +79,8 @@ def test_a_series_is_counted(rig: FakeApiRig) -> None:
     run_recorder(rig, test)
 
 
-def test_a_restart_counts_on(rig: FakeApiRig) -> None:
-    """A driver that has just started finds its series there already: it is counted up, not lost."""
+def test_series_after_a_restart(rig: FakeApiRig) -> None:
+    """A new recorder repeats an event of the former one → the same Event is counted on."""
 
     async def test(recorder: EventRecorder) -> None:
         recorder.put(WARNING)
@@ -95,8 +96,8 @@ def test_a_restart_counts_on(rig: FakeApiRig) -> None:
     run_recorder(rig, again)
 
 
-def test_a_series_that_has_expired(rig: FakeApiRig) -> None:
-    """The server keeps events for an hour: what comes after that begins a new one."""
+def test_expired_series(rig: FakeApiRig) -> None:
+    """The Event has expired on the server → the next one creates it again."""
 
     async def test(recorder: EventRecorder) -> None:
         recorder.put(WARNING)
@@ -111,7 +112,7 @@ def test_a_series_that_has_expired(rig: FakeApiRig) -> None:
 
 @pytest.mark.parametrize("name", ["p", "a" * 253, ("a" * 229 + ".-").ljust(250, "b")])
 def test_long_names_and_messages(rig: FakeApiRig, name: str) -> None:
-    """A pod's name of any length makes a valid name for the event; a message is cut where the server's limit is."""
+    """A long pod name and message → a valid name, and the message is cut at the server's limit."""
 
     async def test(recorder: EventRecorder) -> None:
         recorder.put(PodEvent(Pod("default", name, "uid"), True, "Reason", "m" * 5000, "subject"))
@@ -121,8 +122,8 @@ def test_long_names_and_messages(rig: FakeApiRig, name: str) -> None:
     run_recorder(rig, test)
 
 
-def test_a_pod_without_a_name(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
-    """After a restart a volume's pod may be known by its UID alone: the log has the event, the server gets none."""
+def test_pod_without_a_name(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """Only the pod's UID is known, as after a restart → the event is logged but not sent."""
 
     async def test(recorder: EventRecorder) -> None:
         recorder.put(PodEvent(Pod("", "", "uid"), True, "Reason", "nameless"))
@@ -136,10 +137,10 @@ def test_a_pod_without_a_name(rig: FakeApiRig, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("away", [True, False], ids=["away", "forbidden"])
-def test_one_that_cannot_be_sent(
+def test_event_cannot_be_sent(
     rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, away: bool
 ) -> None:
-    """The server is away, or refuses it: a warning, and the next ones are sent."""
+    """The server is unavailable or rejects an event → a warning; later events are sent."""
     monkeypatch.setattr(events, "SEND_SECONDS", 0.3)
 
     async def test(recorder: EventRecorder) -> None:
@@ -153,8 +154,8 @@ def test_one_that_cannot_be_sent(
     run_recorder(rig, test)
 
 
-def test_more_than_can_be_sent(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
-    """A thousand in a moment: nobody waits, the queue keeps what it holds, the log has them all."""
+def test_queue_is_full(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """Record 1000 events at once → no waiting; the queue's capacity is sent, and all are logged."""
 
     async def test(recorder: EventRecorder) -> None:
         for number in range(1000):
@@ -169,8 +170,8 @@ def test_more_than_can_be_sent(rig: FakeApiRig, caplog: pytest.LogCaptureFixture
     assert sum(record.getMessage() == "Event" for record in caplog.records) == 1001
 
 
-def test_counts_are_not_kept_for_ever(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More series than are remembered: the oldest is found again on the server, and counted up."""
+def test_counts_are_bounded(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record more series than are remembered → a forgotten one is found on the server and counted on."""
     monkeypatch.setattr(events, "MAX_SERIES", 2)
 
     async def test(recorder: EventRecorder) -> None:

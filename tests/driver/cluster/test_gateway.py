@@ -1,4 +1,4 @@
-"""The API server as ``ports.Cluster``: what runs beside the driver begins and ends with it."""
+"""The API server as ``ports.Cluster``; its background work ends with the driver."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -22,7 +22,7 @@ APP = ClassRef("default", "app")
 
 
 def run_cluster(rig: FakeApiRig, test: Callable[[ApiCluster, asyncio.Task[None]], Coroutine[Any, Any, None]]) -> None:
-    """The test with a cluster and the task of its background work."""
+    """Run a test with a cluster and the task of its background work."""
 
     async def with_cluster(api: Api) -> None:
         cluster = ApiCluster(api, NODE, DRIVER)
@@ -37,14 +37,14 @@ def run_cluster(rig: FakeApiRig, test: Callable[[ApiCluster, asyncio.Task[None]]
 
 
 @pytest.mark.parametrize("node", ["", "x" * 64, "a b"])
-def test_a_nodes_name_that_no_label_can_hold(node: str) -> None:
-    """Refused before anything is connected."""
+def test_invalid_node_name(node: str) -> None:
+    """A node name that is not a valid label value → ConfigurationError."""
     with pytest.raises(ConfigurationError, match="nodeid"):
         ApiCluster(Api("/nowhere"), node, DRIVER)
 
 
-def test_all_of_it(rig: FakeApiRig) -> None:
-    """A class is read, remembered, changed and forgotten; a record is written and listed; an event is sent."""
+def test_cluster(rig: FakeApiRig) -> None:
+    """Get, change and forget a class, write and list a record, record an event → all arrive."""
     rig.make_class()
     record = rig.record(rig.make_pod())
 
@@ -70,8 +70,9 @@ def test_all_of_it(rig: FakeApiRig) -> None:
     run_cluster(rig, test)
 
 
-def test_its_end(rig: FakeApiRig) -> None:
-    """Cancelled while a watch is open, a call hangs and an event waits: it ends at once, and no connection is left."""
+def test_cancellation(rig: FakeApiRig) -> None:
+    """Cancel the background work during a watch and a hanging call → it ends at once, and all connections are
+    closed."""
     rig.make_class()
 
     async def test(cluster: ApiCluster, running: asyncio.Task[None]) -> None:

@@ -1,4 +1,4 @@
-"""One Secret: created, patched, left alone; with others who write it too; and every refusal says what to do."""
+"""One Secret is created, patched or left alone, also while others write it; each rejection says what to do."""
 
 import asyncio
 from base64 import b64decode
@@ -26,7 +26,7 @@ Test = Callable[[SecretWriter, StatusStore], Coroutine[Any, Any, None]]
 
 
 def run_writer(rig: FakeApiRig, test: Test) -> None:
-    """The test with a writer."""
+    """Run a test with a writer."""
 
     async def with_writer(api: Api) -> None:
         store = StatusStore(api, NODE, DRIVER)
@@ -36,20 +36,20 @@ def run_writer(rig: FakeApiRig, test: Test) -> None:
 
 
 def secret(rig: FakeApiRig) -> Object:
-    """The Secret, which must be there."""
+    """The Secret, which must exist."""
     found = rig.secret("synced")
     assert found is not None
     return found
 
 
 def owner_uids(rig: FakeApiRig) -> list[str]:
-    """Whose the Secret is."""
+    """The UIDs of the Secret's owners."""
     return [item["uid"] for item in secret(rig)["metadata"].get("ownerReferences") or ()]
 
 
-def test_created_then_left_alone_then_patched(rig: FakeApiRig) -> None:
-    """A read and a POST; a read alone where nothing is to do; a read and a PATCH on drift, of content, label or owner;
-    what others added stays."""
+def test_create_and_patch(rig: FakeApiRig) -> None:
+    """Write a new Secret → GET and POST. Again → GET only. After drift of data, labels and owners → one PATCH that
+    keeps what others added."""
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
         assert (await writer.ensure(WANTED, OWNERS)).written
@@ -68,8 +68,9 @@ def test_created_then_left_alone_then_patched(rig: FakeApiRig) -> None:
     run_writer(rig, test)
 
 
-def test_a_secret_of_somebody_else(rig: FakeApiRig) -> None:
-    """It is adopted, which is said; its keys stay and it gets no owner. A second class takes a key: said, too."""
+def test_foreign_secret(rig: FakeApiRig) -> None:
+    """The Secret exists without our label → it is adopted: its keys stay and it gets no owner. Another class writes the
+    same key → it is reported as taken."""
     rig.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "synced"}, "data": {"own": "eA=="}})
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
@@ -81,8 +82,8 @@ def test_a_secret_of_somebody_else(rig: FakeApiRig) -> None:
     run_writer(rig, test)
 
 
-def test_two_nodes_at_once(rig: FakeApiRig) -> None:
-    """Eight writers create and change one Secret at the same time: it has the owners of all, and nobody failed."""
+def test_concurrent_writers(rig: FakeApiRig) -> None:
+    """Five writers create the Secret concurrently → it has the owners of all, and no writer fails."""
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
         owners = [[replace(OWNERS[0], uid=f"uid-{number}")] for number in range(5)]
@@ -93,8 +94,8 @@ def test_two_nodes_at_once(rig: FakeApiRig) -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [("POST", 409), ("PATCH", 409), ("PATCH", 404)])
-def test_somebody_was_faster(rig: FakeApiRig, method: str, status: int) -> None:
-    """The write conflicts, or finds the Secret gone: it is read again and written."""
+def test_conflict(rig: FakeApiRig, method: str, status: int) -> None:
+    """The write gets a 409, or a 404 because the Secret was deleted → it is read again and written."""
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
         if method == "PATCH":
@@ -106,8 +107,8 @@ def test_somebody_was_faster(rig: FakeApiRig, method: str, status: int) -> None:
     run_writer(rig, test)
 
 
-def test_somebody_is_always_faster(rig: FakeApiRig) -> None:
-    """After some tries it is given up for now, with a sentence; nothing is written."""
+def test_endless_conflicts(rig: FakeApiRig) -> None:
+    """Each write gets a 409 → Aborted after some tries; nothing is written."""
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
         rule = rig.server.on("POST", "secrets", Answer(409))
@@ -133,8 +134,8 @@ REFUSALS: dict[str, tuple[ApiError, type[Failure], str]] = {
 
 @pytest.mark.parametrize(("error", "expected", "sentence"), REFUSALS.values(), ids=REFUSALS)
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_refusals(rig: FakeApiRig, method: str, error: ApiError, expected: type[Failure], sentence: str) -> None:
-    """A refused write is a failure that says what to do, holds nothing of the object, and is not tried again."""
+def test_rejected_writes(rig: FakeApiRig, method: str, error: ApiError, expected: type[Failure], sentence: str) -> None:
+    """The server rejects the write → a Failure that says what to do and does not quote the object; no retry."""
 
     def refuse(_: Any) -> None:
         raise error
@@ -152,8 +153,8 @@ def test_refusals(rig: FakeApiRig, method: str, error: ApiError, expected: type[
 
 
 @pytest.mark.parametrize("resource", ["secrets", "pods"])
-def test_reads_that_are_forbidden(rig: FakeApiRig, resource: str) -> None:
-    """The rights for syncing are not granted: both reads say how to grant them."""
+def test_forbidden_reads(rig: FakeApiRig, resource: str) -> None:
+    """A permission for syncing is missing → PermissionDenied that says how to grant it."""
     pod = rig.make_pod()
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
@@ -164,9 +165,9 @@ def test_reads_that_are_forbidden(rig: FakeApiRig, resource: str) -> None:
     run_writer(rig, test)
 
 
-def test_the_owners_of_a_pod(rig: FakeApiRig) -> None:
-    """Its controller; for a bare pod its pod status, as soon as that is written; None for a pod that is gone, that is
-    another one of the name, or that is being deleted."""
+def test_owners_of_a_pod(rig: FakeApiRig) -> None:
+    """A controlled pod → its controller. A bare pod → its pod status, once it is written. A pod that is gone, replaced
+    or being deleted → None."""
     controlled = rig.make_pod("web-1", [rig.make_owner()])
     bare, going = rig.make_pod("bare"), rig.make_pod("going")
     rig.api.patch(rig.path("pods", "going"), {"metadata": {"finalizers": ["example.com/x"]}})

@@ -1,4 +1,4 @@
-"""What importing the API client brings with it, in a process of its own."""
+"""What importing the API client imports, in a process of its own."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ HEAVY = ("pydantic", "kubernetes.client", "kubernetes.dynamic", "kubernetes.watc
 
 
 def modules_after(statements: str) -> set[str]:
-    """The modules of a fresh interpreter that has run these statements."""
+    """The modules of a new interpreter after these statements."""
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{statements}\nprint('\\n'.join(sys.modules))"],
         capture_output=True,
@@ -20,8 +20,8 @@ def modules_after(statements: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_only_what_is_used() -> None:
-    """The transport imports the package's REST client, and none of the heavy modules."""
+def test_imports() -> None:
+    """Import the transport → the package's REST client, and none of its heavy dependencies."""
     found = modules_after("import driver.cluster.transport")
     assert "kubernetes.aio.client.rest" in found
     assert not [name for name in HEAVY if name in found]
@@ -35,8 +35,7 @@ def test_only_what_is_used() -> None:
     ],
     ids=["imported already", "an unusual installation"],
 )
-def test_where_that_cannot_be(before: str) -> None:
-    """Somebody has imported the whole package before, or it lies where it cannot be found as a package: the transport
-    works all the same, with more memory."""
+def test_fallback(before: str) -> None:
+    """The whole package was imported before, or cannot be located → the transport works, with more memory."""
     found = modules_after(f"{before}\nimport driver.cluster.transport")
     assert {"kubernetes.aio.client.rest", "driver.cluster.transport"} <= found

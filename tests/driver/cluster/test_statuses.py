@@ -1,4 +1,4 @@
-"""Pod statuses: one write if a record says something new, none otherwise, and none lost while the server is away."""
+"""Pod statuses: one write per significant change, and none is lost while the server is unreachable."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ Test = Callable[[StatusStore], Coroutine[Any, Any, None]]
 
 
 def run_store(rig: FakeApiRig, test: Test, node: str = NODE) -> None:
-    """The test with a store whose retries run."""
+    """Run a test with a store and its retries."""
 
     async def with_store(api: Api) -> None:
         store = StatusStore(api, node, DRIVER)
@@ -41,16 +41,16 @@ def run_store(rig: FakeApiRig, test: Test, node: str = NODE) -> None:
 
 
 def objects(rig: FakeApiRig) -> dict[str, dict[str, str]]:
-    """The objects that each status names, by the name of the status."""
+    """The objects in each status, by the name of the status."""
     return {
         item["metadata"]["name"]: {entry["id"]: entry["version"] for entry in item["status"]["objects"]}
         for item in rig.listed(STATUSES)
     }
 
 
-def test_one_write_for_what_is_new(rig: FakeApiRig) -> None:
-    """First a POST, then a PATCH for new versions and for a failure; the time of a refresh alone is no news. A status
-    is labelled with the node and owned by the pod; a condition keeps the time of its last transition."""
+def test_writes(rig: FakeApiRig) -> None:
+    """A record is new, has other versions, fails, recovers → POST, then one PATCH each; a new refresh time alone → no
+    write. Labels, owner and the transition time of the condition are as documented."""
     record = rig.record(rig.make_pod(), last_refresh=1_700_000_000.0)
 
     async def test(store: StatusStore) -> None:
@@ -74,8 +74,8 @@ def test_one_write_for_what_is_new(rig: FakeApiRig) -> None:
     run_store(rig, test)
 
 
-def test_a_status_that_somebody_deleted(rig: FakeApiRig) -> None:
-    """The next write finds none and creates it again."""
+def test_deleted_status(rig: FakeApiRig) -> None:
+    """The status was deleted → the next write creates it again."""
     record = rig.record(rig.make_pod())
 
     async def test(store: StatusStore) -> None:
@@ -87,8 +87,8 @@ def test_a_status_that_somebody_deleted(rig: FakeApiRig) -> None:
     run_store(rig, test)
 
 
-def test_a_write_whose_answer_was_lost(rig: FakeApiRig) -> None:
-    """The POST is done, its answer lost: the object is ours, and is not created twice."""
+def test_lost_response(rig: FakeApiRig) -> None:
+    """The response of the POST is lost → the status exists once, with the record's content."""
     record = rig.record(rig.make_pod())
 
     async def test(store: StatusStore) -> None:
@@ -101,7 +101,7 @@ def test_a_write_whose_answer_was_lost(rig: FakeApiRig) -> None:
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "after-a-restart"])
 def test_two_volumes_of_one_pod_with_one_class(rig: FakeApiRig, known: bool) -> None:
-    """Each has an object of its own, with its own versions, even where this driver does not know the other one."""
+    """Two volumes of a pod use one class → a status for each, even if the store does not know the other one."""
     pod = rig.make_pod()
     first, second = (rig.record(pod, volume=name, objects={"password": name}) for name in ("one", "two"))
 
@@ -120,9 +120,9 @@ def test_two_volumes_of_one_pod_with_one_class(rig: FakeApiRig, known: bool) -> 
     run_store(rig, continued)
 
 
-def test_what_a_restart_learns(rig: FakeApiRig) -> None:
-    """One LIST by node label, in pages, and one GET of each pod: the records of this node, none of another's,
-    and nothing that is none of ours; what is known in this way is not written again, and what is new is a PATCH."""
+def test_read_all(rig: FakeApiRig) -> None:
+    """List 501 statuses → two pages by node label and one GET of each pod, without those of other nodes and objects; a
+    listed status is not written again, and its next change is a PATCH."""
     pods = [rig.make_pod(f"pod-{number}") for number in range(501)]
     records = [rig.record(pod, last_refresh=1_700_000_000.0, failure=FAILURE) for pod in pods]
 
@@ -150,8 +150,8 @@ def test_what_a_restart_learns(rig: FakeApiRig) -> None:
     run_store(rig, learn)
 
 
-def test_an_older_schema(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
-    """The Go driver's CRDs prune our fields: the status is written all the same, and one warning says what to do."""
+def test_older_schema(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """The CRD prunes our fields → the status is written, and one warning says what to do."""
 
     def prune(admission: Any) -> None:
         status = admission.item.get("status") or {}
@@ -170,8 +170,8 @@ def test_an_older_schema(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> N
     assert sum("older than this driver" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_a_first_write_that_is_refused(rig: FakeApiRig) -> None:
-    """The caller hears of it, and the next record is a first one again."""
+def test_first_write_is_rejected(rig: FakeApiRig) -> None:
+    """The first write fails → the caller gets the Failure, and the next record is a POST again."""
     record = rig.record(rig.make_pod())
 
     async def test(store: StatusStore) -> None:
@@ -184,9 +184,9 @@ def test_a_first_write_that_is_refused(rig: FakeApiRig) -> None:
     run_store(rig, test)
 
 
-def test_the_server_is_away_for_a_while(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records of known volumes wait, at most a moment each; the newest of each is written when the server is back. One
-    that the server cannot take does not hold up the others."""
+def test_retries(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is unreachable → records of known volumes return soon and the newest of each is written later; one
+    that keeps failing does not delay the others."""
     monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.1)
     monkeypatch.setattr(statuses, "RETRY_SECONDS", 0.3)
     records = [rig.record(rig.make_pod(f"pod-{number}")) for number in range(3)]
@@ -213,8 +213,8 @@ def test_the_server_is_away_for_a_while(rig: FakeApiRig, monkeypatch: pytest.Mon
     run_store(rig, test)
 
 
-def test_a_late_write_of_a_volume_that_is_gone(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is unpublished while its record waits behind another's: nothing is written for it any more."""
+def test_retry_of_an_unpublished_volume(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume is unpublished while its record waits for a retry → it is not written."""
     monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.1)
     first, second = (rig.record(rig.make_pod(f"pod-{number}")) for number in range(2))
 
@@ -232,10 +232,8 @@ def test_a_late_write_of_a_volume_that_is_gone(rig: FakeApiRig, monkeypatch: pyt
     run_store(rig, test)
 
 
-def test_a_late_write_that_is_refused(
-    rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """No time will mend it: a warning, and it is not tried for ever; the next record is written."""
+def test_retry_is_rejected(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A retry fails permanently → a warning and no further retry; the next record is written."""
     monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.1)
     record = rig.record(rig.make_pod())
 
@@ -252,8 +250,8 @@ def test_a_late_write_that_is_refused(
     run_store(rig, test)
 
 
-def test_a_name_that_is_waited_for(rig: FakeApiRig) -> None:
-    """A Secret's owner is asked for before the status is written: the answer comes with the write."""
+def test_identity(rig: FakeApiRig) -> None:
+    """Ask for the UID of a status that is not written yet → the answer comes with the write."""
     record = rig.record(rig.make_pod())
 
     async def test(store: StatusStore) -> None:

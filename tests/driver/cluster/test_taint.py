@@ -1,5 +1,4 @@
-"""The node's startup taint: removed when kubelet has registered the driver, and not before; nothing else of the node
-changes."""
+"""The startup taint is removed from the node once kubelet has registered the driver; nothing else changes."""
 
 import asyncio
 import logging
@@ -21,18 +20,18 @@ OTHER = {"key": "other", "effect": "NoSchedule"}
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses of a test's length."""
+    """Short pauses."""
     monkeypatch.setattr(taint, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(taint, "FORBIDDEN_PAUSE", 0.02)
 
 
 def make_node(rig: FakeApiRig, *taints: dict[str, str]) -> None:
-    """A node with taints."""
+    """Create a node with taints."""
     rig.api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}, "spec": {"taints": list(taints)}})
 
 
 def register(rig: FakeApiRig, *drivers: str) -> None:
-    """What kubelet writes when drivers have registered."""
+    """Register drivers, as kubelet does."""
     rig.api.apply(
         {
             "apiVersion": "storage.k8s.io/v1",
@@ -44,21 +43,21 @@ def register(rig: FakeApiRig, *drivers: str) -> None:
 
 
 def spec(rig: FakeApiRig) -> dict[str, Any]:
-    """The node's."""
+    """The node's spec."""
     found: dict[str, Any] = rig.api.get(f"/api/v1/nodes/{NODE}")["spec"]
     return found
 
 
 async def remove(api: Api) -> None:
-    """As the driver does it."""
+    """Remove the taint, as the driver does."""
     await taint.remove_startup_taint(api, NODE, DRIVER, KEY)
 
 
 @pytest.mark.parametrize(
     ("taints", "left"), [([TAINT], {}), ([OTHER, TAINT], {"taints": [OTHER]}), ([TAINT, {**TAINT, "effect": "x"}], {})]
 )
-def test_it_is_removed(rig: FakeApiRig, taints: list[dict[str, str]], left: dict[str, Any]) -> None:
-    """The driver is registered: one PATCH; other taints stay."""
+def test_removal(rig: FakeApiRig, taints: list[dict[str, str]], left: dict[str, Any]) -> None:
+    """The driver is registered → one PATCH; other taints stay."""
     make_node(rig, *taints)
     register(rig, "another", DRIVER)
     run(rig.kubeconfig(), remove)
@@ -66,16 +65,16 @@ def test_it_is_removed(rig: FakeApiRig, taints: list[dict[str, str]], left: dict
 
 
 @pytest.mark.parametrize("taints", [[], [OTHER]])
-def test_a_node_without_it(rig: FakeApiRig, taints: list[dict[str, str]]) -> None:
-    """Left alone."""
+def test_node_without_the_taint(rig: FakeApiRig, taints: list[dict[str, str]]) -> None:
+    """The node does not have the taint → it is not written."""
     make_node(rig, *taints)
     register(rig, DRIVER)
     run(rig.kubeconfig(), remove)
     assert spec(rig) == {"taints": taints} and rig.count()["patch", "nodes"] == 0
 
 
-def test_not_before_kubelet_knows_the_driver(rig: FakeApiRig) -> None:
-    """No CSINode, then one with another driver: the taint stays, until the driver is there."""
+def test_waits_for_registration(rig: FakeApiRig) -> None:
+    """No CSINode, then one with another driver → the taint stays until the driver is registered."""
     make_node(rig, TAINT)
 
     async def test(api: Api) -> None:
@@ -92,9 +91,8 @@ def test_not_before_kubelet_knows_the_driver(rig: FakeApiRig) -> None:
     run(rig.kubeconfig(), test)
 
 
-def test_somebody_changes_the_node(rig: FakeApiRig) -> None:
-    """Another controller taints the node between our read and our write: the conflict is read again, and its taint
-    stays."""
+def test_conflict(rig: FakeApiRig) -> None:
+    """Another controller adds a taint between our read and write → the node is read again, and that taint stays."""
     make_node(rig, TAINT)
     register(rig, DRIVER)
     changes = iter([[TAINT, OTHER]])
@@ -110,8 +108,8 @@ def test_somebody_changes_the_node(rig: FakeApiRig) -> None:
 
 
 @pytest.mark.parametrize(("status", "sentence"), [(403, "get and patch nodes"), (422, "cannot be removed yet")])
-def test_refused(rig: FakeApiRig, caplog: pytest.LogCaptureFixture, status: int, sentence: str) -> None:
-    """A missing right, or another refusal: said once, however often it is tried; the taint goes when it can."""
+def test_rejected(rig: FakeApiRig, caplog: pytest.LogCaptureFixture, status: int, sentence: str) -> None:
+    """The write is rejected three times → one log line; the taint is removed when the write succeeds."""
     make_node(rig, TAINT)
     register(rig, DRIVER)
     rule = rig.server.on("PATCH", "nodes", Answer(status), times=3)

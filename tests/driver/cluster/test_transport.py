@@ -1,4 +1,4 @@
-"""Where the API server's address and our credentials come from."""
+"""Where the address of the API server and the credentials come from."""
 
 import asyncio
 from pathlib import Path
@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def host(named: str) -> str:
-    """The server that is talked to."""
+    """The URL of the API server that is used."""
 
     async def opened() -> str:
         made = await transport.Transport.open(named)
@@ -33,13 +33,13 @@ def host(named: str) -> str:
 
 
 @pytest.mark.parametrize("by", ["flag", "environment"])
-def test_a_named_file_comes_before_the_service_account(
+def test_explicit_kubeconfig_in_a_pod(
     file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     by: str,
 ) -> None:
-    """In a pod: --kubeconfig and $KUBECONFIG are both said by a person, the service account is there by itself."""
+    """``--kubeconfig`` or $KUBECONFIG is set in a pod → it takes precedence over the service account."""
     (tmp_path / "token").write_text("token")
     monkeypatch.setattr(transport, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setenv("KUBECONFIG", str(file) if by == "environment" else "/nowhere")
@@ -47,16 +47,16 @@ def test_a_named_file_comes_before_the_service_account(
 
 
 @pytest.mark.parametrize("content", ["", "a: [", "[]", "apiVersion: v1\nkind: Config\n", "\0"])
-def test_a_file_that_is_half_there(file: Path, content: str) -> None:
-    """It is being written: an error after which it is read again, not a bug."""
+def test_incomplete_kubeconfig(file: Path, content: str) -> None:
+    """The kubeconfig is being written → one of CONFIGURATION_ERRORS, after which it is read again."""
     file.write_text(content)
     with pytest.raises(transport.CONFIGURATION_ERRORS):
         host(str(file))
 
 
 @pytest.mark.parametrize("by", ["flag", "default"])
-def test_there_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
-    """Neither a file nor a service account: an error after which it is looked for again."""
+def test_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """Neither kubeconfig nor service account exists → one of CONFIGURATION_ERRORS."""
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     monkeypatch.setattr(transport, "SERVICE_TOKEN_FILENAME", str(tmp_path / "none"))
     monkeypatch.delenv("KUBECONFIG", raising=False)
@@ -64,8 +64,8 @@ def test_there_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: s
         host(str(tmp_path / "none") if by == "flag" else "")
 
 
-def test_the_default_file(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a developer's machine: what kubectl uses."""
+def test_default_kubeconfig(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is set, outside a pod → kubectl's default file."""
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(file))
     monkeypatch.setattr(transport, "SERVICE_TOKEN_FILENAME", str(tmp_path / "none"))
     monkeypatch.delenv("KUBECONFIG", raising=False)
@@ -83,14 +83,15 @@ def test_the_default_file(file: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         ({}, False),
     ],
 )
-def test_proxies_of_the_environment(
+def test_proxy_environment(
     server: FakeApi,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     environment: dict[str, str],
     through_proxy: bool,
 ) -> None:
-    """The API server's name means nothing here: a call arrives only by the proxy, which the fake server plays."""
+    """The API server's name cannot be resolved → calls arrive only through a proxy, which the fake server plays, if the
+    environment configures one."""
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

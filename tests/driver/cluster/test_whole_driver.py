@@ -1,5 +1,4 @@
-"""A whole driver before an API server: what a publish with a Secret leaves there, how often it asks, what a restart
-learns again."""
+"""A whole driver with an API server: its objects, the number of its calls, and what it restores after a restart."""
 
 import asyncio
 from base64 import b64decode
@@ -25,14 +24,14 @@ def here(tmp_path: Path) -> Iterator[FakeApiRig]:
 
 
 def value(here: FakeApiRig) -> bytes | None:
-    """What the synced Secret holds."""
+    """The content of the synced Secret."""
     secret = here.secret("synced")
     return None if secret is None else b64decode(secret["data"]["pw"])
 
 
-def test_a_publish_with_a_secret(here: FakeApiRig) -> None:
-    """A first publish: the file, a pod status, a Secret owned by the pod status; one call for each. A second publish
-    makes no call."""
+def test_publish_with_a_secret(here: FakeApiRig) -> None:
+    """The first publish → the file, a pod status, and a Secret owned by it, with one call for each. Publish again → no
+    call."""
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
@@ -66,9 +65,9 @@ def test_a_publish_with_a_secret(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_a_class_that_changes(here: FakeApiRig) -> None:
-    """The class gets a Secret while a volume uses it, and the volume's next publish fetches anew: both within moments
-    of the watch's event, and only the class that changed is read."""
+def test_class_changes(here: FakeApiRig) -> None:
+    """The class gets secretObjects and a refresh annotation while in use → the Secret is created, the next publish
+    fetches again, and only this class is read."""
     here.make_class()
     here.make_class("other")
     pod = here.make_pod()
@@ -91,10 +90,10 @@ def test_a_class_that_changes(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_a_restart(here: FakeApiRig) -> None:
-    """The driver restarts: it knows whose the volume is without asking, its Secret comes back by itself, and nothing is
-    written anew; an empty PATCH tells the UID of the pod status, which owns the Secret. The pod goes:
-    status and Secret go with it."""
+def test_restart(here: FakeApiRig) -> None:
+    """Restart the driver → it knows whose the volume is without a call, its Secret is recreated, an empty PATCH reads
+    the UID of the pod status that owns it, and nothing else is written. Delete the pod → status and Secret are
+    collected."""
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
@@ -123,9 +122,9 @@ def test_a_restart(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_a_class_that_is_not_there(here: FakeApiRig) -> None:
-    """A publish names a class that does not exist: refused with a sentence that says so, nothing is mounted or
-    written. The class comes: the next publish succeeds."""
+def test_class_does_not_exist(here: FakeApiRig) -> None:
+    """Publish with a class that does not exist → an error that says so; nothing is mounted or written. Create it → the
+    next publish succeeds."""
     pod = here.make_pod()
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""Secrets of a whole driver before the fake API server: what people see of them in events, and whose they are."""
+"""Synced Secrets of a whole driver with the fake API server: their content, owners and events."""
 
 import asyncio
 import logging
@@ -26,14 +26,14 @@ def here(tmp_path: Path) -> Iterator[FakeApiRig]:
 
 
 async def publish(here: FakeApiRig, rig: Rig, pod: Pod, **options: str) -> Volume:
-    """A volume of the pod, published."""
+    """Publish a volume of the pod."""
     volume = here.volume(rig, pod, **options)
     await volume.publish()
     return volume
 
 
 def messages(here: FakeApiRig, reason: str) -> list[str]:
-    """The messages of the events of a reason."""
+    """The messages of all events with this reason."""
     return [item["message"] for item in here.events(reason)]
 
 
@@ -49,9 +49,9 @@ def messages(here: FakeApiRig, reason: str) -> list[str]:
         ),
     ],
 )
-def test_a_class_that_is_wrong(here: FakeApiRig, entries: list[dict[str, object]], sentence: str) -> None:
-    """The pod starts all the same; a Warning says what to correct and holds nothing of the file. The class is
-    corrected: the Secret is there within moments, and an event says so."""
+def test_invalid_class(here: FakeApiRig, entries: list[dict[str, object]], sentence: str) -> None:
+    """An entry of secretObjects is invalid → the publish succeeds, and a Warning says what to correct without quoting
+    the file. Correct it → the Secret is created at once, with a Normal event."""
     here.make_class(secretObjects=entries)
     pod = here.make_pod()
 
@@ -69,8 +69,8 @@ def test_a_class_that_is_wrong(here: FakeApiRig, entries: list[dict[str, object]
     asyncio.run(run())
 
 
-def test_the_rights_are_missing(here: FakeApiRig) -> None:
-    """Secrets cannot be read: one event says what to install; given the rights, the next try succeeds."""
+def test_missing_permissions(here: FakeApiRig) -> None:
+    """Secrets are forbidden → an event says how to grant access. Grant it → the next try succeeds."""
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
@@ -87,8 +87,9 @@ def test_the_rights_are_missing(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_a_secret_of_somebody_else_and_a_key_of_another_class(here: FakeApiRig) -> None:
-    """It is adopted and keeps its keys; a second class that lists the same key takes it: both are said in events."""
+def test_foreign_secret_and_shared_key(here: FakeApiRig) -> None:
+    """The Secret belongs to somebody else → it is adopted and keeps its keys. A second class writes the same key → it
+    takes the key. Both are events."""
     here.make_class(secretObjects=[ENTRY])
     here.make_class("second", secretObjects=[ENTRY])
     here.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "synced"}, "data": {"own": "eA=="}})
@@ -112,7 +113,7 @@ def test_a_secret_of_somebody_else_and_a_key_of_another_class(here: FakeApiRig) 
 
 
 def test_drift(here: FakeApiRig) -> None:
-    """At the next check a Secret that was deleted comes back, and one that was edited gets our keys again."""
+    """The Secret is deleted, then edited → each check restores it, and keeps keys of others."""
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
@@ -130,8 +131,9 @@ def test_drift(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_owners_come_and_go(here: FakeApiRig) -> None:
-    """Two pods of one controller and a bare one: the Secret has both owners, and goes with the last of them."""
+def test_owners(here: FakeApiRig) -> None:
+    """Two pods of one controller and a bare pod → the Secret has two owners, each pod is read once, and the Secret is
+    deleted with its last owner."""
     here.make_class(secretObjects=[ENTRY])
     controller = here.make_owner()
     pods = [here.make_pod(name, [controller]) for name in ("web-1", "web-2")] + [here.make_pod("bare")]
@@ -155,8 +157,9 @@ def test_owners_come_and_go(here: FakeApiRig) -> None:
 
 
 @pytest.mark.parametrize("how", ["gone", "terminating"])
-def test_a_pod_that_is_on_its_way_out(here: FakeApiRig, how: str) -> None:
-    """Its volume is published late: no Secret, which nobody would own, and no event."""
+def test_terminating_pod(here: FakeApiRig, how: str) -> None:
+    """The pod is gone or being deleted when its volume is published → no Secret, which would have no owner, and no
+    event."""
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
     if how == "terminating":
@@ -172,8 +175,8 @@ def test_a_pod_that_is_on_its_way_out(here: FakeApiRig, how: str) -> None:
     asyncio.run(run())
 
 
-def test_the_last_volume_goes(here: FakeApiRig) -> None:
-    """Unpublished: the class may change and the Secret may drift, nobody cares any more; it stays with its owner."""
+def test_last_volume_is_unpublished(here: FakeApiRig) -> None:
+    """The last volume of the class is unpublished → its jobs end, and the Secret is left to its owner."""
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
@@ -192,8 +195,9 @@ def test_the_last_volume_goes(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_entries_come_and_go(here: FakeApiRig) -> None:
-    """The class gets a second Secret and loses the first: the second is there at once, the first is left alone."""
+def test_entries_change(here: FakeApiRig) -> None:
+    """The class replaces one Secret by another → the new one is created at once, and the old one is left alone. Delete
+    the class → the jobs end."""
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
@@ -213,11 +217,10 @@ def test_entries_come_and_go(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_a_restart_while_the_class_cannot_be_read(
+def test_restart_while_the_class_is_forbidden(
     here: FakeApiRig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The driver starts again and may not read the class: a warning; it is tried again later, and the Secret that was
-    deleted meanwhile comes back."""
+    """After a restart the class cannot be read → a warning and a later retry, after which the Secret is recreated."""
     monkeypatch.setattr(engine, "BACKOFF_LAST", 0.3)
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
@@ -240,8 +243,9 @@ def test_a_restart_while_the_class_cannot_be_read(
         asyncio.run(run())
 
 
-def test_the_api_server_is_away(here: FakeApiRig) -> None:
-    """It goes between the class and the Secret: the publish does not wait for long, and the Secret comes with it."""
+def test_secrets_are_unavailable(here: FakeApiRig) -> None:
+    """Calls for Secrets and pods fail during a publish → it succeeds after a short wait, and the Secret is created
+    later, without an event."""
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
@@ -257,8 +261,8 @@ def test_the_api_server_is_away(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_syncing_is_turned_off(here: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
-    """--sync-secrets=false: one warning for each class that wants Secrets, however many volumes; no call."""
+def test_syncing_is_disabled(here: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """``--sync-secrets=false`` → one warning per class with secretObjects, and no call for Secrets."""
     here.make_class(secretObjects=[ENTRY])
     here.make_class("plain")
 
@@ -276,8 +280,8 @@ def test_syncing_is_turned_off(here: FakeApiRig, caplog: pytest.LogCaptureFixtur
     assert len([record for record in caplog.records if "secretObjects are not synced" in record.getMessage()]) == 1
 
 
-def test_the_startup_taint(here: FakeApiRig) -> None:
-    """--remove-startup-taint: it goes when kubelet has registered the driver, beside everything else."""
+def test_startup_taint(here: FakeApiRig) -> None:
+    """``--remove-startup-taint`` → the taint is removed once kubelet has registered the driver."""
     taint = {"key": "secrets-store.csi.k8s.io/agent-not-ready", "effect": "NoExecute"}
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}, "spec": {"taints": [taint]}}
     here.api.create(node)
