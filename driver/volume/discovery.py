@@ -10,7 +10,10 @@ from typing import Any
 from driver.volume import content, layout, mountinfo, mounts, record, walk
 from driver.volume.failures import os_errors_as
 from driver.volume.target import Target
-from runtime.errors import InvalidRequest
+from runtime import logs
+from runtime.errors import Failure, InvalidRequest
+
+log = logs.get(__name__)
 
 # Kubelet writes this file beside each CSI target path.
 VOLUME_DATA = "vol_data.json"
@@ -36,8 +39,16 @@ def volumes(pods_dir: str, driver_name: str = "") -> list[FoundVolume]:
 
     An empty ``pods_dir`` means all pods directories, an empty ``driver_name`` all drivers.
     """
-    found = (find(target) for target in mounted_targets(pods_dir, driver_name))
-    return [volume for volume in found if volume is not None]
+    found = []
+    for target in mounted_targets(pods_dir, driver_name):
+        try:
+            volume = find(target)
+        except Failure as failure:  # one volume that cannot be read must not keep the driver from starting
+            log.warning("A volume cannot be restored until its next publish", target=target.path, err=failure)
+            continue
+        if volume is not None:
+            found.append(volume)
+    return found
 
 
 def find(target: Target) -> FoundVolume | None:

@@ -29,7 +29,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from driver.volume import layout, walk
+from driver.volume import entries, layout, walk
 
 ATTRIBUTE = "trusted.secrets-store-csi.volume"
 VERSION = 1
@@ -138,24 +138,34 @@ def _read_file(root: int) -> bytes | None:
         if error.errno not in (*layout.MISSING_OR_OTHER_TYPE, errno.EACCES):
             raise
         return None
-    with open(fd, "rb") as file:
+    try:
         info = os.fstat(fd)
         ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink == 1
         if not ours or stat.S_IMODE(info.st_mode) != _MODE or info.st_size > MAX_BYTES:
             return None
-        return file.read(MAX_BYTES)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES)
+    finally:
+        os.close(fd)
 
 
 def _write_file(root: int, data: bytes) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(layout.RECORD_TMP, dir_fd=root)
+    entries.remove(root, layout.RECORD_TMP)
     fd = os.open(layout.RECORD_TMP, _CREATE, _MODE, dir_fd=root)
     try:
         with open(fd, "wb") as file:
             os.fchmod(fd, _MODE)
             file.write(data)
-        os.rename(layout.RECORD_TMP, layout.RECORD, src_dir_fd=root, dst_dir_fd=root)
+        _move_into_place(root)
     except BaseException:
         with suppress(OSError):
             os.unlink(layout.RECORD_TMP, dir_fd=root)
         raise
+
+
+def _move_into_place(root: int) -> None:
+    try:
+        os.rename(layout.RECORD_TMP, layout.RECORD, src_dir_fd=root, dst_dir_fd=root)
+    except IsADirectoryError:
+        entries.remove(root, layout.RECORD)
+        os.rename(layout.RECORD_TMP, layout.RECORD, src_dir_fd=root, dst_dir_fd=root)

@@ -2,7 +2,6 @@
 that pod's target path, and a class of his own that syncs files into his Secret. Then the driver restarts."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 from driver.objects import pod_status
 from driver.ports import ClassRef, Pod, VolumeRecord
-from driver.volume import record
 from tests.support.fake_api import Silence
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
 from tests.support.namespace_rig import NamespaceRig
@@ -73,11 +71,6 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         yield Scene(victim, attacker, victim.make_pod("pod-2"), his)
 
 
-def remove_record(volume: Volume) -> None:
-    """Make it a volume that the Go driver mounted."""
-    os.removexattr(volume.target, record.ATTRIBUTE)
-
-
 async def refresh(rig: Rig, volume: Volume, value: str) -> None:
     """A refresh with a new value."""
     rig.provider.put("password", value)
@@ -102,7 +95,7 @@ def test_forged_status(scene: Scene, ours: bool, true_status: bool) -> None:
             await volume.publish()
             await rig.stop()
             if not ours:
-                remove_record(volume)
+                volume.remove_record()
             true = victim.status_path("pod-2")
             if not true_status:
                 victim.api.delete(true)
@@ -164,7 +157,7 @@ def test_a_server_that_never_answers(scene: Scene) -> None:
             volume = victim.volume(rig, scene.pod)
             await volume.publish()
             await rig.stop()
-            remove_record(volume)
+            volume.remove_record()
             rule = victim.server.on("GET", f"{STATUSES}$", Silence())
             await rig.start()
             assert rig.driver.health.ready

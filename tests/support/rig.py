@@ -5,7 +5,7 @@ Everything is real, except that the driver is not a process of its own."""
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import yaml
 
 from driver import server
 from driver.config import DriverConfig
+from driver.volume import layout, record
 from protos import csi_pb2, csi_pb2_grpc
 from provider_stub.running import RunningStub, running
 from runtime import rpc
@@ -94,6 +95,12 @@ class Volume:
     def read(self, name: str = "password") -> bytes:
         """A file of the volume."""
         return (self.target / name).read_bytes()
+
+    def remove_record(self) -> None:
+        """Take its record from the volume: the Go driver's volumes have none."""
+        with suppress(OSError):
+            os.removexattr(self.target, record.ATTRIBUTE)
+        (self.target / layout.RECORD).unlink(missing_ok=True)
 
     @property
     def mounted(self) -> bool:

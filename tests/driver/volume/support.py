@@ -2,9 +2,12 @@
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
-from driver.volume import operations
+import pytest
+
+from driver.volume import layout, operations
 from driver.volume.payload import File, plan
 
 SIZE = 1024 * 1024
@@ -20,9 +23,11 @@ def files(**contents: bytes) -> list[File]:
     return [file(name.replace("__", "/"), content) for name, content in contents.items()]
 
 
-def commit(volume: Path, payload: list[File], group: int | None = None, **details: object) -> bool:
+def commit(
+    volume: Path, payload: list[File], group: int | None = None, details: Mapping[str, object] | None = None
+) -> bool:
     """Write a payload as a publish does."""
-    return operations.commit(str(volume), plan(payload, readable_by_group=group is not None), group, details)
+    return operations.commit(str(volume), plan(payload, readable_by_group=group is not None), group, details or {})
 
 
 def inspect(volume: Path) -> operations.Found:
@@ -50,11 +55,29 @@ def content_names(volume: Path) -> list[str]:
     return sorted(name for name in os.listdir(volume) if name.startswith("..2"))
 
 
+def forbid_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extended attributes as in a user namespace: writing one is refused, reading one finds nothing."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    def find_nothing(*_: object) -> bytes:
+        raise OSError(61, "No data available")
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    monkeypatch.setattr(os, "getxattr", find_nothing)
+
+
+def entries_of(volume: Path) -> set[str]:
+    """The names in a volume, without its record, which is a file only where it cannot be an extended attribute."""
+    return set(os.listdir(volume)) - {layout.RECORD}
+
+
 def is_tidy(volume: Path, *names: str) -> bool:
     """Whether the volume holds exactly one payload with these top-level names, and no leftovers."""
     current = content_names(volume)
     expected = {"..data", *current, *names}
-    return len(current) == 1 and set(os.listdir(volume)) == expected and os.readlink(volume / "..data") == current[0]
+    return len(current) == 1 and entries_of(volume) == expected and os.readlink(volume / "..data") == current[0]
 
 
 def mode_of(path: Path) -> int:

@@ -8,12 +8,26 @@ from typing import Any
 
 import pytest
 
-from driver.volume import entries, layout, mounts, syscalls, writer
+from driver.volume import content, entries, layout, mounts, record, syscalls, writer
 from driver.volume.payload import File
-from tests.driver.volume.support import commit, file, files, inspect, is_tidy, seen
+from tests.driver.volume.support import commit, file, files, forbid_attributes, inspect, is_tidy, seen
 
 KILLED = 9
-CHANGES = ("mkdir", "symlink", "rename", "unlink", "rmdir", "write", "fchmod", "fchown")
+CHANGES = ("mkdir", "symlink", "rename", "unlink", "rmdir", "write", "fchmod", "fchown", "utime", "setxattr")
+
+
+OLD, NEW = {"details": "old"}, {"details": "new"}
+
+
+def recorded(volume: Path) -> tuple[object, bool]:
+    """The details in the record, and whether they describe the content."""
+    root = os.open(volume, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        found = record.read(root)
+        assert found is not None
+        return found.details, record.is_up_to_date(root, found)
+    finally:
+        os.close(root)
 
 
 class MortalOs:
@@ -41,11 +55,11 @@ def write_and_die(volume: Path, payload: list[File], calls: int) -> bool:
     child = os.fork()
     if child == 0:
         mortal = MortalOs(calls)
-        for module in (writer, entries, layout):
+        for module in (writer, entries, layout, content, record):
             module.os = mortal  # type: ignore[attr-defined]  # it has what these modules use of os
         syscalls.exchange = mortal.mortal(syscalls.exchange)
         try:
-            commit(volume, payload)
+            commit(volume, payload, details=NEW)
             os._exit(0)
         finally:
             os._exit(1)
@@ -61,8 +75,9 @@ def killed_everywhere(make: Callable[[], Path], payload: list[File], check: Call
         volume = make()
         ended = write_and_die(volume, payload, calls)
         check(volume)
-        commit(volume, payload)
+        commit(volume, payload, details=NEW)
         assert seen(volume) == {item.path: item.contents for item in payload}
+        assert recorded(volume) == (NEW, True)
         assert is_tidy(volume, *{item.path.split("/")[0] for item in payload})
         if ended:
             return calls
@@ -71,7 +86,7 @@ def killed_everywhere(make: Callable[[], Path], payload: list[File], check: Call
 
 @pytest.fixture
 def fresh(volume: Path) -> Callable[[list[File]], Path]:
-    """Creates directories in one tmpfs that the writer takes for volumes, each with a payload."""
+    """Creates directories in one tmpfs that the writer takes for volumes, each with a payload and an old record."""
     made = 0
 
     def make(payload: list[File]) -> Path:
@@ -80,15 +95,18 @@ def fresh(volume: Path) -> Callable[[list[File]], Path]:
         directory = volume / f"v{made}"
         directory.mkdir()
         if payload:
-            commit(directory, payload)
+            commit(directory, payload, details=OLD)
         return directory
 
     return make
 
 
-@pytest.fixture(autouse=True)
-def directories_are_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mount for each of hundreds of writes would be slow; that only mounts are written to is tested elsewhere."""
+@pytest.fixture(autouse=True, params=["attribute", "file"])
+def directories_are_volumes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount for each of hundreds of writes would be slow; that only mounts are written to is tested elsewhere. The
+    record is an extended attribute, or a file."""
+    if request.param == "file":
+        forbid_attributes(monkeypatch)
     monkeypatch.setattr("driver.volume.mounts.mount_on", lambda opened: mounts.Mounted(tmpfs=True))
 
 
@@ -108,6 +126,10 @@ def test_old_or_new(fresh: Callable[[list[File]], Path], old: list[File], new: l
     def check(volume: Path) -> None:
         assert seen(volume) in both
         assert inspect(volume).committed
+        # The record is that of the content, or recognisably older; the new one is never there before the content.
+        details, current = recorded(volume)
+        assert details in (OLD, NEW) and (current or details == OLD)
+        assert not current or seen(volume) == both[details == NEW]
 
     assert killed_everywhere(lambda: fresh(old), new, check) > 5
 
