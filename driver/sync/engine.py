@@ -25,6 +25,7 @@ from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, Secret
 from driver.sync import wanted
 from driver.sync.jobs import Job, Member, Table
 from driver.sync.merge import Outcome, Owner
+from driver.sync.parser.client import Parser
 from driver.sync.wanted import NoContent, Wanted
 from driver.volume.workers import DiskWorkers
 from runtime import logs, redact
@@ -76,6 +77,7 @@ class SyncEngine:
         self._disk = disk
         self._metrics = metrics
         self._limits = limits
+        self._parser = Parser()
         self._table = Table()
         # Classes to be read again, with the seconds over which their jobs are then spread.
         self._stale: dict[ClassRef, float] = {}
@@ -104,6 +106,7 @@ class SyncEngine:
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._parser.close()
 
     async def published(self, record: VolumeRecord, provider_class: ProviderClass, changed: bool) -> None:
         """If anything is new, run the jobs of the class and wait for them, but not for long."""
@@ -219,9 +222,13 @@ class SyncEngine:
         started = time.monotonic()
         member = users[-1]
         limit = self._limits.largest_volume
+        entry = _entry(job)
         secret = await self._disk.run(
-            wanted.build, job.class_ref, _entry(job), member.target_path, limit, member.last_refresh
+            wanted.build, job.class_ref, entry, member.target_path, limit, member.last_refresh
         )
+
+        redact.withhold(*secret.data.values())
+        secret = await wanted.with_tls(secret, entry, self._parser)
         redact.withhold(*secret.data.values())
         outcome = await self._writer.ensure(secret, await self._owners(users))
         if outcome.written:

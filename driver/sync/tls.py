@@ -1,57 +1,72 @@
-"""The certificates and the private key in one file, for Secrets of type ``kubernetes.io/tls``.
+"""The certificates and the private key in the files of a Secret of type ``kubernetes.io/tls``.
 
-``tls.crt`` gets all certificates, in their order; ``tls.key`` gets the last private key: RSA as PKCS#1, EC as SEC1,
-others as PKCS#8. A file without PEM is read as PKCS#12 with an empty password. The Go driver does the same, except
-that it stores an empty value for a key that it cannot decode; here that is a PreconditionFailed, as all errors are.
-Their messages contain nothing of the file.
+``tls.crt`` gets all certificates of its file: the one that fits the key first, then each one's issuer, as TLS wants
+them (https://www.rfc-editor.org/rfc/rfc5246#section-7.4.2), then the others in their order. ``tls.key`` gets the last
+private key: RSA as PKCS#1, EC as SEC1, others as PKCS#8. ``ca.crt`` is taken as it is, unless its file has a private
+key too, which no other key of the Secret may get. A file without PEM is read as PKCS#12 with an empty password. The Go
+driver does the same but for the order, ``ca.crt``, and an empty value that it stores for a key that it cannot decode;
+here that is a failure, as all errors are. Their messages contain nothing of the file.
+
+All of this runs in the parser's process (``driver.sync.parser``).
 """
 
-import binascii
-import re
-from base64 import b64decode, b64encode
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from driver.sync import pem, pkcs12
+from driver.sync.pem import Block
 from runtime.errors import PreconditionFailed
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
+    from cryptography.x509 import Certificate
 
-CERTIFICATE = "CERTIFICATE"
-_LINE = 64
-_MARK = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
-_HEADER = re.compile(rb"[A-Za-z0-9-]+:")
+CERTIFICATES, KEY, CA = "tls.crt", "tls.key", "ca.crt"
 _NO_KEY = "it has no private key, neither as PEM nor in a PKCS#12 file without password"
 _NO_CERTIFICATE = "it has no certificate, neither as PEM nor in a PKCS#12 file without password"
 
 
-@dataclass(frozen=True)
-class Block:
-    """One PEM block (https://www.rfc-editor.org/rfc/rfc7468): its label, header lines and DER."""
+class BadPart(PreconditionFailed):
+    """A key of the Secret whose file cannot be used."""
 
-    label: str
-    headers: tuple[bytes, ...]
-    der: bytes
+    def __init__(self, key: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.key = key
 
-    def encoded(self) -> bytes:
-        """The block as PEM, with its headers."""
-        text = b64encode(self.der)
-        lines = [text[start : start + _LINE] for start in range(0, len(text), _LINE)]
-        headers = [*self.headers, b""] if self.headers else []
-        name = self.label.encode()
-        return b"\n".join([b"-----BEGIN " + name + b"-----", *headers, *lines, b"-----END " + name + b"-----", b""])
+
+def preload() -> None:
+    """Import what the functions need, while the files of the package can still be read."""
+    import cryptography.hazmat.backends.openssl.backend
+    import cryptography.hazmat.primitives.asymmetric.ec
+    import cryptography.hazmat.primitives.asymmetric.rsa
+    import cryptography.hazmat.primitives.serialization.pkcs12
+    import cryptography.x509  # noqa: F401  # imported for later
+
+
+def assemble(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What the keys of the Secret get from their files; keys of other names are left out. Raises BadPart."""
+    parts = {}
+    key = None
+    if KEY in files:
+        parts[KEY], key = _part(KEY, private_key, files[KEY]), _part(KEY, load_key, files[KEY])
+    if CERTIFICATES in files:
+        parts[CERTIFICATES] = _part(CERTIFICATES, certificates, files[CERTIFICATES])
+        if key is not None and not _fits_any(key, parts[CERTIFICATES]):
+            raise BadPart(KEY, "it fits no certificate of tls.crt: store the key that belongs to the certificate")
+        parts[CERTIFICATES] = _in_order(parts[CERTIFICATES], key)
+    if CA in files:
+        parts[CA] = _part(CA, certificates, files[CA]) if has_private_key(files[CA]) else files[CA]
+    return parts
 
 
 def certificates(content: bytes) -> bytes:
-    """All certificates of a file, as PEM."""
-    blocks = list(_blocks(content))
-    found = [block for block in blocks if block.label == CERTIFICATE]
+    """All certificates of a file, as PEM, in their order."""
+    labels = pem.labels(content)
+    found = list(pem.blocks(content, lambda label: label == "CERTIFICATE"))
     if found:
         return b"".join(block.encoded() for block in found)
-    bundle = None if blocks else _bundle(content)
+    bundle = None if labels else pkcs12.load(content)
     if bundle is None or bundle.cert is None:
-        raise PreconditionFailed(_NO_CERTIFICATE)
+        raise PreconditionFailed(_NO_CERTIFICATE + pem.hint(content))
     from cryptography.hazmat.primitives.serialization import Encoding
 
     chain = [bundle.cert, *bundle.additional_certs]
@@ -60,37 +75,42 @@ def certificates(content: bytes) -> bytes:
 
 def private_key(content: bytes) -> bytes:
     """The last private key of a file as PEM, in the form that most programs can read."""
-    blocks = list(_blocks(content))
-    keys = [block for block in blocks if block.label.endswith("PRIVATE KEY")]
+    return _serialized(load_key(content))
+
+
+def load_key(content: bytes) -> Any:
+    """The last private key of a file."""
+    labels = pem.labels(content)
+    keys = list(pem.blocks(content, lambda label: label.endswith("PRIVATE KEY")))
     if keys:
-        return _serialized(_loaded(keys[-1]))
-    bundle = None if blocks else _bundle(content)
+        return _loaded(keys[-1])
+    bundle = None if labels else pkcs12.load(content)
     if bundle is None or bundle.key is None:
-        raise PreconditionFailed(_NO_KEY)
-    return _serialized(bundle.key)
+        raise PreconditionFailed(_NO_KEY + pem.hint(content))
+    return bundle.key
 
 
-def _blocks(content: bytes) -> Iterator[Block]:
-    """The blocks of a file. A BEGIN counts only if the next mark is its END, so one pass is enough for any input."""
-    begun = None
-    for mark in _MARK.finditer(content):
-        if begun is not None and mark[1] == b"END" and mark[2] == begun[2]:
-            yield _block(mark[2].decode(), content[begun.end() : mark.start()])
-        begun = mark if mark[1] == b"BEGIN" else None
-
-
-def _block(label: str, text: bytes) -> Block:
-    lines = [line.strip() for line in text.strip().splitlines()]
-    count = next((number for number, line in enumerate(lines) if not _HEADER.match(line)), len(lines))
+def has_private_key(content: bytes) -> bool:
+    """Whether a file has a private key beside its certificates."""
+    labels = pem.labels(content)
+    if labels:
+        return any(label.endswith("PRIVATE KEY") for label in labels)
     try:
-        return Block(label, tuple(lines[:count]), b64decode(b"".join(lines[count:]), validate=True))
-    except binascii.Error:
-        raise PreconditionFailed(f"its PEM block {label} is damaged") from None
+        bundle = pkcs12.load(content)
+    except PreconditionFailed:
+        return True  # nobody knows what is in it
+    return bundle is not None
+
+
+def _part(key: str, function: Any, content: bytes) -> Any:
+    try:
+        return function(content)
+    except PreconditionFailed as failure:
+        raise BadPart(key, str(failure)) from None
 
 
 def _loaded(block: Block) -> Any:
-    encrypted = any(header.startswith(b"Proc-Type:") and b"ENCRYPTED" in header for header in block.headers)
-    if encrypted or block.label == "ENCRYPTED PRIVATE KEY":
+    if block.is_encrypted:
         raise PreconditionFailed("its private key is encrypted: store it without a passphrase (openssl pkey -in FILE)")
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -112,14 +132,68 @@ def _serialized(key: Any) -> bytes:
     return bytes(key.private_bytes(Encoding.PEM, form, NoEncryption()))
 
 
-def _bundle(content: bytes) -> "PKCS12KeyAndCertificates | None":
-    """The file as PKCS#12; None if it is not. An empty password and no password are encoded differently there."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+def _fits_any(key: Any, content: bytes) -> bool:
+    """Whether a key belongs to one of the certificates; also if one of them cannot be read."""
+    loaded = [_certificate(block) for block in pem.blocks(content)]
+    return any(item is None or _public(item) == _encoded(key.public_key()) for item in loaded)
 
-    for password in (b"", None):
-        try:
-            return load_pkcs12(content, password)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            continue
-    return None
+
+def _in_order(content: bytes, key: Any) -> bytes:
+    """The certificates, the leaf and its issuers first. They keep their order if one of them cannot be read."""
+    blocks = list(pem.blocks(content))
+    loaded = [_certificate(block) for block in blocks]
+    known = [item for item in loaded if item is not None]
+    if len(known) < len(blocks):
+        return content
+    leaf = _leaf(known, key)
+    chain = [leaf]
+    while True:
+        issuer = next((item for item in known if item not in chain and _issued(item, chain[-1])), None)
+        if issuer is None:
+            break
+        chain.append(issuer)
+    first = [known.index(item) for item in chain]
+    order = first + [number for number in range(len(blocks)) if number not in first]
+    return b"".join(blocks[number].encoded() for number in order)
+
+
+def _leaf(found: "list[Certificate]", key: Any) -> "Certificate":
+    """The certificate of the key; without a key, the first one that issued no other."""
+    if key is not None:
+        wanted = _encoded(key.public_key())
+        return next((item for item in found if _public(item) == wanted), found[0])
+    issuers = [item for item in found if any(_issued(item, other) for other in found if other != item)]
+    return next((item for item in found if item not in issuers), found[0])
+
+
+def _issued(issuer: "Certificate", item: "Certificate") -> bool:
+    """Whether one certificate was signed with the key of the other; names alone may be shared."""
+    if issuer.subject != item.issuer or issuer == item:
+        return False
+    try:
+        item.verify_directly_issued_by(issuer)
+    except Exception:  # another key, or an algorithm that this OpenSSL does not know
+        return False
+    return True
+
+
+def _certificate(block: Block) -> "Certificate | None":
+    from cryptography.x509 import load_der_x509_certificate
+
+    try:
+        return load_der_x509_certificate(block.der)
+    except Exception:  # of many types; the certificate is passed on as it is, as its user may be more lenient
+        return None
+
+
+def _public(item: "Certificate") -> bytes:
+    try:
+        return _encoded(item.public_key())
+    except Exception:  # a kind of key that this OpenSSL does not know
+        return b""
+
+
+def _encoded(public_key: Any) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return bytes(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))

@@ -7,19 +7,20 @@ nothing of a file. A volume that is being unpublished is NoContent.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
+from driver import limits
 from driver.objects.names import is_object_name
 from driver.ports import ClassRef, SecretObject
-from driver.sync import tls
+from driver.sync.parser.client import BadPart
 from driver.volume import content, layout
 from runtime.errors import Failure, PreconditionFailed
 
 TLS_TYPE = "kubernetes.io/tls"
 # Secrets of these types are credentials of the cluster itself, which the author of a class must not forge.
 REFUSED_TYPES = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
-LARGEST_SECRET = 1024 * 1024
-_TLS_PARTS = {"tls.crt": tls.certificates, "tls.key": tls.private_key}
+TLS_KEYS = ("tls.crt", "tls.key", "ca.crt")
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 READ_TRIES = 3
 
@@ -43,6 +44,28 @@ class Wanted:
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+class TlsParser(Protocol):
+    """Reads certificates and keys."""
+
+    async def tls(self, namespace: str, parts: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """What ``tls.crt``, ``tls.key`` and ``ca.crt`` get from these files. Raises BadPart."""
+
+
+async def with_tls(secret: Wanted, item: SecretObject, parser: TlsParser) -> Wanted:
+    """A Secret of type ``kubernetes.io/tls`` with its certificates and key in order; any other Secret as it is."""
+    parts = {key: secret.data[key] for key in TLS_KEYS if key in secret.data}
+    if secret.type != TLS_TYPE or not parts:
+        return secret
+    try:
+        return replace(secret, data={**secret.data, **await parser.tls(secret.namespace, parts)})
+    except BadPart as bad:
+        names = {key.strip(): object_name.strip() for object_name, key in item.data}
+        raise PreconditionFailed(
+            f"failed to get data in spc {secret.namespace}/{secret.class_name} for secret {secret.name}, err: "
+            f"{bad.sentence_for(names)}"
+        ) from None
 
 
 def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int, last_refresh: float) -> Wanted:
@@ -86,20 +109,11 @@ def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
             object_name in files,
             f"file matching objectName {object_name} not found in the pod's volume, which has: {_names(files)}",
         )
-        data[key] = _value(item.type.strip(), object_name, key, files[object_name])
+        data[key] = files[object_name]
     size = sum(len(value) for value in data.values())
-    _require(size <= LARGEST_SECRET, f"its data are {size} bytes, and a Secret holds at most {LARGEST_SECRET}")
+    most = limits.MAX_SECRET_BYTES
+    _require(size <= most, f"its data are {size} bytes, and a Secret holds at most {most}")
     return data
-
-
-def _value(kind: str, object_name: str, key: str, contents: bytes) -> bytes:
-    part = _TLS_PARTS.get(key) if kind == TLS_TYPE else None
-    if part is None:
-        return contents
-    try:
-        return part(contents)
-    except Failure as failure:
-        raise PreconditionFailed(f"objectName {object_name} cannot be {key}: {failure}") from None
 
 
 def _files(target_path: str, limit: int) -> Mapping[str, bytes]:

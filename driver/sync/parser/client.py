@@ -1,0 +1,172 @@
+"""Starts the parser's process, asks it, and kills it when a request exceeds its limits."""
+
+import asyncio
+import contextlib
+import hashlib
+import sys
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+
+from driver import limits
+from driver.sync.parser import frames
+from runtime import logs
+from runtime.errors import Unavailable
+
+log = logs.get(__name__)
+
+COMMAND = (sys.executable, "-I", "-m", "driver.sync.parser.worker")
+START_SECONDS = 30.0
+TOO_COSTLY = (
+    "it takes too much time or memory to be read: it is damaged, or was made to be costly; store an ordinary "
+    "certificate and key as PEM"
+)
+
+
+class BadPart(Exception):
+    """A request failed: the key at fault, empty if it is not known which, and a sentence."""
+
+    def __init__(self, key: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.key = key
+        self.sentence = sentence
+
+    def sentence_for(self, object_names: Mapping[str, str]) -> str:
+        """The sentence for users, with the name of the object at fault (by key of the Secret)."""
+        if self.key in object_names:
+            return f"objectName {object_names[self.key]} cannot be {self.key}: {self.sentence}"
+        return f"its objects {', '.join(sorted(set(object_names.values())))} cannot be used: {self.sentence}"
+
+
+class Parser:
+    """Parses what a store delivers.
+
+    One request at a time; the namespaces take turns, so that one with many requests, or costly ones, delays the others
+    by one request at most.
+    """
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+        self._namespaces: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._indigestible: OrderedDict[bytes, None] = OrderedDict()
+        self._idle: asyncio.TimerHandle | None = None
+        self.started = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process, if there is one."""
+        return None if self._process is None else self._process.pid
+
+    async def tls(self, namespace: str, parts: Mapping[str, bytes]) -> frames.Blobs:
+        """``tls.assemble`` of these parts. Raises BadPart."""
+        if sum(map(len, parts.values())) > limits.MAX_SECRET_BYTES:
+            raise BadPart("", f"its objects are larger than the {limits.MAX_SECRET_BYTES} bytes that a Secret can hold")
+        digest = _digest(parts)  # of a megabyte at most
+        if digest in self._indigestible:
+            raise BadPart("", TOO_COSTLY)
+        # After the wait for a turn nothing is awaited between the request and its answer but the process.
+        async with self._exclusive(namespace), self._turn:
+            process = await self._running()
+            try:
+                return await _ask(process, parts)
+            except (TimeoutError, EOFError, OSError, frames.BadFrame):
+                await self._kill()
+                self._remember(digest)
+                raise BadPart("", TOO_COSTLY) from None
+            except asyncio.CancelledError:
+                await self._kill()  # its answer would be taken for that of the next request
+                raise
+            finally:
+                self._end_when_idle()
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._idle is not None:
+            self._idle.cancel()
+        await self._kill()
+
+    @contextlib.asynccontextmanager
+    async def _exclusive(self, namespace: str) -> AsyncIterator[None]:
+        lock, users = self._namespaces.get(namespace, (asyncio.Lock(), 0))
+        self._namespaces[namespace] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._namespaces[namespace]
+            if users == 1:
+                del self._namespaces[namespace]
+            else:
+                self._namespaces[namespace] = (lock, users - 1)
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._process is not None and self._process.returncode is None:
+            return self._process
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                self._process = await asyncio.create_subprocess_exec(
+                    *COMMAND,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.DEVNULL,
+                    env={},
+                    cwd="/",
+                )
+                # An empty request is answered at once; the start is not charged to the first real one.
+                await _ask(self._process, {}, START_SECONDS)
+        except (TimeoutError, EOFError, OSError, frames.BadFrame) as error:
+            await self._kill()
+            raise Unavailable(f"the parser's process does not start: {type(error).__name__}") from None
+        self.started += 1
+        return self._process
+
+    def _end_when_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = loop.call_later(limits.PARSE_IDLE_SECONDS, self._end_idle)
+
+    def _end_idle(self) -> None:
+        """End an idle process: its input ends."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process = None
+
+    async def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+    def _remember(self, digest: bytes) -> None:
+        log.warning("The parser was ended: what it was to read takes too much time or memory")
+        self._indigestible[digest] = None
+        if len(self._indigestible) > limits.PARSE_REMEMBERED:
+            self._indigestible.popitem(last=False)
+
+
+async def _ask(
+    process: asyncio.subprocess.Process, parts: Mapping[str, bytes], seconds: float | None = None
+) -> frames.Blobs:
+    assert process.stdin is not None and process.stdout is not None
+    stdout = process.stdout
+    async with asyncio.timeout(limits.PARSE_SECONDS if seconds is None else seconds):
+        process.stdin.write(frames.pack({}, parts))
+        await process.stdin.drain()
+        text = await stdout.readexactly(frames.header_length(await stdout.readexactly(frames.LENGTH.size)))
+        header, sizes = frames.parse_header(text, 2 * limits.MAX_SECRET_BYTES)
+        blobs = {key: await stdout.readexactly(size) for key, size in sizes.items()}
+    if "error" in header:
+        raise BadPart(str(header.get("key", "")), str(header["error"])[:1024])
+    return blobs
+
+
+def _digest(parts: Mapping[str, bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for key, part in sorted(parts.items()):
+        digest.update(hashlib.sha256(key.encode()).digest() + hashlib.sha256(part).digest())
+    return digest.digest()
