@@ -18,8 +18,11 @@ from tests.support.mounts import unmount_below
 from tests.support.waiting import wait_until
 
 SECRET, TOKEN, ATTRIBUTE, CONTENT = (
-    "publish-canary/Zb81+x", "token-canary-Kd93mQ", "attribute-canary-Pw55", "content-canary-Rt72 & more",
-)  # fmt: skip
+    "publish-canary/Zb81+x",
+    "token-canary-Kd93mQ",
+    "attribute-canary-Pw55",
+    "content-canary-Rt72 & more",
+)
 CANARIES = (SECRET, TOKEN, ATTRIBUTE, CONTENT)
 SECRETS = {"password": SECRET}
 CONTEXT = {

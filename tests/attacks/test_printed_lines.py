@@ -65,8 +65,15 @@ def test_everything_that_is_printed(tmp_path: Path, as_json: bool) -> None:
         rig.wait_logged("driver up")
         rig.wait_logged("A line of ours")
         check(rig, as_json=as_json)
-        for expected in ("plain password=***stripped***", "a plain line", "a warning with password=***stripped***",
-                         "Unhandled exception in a thread", "half a line, then", "default/app-tls", "�"):  # fmt: skip
+        for expected in (
+            "plain password=***stripped***",
+            "a plain line",
+            "a warning with password=***stripped***",
+            "Unhandled exception in a thread",
+            "half a line, then",
+            "default/app-tls",
+            "�",
+        ):
             shown = json.dumps(expected)[1:-1] if as_json else expected
             assert rig.logged(shown), (shown, rig.lines)
         (own,) = (line for line in rig.lines if "A line of ours" in line)
