@@ -66,3 +66,90 @@ def test_a_status_of_an_earlier_pod(here: FakeApiRig, patched: int) -> None:
         assert here.count(mark)["create", STATUSES] == creates and collected.hits == creates - 1
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["one-node", "two-nodes"])
+def test_pods_that_share_a_name(here: FakeApiRig, known: bool) -> None:
+    """Pod ``a`` with class ``t1-b`` and pod ``a-t1`` with class ``b``, in namespace ``t1``, make one name: each has its
+    own status, whichever node it is on; the first pod goes, and the status of the second stays."""
+    here.namespace = "t1"
+    pods = [here.make_pod(name, volumes={"secrets": class_name}) for name, class_name in (("a", "t1-b"), ("a-t1", "b"))]
+    records = [here.record(pods[0], "t1-b"), here.record(pods[1], "b"), here.record(pods[1], "b", "second")]
+
+    async def run() -> None:
+        api = Api(here.kubeconfig())
+        store = StatusStore(api, NODE, DRIVER)
+        try:
+            for _ in range(2):
+                for record in records:
+                    await (store if known else StatusStore(api, NODE, DRIVER)).record(record)
+                found = {item["status"]["targetPath"]: item for item in here.listed(STATUSES)}
+                assert found.keys() == {record.target_path for record in records}
+                owners = [found[record.target_path]["metadata"]["ownerReferences"][0]["uid"] for record in records]
+                assert owners == [record.pod.uid for record in records]
+        finally:
+            await api.close()
+        here.api.delete(here.path("pods", "a"))
+        assert {item["status"]["targetPath"] for item in here.listed(STATUSES)} == {
+            record.target_path for record in records[1:]
+        }
+
+    asyncio.run(run())
+
+
+def test_a_pod_that_moves(here: FakeApiRig) -> None:
+    """A StatefulSet's pod is recreated on another node with another UID while its old status is there: the name stays,
+    and the old node's forgetting it changes nothing."""
+    old = here.make_pod()
+    first = here.record(old)
+
+    async def run() -> None:
+        api = Api(here.kubeconfig())
+        try:
+            old_node, new_node = StatusStore(api, NODE, DRIVER), StatusStore(api, "node-2", DRIVER)
+            name = await old_node.record(first)
+            new = Pod(here.namespace, old.name, "new-uid")
+            moved = here.record(new)
+            assert await new_node.record(moved) == name
+            old_node.forget(first.target_path)
+            (status,) = here.listed(STATUSES)
+            assert status["status"]["targetPath"] == moved.target_path
+            assert list(status["metadata"]["labels"].values()) == ["node-2"]
+        finally:
+            await api.close()
+
+    asyncio.run(run())
+
+
+def test_a_remembered_status(here: FakeApiRig) -> None:
+    """A restart: an unchanged record makes no call; the name and UID of the object are asked for once; a change patches
+    it; one that was deleted meanwhile is created again."""
+    record = here.record(here.make_pod())
+
+    async def run() -> None:
+        await write(here, record)
+        made = here.api.get(here.status_path())["metadata"]
+        api = Api(here.kubeconfig())
+        try:
+            store = StatusStore(api, NODE, DRIVER)
+            store.remember(record, made["name"], current=True)
+            mark = here.server.calls.mark()
+            assert await store.record(record) == made["name"] and here.count(mark) == {}
+            assert await store.identity(record.target_path) == (made["name"], made["uid"])
+            assert await store.identity(record.target_path) == (made["name"], made["uid"])
+            assert here.count(mark) == {("patch", STATUSES): 1}
+            await store.record(replace(record, objects={"password": "v2"}))
+            assert here.api.get(here.status_path())["status"]["objects"][0]["version"] == "v2"
+            again = StatusStore(api, NODE, DRIVER)
+            again.remember(record, made["name"], current=False)
+            await again.record(record)
+            assert here.api.get(here.status_path())["status"]["objects"][0]["version"] == "v1"
+            here.api.delete(here.status_path())
+            late = StatusStore(api, NODE, DRIVER)
+            late.remember(record, made["name"], current=True)
+            _, uid = await late.identity(record.target_path)
+            assert uid == here.api.get(here.status_path())["metadata"]["uid"] != made["uid"]
+        finally:
+            await api.close()
+
+    asyncio.run(run())

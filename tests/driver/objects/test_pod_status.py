@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from driver.objects.pod_status import build_status, condition_of, merge_patch, parse_status, status_name
+from driver.objects.pod_status import (
+    build_status,
+    condition_of,
+    merge_patch,
+    names_its_pod,
+    parse_status,
+    status_name,
+)
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
 
 TARGET = "/pods/uid/volumes/kubernetes.io~csi/secrets/mount"
@@ -102,3 +109,38 @@ def test_names() -> None:
     long = [replace(RECORD, class_ref=ClassRef("ns", "c" * 250 + end)) for end in ("x", "y")]
     assert len({status_name(record) for record in long}) == 2
     assert all(len(status_name(record)) <= 253 for record in long)
+
+
+@pytest.mark.parametrize(
+    ("path", "uid", "expected"),
+    [
+        ("/k/pods/uid/volumes/kubernetes.io~csi/v/mount", "uid", True),
+        ("/k/pods/uid/volumes/kubernetes.io~csi/v/mount", "UID", False),
+        ("/k/pods/uid/volumes/kubernetes.io~csi/v/mount", "", False),
+        ("/k/pods//volumes/kubernetes.io~csi/v/mount", "", True),
+        ("/k/pods/uid/volumes/kubernetes.io~csi/v/mount/", "uid", False),
+        ("/uid", "uid", False),
+        ("/mount", "mount", False),
+        ("/uid/pods/x/volumes/kubernetes.io~csi/v/mount", "uid", False),
+    ],
+)
+def test_the_pod_in_the_target_path(path: str, uid: str, expected: bool) -> None:
+    """The owner of a status is the pod in its target path, by UID."""
+    assert names_its_pod(replace(RECORD, pod=Pod("ns", "pod", uid), target_path=path)) is expected
+
+
+def test_unique_names() -> None:
+    """Pods and classes that make one name together, and two volumes of a pod, get names of their own, always the same,
+    which no pod's plain name is."""
+    namespace, target = "t1", TARGET
+    pairs = [("a", "t1-t1-b"), ("a-t1", "t1-b"), ("a-t1-t1", "b")]
+    records = [
+        VolumeRecord(Pod(namespace, pod, "uid"), ClassRef(namespace, class_name), volume, target, {})
+        for pod, class_name in pairs
+        for volume in ("one", "two")
+    ]
+    assert len({status_name(record) for record in records}) == 1
+    unique = [status_name(record, unique=True) for record in records]
+    assert len(set(unique)) == len(records) and unique == [status_name(record, unique=True) for record in records]
+    moved = replace(records[0], pod=Pod(namespace, "a", "another"), target_path="/elsewhere")
+    assert status_name(moved, unique=True) == unique[0]

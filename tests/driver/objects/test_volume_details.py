@@ -1,0 +1,40 @@
+"""What a volume's record says: the same after it was written and read, and nothing if it is malformed."""
+
+import copy
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from driver.objects.volume_details import VolumeDetails, decode
+from driver.ports import ClassRef, Pod, RefreshFailure
+
+FAILURE = RefreshFailure("GRPCProviderError", "no", 3, 2000.5)
+DETAILS = VolumeDetails(
+    Pod("ns", "pod", "uid"), ClassRef("ns", "app"), "secrets", "stub", {"a": "1"}, "f", FAILURE, "pod-ns-app", True
+)
+
+
+@pytest.mark.parametrize("fields", [{}, {"failure": None}, {"objects": {}, "status_name": "", "status_current": False}])
+def test_round_trip(fields: dict[str, Any]) -> None:
+    """Nothing is lost on the way through JSON."""
+    details = replace(DETAILS, **fields)
+    assert decode(json.loads(json.dumps(details.encode()))) == details
+
+
+@pytest.mark.parametrize(
+    "path", [*((key,) for key in DETAILS.encode()), ("pod", "uid"), ("class", "name"), ("status", "name")]
+)
+@pytest.mark.parametrize("value", [5, [], ["x"], True, {"x": 1}])
+def test_malformed(path: tuple[str, ...], value: Any) -> None:
+    """A field of another type, or missing: as if there were no record."""
+    document = copy.deepcopy(DETAILS.encode())
+    *parents, last = path
+    holder: Any = document
+    for key in parents:
+        holder = holder[key]
+    holder[last] = value
+    assert decode(document) is None
+    del holder[last]
+    assert decode(document) is None
