@@ -1,11 +1,12 @@
 """Mounts for tests: made by system call, seen in the mount table, and none left behind."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from driver.volume import mountinfo, mounts, syscalls, walk
+from driver.volume import layout, mountinfo, mounts, record, syscalls, walk
 
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_PRIVATE, _MS_SHARED = 1, 32, 4096, 1 << 18, 1 << 20
 
@@ -45,6 +46,13 @@ def mount_dead(target: Path) -> None:
         _mount("dead", target, "fuse", 0, f"fd={server},rootmode=40000,user_id=0,group_id=0")
     finally:
         os.close(server)
+
+
+def forget_record(volume: Path) -> None:
+    """Remove the record of a volume: the Go driver's volumes have none."""
+    with suppress(OSError):
+        os.removexattr(volume, record.ATTRIBUTE)
+    (volume / layout.RECORD).unlink(missing_ok=True)
 
 
 def mount_points(directory: Path) -> list[str]:

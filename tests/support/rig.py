@@ -5,7 +5,7 @@ Everything is real, except that the driver is not a process of its own."""
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ import yaml
 
 from driver import server
 from driver.config import DriverConfig
-from driver.volume import layout, record
 from protos import csi_pb2, csi_pb2_grpc
 from provider_stub.running import RunningStub, running
 from runtime import rpc
-from tests.support.mounts import mount_points, unmount_below
+from tests.support.mounts import forget_record, mount_points, unmount_below
 
 NODE = "node-1"
 DRIVER = "secrets-store.csi.k8s.io"
@@ -98,9 +97,7 @@ class Volume:
 
     def remove_record(self) -> None:
         """Take its record from the volume: the Go driver's volumes have none."""
-        with suppress(OSError):
-            os.removexattr(self.target, record.ATTRIBUTE)
-        (self.target / layout.RECORD).unlink(missing_ok=True)
+        forget_record(self.target)
 
     @property
     def mounted(self) -> bool:

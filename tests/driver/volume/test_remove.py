@@ -9,8 +9,8 @@ import pytest
 from driver.volume import entries, mounts, remove
 from driver.volume.target import Target
 from runtime.errors import Internal
-from tests.driver.volume.support import SIZE, commit, files
-from tests.support.mounts import bind, make_read_only
+from tests.driver.volume.support import SIZE, commit, files, seen
+from tests.support.mounts import bind, forget_record, make_read_only, mount_plain_tmpfs
 
 
 def take_down(target: Path) -> None:
@@ -92,6 +92,47 @@ def test_foreign_mount_is_unmounted_and_not_emptied(target: Path, pods: Path) ->
     bind(disk, target)
     take_down(target)
     assert not target.exists() and (disk / "keep").exists()
+
+
+@pytest.mark.parametrize("place", ["over", "instead"])
+def test_foreign_tmpfs_is_unmounted_and_not_emptied(volume: Path, pods: Path, place: str) -> None:
+    """A tmpfs that is in use elsewhere, a Secret volume of kubelet's say, with the same layout as ours, is mounted over
+    a volume, or in the place of one: it is unmounted and keeps its files; the volume's own content goes."""
+    commit(volume, files(a=b"1"))
+    elsewhere = pods / "elsewhere"
+    elsewhere.mkdir()
+    mount_plain_tmpfs(elsewhere)
+    commit(elsewhere, files(keep=b"kept"))
+    forget_record(elsewhere)
+    (elsewhere / "plain").write_text("kept")
+    held = os.open(volume, os.O_PATH | os.O_DIRECTORY)
+    if place == "instead":
+        os.close(held)
+        mounts.unmount(str(volume))
+    bind(elsewhere, volume)
+    if place == "over":
+        with pytest.raises(Internal):
+            take_down(volume)
+        assert os.listdir(f"/proc/self/fd/{held}") == []
+        os.close(held)
+    take_down(volume)
+    assert not volume.exists()
+    assert seen(elsewhere) == {"keep": b"kept", "plain": b"kept"}
+
+
+def test_volume_that_was_taken_over(volume: Path) -> None:
+    """A volume that this driver did not mount but wrote to: its content is removed, what others wrote beside it is
+    not."""
+    forget_record(volume)
+    (volume / "theirs").write_text("kept")
+    commit(volume, files(a=b"1"))
+    held = os.open(volume, os.O_PATH | os.O_DIRECTORY)
+    with pytest.raises(Internal):
+        take_down(volume)
+    assert os.listdir(f"/proc/self/fd/{held}") == ["theirs"]
+    os.close(held)
+    take_down(volume)
+    assert not volume.exists()
 
 
 def test_stacked_volumes(volume: Path) -> None:
