@@ -20,5 +20,4 @@ REDACTED_VALUE_CHARACTERS = 8 * 1024
 searched; lines of the value are recognised besides."""
 
 REDACTED_VALUES = 1000
-"""How many values, lines and members of values of one call are recognised in all their encodings. Those beyond are
-recognised as they are."""
+"""How many values, lines and members of values of one call are recognised; those beyond are not."""

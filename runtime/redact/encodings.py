@@ -5,7 +5,6 @@ three alignments, since in a Basic header the password is not at the start of wh
 """
 
 import base64
-import html
 import json
 import re
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from runtime.redact.messages import leaves, secrets_of
 Source = Message | str | bytes
 
 _SHORTEST_PART = 8
+_SAFE = re.compile(r"[A-Za-z0-9_.-]*")
 _SETTING = re.compile(r"[^=:\s]{1,128}\s*[=:]\s*[\"']?(.*?)[\"',]*")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-][\d:]+)")
 
@@ -45,34 +45,38 @@ def pieces(source: Source) -> Iterator[str | bytes]:
                 yield setting[1]
 
 
-def texts(piece: str | bytes) -> Iterator[str]:
-    """A value as it is, and as a quoted text; nothing for bytes that are not UTF-8."""
+def encodings(piece: str | bytes) -> set[str]:
+    """A value as the usual programs write it. Each is such that the encodings of a value's beginning are beginnings of
+    the value's encodings."""
     if isinstance(piece, str):
-        yield piece
-        if '"' in piece or "\\" in piece or not piece.isprintable() or not piece.isascii():
-            for ascii_only in (True, False):
-                escaped = json.dumps(piece, ensure_ascii=ascii_only)[1:-1]
-                yield escaped
-                yield json.dumps(escaped)[1:-1]
-        yield repr(piece)[1:-1]
+        data, found = piece.encode(errors="replace"), {piece}
+        if not _SAFE.fullmatch(piece):
+            found.update(_quoted(piece, data))
+    else:
+        data, found = piece, {repr(piece)[2:-1]}
+    digits = data.hex()
+    found.update((digits, digits.upper()))
+    for before in range(3):
+        # Characters that depend on what is around the value are left out.
+        encoded = base64.b64encode(bytes(before) + data).decode()[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
+        found.update((encoded, encoded.replace("+", "-").replace("/", "_")))
+    return found
 
 
-def encodings(piece: str | bytes) -> Iterator[str]:
-    """A value as it is written by the usual programs."""
-    yield from texts(piece)
-    data = piece.encode(errors="replace") if isinstance(piece, str) else piece
+def _quoted(piece: str, data: bytes) -> Iterator[str]:
+    """The encodings that leave letters and digits as they are."""
+    for ascii_only in (True, False):
+        escaped = json.dumps(piece, ensure_ascii=ascii_only)[1:-1]
+        yield escaped
+        yield json.dumps(escaped)[1:-1]
+        yield escaped.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")  # Go's
+    yield repr(piece)[1:-1]
     yield repr(data)[2:-1]
     for encoded in (quote(data, safe=""), quote(data), quote_plus(data)):
         yield encoded
         yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
-    if isinstance(piece, str):
-        yield html.escape(piece)
-        yield piece.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
-    yield data.hex()
-    yield data.hex().upper()
-    for alphabet in (None, b"-_"):
-        for before in range(3):
-            # Characters that depend on what is around the value are left out.
-            encoded = base64.b64encode(bytes(before) + data, alphabet).decode()
-            bits = (before + len(data)) * 8
-            yield encoded[-(-before * 8 // 6) : bits // 6]
+    # html.escape does this, but its module has a table of 2,000 names.
+    escaped = piece.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    yield escaped
+    yield escaped.replace('"', "&quot;").replace("'", "&#x27;")
+    yield escaped.replace('"', "&#34;").replace("'", "&#39;")

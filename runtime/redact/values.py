@@ -16,21 +16,23 @@ What is not
 How long
     Until the call's end: ``withholding`` forgets the values then, although tasks that it has started may still hold its
     context. Only for an operation that outlives its call, ``held`` keeps them until that has ended, too. Nothing is
-    computed before the first text is made; a publish that logs nothing pays nothing.
+    computed before the first text is made: a publish that logs nothing pays nothing.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import islice
+from itertools import pairwise
 
 from runtime.limits import REDACTED_VALUES
-from runtime.redact.encodings import Source, encodings, pieces, texts
+from runtime.redact.encodings import Source, encodings, pieces
 from runtime.redact.patterns import WITHHELD
 
 _SHORTEST, _SHORTEST_ANYWHERE = 4, 8
 _HEAD = 12
+# So much of a value is enough for the heads of its encodings.
+_BEGINNING = 48
 # The shortest prefix that is recognised where a text ends.
 _SHORTEST_END = 6
 _COMMON_WORDS = frozenset({
@@ -48,25 +50,24 @@ class _Scope:
     def __init__(self, outer: "_Scope | None") -> None:
         self.outer = outer
         self.users = 1
-        self._sources: list[Source] = []
+        self._new: list[Source] = []
         self._needles: _Needles | None = None
 
     def add(self, sources: Iterable[Source]) -> None:
-        self._sources.extend(sources)
-        self._needles = None
+        self._new.extend(sources)
 
     def release(self) -> None:
         self.users -= 1
         if not self.users:
-            self._sources.clear()
+            self._new.clear()
             self._needles = None
 
     def mask(self, text: str) -> str:
-        if not self._sources:
-            return text
-        if self._needles is None:
-            self._needles = _Needles(self._sources)
-        return self._needles.mask(text)
+        if self._new:
+            self._needles = self._needles or _Needles()
+            self._needles.add(self._new)
+            self._new = []
+        return text if self._needles is None else self._needles.mask(text)
 
 
 _current: ContextVar[_Scope | None] = ContextVar("withheld values", default=None)
@@ -116,39 +117,49 @@ def mask(text: str) -> str:
 
 
 class _Needles:
-    """What to look for."""
+    """What to look for. Most texts contain nothing, so they are searched for the beginnings of values only, and the
+    rest of an encoding is made when its beginning was found."""
 
-    def __init__(self, sources: Iterable[Source]) -> None:
-        self._by_head: dict[str, list[str]] = {}
+    def __init__(self) -> None:
+        self._pieces: set[str | bytes] = set()
+        self._by_head: dict[str, set[str | bytes]] = {}
         self._ends: set[str] = set()
-        words: set[str] = set()
-        for number, piece in enumerate(dict.fromkeys(piece for source in sources for piece in pieces(source))):
-            forms = encodings(piece) if number < REDACTED_VALUES else texts(piece)
-            for form in set(forms):
-                if len(form) < _SHORTEST_ANYWHERE:
-                    words.add(form)
-                else:
-                    self._add(_compact(form))
-        self._words = _whole_words(words)
+        self._words: set[str] = set()
 
-    def _add(self, needle: str) -> None:
-        if len(needle) < _SHORTEST_ANYWHERE:
-            return
-        self._by_head.setdefault(needle[:_HEAD], []).append(needle)
-        self._ends.update(needle[:length] for length in range(_SHORTEST_END, min(len(needle), _HEAD)))
+    def add(self, sources: Iterable[Source]) -> None:
+        for piece in (piece for source in sources for piece in pieces(source)):
+            if piece not in self._pieces and len(self._pieces) < REDACTED_VALUES:
+                self._pieces.add(piece)
+                for form in encodings(piece[:_BEGINNING]):
+                    self._add(form, piece)
+
+    def _add(self, form: str, piece: str | bytes) -> None:
+        needle = _compact(form)
+        if len(form) >= _SHORTEST_ANYWHERE and len(needle) >= _SHORTEST_END:
+            self._by_head.setdefault(needle[:_HEAD], set()).add(piece)
+            self._ends.update([needle[:length] for length in range(_SHORTEST_END, min(len(needle), _HEAD))])
+        elif len(form) >= _SHORTEST and form.lower() not in _COMMON_WORDS:
+            self._words.add(form)
 
     def mask(self, text: str) -> str:
         """The text with a mark in place of each value."""
         if len(text) < _SHORTEST:
             return text
-        if self._words is not None:
-            text = self._words.sub(WITHHELD, text)
+        text = self._mask_anywhere(text)
+        for word in self._words:
+            if word in text:
+                text = _replace_word(text, word)
+        return text
+
+    def _mask_anywhere(self, text: str) -> str:
         compact = _compact(text)
         heads = [head for head in self._by_head if head in compact]
         end = self._end(compact)
         if not heads and not end:
             return text
-        spans = [span for head in heads for needle in self._by_head[head] for span in _occurrences(needle, compact)]
+        found = {piece for head in heads for piece in self._by_head[head]}
+        needles = {_compact(form) for piece in found for form in encodings(piece)}
+        spans = [span for needle in needles if needle[:_HEAD] in heads for span in _occurrences(needle, compact)]
         if end:
             spans.append((len(compact) - end, len(compact)))
         return _replace(text, spans)
@@ -196,9 +207,12 @@ def _compact(text: str) -> str:
     return _ESCAPED_BREAK.sub("", text) if "\\" in text else text
 
 
-def _whole_words(words: Iterable[str]) -> re.Pattern[str] | None:
-    shown = [word for word in words if len(word) >= _SHORTEST and word.lower() not in _COMMON_WORDS]
-    if not shown:
-        return None
-    alternatives = "|".join(re.escape(word) for word in islice(sorted(shown, key=len, reverse=True), REDACTED_VALUES))
-    return re.compile(rf"(?<![A-Za-z0-9])(?:{alternatives})(?![A-Za-z0-9])")
+def _replace_word(text: str, word: str) -> str:
+    """The text with a mark in place of the word, where it stands alone. No regular expression: the module ``re`` keeps
+    the patterns that it has compiled, and with them the word."""
+    parts = text.split(word)
+    result = parts[0]
+    for before, after in pairwise(parts):
+        alone = not (before[-1:].isalnum() or after[:1].isalnum())
+        result += (WITHHELD if alone else word) + after
+    return result
