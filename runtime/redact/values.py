@@ -123,7 +123,7 @@ class _Needles:
     def __init__(self) -> None:
         self._pieces: set[str | bytes] = set()
         self._by_head: dict[str, set[str | bytes]] = {}
-        self._ends: set[str] = set()
+        self._starts: set[str] = set()
         self._words: set[str] = set()
 
     def add(self, sources: Iterable[Source]) -> None:
@@ -137,7 +137,7 @@ class _Needles:
         needle = _compact(form)
         if len(form) >= _SHORTEST_ANYWHERE and len(needle) >= _SHORTEST_END:
             self._by_head.setdefault(needle[:_HEAD], set()).add(piece)
-            self._ends.update([needle[:length] for length in range(_SHORTEST_END, min(len(needle), _HEAD))])
+            self._starts.add(needle[:_SHORTEST_END])
         elif len(form) >= _SHORTEST and form.lower() not in _COMMON_WORDS:
             self._words.add(form)
 
@@ -154,22 +154,23 @@ class _Needles:
     def _mask_anywhere(self, text: str) -> str:
         compact = _compact(text)
         heads = [head for head in self._by_head if head in compact]
-        end = self._end(compact)
-        if not heads and not end:
+        if len(compact) >= _SHORTEST_END and not self._starts.isdisjoint(_ends(compact)):
+            heads += [head for head in self._by_head if any(head.startswith(end) for end in _ends(compact, whole=True))]
+        if not heads:
             return text
         found = {piece for head in heads for piece in self._by_head[head]}
         needles = {_compact(form) for piece in found for form in encodings(piece)}
-        spans = [span for needle in needles if needle[:_HEAD] in heads for span in _occurrences(needle, compact)]
-        if end:
-            spans.append((len(compact) - end, len(compact)))
-        return _replace(text, spans)
+        return _replace(text, [span for needle in needles for span in _occurrences(needle, compact)])
 
-    def _end(self, compact: str) -> int:
-        """The length of the beginning of a value with which the text ends."""
-        return next((n for n in range(_HEAD - 1, _SHORTEST_END - 1, -1) if compact[-n:] in self._ends), 0)
+
+def _ends(text: str, *, whole: bool = False) -> list[str]:
+    """What the last characters of a text begin with; ``whole``: the last characters."""
+    first = max(0, len(text) - _HEAD + 1)
+    return [text[at : None if whole else at + _SHORTEST_END] for at in range(first, len(text) - _SHORTEST_END + 1)]
 
 
 def _occurrences(needle: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where a text has the needle, at least half of it, or its beginning where the text is cut."""
     start = text.find(needle[:_HEAD])
     while start >= 0:
         length = _common_length(needle, text[start : start + len(needle)])
@@ -177,6 +178,10 @@ def _occurrences(needle: str, text: str) -> Iterator[tuple[int, int]]:
         if length * 2 >= len(needle) or end == len(text) or text.startswith(_CUT, end):
             yield start, end
         start = text.find(needle[:_HEAD], start + 1)
+    for length in range(min(len(needle), _HEAD) - 1, _SHORTEST_END - 1, -1):
+        if text.endswith(needle[:length]):
+            yield len(text) - length, len(text)
+            break
 
 
 def _common_length(one: str, other: str) -> int:

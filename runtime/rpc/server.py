@@ -4,7 +4,6 @@ A ``Failure`` becomes its status code and its sentence. Any other exception is l
 INTERNAL without it.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -43,27 +42,29 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         async def call(request: Any, context: Any) -> Any:
-            with redact.withholding(request):
-                return await answer(request, context)
-
-        async def answer(request: Any, context: Any) -> Any:
             started = time.monotonic()
+            # Both lines are made outside of ``withholding``, which would have to prepare for a search, since they have
+            # no values in them: the request is redacted by its fields, and the sentence has been.
             _log_request(method, request, context)
-            code, sentence = grpc.StatusCode.OK, ""
+            code, sentence = grpc.StatusCode.CANCELLED, ""
             try:
-                return await handler(request, context)
-            except NotImplementedError:  # raised by the generated servicer for a method that is not overridden
-                code = grpc.StatusCode.UNIMPLEMENTED
-            except asyncio.CancelledError:
-                code = grpc.StatusCode.CANCELLED
-                raise
-            except Exception as error:  # the boundary: no exception passes it other than as a status
-                failure = as_failure(error, method)
-                code, sentence = code_of(failure), redact.text(failure)
+                with redact.withholding(request):
+                    reply, code, sentence = await answer(request, context)
             finally:
                 _log_response(method, code, sentence, time.monotonic() - started)
-            await context.abort(code, sentence)
-            raise AssertionError("abort() returned")
+            if code is not grpc.StatusCode.OK:
+                await context.abort(code, sentence)
+                raise AssertionError("abort() returned")
+            return reply
+
+        async def answer(request: Any, context: Any) -> tuple[Any, grpc.StatusCode, str]:
+            try:
+                return await handler(request, context), grpc.StatusCode.OK, ""
+            except NotImplementedError:  # raised by the generated servicer for a method that is not overridden
+                return None, grpc.StatusCode.UNIMPLEMENTED, ""
+            except Exception as error:  # the boundary: no exception passes it other than as a status
+                failure = as_failure(error, method)
+                return None, code_of(failure), redact.text(failure)
 
         return call
 
