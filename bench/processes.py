@@ -10,6 +10,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
+# A test that runs a benchmark under coverage must not trace what the benchmark measures.
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": "", "COVERAGE_PROCESS_START": ""}
 
 
 class Child:
@@ -24,7 +26,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
-                env={**os.environ, **environment},
+                env={**os.environ, **UNMEASURED, **environment},
             )
 
     @property
@@ -56,7 +58,12 @@ class Generator:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [PYTHON, "-m", "bench.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+            [PYTHON, "-m", "bench.load"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **UNMEASURED},
         )
 
     @property

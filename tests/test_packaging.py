@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 
 from protos import csi_pb2, pluginregistration_pb2, provider_pb2
+from tests.support import unmeasured
 
 # The distributions are built once, which takes its time on a busy machine.
 pytestmark = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(300)]
@@ -143,7 +144,15 @@ def test_every_secrets_field_is_marked() -> None:
 
 def run(*command: str, cwd: Path) -> str:
     """Runs a build step; its whole output is in the failure."""
-    done = subprocess.run(command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=unmeasured.environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     return done.stdout
 

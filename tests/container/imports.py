@@ -52,9 +52,6 @@ class Imports(TypedDict("Imports", {"at start": list[str], "after its first work
 STANDARD = sys.stdlib_module_names
 _THE_MACHINES = ("sitecustomize", "usercustomize", "apport_python_hook")
 
-# What measures the coverage of the tests would be in the lists, too.
-_UNMEASURED = {"COVERAGE_PROCESS_CONFIG": "", "COVERAGE_PROCESS_START": ""}
-
 Found = dict[str, Imports]
 
 
@@ -178,7 +175,7 @@ def _role(directory: Path, role: str) -> Imports:
 def _observe(
     log: Path, command: Sequence[str], ready: Path, work: Callable[[], None], environment: dict[str, str] | None = None
 ) -> Imports:
-    child = Child(command, log, **_UNMEASURED, **(environment or {}))
+    child = Child(command, log, **(environment or {}))
     try:
         wait_until(ready.exists, lambda: f"{ready.name}: {child.tail()[-500:]}")
         wait_until(lambda: _settled(log), "no more imports")

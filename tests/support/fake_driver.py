@@ -19,6 +19,7 @@ from runtime import rpc
 from runtime.endpoints import UnixEndpoint
 from runtime.errors import PreconditionFailed
 from runtime.signals import stop_event
+from tests.support import unmeasured
 
 NAME = "fake.csi.example"
 
@@ -74,7 +75,10 @@ async def fake_driver(path: str, driver: FakeDriver | None = None) -> AsyncItera
 @contextmanager
 def driver_process(path: Path, *behaviour: str) -> Iterator[subprocess.Popen[bytes]]:
     """A fake driver as a process of its own, killed at the end; ``behaviour`` as ``main`` takes it."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.support.fake_driver", str(path), NAME, *behaviour])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.fake_driver", str(path), NAME, *behaviour],
+        env=unmeasured.environment(),
+    )
     try:
         yield process
     finally:

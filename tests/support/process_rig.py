@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from protos import csi_pb2_grpc
 from runtime import rpc
+from tests.support import unmeasured
 from tests.support.rig import Rig
 
 
@@ -33,6 +34,7 @@ class ProcessRig(Rig):
                 "--rotation-poll-interval=1s",
             ],
             stderr=subprocess.DEVNULL,
+            env=unmeasured.environment(),
         )
 
     @asynccontextmanager

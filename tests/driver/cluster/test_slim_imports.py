@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.support import unmeasured
+
 # What the package's own __init__ files would import, and the driver has no use for.
 HEAVY = ("pydantic", "kubernetes.client", "kubernetes.dynamic", "kubernetes.watch", "yaml", "requests", "urllib3")
 
@@ -14,6 +16,7 @@ def modules_after(statements: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{statements}\nprint('\\n'.join(sys.modules))"],
         capture_output=True,
+        env=unmeasured.environment(),
         text=True,
         check=True,
     )
