@@ -8,11 +8,9 @@ import pytest
 
 from tests.cluster.servers import ControlPlane
 from tests.support.fake_api import FakeApi, Object
-from tests.support.plain_client import PlainClient
+from tests.support.plain_client import MERGE, PARTIAL, PlainClient, a_class, a_secret
 
 GROUP = "/apis/secrets-store.csi.x-k8s.io/v1"
-MERGE = {"Content-Type": "application/merge-patch+json"}
-PARTIAL = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 PARTIAL_LIST = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 # What a server chooses for itself, or keeps for clients that the fake one has no use for.
 VOLATILE = (
@@ -26,21 +24,6 @@ VOLATILE = (
 )
 
 Talk = Callable[[PlainClient, str], Iterator[Any]]
-
-
-def a_class(name: str = "app", **metadata: Any) -> Object:
-    """A custom object."""
-    return {
-        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
-        "kind": "SecretProviderClass",
-        "metadata": {"name": name, **metadata},
-        "spec": {"provider": "stub"},
-    }
-
-
-def a_secret(name: str = "s", **fields: Any) -> Object:
-    """A built-in object."""
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, **fields}
 
 
 def an_event(name: str, namespace: str, message: str = "m") -> Object:

@@ -9,6 +9,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 NO_HEADERS: Mapping[str, str] = {}
+MERGE = {"Content-Type": "application/merge-patch+json"}
+PARTIAL = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
+
+
+def a_class(name: str = "app", **metadata: Any) -> dict[str, Any]:
+    """A custom object."""
+    return {
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+        "kind": "SecretProviderClass",
+        "metadata": {"name": name, **metadata},
+        "spec": {"provider": "stub"},
+    }
+
+
+def a_secret(name: str = "s", **fields: Any) -> dict[str, Any]:
+    """A built-in object."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, **fields}
 
 
 class PlainClient:
