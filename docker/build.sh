@@ -4,7 +4,7 @@
 #   BUILDER  the image that builds, by its digest (NAME@sha256:…), see the Dockerfile; without it the Dockerfile's, and
 #            where no registry gives that, a Debian made by debootstrap, once, into the cache. None of it is in the image.
 #   STRICT   1: fail if the Debian archive no longer has a locked version (a release is built so)
-#   MIRROR, SECURITY_MIRROR  of Debian's archive, for the builder's apt; by default those of this machine
+#   MIRROR, SECURITY_MIRROR  addresses of Debian's archive, or of a snapshot of it; by default what this machine's apt uses
 #   TAG      name of the image in the archive (default secrets-store-csi:VERSION)
 #   OUTPUT   the archive (default build/secrets-store-csi.tar)
 #
@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}" BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/secrets-store-csi"
 SUITE=trixie
-RECIPE=1  # of the local builder; a new number makes it again
+RECIPE=2  # of the local builder; a new number makes it again
 LOCAL_BUILDER="localhost/secrets-store-builder:$SUITE-$RECIPE"
 OUTPUT="${OUTPUT:-build/secrets-store-csi.tar}"
 VERSION=$(sed -n 's/^version = //p' setup.cfg)
@@ -47,22 +47,18 @@ mirror_of() {
       /^deb / { sub(/\[[^]]*\] */, ""); if ($3 == suite) print $2 }' | sed -n 1p
 }
 
+here=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null || true)
+mirror="${MIRROR:-$(mirror_of "$here")}" security="${SECURITY_MIRROR:-$(mirror_of "$here-security")}"
+
 make_builder() {
   command -v debootstrap >/dev/null || fail "debootstrap is missing: apt-get install debootstrap"
-  local root="$CACHE/builder-$SUITE-$RECIPE.tar" here mirror security work container
+  local root="$CACHE/builder-$SUITE-$RECIPE.tar" work container
   if [ ! -f "$root" ]; then
-    here=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-    mirror="${MIRROR:-$(mirror_of "$here")}" security="${SECURITY_MIRROR:-$(mirror_of "$here-security")}"
     [ -n "$mirror" ] || fail "no mirror of Debian's archive in /etc/apt: name one, MIRROR=http://…"
     work=$(mktemp -d)
     mkdir -p "$CACHE"
     debootstrap --variant=minbase --include=ca-certificates,python3-venv "$SUITE" "$work" "$mirror" >"$CACHE/debootstrap.log" ||
       fail "debootstrap failed: $CACHE/debootstrap.log"
-    {
-      echo "deb $mirror $SUITE main"
-      echo "deb $mirror $SUITE-updates main"
-      [ -z "$security" ] || echo "deb $security $SUITE-security main"
-    } >"$work/etc/apt/sources.list"
     rm -rf "$work"/var/cache/apt/* "$work"/var/lib/apt/lists/* "$work"/usr/share/{doc,man,locale}/* "$work"/dev/*
     tar --numeric-owner -C "$work" -cf "$root.draft" .
     mv "$root.draft" "$root"
@@ -107,11 +103,21 @@ trap 'rm -rf "$SECRETS"' EXIT
 } >"$SECRETS/pip.conf" || true
 mkdir -p "$CACHE/debs"
 mounts=(--volume "$CACHE/debs:/var/cache/image-debs")
+if [ -n "${MIRROR:-}" ] || [ "$BUILDER" = "$LOCAL_BUILDER" ]; then
+  options=""
+  [ -z "${MIRROR:-}" ] || options="[check-valid-until=no] "  # the index of a snapshot has expired
+  {
+    echo "deb $options$mirror $SUITE main"
+    echo "deb $options$mirror $SUITE-updates main"
+    [ -z "$security" ] || echo "deb $options$security $SUITE-security main"
+  } >"$SECRETS/sources.list"
+  mounts+=(--volume "$SECRETS/sources.list:/etc/apt/image.list:ro")
+fi
 [ ! -f /etc/ssl/certs/ca-certificates.crt ] || mounts+=(--volume /etc/ssl/certs:/etc/ssl/certs:ro)
 
 if [ "${1:-}" = --lock ]; then
   container=$(buildah from "$BUILDER")
-  buildah run --volume "$PWD/docker:/src/docker" --workingdir /src "$container" -- python3.13 -B -m docker.debian_lock ||
+  buildah run "${mounts[@]}" --volume "$PWD/docker:/src/docker" --workingdir /src "$container" -- python3.13 -B -m docker.debian_lock ||
     { buildah rm "$container" >/dev/null; exit 1; }
   buildah rm "$container" >/dev/null
   exit

@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 LOCK, PACKAGES = HERE / "debian.lock", HERE / "packages.txt"
 ARCHITECTURES = ("amd64", "arm64")
 _LISTS = Path("/var/lib/apt/lists")
+_SOURCES = Path("/etc/apt/image.list")  # which archive docker/build.sh wants asked, if not the container's own
 
 
 @dataclass(frozen=True, order=True)
@@ -74,12 +75,20 @@ def apt(*arguments: str) -> list[str]:
     """An apt-get command line for all architectures. apt's own sandbox user cannot write into this user's folders."""
     architectures = [f"-oAPT::Architectures::={name}" for name in ARCHITECTURES]
     options = ["-oAPT::Sandbox::User=root", "-oAPT::Update::Error-Mode=any", *architectures]
+    if _SOURCES.exists():
+        options += [f"-oDir::Etc::SourceList={_SOURCES}", "-oDir::Etc::SourceParts=-"]
     return ["apt-get", "-qq", *options, *arguments]
+
+
+def update() -> None:
+    """Read the archive's index anew; ends the program if that is not possible: apt has said why."""
+    if subprocess.run(apt("update"), check=False).returncode != 0:
+        raise SystemExit("the index of Debian's archive cannot be read: see above; MIRROR names another mirror")
 
 
 def _show(name: str) -> dict[str, str]:
     """The fields of the package's newest version, without those of more than one line."""
-    options = [option for option in apt() if option.startswith("-oAPT")]
+    options = [option for option in apt() if option.startswith("-o")]
     done = subprocess.run(
         ["apt-cache", *options, "show", "--no-all-versions", name], capture_output=True, text=True, check=False
     )
@@ -97,7 +106,7 @@ def _releases() -> list[str]:
 
 def main() -> None:
     """Write the lock."""
-    subprocess.run(apt("update"), check=True)
+    update()
     packages = sorted({package for name in read_packages() for package in resolve(name)})
     header = ["# Written by `make lock`; docker/packages.txt says which packages, the archive which versions:"]
     header += [f"#   {release}" for release in _releases()]

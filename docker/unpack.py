@@ -18,7 +18,7 @@ import tarfile
 from fnmatch import fnmatch
 from pathlib import Path
 
-from docker.debian_lock import Package, apt, for_architecture, read_lock
+from docker.debian_lock import Package, apt, for_architecture, read_lock, update
 
 CACHE = Path("/var/cache/image-debs")
 # Patterns of paths; what is below an excluded directory is excluded too.
@@ -63,7 +63,7 @@ def fetch(packages: list[Package], strict: bool) -> list[Path]:
     kept = {_sha256(file): file for file in CACHE.glob("*.deb")}
     missing = [package for package in packages if package.sha256 not in kept]
     if missing:
-        subprocess.run(apt("update"), check=True)
+        update()
     return [kept.get(package.sha256) or _download(package, strict) for package in packages]
 
 

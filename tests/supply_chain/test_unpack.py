@@ -30,6 +30,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     apt.write_text(
         f"#!{sys.executable}\nimport glob, shutil, sys\n"
         f"open({str(tmp_path / 'apt.log')!r}, 'a').write(' '.join(sys.argv[-2:]) + chr(10))\n"
+        f"if not glob.glob({str(directory)!r}):\n    sys.exit('E: Unable to connect')\n"
         "if 'download' in sys.argv:\n"
         f"    found = glob.glob({str(directory)!r} + '/' + sys.argv[-1].replace('=', '_') + '*.deb')\n"
         "    sys.exit('E: Version was not found') if not found else shutil.copy(found[0], '.')\n"
@@ -140,6 +141,14 @@ def test_fetch_of_a_package_that_is_gone(archive: Path, make: Make) -> None:
     file.unlink()
     with pytest.raises(SystemExit, match="the archive has no tool: E: Version was not found"):
         unpack.fetch([package], strict=False)
+
+
+def test_fetch_without_archive(archive: Path, make: Make) -> None:
+    """Scenario: apt cannot read the index. Expected: an error that says so, and no traceback."""
+    package = locked(make("1.0"), "1.0")
+    shutil.rmtree(archive)
+    with pytest.raises(SystemExit, match="the index of Debian's archive cannot be read"):
+        unpack.fetch([package], strict=True)
 
 
 def test_certificates(tmp_path: Path) -> None:
