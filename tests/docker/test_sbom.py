@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from docker.archive import ARCHIVE, Image
 from docker.sbom import check, describe, site_packages
-from tests.supply_chain.test_image_page import table
+from tests.support.image_page import table
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,10 @@
 """docs/image.md names what is in the image."""
 
-import re
-
-from docker.archive import ROOT
 from docker.debian_lock import read_packages
 from docker.python_lock import IMAGE
 from docker.sbom import LICENSES
+from tests.support.image_page import table
 from tests.support.locks import pinned
-
-PAGE = (ROOT / "docs" / "image.md").read_text()
-
-
-def table(title: str) -> dict[str, tuple[str, str]]:
-    """The first table of a section: licence and reason by name."""
-    section = re.split(r"^## ", PAGE, flags=re.MULTILINE)
-    [text] = [part for part in section if part.startswith(f"{title}\n")]
-    rows = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|$", text.partition("Some wheels")[0], re.MULTILINE)
-    return {name: (licence, reason) for name, licence, reason in rows}
 
 
 def test_debian_packages() -> None:
