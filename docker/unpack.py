@@ -17,6 +17,7 @@ import sys
 import tarfile
 from fnmatch import fnmatch
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from docker.debian_lock import Package, apt, for_architecture, read_lock, update
 
@@ -103,21 +104,20 @@ def bundle_authorities(root: Path) -> None:
 
 def _download(package: Package, strict: bool) -> Path:
     wanted = f"{package.name}={package.version}"
-    directory = CACHE / f".{package.name}"
-    for name in (wanted, package.name):
-        directory.mkdir(exist_ok=True)
-        done = subprocess.run(apt("download", name), cwd=directory, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            break
-        if strict or name == package.name:
-            sys.exit(f"unpack: the archive has no {name}: {done.stderr.strip()}\nunpack: `make lock` renews the lock")
-        print(f"unpack: the archive no longer has {wanted}: its present version is taken; `make lock`", file=sys.stderr)
-    (file,) = directory.glob("*.deb")
-    if name == wanted and _sha256(file) != package.sha256:
-        sys.exit(f"unpack: {file.name} is not the file that the lock names: SHA-256 {_sha256(file)}")
-    file = file.rename(CACHE / file.name)
-    directory.rmdir()
-    return file
+    with TemporaryDirectory(dir=CACHE) as directory:
+        for name in (wanted, package.name):
+            done = subprocess.run(apt("download", name), cwd=directory, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                break
+            if strict or name == package.name:
+                sys.exit(
+                    f"unpack: the archive has no {name}: {done.stderr.strip()}\nunpack: `make lock` renews the lock"
+                )
+            print(f"unpack: {wanted} is gone from the archive, a newer version is taken: `make lock`", file=sys.stderr)
+        (file,) = Path(directory).glob("*.deb")
+        if name == wanted and _sha256(file) != package.sha256:
+            sys.exit(f"unpack: {file.name} is not the file that the lock names: SHA-256 {_sha256(file)}")
+        return file.rename(CACHE / file.name)
 
 
 def _excluded(name: str) -> bool:
