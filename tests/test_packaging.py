@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # What is in which distribution: the main one, which the image installs; the kubelet stub's; and what is in none.
 PACKAGES = ("protos", "runtime", "driver", "registrar", "probe", "provider_kit", "provider_stub", "container")
 KUBELET_STUB = "kubelet_stub"
-NOT_DISTRIBUTED = ("bench", "demo", "tests", "tools")
+NOT_DISTRIBUTED = ("bench", "demo", "docker", "tests", "tools")
 CONTRACTS = ("csi", "pluginregistration", "provider")
 STUBS = [f"protos/{name}_pb2{suffix}" for name in CONTRACTS for suffix in (".py", ".pyi", "_grpc.py", "_grpc.pyi")]
 COMMANDS = {

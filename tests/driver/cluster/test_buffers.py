@@ -21,7 +21,10 @@ BODY = json.dumps({"kind": "List", "items": ["x" * 1000] * 300}).encode()
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY)
-    await writer.drain()
+    try:
+        await reader.read()  # the client keeps the connection, and closes it in the end
+    finally:
+        writer.close()
 
 
 def test_a_connection_has_a_small_buffer(tmp_path: Path) -> None:
