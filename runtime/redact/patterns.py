@@ -79,17 +79,14 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
     (("?", "&"), _QUERY),
 )
 _LOWER_CASE_PATTERNS = ((_NAME_WORDS, _PAIR), (("--",), _OPTION))
-_ANY_WORD = re.compile(
-    "|".join(re.escape(word) for words, _ in (*_PATTERNS, *_LOWER_CASE_PATTERNS) for word in words if len(word) > 2)
-    + r"|[sb]\.[a-z0-9]{24}|\w@[\w(]|[?&].*="
-)
+_ALL_WORDS = sorted({word for words, _ in (*_PATTERNS, *_LOWER_CASE_PATTERNS) for word in words})
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def mask(text: str) -> str:
     """The text unchanged except for what looks like a credential."""
     lowered = _lower(text)
-    if not _ANY_WORD.search(lowered):
+    if not _has_word(lowered):
         return text
     for words, pattern in _PATTERNS:
         if any(word in lowered for word in words):
@@ -98,6 +95,13 @@ def mask(text: str) -> str:
         if any(word in lowered for word in words):
             text = _mask_values(text, pattern)
     return text
+
+
+def _has_word(text: str) -> bool:
+    for word in _ALL_WORDS:  # noqa: SIM110  # any() with a generator takes twice as long, and a pattern five times
+        if word in text:
+            return True
+    return False
 
 
 def _mask_values(text: str, pattern: re.Pattern[str]) -> str:
