@@ -1,5 +1,6 @@
 """Nobody reads the container's log while a role writes without pause: supervision goes on."""
 
+import asyncio
 import errno
 import os
 import pty
@@ -13,7 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from provider_stub.running import running
+from tests.attacks.calls import publish, target_path, write_class
+from tests.container.test_whole import Container
 from tests.runtime.supervisor.rig import SupervisorRig, supervisor_rig
+from tests.support.mounts import unmount_below
 from tests.support.waiting import wait_until
 
 ROLES = {"driver": "flood", "registrar": "serve", "probe": "serve"}
@@ -119,3 +124,50 @@ def test_no_output_at_all(tmp_path: Path) -> None:
         assert os.readlink(f"/proc/{rig.process.pid}/fd/2") == "/dev/null"
         rig.process.terminate()
         assert rig.exit_code() == 0
+
+
+def test_publishes_while_nobody_reads(tmp_path: Path) -> None:
+    """The whole container at -v=5, whose log nobody reads, and 300 publishes that fail with long texts → a well-behaved
+    pod's publishes, /healthz and the end are about as fast as with a reader."""
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDWR | os.O_NONBLOCK)  # the container opens it without waiting
+    container = Container(tmp_path, "-v=5")
+    write_class(tmp_path, "wrong", "nobody", {"x": "y"})
+    store = tmp_path / "store"
+    try:
+        wait_until(lambda: container.fetch("/healthz") == (200, "ok"), "healthz")
+        write_class(tmp_path, "fine", "stub", {"objects": "- objectName: password"})
+
+        async def run() -> None:
+            async with running(tmp_path / "providers" / "stub.sock", store):
+                quiet = await asyncio.to_thread(timed, tmp_path, "quiet")
+                for number in range(300):
+                    target = target_path(tmp_path, f"x{number}")
+                    await asyncio.to_thread(publish, tmp_path, f"x{number}", "absent" + "y" * 200, {}, {})
+                    assert not target.exists()
+                busy = await asyncio.to_thread(timed, tmp_path, "busy")
+                print(f"publish: {quiet * 1000:.0f} ms, while nobody reads {busy * 1000:.0f} ms")
+                assert busy < 4 * quiet + 0.1
+
+        asyncio.run(run())
+        started = time.monotonic()
+        assert container.fetch("/healthz") == (200, "ok")
+        assert time.monotonic() - started < 1.0
+        container.process.terminate()
+        assert container.process.wait(20) == 0
+    finally:
+        if container.process.poll() is None:
+            container.process.kill()
+            container.process.wait()
+        os.close(reader)
+        unmount_below(tmp_path / "kubelet")
+
+
+def timed(directory: Path, name: str) -> float:
+    """The median of five publishes of a well-behaved pod, in seconds."""
+    took = []
+    for number in range(5):
+        started = time.monotonic()
+        assert publish(directory, f"{name}-{number}", "fine", {}, {}) == ""
+        took.append(time.monotonic() - started)
+    return sorted(took)[2]

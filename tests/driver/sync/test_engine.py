@@ -1,6 +1,7 @@
 """The queue's timing: back-off, checks, one run at a time, the bound of the first attempt; no API server."""
 
 import asyncio
+import base64
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -244,5 +245,26 @@ def test_the_last_volume_ends_the_jobs(run_in_rig: Run) -> None:
         assert rig.job
         rig.engine.forget(rig.record.target_path)
         assert not rig.engine._table.jobs and not rig.engine._stale and not rig.engine._table.members
+
+    run_in_rig(test)
+
+
+@pytest.mark.parametrize("encode", [bytes.decode, lambda data: base64.b64encode(data).decode(), repr, bytes.hex])
+def test_an_api_server_that_repeats_the_secret(
+    run_in_rig: Run, encode: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The refusal of a Secret contains its value, in some encoding → the event on the pod does not."""
+
+    async def test(rig: SyncRig) -> None:
+        (Path(rig.record.target_path) / "password").write_bytes(b"content-canary/77")
+
+        async def refuse(wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
+            raise PreconditionFailed(f"admission webhook denied {encode(wanted.data['k'])}, sorry")
+
+        monkeypatch.setattr(rig.writer, "ensure", refuse)
+        await rig.engine.published(rig.record, APP, True)
+        (event,) = rig.cluster.events
+        assert encode(b"content-canary/77") not in event.message
+        assert "admission webhook denied" in event.message and "sorry" in event.message
 
     run_in_rig(test)
