@@ -5,14 +5,15 @@ schema lacks some fields of ours: the API server prunes them, which is logged on
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from driver.cluster.answers import Conflict
 from driver.cluster.api import MERGE_PATCH, Api
-from driver.cluster.confirmed_pods import ConfirmedPods
+from driver.cluster.confirmed_pods import confirmed_records
 from driver.objects import API_PATH
+from driver.objects.names import LONGEST_NAME
 from driver.objects.pod_status import (
     NODE_LABEL,
     PLURAL,
@@ -30,7 +31,10 @@ from runtime.errors import Failure, NotFound
 
 log = logs.get(__name__)
 
-PAGE = "500"
+# Anybody's objects may be in a page, of up to 1.5 MB each and ten times as much when parsed.
+PAGE = "10"
+# How many ignored objects a log line names.
+SHOWN = 5
 # A volume whose object exists does not wait longer than this for an API server that is away; it is written later.
 WRITE_SECONDS = 3.0
 # A retried write that takes longer than this makes way for the others.
@@ -149,37 +153,38 @@ class StatusStore:
 
     async def read(self, targets: Collection[str]) -> list[tuple[VolumeRecord, str]]:
         """The objects that describe these target paths, and their names: one LIST by node label, in pages, and one GET
-        for each pod that an object names. Those that their pod does not confirm are logged and ignored."""
-        found = [item async for item in self._listed(frozenset(targets))]
-        confirmed = await ConfirmedPods(self._api, self._driver).select([record for record, _ in found])
-        result = []
-        for record, item in found:
-            if record not in confirmed:
-                log.warning(
-                    "Ignoring a pod status: its pod does not exist, or does not mount this class as this volume",
-                    pod=record.pod,
-                    status=item["metadata"]["name"],
-                    target=record.target_path,
-                )
-                continue
-            name = item["metadata"]["name"]
-            result.append((record, name))
+        for each pod that an object names. Those that their pod does not confirm are ignored, which is logged."""
+        confirmed: dict[str, tuple[VolumeRecord, Object]] = {}
+        ignored = list[str]()
+        async for page in self._pages():
+            found = [(record, item) for item in page if (record := _claim(item, targets))]
+            kept = await confirmed_records([record for record, _ in found], self._api, self._driver)
+            for record, item in found:
+                if record not in kept:
+                    ignored.append(f"{item['metadata']['namespace']}/{item['metadata']['name']}"[:LONGEST_NAME])
+                elif record.target_path not in confirmed or item["metadata"]["name"] == status_name(record):
+                    confirmed[record.target_path] = record, item
+            del ignored[SHOWN:]
+        if ignored:
+            log.warning(
+                "Ignoring pod statuses: their pods do not exist, or do not mount these classes as these volumes",
+                examples=", ".join(ignored),
+            )
+        for record, item in confirmed.values():
             if record.target_path not in self._written:  # what was written since the start is newer
-                self._remember(record.target_path, _Written(record.pod, name, _significant_fields(record)), item)
-        return result
+                known = _Written(record.pod, item["metadata"]["name"], _significant_fields(record))
+                self._remember(record.target_path, known, item)
+        return [(record, item["metadata"]["name"]) for record, item in confirmed.values()]
 
-    async def _listed(self, targets: Collection[str]) -> AsyncIterator[tuple[VolumeRecord, Object]]:
-        """The node's objects for these target paths that name the pod in it as their owner."""
+    async def _pages(self) -> AsyncIterator[Sequence[Object]]:
+        """The objects with the node's label."""
         token = ""
         while True:
             query = {"labelSelector": f"{NODE_LABEL}={self._node}", "limit": PAGE}
             if token:
                 query["continue"] = token
             page = await self._api.call("GET", f"{API_PATH}/{PLURAL}", query=query)
-            for item in page.get("items") or ():
-                record = parse_status(item)
-                if record is not None and record.target_path in targets and names_its_pod(record):
-                    yield record, item
+            yield page.get("items") or ()
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
                 return
@@ -243,6 +248,12 @@ class StatusStore:
             "The cluster's SecretProviderClassPodStatus CRD is older than this driver: last refresh, failures and "
             "conditions are not shown in pod status; apply the chart's crds/ to see them"
         )
+
+
+def _claim(item: Object, targets: Collection[str]) -> VolumeRecord | None:
+    """What an object says of one of the target paths; None if that cannot be true: its owner is not the pod there."""
+    record = parse_status(item)
+    return record if record is not None and record.target_path in targets and names_its_pod(record) else None
 
 
 def _is_other(pod: Pod, than: Pod) -> bool:

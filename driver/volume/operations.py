@@ -117,18 +117,20 @@ def write_record(path: str, details: Mapping[str, Any]) -> None:
 
 
 def clear_uncommitted(path: str) -> str:
-    """Unmount whatever a failed publish left, unless it is a committed volume or holds a provider's own files.
+    """Unmount whatever a failed publish left, unless it is a committed volume or holds a provider's own files. Of
+    mounts that are stacked there each is looked at.
 
     Returns why something stays mounted; an empty string if nothing does.
     """
     try:
-        found = inspect(path)
-        if found.committed:
-            return f"target path {path} keeps its content, which the next publish records"
-        if found.foreign_mount:
-            return f"target path {path} stays as it is: a file system that is not a tmpfs is mounted there"
-        if found.foreign_entries:
-            return f"target path {path} stays mounted: it holds files that a provider wrote itself"
+        while (found := inspect(path)).mounted or found.foreign_mount:
+            if found.committed:
+                return f"target path {path} keeps its content, which the next publish records"
+            if found.foreign_mount:
+                return f"target path {path} stays as it is: a file system that is not a tmpfs is mounted there"
+            if found.foreign_entries:
+                return f"target path {path} stays mounted: it holds files that a provider wrote itself"
+            mounts.unmount(path)
         remove.ensure_unmounted(path)
     except Failure as failure:
         return str(failure)

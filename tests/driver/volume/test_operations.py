@@ -10,7 +10,7 @@ from driver.volume import mounts, operations
 from driver.volume.operations import Found
 from runtime.errors import Internal, InvalidRequest, ResourceExhausted
 from tests.driver.volume.support import SIZE, commit, file, files, inspect, mode_of, seen
-from tests.support.mounts import bind
+from tests.support.mounts import bind, mount_plain_tmpfs
 
 
 def test_life_of_a_volume(target: Path) -> None:
@@ -126,3 +126,15 @@ def test_no_descriptor_leaks(target: Path) -> None:
         mounts.unmount_all(str(target))
         operations.clear_uncommitted(str(target))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("below", ["content", "own-files"])
+def test_what_lies_below_an_empty_mount_is_kept(volume: Path, below: str) -> None:
+    """An empty tmpfs is mounted over a volume, and a publish fails: it is unmounted, the volume below stays."""
+    if below == "content":
+        commit(volume, files(a=b"1"))
+    else:
+        (volume / "a").write_bytes(b"1")
+    mount_plain_tmpfs(volume)
+    assert operations.clear_uncommitted(str(volume)) != ""
+    assert seen(volume) == {"a": b"1"}
