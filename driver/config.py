@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from driver import limits
 from runtime import status
 from runtime.endpoints import Endpoint, TcpEndpoint, UnixEndpoint, parse_endpoint, parse_host_port
 from runtime.errors import ConfigurationError
@@ -66,6 +67,7 @@ class DriverConfig:
     tmpfs_size: int = flag(
         -1, "size limit of a volume in bytes; -1 means four times the maximum reply size, 0 the kernel's default"
     )
+    max_volume_entries: int = flag(limits.MAX_VOLUME_ENTRIES, "maximum number of files and directories in a volume")
     apply_volume_mount_group: bool = flag(True, "offer VOLUME_MOUNT_GROUP, which lets a pod's fsGroup read the files")
     volume_condition: bool = flag(
         False, "report a volume's condition with its statistics; kubelet turns abnormal ones into events"
@@ -91,6 +93,8 @@ class DriverConfig:
             raise ConfigurationError("--max-call-recv-msg-size must be a number of bytes above 0")
         if self.tmpfs_size < -1:
             raise ConfigurationError("--tmpfs-size must be a number of bytes, 0 for the kernel's default, or -1")
+        if self.max_volume_entries <= 0:
+            raise ConfigurationError("--max-volume-entries must be a number above 0")
         if self.kubelet_pods_dir and not self.kubelet_pods_dir.startswith("/"):
             raise ConfigurationError("--kubelet-pods-dir must be an absolute path, for example /var/lib/kubelet/pods")
         parse_endpoint(self.endpoint)
@@ -113,6 +117,11 @@ class DriverConfig:
         if self.tmpfs_size == -1:
             return 4 * self.max_call_recv_msg_size
         return self.tmpfs_size or None
+
+    @property
+    def volume_inodes(self) -> int:
+        """The limit of inodes of a volume's tmpfs."""
+        return limits.INODES_PER_ENTRY * self.max_volume_entries + limits.SPARE_INODES
 
     @property
     def provider_directories(self) -> tuple[str, ...]:

@@ -21,3 +21,27 @@ PARSE_REMEMBERED = 1024
 MAX_KEY_DERIVATION_ROUNDS = 10_000_000
 """Rounds of a PKCS#12 file's key derivation. OpenSSL writes 2,048, careful people a million; a round takes a
 microsecond."""
+
+MAX_VOLUME_ENTRIES = 4096
+"""Files and directories of one volume's content (flag ``--max-volume-entries``). Providers send some hundreds of files
+at most; each entry costs about 1 KiB of the kernel's memory, which no ``size`` limits, and each file that is not
+empty a page of 4 KiB."""
+
+INODES_PER_ENTRY = 4
+"""Inodes of a volume's tmpfs for each entry: the old and the new content, each with a symlink for every top-level
+name, exist together for a moment."""
+
+SPARE_INODES = 64
+"""Inodes of a volume's tmpfs for its own directories, symlinks and record."""
+
+MAX_PATH_DEPTH = 32
+"""Components of a file's path in a volume."""
+
+LARGE_COMMIT_ENTRIES = 256
+"""Content with more entries is written by threads of its own, so that other volumes do not wait for it."""
+
+LARGE_COMMIT_BYTES = 1024 * 1024
+"""Content with more bytes is written by threads of its own."""
+
+LARGE_VOLUME_INODES = 1024
+"""A volume with more inodes is removed by threads of their own."""

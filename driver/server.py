@@ -55,7 +55,7 @@ class Driver:
         self.disk = DiskWorkers()
         self.metrics = DriverMetrics(self.volumes)
         self.provider_sockets = ProviderSockets(config.provider_directories)
-        self.providers = ProviderPool(self.provider_sockets, config.max_call_recv_msg_size)
+        self.providers = ProviderPool(self.provider_sockets, config.max_call_recv_msg_size, config.max_volume_entries)
         self.tasks = TaskSupervisor(self.metrics.background_task_failed)
         self.health = Health(config.host_directories, config.kubelet_pods_dir, lambda: self.tasks.broken)
         self.backend: Backend = open_backend(config, self.disk, self.metrics)

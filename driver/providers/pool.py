@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 import grpc
 
+from driver import limits
 from driver.providers import wire
 from driver.providers.client import ProviderClient
 from driver.providers.sockets import ProviderSockets
@@ -34,9 +35,12 @@ HEALTH_CHECK_SECONDS = 5.0
 class ProviderPool:
     """The providers that this driver has called."""
 
-    def __init__(self, sockets: ProviderSockets, max_reply_bytes: int) -> None:
+    def __init__(
+        self, sockets: ProviderSockets, max_reply_bytes: int, max_entries: int = limits.MAX_VOLUME_ENTRIES
+    ) -> None:
         self._sockets = sockets
         self._max_reply_bytes = max_reply_bytes
+        self._max_entries = max_entries
         self._clients: dict[str, ProviderClient] = {}
 
     async def mount(
@@ -57,7 +61,7 @@ class ProviderPool:
                 if failure.code != grpc.StatusCode.UNAVAILABLE or is_last:
                     raise
             else:
-                return wire.check_reply(reply, readable_by_group=readable_by_group)
+                return wire.check_reply(reply, readable_by_group=readable_by_group, max_entries=self._max_entries)
             await asyncio.sleep(pause)
             attempt += 1
 

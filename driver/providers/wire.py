@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from driver.volume.payload import File, Tree, plan
+from driver import limits
+from driver.volume.payload import File, Tree, is_large, plan
 from protos import provider_pb2
 from runtime import redact
 from runtime.errors import Failure, InvalidRequest
@@ -15,10 +16,12 @@ class ProviderFailure(Failure):
 
 @dataclass(frozen=True)
 class MountReply:
-    """``objects`` maps object ids to versions. ``payload`` may be empty: some providers write the files themselves."""
+    """``objects`` maps object ids to versions. ``payload`` may be empty: some providers write the files themselves. A
+    ``large`` one takes long to write."""
 
     objects: Mapping[str, str]
     payload: Tree = field(repr=False)
+    large: bool = False
 
 
 def mount_request(
@@ -35,7 +38,12 @@ def mount_request(
     )
 
 
-def check_reply(reply: provider_pb2.MountResponse, *, readable_by_group: bool) -> MountReply:
+def check_reply(
+    reply: provider_pb2.MountResponse,
+    *,
+    readable_by_group: bool,
+    max_entries: int = limits.MAX_VOLUME_ENTRIES,
+) -> MountReply:
     """Validate the reply. Raises ProviderFailure, which names the first problem.
 
     ``readable_by_group`` is that of ``payload.plan``. An error with an empty code counts as no error. Until the end of
@@ -49,8 +57,8 @@ def check_reply(reply: provider_pb2.MountResponse, *, readable_by_group: bool) -
     if not reply.object_version:
         raise ProviderFailure("missing object versions: the provider must name the version of each object")
     try:
-        payload = plan(files, readable_by_group=readable_by_group)
+        payload = plan(files, readable_by_group=readable_by_group, max_entries=max_entries)
     except InvalidRequest as error:
         # Not InvalidRequest: the request was valid, and it is the provider that must be corrected.
         raise ProviderFailure(f"the provider's reply is invalid: {error}", error_type="FileWriteError") from None
-    return MountReply({item.id: item.version for item in reply.object_version}, payload)
+    return MountReply({item.id: item.version for item in reply.object_version}, payload, is_large(files))

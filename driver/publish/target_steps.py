@@ -21,7 +21,7 @@ class TargetSteps:
     """Steps 3, 5, 7 and 9."""
 
     def __init__(self, config: DriverConfig, disk: DiskWorkers, noswap: bool) -> None:
-        self._volume_size = config.volume_size
+        self._volume_size, self._volume_inodes = config.volume_size, config.volume_inodes
         self._noswap = noswap
         self._disk = disk
 
@@ -43,7 +43,9 @@ class TargetSteps:
             return
         details = Volume(attempt.request.target, attempt.request.pod, attempt.request.class_ref).details.encode()
         try:
-            await self._disk.run(operations.prepare, path, self._volume_size, self._noswap, details)
+            await self._disk.run(
+                operations.prepare, path, self._volume_size, self._noswap, details, self._volume_inodes
+            )
         except Exception as error:
             raise failed_step(error, "FailedToMount") from None
 
@@ -51,9 +53,8 @@ class TargetSteps:
         """Step 7; returns whether the content changed. ``details`` become the volume's record."""
         request = attempt.request
         try:
-            return await self._disk.run(
-                operations.commit, request.target.path, reply.payload, request.group, details.encode()
-            )
+            run = self._disk.run_long if reply.large else self._disk.run
+            return await run(operations.commit, request.target.path, reply.payload, request.group, details.encode())
         except Exception as error:
             raise failed_mount(error, "FileWriteError", request.pod) from None
 

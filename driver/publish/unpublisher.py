@@ -54,7 +54,8 @@ class Unpublisher:
         if not target_path:
             raise InvalidRequest("Target path missing in request")
         async with self._volumes.exclusive(target_path, deadline):
-            await self._disk.run(_remove, target_path, self._config.kubelet_pods_dir)
+            if not await self._disk.run(_remove, target_path, self._config.kubelet_pods_dir, large=False):
+                await self._disk.run_long(_remove, target_path, self._config.kubelet_pods_dir, large=True)
             self._forget(target_path)
 
     def _forget(self, path: str) -> None:
@@ -65,12 +66,17 @@ class Unpublisher:
             self._cluster.forget_class(volume.class_ref)
 
 
-def _remove(path: str, pods_dir: str) -> None:
-    """Remove a volume; a path that does not exist is not validated."""
+def _remove(path: str, pods_dir: str, *, large: bool) -> bool:
+    """Remove a volume; a path that does not exist is not validated. A large volume is only removed if that is allowed;
+    returns whether it was."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        return
+        return True
     except OSError:
         pass  # something exists that cannot be inspected, such as a dead mount
-    remove.clear_and_unmount(Target.parse(path, pods_dir))
+    target = Target.parse(path, pods_dir)
+    if not large and remove.is_large(path):
+        return False
+    remove.clear_and_unmount(target)
+    return True

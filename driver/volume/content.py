@@ -7,8 +7,10 @@ from contextlib import ExitStack, contextmanager
 
 from driver.volume import layout, walk
 from driver.volume.failures import os_errors_as
-from driver.volume.payload import MAX_DEPTH
 from runtime.errors import ResourceExhausted
+
+# More than this driver writes: another one may have written the volume.
+_MAX_DEPTH = 100
 
 
 def last_refresh(root: int) -> float | None:
@@ -61,7 +63,7 @@ class _Reader:
             mode = os.fstat(fd).st_mode
             if stat.S_ISREG(mode):
                 self.files[key] = self._contents(fd)
-            elif stat.S_ISDIR(mode) and depth < MAX_DEPTH:
+            elif stat.S_ISDIR(mode) and depth < _MAX_DEPTH:
                 for below in sorted(os.listdir(fd)):
                     self.read(fd, below, f"{key}/{below}", depth + 1)
         finally:
@@ -82,7 +84,7 @@ def _read_top_level(root: int, name: str, reader: _Reader) -> None:
         reader.read(root, name, name)
         return
     names = link.split("/")
-    if len(names) > MAX_DEPTH or any(part in ("", ".", "..") for part in names):
+    if len(names) > _MAX_DEPTH or any(part in ("", ".", "..") for part in names):
         return
     with ExitStack() as stack:
         directory = root

@@ -32,7 +32,7 @@ def failure_of(message: str, error: OSError) -> Failure:
     if error.errno in _NO_SPACE:
         return ResourceExhausted(
             f"{message}: {reason}: the tmpfs is full, as it must hold the old and the new content at once; "
-            "raise --tmpfs-size"
+            "raise --tmpfs-size, or --max-volume-entries if it has run out of inodes"
         )
     hint = _HINTS.get(error.errno or 0)
     return Internal(f"{message}: {reason}" + (f": {hint}" if hint else ""))

@@ -31,14 +31,16 @@ class Mounted:
     dead: bool = False
 
 
-def mount_tmpfs(path: str, *, size: int | None, noswap: bool) -> None:
-    """Mount an empty tmpfs of ``size`` bytes on an existing directory; None means the kernel's default, half of the
-    memory. Raises Internal."""
+def mount_tmpfs(path: str, *, size: int | None, noswap: bool, inodes: int | None = None) -> None:
+    """Mount an empty tmpfs of ``size`` bytes and ``inodes`` files and directories on an existing directory; None means
+    the kernel's default, half of the memory and an inode for every second page of it. Raises Internal."""
     if size is not None and size <= 0:
         raise ValueError("the kernel takes size=0 as unlimited; pass None for its default")
     options = ["mode=0755"]
     if size is not None:
         options.append(f"size={size}")
+    if inodes is not None:
+        options.append(f"nr_inodes={inodes}")
     if noswap:
         options.append("noswap")
     with os_errors_as(f"failed to mount tmpfs on target path {path}"), walk.directory(path) as opened:

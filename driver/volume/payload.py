@@ -4,16 +4,15 @@ The rules for paths are those of kubelet's atomic writer, which reserves names t
 addition ``.`` is rejected, and so are paths that are listed twice or would be both a file and a directory.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from driver import limits
 from runtime.errors import InvalidRequest
 
 MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 255
-# Our own limit: deeper files could be written, but below a pod's mountPath their paths may be too long to open.
-MAX_DEPTH = 100
 _PERMISSIONS = 0o777
 
 
@@ -37,32 +36,51 @@ class Leaf:
 Tree: TypeAlias = dict[str, "Leaf | Tree"]
 
 
-def plan(files: Iterable[File], *, readable_by_group: bool) -> Tree:
+def plan(files: Iterable[File], *, readable_by_group: bool, max_entries: int = limits.MAX_VOLUME_ENTRIES) -> Tree:
     """Validate the files and return them as a tree.
 
     With ``readable_by_group`` the group may read what the owner may read, and may write nothing. Raises InvalidRequest,
-    which names the first invalid path.
+    which names the first invalid path, or says that there are more than ``max_entries`` files and directories.
     """
     tree: Tree = {}
+    entries = 0
     for file in files:
         names = _checked(file.path)
-        directory = _directory_for(tree, names[:-1], file.path)
+        directory, created = _directory_for(tree, names[:-1], file.path)
         directory[names[-1]] = Leaf(_mode(file.mode, readable_by_group), file.contents)
+        entries += created + 1
+        if entries > max_entries:
+            raise InvalidRequest(
+                f"it has more than {max_entries} files and directories, which --max-volume-entries allows; "
+                "divide it among several classes"
+            )
     return tree
 
 
-def _directory_for(tree: Tree, names: Sequence[str], path: str) -> Tree:
-    """The directory for the last component of ``path``, created if missing. Raises InvalidRequest for a conflict."""
+def is_large(files: Collection[File]) -> bool:
+    """Whether writing the files takes so long that others must not wait for it."""
+    if len(files) > limits.LARGE_COMMIT_ENTRIES or sum(len(f.contents) for f in files) > limits.LARGE_COMMIT_BYTES:
+        return True
+    return sum(1 + file.path.count("/") for file in files) > limits.LARGE_COMMIT_ENTRIES
+
+
+def _directory_for(tree: Tree, names: Sequence[str], path: str) -> tuple[Tree, int]:
+    """The directory for the last component of ``path``, and how many directories were created for it. Raises
+    InvalidRequest for a conflict."""
+    created = 0
     for name in names:
-        below = tree.setdefault(name, {})
+        below = tree.get(name)
+        if below is None:
+            below = tree[name] = {}
+            created += 1
         if isinstance(below, Leaf):
-            raise InvalidRequest(f"invalid path {path!r}: {name!r} is a file of the same payload")
+            raise InvalidRequest(f"invalid path {path[:80]!r}: {name[:80]!r} is a file of the same payload")
         tree = below
     taken = tree.get(path.rpartition("/")[2])
     if taken is not None:
         what = "listed twice" if isinstance(taken, Leaf) else "also a directory of the same payload"
-        raise InvalidRequest(f"invalid path {path!r}: it is {what}")
-    return tree
+        raise InvalidRequest(f"invalid path {path[:80]!r}: it is {what}")
+    return tree, created
 
 
 def _mode(mode: int, readable_by_group: bool) -> int:
@@ -99,8 +117,8 @@ def _problem(path: str, names: Sequence[str]) -> str:
         return "it must not begin with '..', which is reserved"
     if "" in names or "." in names:
         return "it must be in its shortest form: no empty component and no '.'"
-    if len(names) > MAX_DEPTH:
-        return f"it must not have more than {MAX_DEPTH} components"
+    if len(names) > limits.MAX_PATH_DEPTH:
+        return f"it must not have more than {limits.MAX_PATH_DEPTH} components"
     return ""
 
 

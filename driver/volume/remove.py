@@ -4,7 +4,8 @@ import errno
 import os
 from contextlib import suppress
 
-from driver.volume import entries, layout, mounts, record, walk
+from driver import limits
+from driver.volume import entries, layout, mounts, record, syscalls, walk
 from driver.volume.failures import failure_of, os_errors_as
 from driver.volume.target import Target
 from runtime.errors import Failure, Internal
@@ -13,10 +14,13 @@ _MESSAGE = "failed to clean and unmount target path"
 
 
 def clear_and_unmount(target: Target) -> None:
-    """Remove the content, unmount all mounts, remove the directory. Idempotent.
+    """Unmount all mounts, remove their content and the directory. Idempotent.
 
-    The content is removed first, so that a process that still has the mount open finds no secrets in it. Which of it
-    is ours, the volume's record (``record``) says:
+    The content is removed too, so that a process that still has the mount open, or has it in a mount namespace of its
+    own, finds no secrets in it. It is removed from a volume that is unmounted already, through a detached clone of the
+    mount: a large one is not emptied under the eyes of others, and a driver that is killed meanwhile has nothing left
+    to do. If the mount is busy, the content goes all the same; without open_tree(2) it goes first. Which of it is ours,
+    the volume's record (``record``) says:
 
     - a tmpfs that this driver mounted is emptied;
     - in one that it took over, from the Go driver say, only the content of the atomic writer is removed, not what
@@ -28,8 +32,8 @@ def clear_and_unmount(target: Target) -> None:
     """
     path = target.path
     try:
-        while _clear_top(path):
-            mounts.unmount(path)
+        while _remove_top(path):
+            pass
         _remove_directory(path)
     except OSError as error:
         raise Internal(str(failure_of(f"{_MESSAGE} {path}", error))) from error
@@ -56,20 +60,55 @@ def _remove_directory(path: str, *, ignored: tuple[int, ...] = ()) -> None:
             raise
 
 
-def _clear_top(path: str) -> bool:
-    """Empty the directory as it is visible now; returns whether it is a mount point."""
+def is_large(path: str) -> bool:
+    """Whether emptying the volume may take so long that others must not wait for it."""
+    try:
+        with walk.directory(path) as opened:
+            mounted = mounts.mount_on(opened)
+            if mounted is None or not mounted.tmpfs:
+                return False
+            info = os.fstatvfs(opened.fd)
+    except (OSError, Failure):
+        return False  # removing it reports what is wrong
+    # A tmpfs without a limit of inodes reports 0 of them.
+    return info.f_files == 0 or info.f_files - info.f_ffree > limits.LARGE_VOLUME_INODES
+
+
+def _remove_top(path: str) -> bool:
+    """Unmount and empty what is mounted topmost, or empty the directory; returns whether it was a mount."""
     try:
         with walk.directory(path) as opened:
             mounted = mounts.mount_on(opened)
             if mounted is None:
                 _clear(opened.fd)
-            elif mounted.tmpfs:
-                # A read-only tmpfs cannot be emptied; unmounting discards the content anyway.
-                with suppress(OSError):
-                    _clear_volume(opened.fd)
-            return mounted is not None
+                return False
+            detached = _detached(opened.fd) if mounted.tmpfs else None
     except FileNotFoundError:
         return False
+    try:
+        mounts.unmount(path)
+    finally:
+        if detached is not None:
+            try:
+                _clear_tmpfs(detached)
+            finally:
+                os.close(detached)
+    return True
+
+
+def _detached(handle: int) -> int | None:
+    """A clone of the mount, to be emptied once the mount is gone; None if the kernel has none: then it is emptied."""
+    try:
+        return syscalls.clone_mount(handle)
+    except OSError:
+        _clear_tmpfs(handle)
+        return None
+
+
+def _clear_tmpfs(handle: int) -> None:
+    # A read-only tmpfs cannot be emptied; unmounting discards the content anyway.
+    with suppress(OSError):
+        _clear_volume(handle)
 
 
 def _clear_volume(handle: int) -> None:

@@ -10,12 +10,16 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x2, 0x4, 0x8
 UMOUNT_NOFOLLOW = 0x8
 TMPFS_MAGIC = 0x01021994
 _RENAME_EXCHANGE = 0x2
+# The number is the same on all architectures but Alpha.
+_OPEN_TREE = 428
+_OPEN_TREE_CLONE, _AT_EMPTY_PATH = 0x1, 0x1000
 _MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)", re.MULTILINE)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.fstatfs.argtypes = (ctypes.c_int, ctypes.c_char_p)
+_libc.syscall.restype = ctypes.c_long
 _libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 
 
@@ -31,6 +35,17 @@ def unmount(parent: int, name: str) -> None:
     The mounted directory itself must not be open, or the mount is busy.
     """
     _check(_libc.umount2(os.fsencode(f"/proc/self/fd/{parent}/{name}"), UMOUNT_NOFOLLOW))
+
+
+def clone_mount(directory: int) -> int:
+    """A descriptor of a mount of its own of the file system that is mounted on an open directory (open_tree(2), since
+    Linux 5.2). It lies at no path, keeps no other mount busy, and is gone when the descriptor is closed."""
+    flags = _OPEN_TREE_CLONE | _AT_EMPTY_PATH | os.O_CLOEXEC
+    fd = _libc.syscall(ctypes.c_long(_OPEN_TREE), ctypes.c_int(directory), b"", ctypes.c_uint(flags))
+    if fd < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return int(fd)
 
 
 def exchange(directory: int, first: str, second: str) -> None:

@@ -1,0 +1,131 @@
+"""A provider's reply makes the driver write, or remove, as much as it can. It costs its own pod only."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+
+from driver import limits
+from protos import provider_pb2
+from tests.attacks.hostile_provider import Reply, hostile_provider, reply_with
+from tests.support.rig import Rig, Volume, rig
+
+# The gRPC code and a part of the sentence for each reply that is too large.
+REFUSED = {
+    "deep": (grpc.StatusCode.UNKNOWN, "32 components"),
+    "directories": (grpc.StatusCode.UNKNOWN, "more than 4096 files and directories"),
+    "files": (grpc.StatusCode.UNKNOWN, "more than 4096 files and directories"),
+    "one-directory": (grpc.StatusCode.UNKNOWN, "more than 4096 files and directories"),
+}
+
+
+def _always(message: provider_pb2.MountResponse) -> Reply:
+    return lambda _: message
+
+
+def _replies() -> dict[str, Reply]:
+    largest = {f"{number:05}": b"" for number in range(limits.MAX_VOLUME_ENTRIES)}
+    messages = {
+        "deep": reply_with({f"{number:04}/" + "a/" * 98 + "x": b"" for number in range(7000)}),
+        "directories": reply_with({f"{number:04}/" + "a/" * 30 + "x": b"" for number in range(7000)}),
+        "files": reply_with({**largest, "one-more": b""}),
+        "one-directory": reply_with({f"d/{name}": b"x" for name in largest}),
+        "largest": reply_with(largest),
+        "emptied": reply_with({"one": b"x"}),
+    }
+    return {name: _always(message) for name, message in messages.items()}
+
+
+def _write_classes(it: Rig, names: list[str]) -> None:
+    for name in names:
+        it.write_class(name, provider="hostile", parameters={"reply": name})
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(tmp_path: Path, name: str) -> None:
+    """The reply is larger or deeper than a volume may be → the pod's author reads the limit; nothing stays mounted."""
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as it:
+            _write_classes(it, [name])
+            with hostile_provider(it.providers_dir, _replies()):
+                volume = it.volume("attacker", class_name=name)
+                code, sentence = await volume.failure()
+                assert (code, REFUSED[name][1] in sentence) == (REFUSED[name][0], True), sentence
+                assert not volume.mounted
+
+    asyncio.run(scenario())
+
+
+def test_the_largest_volume_is_written_changed_and_removed(tmp_path: Path) -> None:
+    """A reply of exactly as many files as allowed → published, and a refresh that replaces all of them fits too."""
+
+    async def scenario() -> None:
+        replies = _replies()
+        async with rig(tmp_path, enable_secret_rotation=True, rotation_poll_interval=0.001) as it:
+            _write_classes(it, ["largest"])
+            with hostile_provider(it.providers_dir, replies):
+                volume = it.volume("large", class_name="largest")
+                await volume.publish()
+                assert len(os.listdir(volume.target)) > limits.MAX_VOLUME_ENTRIES
+                other = {f"x{number:05}": b"" for number in range(limits.MAX_VOLUME_ENTRIES)}
+                replies["largest"] = _always(reply_with(other, {"a": "2"}))
+                await volume.publish()
+                assert it.metric("rotation_reconcile_total", provider="hostile", rotated="true") == 1
+                assert volume.read("x00000") == b""
+                await volume.unpublish()
+                assert not volume.mounted and volume.left_on_disk == []
+
+    asyncio.run(scenario())
+
+
+def test_inodes_are_bounded(tmp_path: Path) -> None:
+    """A provider that writes into the volume itself creates files for ever → the tmpfs has no more inodes."""
+
+    async def scenario() -> None:
+        async with rig(tmp_path, max_volume_entries=100) as it:
+            volume = it.volume()
+            await volume.publish()
+            with pytest.raises(OSError, match="No space left"):
+                for number in range(1000):
+                    (volume.target / f"flood-{number}").touch()
+
+    asyncio.run(scenario())
+
+
+def test_others_do_not_wait(tmp_path: Path) -> None:
+    """Eight large volumes are published and unpublished at once → publish and unpublish of a small one take about as
+    long as before."""
+
+    async def scenario() -> None:
+
+        async def median_of(prefix: str, busy: "asyncio.Future[list[None]] | None") -> float:
+            took: list[float] = []
+            while len(took) < 9 or (busy is not None and not busy.done()):
+                small = it.volume(f"{prefix}-{len(took)}")
+                started = time.monotonic()
+                await small.publish()
+                await small.unpublish()
+                took.append(time.monotonic() - started)
+            print(f"{prefix}: {len(took)} volumes, the slowest took {max(took) * 1000:.0f} ms")
+            return sorted(took)[len(took) // 2]
+
+        async def attack(volume: Volume) -> None:
+            await volume.publish(60)
+            await volume.unpublish(60)
+
+        async with rig(tmp_path) as it:
+            _write_classes(it, ["largest"])
+            with hostile_provider(it.providers_dir, _replies()):
+                quiet = await median_of("quiet", None)
+                large = [it.volume(f"large-{number}", class_name="largest") for number in range(8)]
+                attacks = asyncio.gather(*(attack(volume) for volume in large))
+                busy = await median_of("busy", attacks)
+                await attacks
+        print(f"median of publish and unpublish: {quiet * 1000:.1f} ms in quiet, {busy * 1000:.1f} ms under attack")
+        assert busy < 5 * quiet + 0.2
+
+    asyncio.run(scenario())
