@@ -2,7 +2,8 @@
 
 Bounded are the size of a request head (MAX_HEAD_BYTES), the time to send it (HEAD_SECONDS), the idle time of a
 kept-alive connection and the time to read our response (KEEP_ALIVE_SECONDS), and the number of connections
-(MAX_CONNECTIONS): when there are more, the one that has been idle longest is closed.
+(MAX_CONNECTIONS): when there are more, the one that has been idle longest is closed. A client that pipelines is read
+only as far as the next head while its last response is being made, or waits to be read.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from runtime.http.messages import BadRequest, Handler, Request, encode, parse_he
 MAX_HEAD_BYTES = 32 * 1024
 HEAD_SECONDS, KEEP_ALIVE_SECONDS, LINGER_SECONDS = 10.0, 75.0, 2.0
 MAX_CONNECTIONS = 256
+HEAD_END = b"\r\n\r\n"
 
 log = logs.get(__name__)
 
@@ -66,8 +68,7 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         if self._response is None:
             self._handle_next()
-        elif len(self._buffer) > MAX_HEAD_BYTES:
-            self._transport.pause_reading()
+        self._pace_reading()
 
     def eof_received(self) -> bool:
         """A client may shut down its sending side after the request (``printf … | nc``); it still gets the response.
@@ -86,6 +87,7 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         if self._response is None and not self._lingering:
             self._handle_next()
+        self._pace_reading()
 
     def close_when_idle(self) -> "asyncio.Task[None] | None":
         """Close at once, or after the running response, whose task is returned."""
@@ -105,7 +107,7 @@ class Connection(asyncio.Protocol):
         if self._write_paused:
             return
         self._buffer = self._buffer.lstrip(b"\r\n")  # RFC 9112, section 2.2: ignore empty lines before a request
-        head, found, rest = self._buffer.partition(b"\r\n\r\n")
+        head, found, rest = self._buffer.partition(HEAD_END)
         if len(head) > MAX_HEAD_BYTES:
             self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
@@ -138,13 +140,23 @@ class Connection(asyncio.Protocol):
             return
         self._connections[self] = self._connections.pop(self, None)  # to the end: idle since just now
         self._set_timer(KEEP_ALIVE_SECONDS)
-        self._transport.resume_reading()
+        self._pace_reading()
         if self._buffer:
             self._loop.call_soon(self._handle_next_if_idle)
 
     def _handle_next_if_idle(self) -> None:
         if self._response is None and not self._lingering and not self._transport.is_closing():
             self._handle_next()
+            self._pace_reading()
+
+    def _pace_reading(self) -> None:
+        """Read no further than the next head, which waits for its turn: what a client sends is memory of ours."""
+        if self._lingering or self._transport.is_closing():
+            return
+        if HEAD_END in self._buffer or len(self._buffer) > MAX_HEAD_BYTES:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def _reject(self, status: int) -> None:
         response = text_response(f"{status} {HTTPStatus(status).phrase}\n", status)

@@ -12,6 +12,10 @@ from runtime.http.messages import Handler
 
 BACKLOG = 512
 STOP_SECONDS = 2.0
+# As in Go, each of them means the addresses of both families: a pod may have IPv6 only.
+ALL_ADDRESSES = ("", "0.0.0.0", "::")
+# Of each connection, in the kernel, which charges it to the container. Heads are small; a response may be larger.
+RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES = 32 * 1024, 128 * 1024
 
 
 @asynccontextmanager
@@ -27,12 +31,15 @@ async def serve(address: TcpEndpoint, routes: Mapping[str, Handler]) -> AsyncIte
         return Connection(routes, connections)
 
     try:
-        if address.host:
+        if address.host not in ALL_ADDRESSES:
             server = await loop.create_server(connect, address.host, address.port, backlog=BACKLOG)
         else:
             server = await loop.create_server(connect, sock=_bind_all_addresses(address.port), backlog=BACKLOG)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from None
+    for listening in server.sockets:  # inherited by the accepted connections
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:

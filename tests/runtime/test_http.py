@@ -399,3 +399,59 @@ def test_client_that_is_gone() -> None:
         assert broken == []
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", ["/large", "/slow", "/ok", "/nowhere"])
+@pytest.mark.parametrize("piece", [1, 1000])
+def test_clients_that_pipeline_and_never_read(path: str, piece: int) -> None:
+    """Scenario: 8 clients send requests without end, in pieces of so many requests, and never read. Expected: the
+    server stops to read them, so that what it takes from each stays below a megabyte; another client is answered."""
+    request = f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode() * piece
+
+    async def flood(port: int) -> int:
+        sent, loop = 0, asyncio.get_running_loop()
+        with socket.socket() as client:
+            client.setblocking(False)
+            for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # what is taken is in the server, not in between
+                client.setsockopt(socket.SOL_SOCKET, buffer, 4096)
+            await loop.sock_connect(client, ("127.0.0.1", port))
+            while sent < 4 * 1024 * 1024:
+                try:
+                    async with asyncio.timeout(1.0):
+                        await loop.sock_sendall(client, request)
+                except TimeoutError:
+                    return sent
+                sent += len(request)
+        return sent
+
+    async def test() -> None:
+        async with http_rig() as rig:
+            floods = asyncio.gather(*(flood(rig.port) for _ in range(8)))
+            assert await rig.exchange(b"GET /ok HTTP/1.1\r\nConnection: close\r\n\r\n")
+            taken = await floods
+            assert max(taken) < 1024 * 1024, taken
+            rig.release.set()
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::"])
+@pytest.mark.parametrize("client", ["127.0.0.1", "::1"])
+def test_all_addresses_are_those_of_both_families(host: str, client: str) -> None:
+    """Scenario: each way to write "all addresses", and a client of each family. Expected: an answer, as in Go."""
+
+    async def test() -> None:
+        if not socket.has_dualstack_ipv6():
+            pytest.skip("no IPv6 on this machine")
+
+        async def ok(_: http.Request) -> http.Response:
+            return http.text_response("ok")
+
+        async with http.serve(TcpEndpoint(host, 0), {"/ok": ok}) as port:
+            reader, writer = await asyncio.open_connection(client, port)
+            writer.write(b"GET /ok HTTP/1.1\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).endswith(b"ok")
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(test())
