@@ -45,3 +45,10 @@ LARGE_COMMIT_BYTES = 1024 * 1024
 
 LARGE_VOLUME_INODES = 1024
 """A volume with more inodes is removed by threads of their own."""
+
+MAX_VERSION_BYTES = 4096
+"""The id, and the version, of one object in a provider's reply."""
+
+MAX_VERSIONS_BYTES = 512 * 1024
+"""All ids and versions of a reply: they are written to a pod status, and the API server takes objects of 1.5 MiB at
+most."""

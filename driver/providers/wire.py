@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from driver import limits
-from driver.volume.payload import File, Tree, is_large, plan
+from driver.volume.payload import File, Tree, is_large, plan, too_many_entries
 from protos import provider_pb2
 from runtime import redact
 from runtime.errors import Failure, InvalidRequest
@@ -49,16 +49,45 @@ def check_reply(
     ``readable_by_group`` is that of ``payload.plan``. An error with an empty code counts as no error. Until the end of
     the call that is being answered, the files' contents are masked in all texts.
     """
-    files = [File(file.path, file.mode, file.contents) for file in reply.files]
-    redact.withhold(*(file.contents for file in files))
+    redact.withhold(*(file.contents for file in reply.files[:max_entries]))
     if reply.HasField("error") and reply.error.code:
         code = redact.text(reply.error.code)
         raise ProviderFailure(f"mount request failed with provider error code {code}", error_type=code)
     if not reply.object_version:
         raise ProviderFailure("missing object versions: the provider must name the version of each object")
     try:
+        if len(reply.files) > max_entries:
+            raise InvalidRequest(too_many_entries(max_entries))
+        objects = _objects(reply, max_entries)
+        files = [File(file.path, file.mode, file.contents) for file in reply.files]
         payload = plan(files, readable_by_group=readable_by_group, max_entries=max_entries)
     except InvalidRequest as error:
         # Not InvalidRequest: the request was valid, and it is the provider that must be corrected.
         raise ProviderFailure(f"the provider's reply is invalid: {error}", error_type="FileWriteError") from None
-    return MountReply({item.id: item.version for item in reply.object_version}, payload, is_large(files))
+    return MountReply(objects, payload, is_large(files))
+
+
+def _objects(reply: provider_pb2.MountResponse, max_entries: int) -> dict[str, str]:
+    """The versions by object id. Raises InvalidRequest if there are too many, or if they are too long."""
+    if len(reply.object_version) > max_entries:
+        raise InvalidRequest(
+            f"it names the versions of {len(reply.object_version)} objects; at most {max_entries} are possible "
+            "(--max-volume-entries): divide them among several classes"
+        )
+    objects = {item.id: item.version for item in reply.object_version}
+    total = 0
+    for key, version in objects.items():
+        for what, text in (("id", key), ("version", version)):
+            length = len(text.encode())
+            total += length
+            if length > limits.MAX_VERSION_BYTES:
+                raise InvalidRequest(
+                    f"the {what} of object {key[:80]!r} has {length} bytes; at most {limits.MAX_VERSION_BYTES} are "
+                    "possible"
+                )
+    if total > limits.MAX_VERSIONS_BYTES:
+        raise InvalidRequest(
+            f"its object ids and versions have {total} bytes in all; at most {limits.MAX_VERSIONS_BYTES} are possible: "
+            "divide the objects among several classes"
+        )
+    return objects

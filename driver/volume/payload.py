@@ -50,11 +50,16 @@ def plan(files: Iterable[File], *, readable_by_group: bool, max_entries: int = l
         directory[names[-1]] = Leaf(_mode(file.mode, readable_by_group), file.contents)
         entries += created + 1
         if entries > max_entries:
-            raise InvalidRequest(
-                f"it has more than {max_entries} files and directories, which --max-volume-entries allows; "
-                "divide it among several classes"
-            )
+            raise InvalidRequest(too_many_entries(max_entries))
     return tree
+
+
+def too_many_entries(max_entries: int) -> str:
+    """What is wrong with a payload of more than ``max_entries`` files and directories."""
+    return (
+        f"it has more than {max_entries} files and directories, which is --max-volume-entries; divide it among several "
+        "classes"
+    )
 
 
 def is_large(files: Collection[File]) -> bool:

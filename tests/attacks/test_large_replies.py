@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -18,7 +19,40 @@ REFUSED = {
     "deep": (grpc.StatusCode.UNKNOWN, "32 components"),
     "directories": (grpc.StatusCode.UNKNOWN, "more than 4096 files and directories"),
     "files": (grpc.StatusCode.UNKNOWN, "more than 4096 files and directories"),
+    "versions": (grpc.StatusCode.UNKNOWN, "versions of 300000 objects"),
+    "one-version-more": (grpc.StatusCode.UNKNOWN, "versions of 4097 objects; at most 4096"),
+    "long-id": (grpc.StatusCode.UNKNOWN, "the id of object 'iii"),
+    "long-version": (grpc.StatusCode.UNKNOWN, "the version of object 'a' has 5000 bytes"),
+    "long-in-all": (grpc.StatusCode.UNKNOWN, "bytes in all; at most 524288"),
+    "empty-files": (grpc.StatusCode.UNKNOWN, "more than 4096 files and directories"),
     "one-directory": (grpc.StatusCode.UNKNOWN, "more than 4096 files and directories"),
+}
+
+
+Build = Callable[[], provider_pb2.MountResponse]
+
+
+def _names(count: int) -> list[str]:
+    return [f"{number:06}" for number in range(count)]
+
+
+def _empty(count: int, prefix: str = "") -> dict[str, bytes]:
+    return {f"{prefix}{name}": b"" for name in _names(count)}
+
+
+LARGEST = limits.MAX_VOLUME_ENTRIES
+REPLIES: dict[str, Build] = {
+    "deep": lambda: reply_with({f"{name}/" + "a/" * 98 + "x": b"" for name in _names(4000)}),
+    "directories": lambda: reply_with({f"{name}/" + "a/" * 30 + "x": b"" for name in _names(4000)}),
+    "files": lambda: reply_with(_empty(LARGEST + 1)),
+    "empty-files": lambda: reply_with(_empty(300_000)),
+    "one-directory": lambda: reply_with(_empty(LARGEST, "d/")),
+    "versions": lambda: reply_with({}, dict.fromkeys(_names(300_000), "1")),
+    "one-version-more": lambda: reply_with({"f": b""}, dict.fromkeys(_names(LARGEST + 1), "1")),
+    "long-id": lambda: reply_with({"f": b""}, {"i" * 5000: "1"}),
+    "long-version": lambda: reply_with({"f": b""}, {"a": "v" * 5000}),
+    "long-in-all": lambda: reply_with({"f": b""}, dict.fromkeys(_names(200), "v" * 4000)),
+    "largest": lambda: reply_with(_empty(LARGEST)),
 }
 
 
@@ -26,17 +60,8 @@ def _always(message: provider_pb2.MountResponse) -> Reply:
     return lambda _: message
 
 
-def _replies() -> dict[str, Reply]:
-    largest = {f"{number:05}": b"" for number in range(limits.MAX_VOLUME_ENTRIES)}
-    messages = {
-        "deep": reply_with({f"{number:04}/" + "a/" * 98 + "x": b"" for number in range(7000)}),
-        "directories": reply_with({f"{number:04}/" + "a/" * 30 + "x": b"" for number in range(7000)}),
-        "files": reply_with({**largest, "one-more": b""}),
-        "one-directory": reply_with({f"d/{name}": b"x" for name in largest}),
-        "largest": reply_with(largest),
-        "emptied": reply_with({"one": b"x"}),
-    }
-    return {name: _always(message) for name, message in messages.items()}
+def _replies(*names: str) -> dict[str, Reply]:
+    return {name: _always(REPLIES[name]()) for name in names}
 
 
 def _write_classes(it: Rig, names: list[str]) -> None:
@@ -51,7 +76,7 @@ def test_refused(tmp_path: Path, name: str) -> None:
     async def scenario() -> None:
         async with rig(tmp_path) as it:
             _write_classes(it, [name])
-            with hostile_provider(it.providers_dir, _replies()):
+            with hostile_provider(it.providers_dir, _replies(name)):
                 volume = it.volume("attacker", class_name=name)
                 code, sentence = await volume.failure()
                 assert (code, REFUSED[name][1] in sentence) == (REFUSED[name][0], True), sentence
@@ -64,18 +89,18 @@ def test_the_largest_volume_is_written_changed_and_removed(tmp_path: Path) -> No
     """A reply of exactly as many files as allowed → published, and a refresh that replaces all of them fits too."""
 
     async def scenario() -> None:
-        replies = _replies()
+        replies = _replies("largest")
         async with rig(tmp_path, enable_secret_rotation=True, rotation_poll_interval=0.001) as it:
             _write_classes(it, ["largest"])
             with hostile_provider(it.providers_dir, replies):
                 volume = it.volume("large", class_name="largest")
                 await volume.publish()
                 assert len(os.listdir(volume.target)) > limits.MAX_VOLUME_ENTRIES
-                other = {f"x{number:05}": b"" for number in range(limits.MAX_VOLUME_ENTRIES)}
+                other = _empty(LARGEST, "x")
                 replies["largest"] = _always(reply_with(other, {"a": "2"}))
                 await volume.publish()
                 assert it.metric("rotation_reconcile_total", provider="hostile", rotated="true") == 1
-                assert volume.read("x00000") == b""
+                assert volume.read("x000000") == b""
                 await volume.unpublish()
                 assert not volume.mounted and volume.left_on_disk == []
 
@@ -119,7 +144,7 @@ def test_others_do_not_wait(tmp_path: Path) -> None:
 
         async with rig(tmp_path) as it:
             _write_classes(it, ["largest"])
-            with hostile_provider(it.providers_dir, _replies()):
+            with hostile_provider(it.providers_dir, _replies("largest")):
                 quiet = await median_of("quiet", None)
                 large = [it.volume(f"large-{number}", class_name="largest") for number in range(8)]
                 attacks = asyncio.gather(*(attack(volume) for volume in large))
