@@ -1,7 +1,8 @@
 """The ways in which programs write a value: its parts, and their encodings.
 
-JSON (also twice, for JSON in JSON), Python's repr, URL, HTML, hexadecimal, and base64 in both alphabets at each of the
-three alignments, since in a Basic header the password is not at the start of what is encoded.
+JSON (also twice, for JSON in JSON), Python's repr, URL (also twice), HTML, hexadecimal, bytes as numbers, and base64
+(also twice) in both alphabets at each of the three alignments, since in a Basic header the password is not at the start
+of what is encoded.
 """
 
 import base64
@@ -23,26 +24,42 @@ _SETTING = re.compile(r"[^=:\s]{1,128}\s*[=:]\s*[\"']?(.*?)[\"',]*")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-][\d:]+)")
 
 
-def pieces(source: Source) -> Iterator[str | bytes]:
-    """The parts of a value, of a message those of its secret fields, that somebody may repeat by themselves."""
+def values_of(source: Source) -> Iterator[str | bytes]:
+    """The source, or the values of a message's secret fields."""
+    for value in secrets_of(source) if isinstance(source, Message) else (source,):
+        yield from _whole(value)
+
+
+def parts_of(source: Source) -> Iterator[str | bytes]:
+    """The parts of a value that somebody may repeat by themselves."""
     for value in secrets_of(source) if isinstance(source, Message) else leaves(source):
-        if isinstance(value, bytes):
-            try:
-                value = value.decode()
-            except UnicodeDecodeError:
-                yield value[:REDACTED_VALUE_CHARACTERS]
-                continue
-        if _TIMESTAMP.fullmatch(value.strip()):  # kubelet's objects of tokens have them
-            continue
-        yield value.strip()[:REDACTED_VALUE_CHARACTERS]
-        lines = value.split("\n", REDACTED_VALUES)[:REDACTED_VALUES]
-        for line in lines if len(lines) > 1 or "=" in value or ":" in value else ():
-            line = line.strip()[:REDACTED_VALUE_CHARACTERS]
-            if len(line) >= _SHORTEST_PART and not line.startswith("-----"):
-                yield line
-            setting = _SETTING.fullmatch(line)
-            if setting and len(setting[1]) >= _SHORTEST_PART:
-                yield setting[1]
+        for text in _whole(value, longest=None):
+            if isinstance(text, str):
+                yield text[:REDACTED_VALUE_CHARACTERS]
+                yield from _lines(text)
+
+
+def _whole(value: str | bytes, longest: int | None = REDACTED_VALUE_CHARACTERS) -> Iterator[str | bytes]:
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            yield value[:REDACTED_VALUE_CHARACTERS]
+            return
+    value = value.strip()
+    if not _TIMESTAMP.fullmatch(value):  # kubelet's objects of tokens have them
+        yield value[:longest]
+
+
+def _lines(text: str) -> Iterator[str]:
+    lines = text.split("\n", REDACTED_VALUES)[:REDACTED_VALUES]
+    for line in lines if len(lines) > 1 or "=" in text or ":" in text else ():
+        line = line.strip()[:REDACTED_VALUE_CHARACTERS]
+        if len(line) >= _SHORTEST_PART and not line.startswith("-----"):
+            yield line
+        setting = _SETTING.fullmatch(line)
+        if setting and len(setting[1]) >= _SHORTEST_PART:
+            yield setting[1]
 
 
 def encodings(piece: str | bytes) -> set[str]:
@@ -55,7 +72,10 @@ def encodings(piece: str | bytes) -> set[str]:
     else:
         data, found = piece, {repr(piece)[2:-1]}
     digits = data.hex()
-    found.update((digits, digits.upper()))
+    found.update((digits, digits.upper(), data.hex(":"), data.hex(":").upper()))
+    found.update((" ".join(map(str, data)), ", ".join(map(str, data))))  # bytes, printed as numbers by Go and Python
+    once = base64.b64encode(data[: len(data) // 3 * 3])
+    found.add(base64.b64encode(once[: len(once) // 3 * 3]).decode())
     for before in range(3):
         # Characters that depend on what is around the value are left out.
         encoded = base64.b64encode(bytes(before) + data).decode()[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
@@ -69,10 +89,11 @@ def _quoted(piece: str, data: bytes) -> Iterator[str]:
         escaped = json.dumps(piece, ensure_ascii=ascii_only)[1:-1]
         yield escaped
         yield json.dumps(escaped)[1:-1]
+        yield escaped.replace("/", r"\/")
         yield escaped.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")  # Go's
     yield repr(piece)[1:-1]
     yield repr(data)[2:-1]
-    for encoded in (quote(data, safe=""), quote(data), quote_plus(data)):
+    for encoded in (quote(data, safe=""), quote(data), quote_plus(data), quote(quote(data, safe=""), safe="")):
         yield encoded
         yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
     # html.escape does this, but its module has a table of 2,000 names.

@@ -16,6 +16,8 @@ _SECRET_OPTION = "csi_secret"
 _WITHHELD_FIELDS = frozenset({"secrets", "volume_context", "publish_context", "attributes", "contents"})
 # Fields with settings, of which only those with such a name are secret: a text may have to name the others.
 _SETTINGS = frozenset({"volume_context", "publish_context", "attributes"})
+# Objects in objects in a value, the deepest of which are not looked at: a stack has an end.
+_DEEPEST = 32
 _SECRET_ENDINGS = (
     "token", "tokens", "password", "passwd", "passphrase", "secret", "secrets", "credential", "credentials",
     "secretkey", "apikey", "accesskey", "accountkey", "privatekey", "secretid", "connectionstring",
@@ -53,7 +55,7 @@ def _secret_settings(content: Any) -> Iterator[str | bytes]:
                 yield from leaves(value)
 
 
-def leaves(value: Any) -> Iterator[str | bytes]:
+def leaves(value: Any, depth: int = _DEEPEST) -> Iterator[str | bytes]:
     """A value, and the texts in it if it is JSON: a file of settings, or kubelet's object of tokens by audience."""
     if isinstance(value, (str, bytes)):
         yield value
@@ -62,9 +64,10 @@ def leaves(value: Any) -> Iterator[str | bytes]:
         value = value.values()
     elif not isinstance(value, list):
         return
-    for item in value:
-        if isinstance(item, (str, bytes, dict, list)):
-            yield from leaves(item)
+    if depth:
+        for item in value:
+            if isinstance(item, (str, bytes, dict, list)):
+                yield from leaves(item, depth - 1)
 
 
 def _parse(value: str | bytes) -> Any:

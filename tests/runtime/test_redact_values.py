@@ -7,6 +7,8 @@ import json
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -44,6 +46,13 @@ ECHOES: dict[str, Callable[[str], str]] = {
     "repr of bytes": lambda value: repr(value.encode()),
     "HTML": html.escape,
     "Go's JSON": lambda value: value.replace("&", "\\u0026"),
+    "base64 twice": lambda value: base64.b64encode(base64.b64encode(value.encode())).decode(),
+    "URL twice": lambda value: quote(quote(value, safe=""), safe=""),
+    "JSON with escaped slashes": lambda value: json.dumps(value).replace("/", "\\/"),
+    "numbers as Go prints them": lambda value: f"[{' '.join(str(byte) for byte in value.encode())}]",
+    "numbers as Python prints them": lambda value: str(list(value.encode())),
+    "hexadecimal with colons": lambda value: value.encode().hex(":"),
+    "base64 over lines": lambda value: base64.encodebytes(value.encode() * 4).decode(),
     "split over lines": lambda value: "\n  ".join(value[i : i + 5] for i in range(0, len(value), 5)),
     "split by escaped breaks": lambda value: "\\n".join(value[i : i + 7] for i in range(0, len(value), 7)),
     "spaces between": lambda value: " ".join(value),
@@ -78,6 +87,13 @@ def test_half_of_a_value_counts_anywhere() -> None:
     with redact.withholding("postgres-password-of-production"):
         assert "password-of" not in redact.text("bad postgres-password-of, he said")
         assert redact.text("the postgres-pass file") == "the postgres-pass file"
+
+
+def test_the_second_half_of_a_value_counts() -> None:
+    """A text has the second half of a value, after something else → masked; its last word alone is not."""
+    with redact.withholding("postgres-password-of-production"):
+        assert redact.text("bad [..password-of-production] !") == f"bad [..{MARK}] !"
+        assert redact.text("in production") == "in production"
 
 
 def test_parts_of_a_value() -> None:
@@ -203,8 +219,51 @@ def test_nested_calls() -> None:
     "line, times", [(b"x", 10_000_000), (b"line of text\n", 500_000), (b"a=b\n", 1_000_000), (b"\xff", 1_000_000)]
 )
 def test_large_values_take_little(line: bytes, times: int) -> None:
-    """Content of megabytes → it is recognised by its beginning, within a bounded time."""
+    """Content of megabytes → it is recognised by its beginning, within a bounded time, and takes no other value's
+    place."""
     started = time.process_time()
     with redact.withholding(line * times, PLAIN):
         assert PLAIN not in redact.text(f"x {PLAIN} y")
+        redact.withhold(*(line * times for _ in range(3)))
+        assert PLAIN not in redact.text(f"x {PLAIN} y")
     assert time.process_time() - started < 2.0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 900 + "]" * 900,
+        '{"a":' * 20_000,
+        "[" * 60_000,
+        json.dumps(json.dumps([json.dumps(["x" * 20])])),
+        "\\" * 5000,
+        "%" * 5000,
+    ],
+)
+def test_odd_values(content: str) -> None:
+    """Content that is deep, broken or full of escapes → texts are made all the same, and other values are masked."""
+    with redact.withholding(content.encode(), PLAIN):
+        assert redact.text(f"x {PLAIN} y") == f"x {MARK} y"
+
+
+def test_threads() -> None:
+    """Threads make texts while the call adds values → neither disturbs the other."""
+    with redact.withholding(PLAIN), ThreadPoolExecutor(4) as pool:
+        context = [copy_context() for _ in range(4)]
+
+        def many(mine: Context) -> set[str]:
+            return {mine.run(redact.text, f"x {PLAIN} y") for _ in range(500)}
+
+        shown = [pool.submit(many, each) for each in context]
+        for number in range(500):
+            redact.withhold(f"another-value-{number}")
+        assert [future.result() for future in shown] == [{f"x {MARK} y"}] * 4
+
+
+@pytest.mark.parametrize("piece", ["\\", "\\n", "ab", PLAIN[:11], PLAIN[:13], " ", "%", "a" * 40])
+def test_hostile_echoes_take_no_time(piece: str) -> None:
+    """Megabytes that almost repeat the values, as a provider may return them → texts are made in a bounded time."""
+    started = time.process_time()
+    with redact.withholding(PLAIN, "a" * 5000, "ab" * 4000, "\\" * 4000, request()):
+        redact.text(piece * 100_000)
+    assert time.process_time() - started < 1.0
