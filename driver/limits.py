@@ -52,3 +52,19 @@ MAX_VERSION_BYTES = 4096
 MAX_VERSIONS_BYTES = 512 * 1024
 """All ids and versions of a reply: they are written to a pod status, and the API server takes objects of 1.5 MiB at
 most."""
+
+MAX_PROVIDER_LABELS = 64
+"""Names of providers in metrics that have published a volume."""
+
+MAX_FAILED_PROVIDER_LABELS = 32
+"""Names of providers in metrics that have not published any volume yet: most of them do not exist."""
+
+MAX_ERROR_TYPE_LABELS = 64
+"""Error types in metrics, providers' own error codes included."""
+
+MAX_PROVIDER_ERROR_BYTES = 1024 * 1024
+"""A provider's error text on its way to the driver; it is shown shortened. Some providers send the error of each object
+twice, which is more than gRPC's default of 8 KiB."""
+
+MAX_REMEMBERED_WARNINGS = 1024
+"""Classes for which it is remembered that a warning about them was given."""

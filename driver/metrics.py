@@ -10,6 +10,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from driver import limits
+from driver.metric_labels import OWN_ERROR_TYPES, BoundedLabel, is_error_type, is_provider_label
 from driver.registry import Volume
 from runtime import metrics
 from runtime.version import build
@@ -41,6 +43,10 @@ class DriverMetrics:
 
     def __init__(self, volumes: Iterable[Volume]) -> None:
         self.registry = registry = metrics.registry()
+        # Those that work have a set of their own: names in classes that never worked cannot fill it.
+        self._working_provider = BoundedLabel(is_provider_label, limits.MAX_PROVIDER_LABELS)
+        self._failed_provider = BoundedLabel(is_provider_label, limits.MAX_FAILED_PROVIDER_LABELS)
+        self._error_type = BoundedLabel(is_error_type, limits.MAX_ERROR_TYPE_LABELS, OWN_ERROR_TYPES)
         scope = tuple(_OS)
         provider, failed = ("provider", *scope), ("provider", "error_type", *scope)
         rotated, rotation_failed = ("provider", "rotated", *scope), ("provider", "error_type", "rotated", *scope)
@@ -86,11 +92,11 @@ class DriverMetrics:
 
     def published(self, provider: str) -> None:
         """A publish was answered OK, with or without a call to the provider."""
-        self._published.labels(provider=provider, **_OS).inc()
+        self._published.labels(provider=self._working_provider(provider), **_OS).inc()
 
     def publish_failed(self, provider: str, error_type: str) -> None:
         """A publish failed, or a refresh failed and kept the old content."""
-        self._publish_failed.labels(provider=provider, error_type=error_type, **_OS).inc()
+        self._publish_failed.labels(**self._failure(provider, error_type), **_OS).inc()
 
     def unpublished(self) -> None:
         """An unpublish was answered OK."""
@@ -102,12 +108,12 @@ class DriverMetrics:
 
     def rotated(self, provider: str, seconds: float) -> None:
         """A mounted volume was refreshed, in so many seconds."""
-        self._rotated.labels(provider=provider, rotated="true", **_OS).inc()
+        self._rotated.labels(provider=self._working_provider(provider), rotated="true", **_OS).inc()
         self._rotation_seconds.labels(**_OS).observe(seconds)
 
     def rotation_failed(self, provider: str, error_type: str) -> None:
         """The refresh of a mounted volume failed."""
-        self._rotation_failed.labels(provider=provider, error_type=error_type, rotated="true", **_OS).inc()
+        self._rotation_failed.labels(**self._failure(provider, error_type), rotated="true", **_OS).inc()
 
     def background_task_failed(self, task: str) -> None:
         """A background task ended and is started again."""
@@ -115,8 +121,14 @@ class DriverMetrics:
 
     def synced(self, provider: str, seconds: float) -> None:
         """A Kubernetes Secret was written, in so many seconds."""
-        self._synced.labels(provider=provider, **_OS).inc()
+        self._synced.labels(provider=self._working_provider(provider), **_OS).inc()
         self._sync_seconds.labels(**_OS).observe(seconds)
+
+    def _failure(self, provider: str, error_type: str) -> dict[str, str]:
+        """The labels of a failure."""
+        if not self._working_provider.knows(provider):
+            provider = self._failed_provider(provider)
+        return {"provider": provider, "error_type": self._error_type(error_type)}
 
 
 class _VolumeAges(Collector):

@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from driver import limits
 from protos import provider_pb2, provider_pb2_grpc
 from runtime import logs, redact, rpc
 
@@ -23,6 +24,11 @@ _RECONNECT = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 2000),
+)
+# The first is gRPC's soft limit, above which it starts to refuse some messages at random.
+_ERROR_TEXTS = (
+    ("grpc.max_metadata_size", limits.MAX_PROVIDER_ERROR_BYTES),
+    ("grpc.absolute_max_metadata_size", limits.MAX_PROVIDER_ERROR_BYTES),
 )
 
 Reply = TypeVar("Reply", bound=Message)
@@ -39,7 +45,7 @@ class ProviderClient:
         self.socket = socket
         self.version = self.last_error = ""
         self._max_reply_bytes = max_reply_bytes
-        channel = rpc.dial(socket, (*_RECONNECT, ("grpc.max_receive_message_length", max_reply_bytes)))
+        channel = rpc.dial(socket, (*_RECONNECT, *_ERROR_TEXTS, ("grpc.max_receive_message_length", max_reply_bytes)))
         self._connection = rpc.Connection(channel)
         self._stub: provider_pb2_grpc.CSIDriverProviderAsyncStub = provider_pb2_grpc.CSIDriverProviderStub(channel)
         self._calls = 0
@@ -120,6 +126,10 @@ class ProviderClient:
         details = redact.text(error.details() or "no details")
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
             details += f" (the limit is --max-call-recv-msg-size={self._max_reply_bytes})"
+        if "metadata size exceeds" in details:
+            details = (
+                f"its error text is longer than {limits.MAX_PROVIDER_ERROR_BYTES} bytes; the provider's log has it"
+            )
         return rpc.RemoteFailure(error.code(), f'provider "{self.name}": {details}')
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from driver import limits
+from driver.metric_labels import PROVIDER_ERROR, is_error_type
 from driver.volume.payload import File, Tree, is_large, plan, too_many_entries
 from protos import provider_pb2
 from runtime import redact
@@ -52,7 +53,8 @@ def check_reply(
     redact.withhold(*(file.contents for file in reply.files[:max_entries]))
     if reply.HasField("error") and reply.error.code:
         code = redact.text(reply.error.code)
-        raise ProviderFailure(f"mount request failed with provider error code {code}", error_type=code)
+        error_type = code if is_error_type(code) else PROVIDER_ERROR
+        raise ProviderFailure(f"mount request failed with provider error code {code}", error_type=error_type)
     if not reply.object_version:
         raise ProviderFailure("missing object versions: the provider must name the version of each object")
     try:

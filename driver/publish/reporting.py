@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 
+from driver import limits
 from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Cluster, Pod, PodEvent, RefreshFailure
 from driver.publish import schedule
@@ -66,6 +67,8 @@ class Reporter:
         if self._invalid_intervals.get(class_ref) == problem:
             return
         self._invalid_intervals[class_ref] = problem
+        if len(self._invalid_intervals) > limits.MAX_REMEMBERED_WARNINGS:
+            del self._invalid_intervals[next(iter(self._invalid_intervals))]
         message = f"SecretProviderClass {class_ref}: {problem}; until it is corrected the driver's own interval applies"
         await self._event(pod, True, INVALID_INTERVAL, message, class_ref.name)
 

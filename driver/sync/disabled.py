@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+from driver import limits
 from driver.ports import ClassRef, ProviderClass, VolumeRecord
 from runtime import logs
 
@@ -24,6 +25,8 @@ class DisabledSync:
         """Warn of secretObjects that are not synced."""
         class_ref = provider_class.class_ref
         if provider_class.secret_objects and class_ref not in self._warned_of:
+            if len(self._warned_of) >= limits.MAX_REMEMBERED_WARNINGS:
+                self._warned_of.clear()
             self._warned_of.add(class_ref)
             log.warning("secretObjects are not synced", secretProviderClass=class_ref, reason=self._reason)
 

@@ -64,10 +64,10 @@ class Table:
         """Keep one job for each Secret that the class asks for; all of its jobs if an entry is new, changed or gone,
         else none."""
         class_ref = provider_class.class_ref
-        entries: dict[str, tuple[SecretObject, ...]] = {}
+        grouped: dict[str, list[SecretObject]] = {}
         for entry in provider_class.secret_objects:
-            name = entry.secret_name.strip()
-            entries[name] = (*entries.get(name, ()), entry)
+            grouped.setdefault(entry.secret_name.strip(), []).append(entry)
+        entries = {name: tuple(group) for name, group in grouped.items()}
         former = {job.secret_name: job.entries for job in self.of_class(class_ref)}
         for name in former.keys() - entries.keys():
             del self.jobs[class_ref, name]

@@ -37,7 +37,7 @@ def counted(it: Rig) -> dict[tuple[str, str], float]:
     [
         ({"provider": ""}, "", "FailedToMount"),
         ({"parameters": {}}, "stub", "FailedToMount"),
-        ({"provider": "../stub"}, "../stub", "GRPCProviderError"),
+        ({"provider": "../stub"}, "other", "GRPCProviderError"),
         ({"provider": "absent"}, "absent", "GRPCProviderError"),
         (spec(stubError="NOT_FOUND"), "stub", "GRPCProviderError"),
         (spec(stubReply="no-versions"), "stub", "GRPCProviderError"),
