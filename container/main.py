@@ -16,10 +16,10 @@ import probe.main
 import registrar.main
 from driver import preflight
 from driver.config import GO_ONLY, DriverConfig
-from probe.config import ProbeConfig
+from probe.config import DEFAULT_STATUS_ENDPOINT, ProbeConfig
 from registrar.config import RegistrarConfig
 from runtime import process
-from runtime.endpoints import UnixEndpoint
+from runtime.endpoints import TcpEndpoint, UnixEndpoint, parse_host_port
 from runtime.errors import ConfigurationError
 from runtime.flags import FlagSet, HelpRequested
 from runtime.supervisor.role_table import RoleTable
@@ -37,6 +37,7 @@ REGISTRAR_FLAGS = {
 }
 PROBE_FLAGS = {
     "http_endpoint": "probe-http-endpoint",
+    "status_endpoint": "status-endpoint",
     "probe_timeout": "probe-timeout",
     "metrics_path": "probe-metrics-path",
     "refuse_before_first_answer": "probe-refuse-before-first-answer",
@@ -77,11 +78,19 @@ def configure(values: Mapping[type, Mapping[str, Any]]) -> Configs:
         "status_directory": driver_config.status_directory,
         "logging_format": "json" if driver_config.log_format_json else "text",
     }
-    return Configs(
-        driver_config,
-        RegistrarConfig(**{**shared, **values[RegistrarConfig]}),
-        ProbeConfig(**{"http_endpoint": DEFAULT_PROBE_ENDPOINT, **shared, **values[ProbeConfig]}),
-    )
+    registrar_config = RegistrarConfig(**{**shared, **values[RegistrarConfig]})
+    defaults = {
+        "http_endpoint": DEFAULT_PROBE_ENDPOINT,
+        "status_endpoint": _status_endpoint(driver_config.metrics, registrar_config.http),
+    }
+    return Configs(driver_config, registrar_config, ProbeConfig(**{**defaults, **shared, **values[ProbeConfig]}))
+
+
+def _status_endpoint(*others: TcpEndpoint | None) -> str:
+    """The default address of the status pages. There are none if another role was given its port: that role could not
+    start if the probe had it first."""
+    port = parse_host_port(DEFAULT_STATUS_ENDPOINT).port
+    return "" if any(other is not None and other.port == port for other in others) else DEFAULT_STATUS_ENDPOINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:

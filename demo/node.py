@@ -67,6 +67,7 @@ class Node:
             f"--kubelet-registration-path={here}/csi/csi.sock",
             f"--plugin-registration-path={here}/kubelet/plugins_registry",
             f"--probe-http-endpoint=127.0.0.1:{self.port}",
+            "--status-endpoint=",
         ]
 
     def kubelet_config(self) -> KubeletConfig:

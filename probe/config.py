@@ -8,6 +8,7 @@ from runtime.errors import ConfigurationError
 from runtime.flags import SIDECAR_GO_ONLY, Duration, flag
 
 DEFAULT_PORT = 9808
+DEFAULT_STATUS_ENDPOINT = "127.0.0.1:9809"
 GO_ONLY = SIDECAR_GO_ONLY
 
 
@@ -33,6 +34,11 @@ class ProbeConfig:
     status_directory: str = flag(
         status.DEFAULT_DIRECTORY, "directory of the roles' status sockets; empty: their status is not read"
     )
+    status_endpoint: str = flag(
+        DEFAULT_STATUS_ENDPOINT,
+        "address of /status and the status page, which name the pods of all tenants; that of the health checks serves "
+        "them to everybody; empty turns them off",
+    )
 
     def __post_init__(self) -> None:
         if self.http_endpoint and self.health_port != DEFAULT_PORT:
@@ -52,6 +58,8 @@ class ProbeConfig:
             parse_host_port(self.http_endpoint)
         if self.metrics_address:
             parse_host_port(self.metrics_address)
+        if self.status_endpoint:
+            parse_host_port(self.status_endpoint)
 
     @property
     def driver(self) -> UnixEndpoint:
@@ -67,3 +75,14 @@ class ProbeConfig:
     def metrics(self) -> TcpEndpoint | None:
         """Where the separate metrics server listens; None if there is none."""
         return parse_host_port(self.metrics_address) if self.metrics_address else None
+
+    @property
+    def status_pages(self) -> TcpEndpoint | None:
+        """Where a separate server serves /status and the status page; None if they are off, or served with /healthz."""
+        pages = parse_host_port(self.status_endpoint) if self.status_endpoint else None
+        return None if pages is None or pages.is_same(self.http) else pages
+
+    @property
+    def status_pages_are_open(self) -> bool:
+        """Whether /status and the status page are served with /healthz."""
+        return bool(self.status_endpoint) and self.status_pages is None

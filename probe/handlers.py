@@ -37,18 +37,19 @@ class Handlers:
         registry.register(processes)
         registry.register(self._registration)
 
-    def routes(self) -> Mapping[str, http.Handler]:
-        """Path → handler. The metrics are left out if they have a server of their own."""
-        own = {
-            "/healthz": self.healthz,
-            "/livez": self.livez,
-            "/readyz": self.readyz,
-            "/status": self.status,
-            "/": self.status_page,
-        }
+    def routes(self) -> dict[str, http.Handler]:
+        """Path → handler of the health checks' address. The metrics are left out if they have a server of their own,
+        and the status pages unless they are opened to everybody who reaches this address."""
+        own: dict[str, http.Handler] = {"/healthz": self.healthz, "/livez": self.livez, "/readyz": self.readyz}
+        if self._config.status_pages_are_open:
+            own |= self.status_routes()
         if self._config.http_endpoint:
             own[self._config.metrics_path] = self.metrics
         return own
+
+    def status_routes(self) -> dict[str, http.Handler]:
+        """Path → handler of the status pages, which show the pods, classes and provider errors of all tenants."""
+        return {"/status": self.status, "/": self.status_page}
 
     async def healthz(self, _: http.Request) -> http.Response:
         """As livenessprobe: 200 ``ok``, or 500 with the reason."""

@@ -10,6 +10,7 @@ from probe.driver import DriverProbe
 from probe.handlers import Handlers
 from probe.processes import Processes
 from runtime import http, logs, metrics, process, status
+from runtime.errors import ConfigurationError
 from runtime.flags import FlagSet
 from runtime.signals import stop_event
 from runtime.supervisor.role_table import RoleTable
@@ -48,9 +49,21 @@ async def _serve(config: ProbeConfig, role_table: RoleTable | None) -> None:
             port = await stack.enter_async_context(http.serve(config.http, handlers.routes()))
             if config.metrics is not None:
                 await stack.enter_async_context(http.serve(config.metrics, {config.metrics_path: handlers.metrics}))
+            await _serve_status_pages(config, handlers, stack)
             await stack.enter_async_context(status.serve(config.status_directory, "probe", lambda: {"role": "probe"}))
             log.info("Serving health checks", port=port)
             await stop.wait()
+
+
+async def _serve_status_pages(config: ProbeConfig, handlers: Handlers, stack: AsyncExitStack) -> None:
+    """Serve the status pages if they have an address of their own. Health checks do without them: an address that
+    cannot be used is logged."""
+    if config.status_pages is None:
+        return
+    try:
+        await stack.enter_async_context(http.serve(config.status_pages, handlers.status_routes()))
+    except ConfigurationError as error:
+        log.warning("/status and the status page are not served; set --status-endpoint", reason=str(error))
 
 
 async def _wait_for_first_answer(driver: DriverProbe, stop: asyncio.Event) -> bool:

@@ -17,12 +17,22 @@ class UnixEndpoint:
         return f"unix:{self.path}"
 
 
+ALL_ADDRESSES = ("", "0.0.0.0", "::")
+"""Hosts that each mean the addresses of both families, as in Go: a pod may have IPv6 only."""
+
+
 @dataclass(frozen=True)
 class TcpEndpoint:
-    """A TCP address; an empty host means all addresses."""
+    """A TCP address; the host may be one of ALL_ADDRESSES."""
 
     host: str
     port: int
+
+    def is_same(self, other: "TcpEndpoint") -> bool:
+        """Whether both are the same addresses, however they are written."""
+        return self.port == other.port and (
+            self.host == other.host or self.host in ALL_ADDRESSES and other.host in ALL_ADDRESSES
+        )
 
     @property
     def target(self) -> str:

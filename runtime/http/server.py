@@ -5,15 +5,13 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from runtime.endpoints import TcpEndpoint
+from runtime.endpoints import ALL_ADDRESSES, TcpEndpoint
 from runtime.errors import ConfigurationError
 from runtime.http.connection import Connection
 from runtime.http.messages import Handler
 
 BACKLOG = 512
 STOP_SECONDS = 2.0
-# As in Go, each of them means the addresses of both families: a pod may have IPv6 only.
-ALL_ADDRESSES = ("", "0.0.0.0", "::")
 # Of each connection, in the kernel, which charges it to the container. Heads are small; a response may be larger.
 RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES = 32 * 1024, 128 * 1024
 

@@ -44,6 +44,15 @@ def test_defaults() -> None:
     found = configs()
     assert found.driver == DriverConfig()
     assert found.probe.http_endpoint == "0.0.0.0:9808"
+    assert found.probe.status_endpoint == "127.0.0.1:9809"
+
+
+@pytest.mark.parametrize("taken", ["--metrics-addr=:9809", "--registrar-http-endpoint=127.0.0.1:9809"])
+def test_default_status_endpoint_that_another_role_has(taken: str) -> None:
+    """Another role was given the port of the status pages → there are none, and the role gets its port; a status
+    endpoint on the command line counts."""
+    assert configs(taken).probe.status_endpoint == ""
+    assert configs(taken, "--status-endpoint=:1").probe.status_endpoint == ":1"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +61,7 @@ def test_defaults() -> None:
         (["--endpoint=tcp://127.0.0.1:1"], "kubelet needs a Unix socket"),
         (["--metrics-backend=x"], "unsupported metrics backend"),
         (["--probe-timeout=0"], "--probe-timeout"),
+        (["--status-endpoint=9809"], "invalid address: 9809"),
     ],
 )
 def test_wrong_values(argv: list[str], sentence: str) -> None:

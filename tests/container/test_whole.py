@@ -33,7 +33,7 @@ class Container:
 
     def __init__(self, directory: Path, *argv: str) -> None:
         self.directory = directory
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.metrics_port, self.status_port = free_port(), free_port(), free_port()
         for name in ("kubelet/pods", "kubelet/plugins_registry", "providers", "store", "manifests"):
             (directory / name).mkdir(parents=True)
         (directory / "store" / "password").write_text(SECRET)
@@ -54,6 +54,7 @@ class Container:
                     f"--kubelet-registration-path={directory}/csi.sock",
                     f"--plugin-registration-path={directory}/kubelet/plugins_registry",
                     f"--probe-http-endpoint=127.0.0.1:{self.port}",
+                    f"--status-endpoint=127.0.0.1:{self.status_port}",
                     *argv,
                 ],
                 stderr=log,
@@ -61,7 +62,7 @@ class Container:
 
     def fetch(self, path: str) -> tuple[int, str]:
         """Status code and body of a page of the probe; code 0 while nothing listens."""
-        return fetch(self.port, path, timeout=5)
+        return fetch(self.status_port if path in ("/", "/status") else self.port, path, timeout=5)
 
     def roles(self) -> dict[str, psutil.Process]:
         """The processes of the three roles, by name."""

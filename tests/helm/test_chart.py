@@ -183,6 +183,34 @@ def test_metrics_are_off() -> None:
 @pytest.mark.parametrize(
     "settings, expected",
     [
+        ((), [{"ports": [{"port": "healthz"}, {"port": "metrics"}]}]),
+        (
+            ('--set-json=networkPolicy.from=[{"podSelector":{}}]',),
+            [{"ports": [{"port": "healthz"}, {"port": "metrics"}], "from": [{"podSelector": {}}]}],
+        ),
+        (
+            ("--set=networkPolicy.from=null",),  # as values of an older release, which --reuse-values brings
+            [{"ports": [{"port": "healthz"}, {"port": "metrics"}]}],
+        ),
+    ],
+)
+def test_network_policy(settings: tuple[str, ...], expected: list[Any]) -> None:
+    """The policy never admits anybody to the status pages; ``from`` limits who reaches the other ports."""
+    objects = chart.render("--set=networkPolicy.enabled=true,statusEndpoint=0.0.0.0:9809", *settings)
+    (policy,) = (item for item in objects if item["kind"] == "NetworkPolicy")
+    assert policy["spec"]["ingress"] == expected
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9999", ""])
+def test_status_endpoint(endpoint: str) -> None:
+    """statusEndpoint → the flag, also if it is empty; not set → the flag's default."""
+    assert f"--status-endpoint={endpoint}" in container(f"--set=statusEndpoint={endpoint}")["args"]
+    assert not [item for item in container()["args"] if item.startswith("--status-endpoint")]
+
+
+@pytest.mark.parametrize(
+    "settings, expected",
+    [
         ("linux.driver.resources.limits=null", {"requests": {"cpu": "70m", "memory": "140Mi"}}),
         (
             "linux.registrar.resources.limits.cpu=null",

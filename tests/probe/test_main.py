@@ -37,12 +37,17 @@ def test_flags_and_defaults() -> None:
     """Every flag of livenessprobe has its name and default; ours come in addition."""
     flags = {item.name: format_value(item.default) for item in flags_of(ProbeConfig)}
     assert {name: flags[name] for name in OF_THE_ORIGINAL} == OF_THE_ORIGINAL
-    assert set(flags) - set(OF_THE_ORIGINAL) == {"refuse-before-first-answer", "status-directory", "version"}
+    assert set(flags) - set(OF_THE_ORIGINAL) == {
+        "refuse-before-first-answer",
+        "status-directory",
+        "status-endpoint",
+        "version",
+    }
     assert "automaxprocs" in {item.name for item in GO_ONLY}
 
 
 def command(*argv: str) -> list[str]:
-    return [sys.executable, "-m", "probe.main", "--status-directory=", *argv]
+    return [sys.executable, "-m", "probe.main", "--status-directory=", "--status-endpoint=", *argv]
 
 
 @pytest.mark.parametrize(
@@ -280,6 +285,43 @@ def test_deprecated_addresses(tmp_path: Path) -> None:
         assert running.fetch("/m")[0] == 200 and running.fetch("/healthz")[0] == 404
     log = (tmp_path / "log").read_text()
     assert "--health-port is deprecated" in log and "--metrics-address is deprecated" in log
+
+
+STATUS_PAGES = ("/status", "/")
+
+
+def test_status_pages_have_their_own_address(tmp_path: Path) -> None:
+    """Status pages at their own address → they are 404 where the health checks are, and the other way round."""
+    status_port = free_port()
+    with probing(tmp_path, f"--status-endpoint=127.0.0.1:{status_port}") as running:
+        wait_until(lambda: running.fetch("/livez") == (200, "ok"), "the probe")
+        wait_until(lambda: fetch(status_port, "/status")[0] == 200, "the status page")
+        assert [running.fetch(path)[0] for path in (*STATUS_PAGES, "//", "/status/", "/status?a")] == [404] * 5
+        assert [fetch(status_port, path)[0] for path in STATUS_PAGES] == [200, 200]
+        assert [fetch(status_port, path)[0] for path in ("/healthz", "/metrics", "/readyz", "/livez")] == [404] * 4
+
+
+@pytest.mark.parametrize("written", ["127.0.0.1:{}", ""])
+def test_status_pages_are_opened_or_off(tmp_path: Path, written: str) -> None:
+    """The status endpoint is that of the health checks → both are served there; it is empty → no status pages."""
+    port = free_port()
+    argv = (f"--http-endpoint=127.0.0.1:{port}", f"--status-endpoint={written.format(port)}")
+    with probing(tmp_path, *argv) as running:
+        running.port = port
+        wait_until(lambda: running.fetch("/livez") == (200, "ok"), "the probe")
+        assert [running.fetch(path)[0] for path in STATUS_PAGES] == ([200, 200] if written else [404, 404])
+
+
+@pytest.mark.parametrize("taken_host, own_host", [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", ""), ("", "127.0.0.1")])
+def test_status_port_taken(tmp_path: Path, taken_host: str, own_host: str) -> None:
+    """The port of the status pages is in use → one warning with the reason, and the health checks are served."""
+    with socket.create_server((taken_host, 0)) as taken:
+        argv = f"--status-endpoint={own_host}:{taken.getsockname()[1]}"
+        with probing(tmp_path, argv) as running, running.driver():
+            wait_until(lambda: running.fetch() == (200, "ok"), "ok")
+            assert running.fetch("/metrics")[0] == 200
+    lines = [line for line in (tmp_path / "log").read_text().splitlines() if "status page are not served" in line]
+    assert len(lines) == 1 and "cannot listen on" in lines[0]
 
 
 def test_json_logs(tmp_path: Path) -> None:
