@@ -68,3 +68,18 @@ twice, which is more than gRPC's default of 8 KiB."""
 
 MAX_REMEMBERED_WARNINGS = 1024
 """Classes for which it is remembered that a warning about them was given."""
+
+POD_EVENTS_BURST, POD_EVENTS_SECONDS = 25, 60.0
+"""Events of one pod: so many at once, then one each so many seconds. kubelet's own bound is similar."""
+
+NODE_EVENTS_BURST, NODE_EVENTS_SECONDS = 300, 1.0
+"""Events of all pods of the node."""
+
+EVENT_SUMMARY_SECONDS = 60.0
+"""How often events say how many others were not sent."""
+
+MAX_EVENT_SUMMARIES = 10
+"""For how many pods they say so each time."""
+
+MAX_EVENT_PODS = 1024
+"""For how many pods events are limited and counted."""

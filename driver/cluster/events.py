@@ -5,8 +5,10 @@ import hashlib
 import time
 from typing import Any
 
+from driver import limits
 from driver.cluster.answers import Conflict
 from driver.cluster.api import MERGE_PATCH, Api
+from driver.cluster.event_rate import EventRate
 from driver.ports import PodEvent
 from runtime import logs
 from runtime.errors import Failure, NotFound
@@ -21,29 +23,48 @@ LONGEST_MESSAGE = 1024  # the API server rejects longer ones
 
 
 class EventRecorder:
-    """Sends events in order. All are logged; those that arrive while the queue is full are only logged."""
+    """Sends events in order. All are logged; those beyond a pod's rate, the node's rate or the queue are only
+    logged and counted (``event_rate``)."""
 
     def __init__(self, api: Api, node: str) -> None:
         self._api = api
         self._node = node
         self._queue: asyncio.Queue[PodEvent] = asyncio.Queue(MAX_QUEUED)
         self._counts: dict[str, int] = {}
+        self._rate = EventRate()
 
     def put(self, event: PodEvent) -> None:
         """Log the event and queue it, without blocking."""
         (log.warning if event.warning else log.info)("Event", pod=event.pod, reason=event.reason, message=event.message)
-        if event.pod.name and not self._queue.full():
+        if not event.pod.name:
+            return
+        if self._queue.full():
+            self._rate.suppress(event.pod)
+        elif self._rate.allows(event.pod):
             self._queue.put_nowait(event)
 
     async def run(self) -> None:
         """Send events until cancelled."""
+        loop = asyncio.get_running_loop()
+        summary_due = loop.time() + limits.EVENT_SUMMARY_SECONDS
         while True:
-            event = await self._queue.get()
+            if loop.time() >= summary_due:
+                for summary in self._rate.summaries():
+                    await self._try_to_send(summary)
+                summary_due = loop.time() + limits.EVENT_SUMMARY_SECONDS
             try:
-                async with asyncio.timeout(SEND_SECONDS):
-                    await self._send(event)
-            except (Failure, TimeoutError) as error:
-                log.warning("An event could not be sent", pod=event.pod, reason=event.reason, err=error)
+                async with asyncio.timeout_at(summary_due):
+                    event = await self._queue.get()
+            except TimeoutError:
+                continue
+            await self._try_to_send(event)
+
+    async def _try_to_send(self, event: PodEvent) -> None:
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._send(event)
+        except (Failure, TimeoutError) as error:
+            log.warning("An event could not be sent", pod=event.pod, reason=event.reason, err=error)
 
     async def _send(self, event: PodEvent) -> None:
         name = _series(event)

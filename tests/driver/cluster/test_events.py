@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from driver import limits
 from driver.cluster import events
 from driver.cluster.api import Api
+from driver.cluster.event_rate import SUPPRESSED, EventRate
 from driver.cluster.events import EventRecorder
 from driver.ports import Pod, PodEvent
 from tests.driver.cluster.connecting import run
@@ -154,8 +156,11 @@ def test_event_cannot_be_sent(
     run_recorder(rig, test)
 
 
-def test_queue_is_full(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
-    """Record 1000 events at once → no waiting; the queue's capacity is sent, and all are logged."""
+def test_queue_is_full(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Record 1000 events at once, at a rate that is allowed → no waiting; the queue's capacity is sent, and all are
+    logged."""
+    monkeypatch.setattr(limits, "POD_EVENTS_BURST", 2000)
+    monkeypatch.setattr(limits, "NODE_EVENTS_BURST", 2000)
 
     async def test(recorder: EventRecorder) -> None:
         for number in range(1000):
@@ -180,3 +185,41 @@ def test_counts_are_bounded(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) ->
         await until(lambda: counts(rig) == [("Reason", "a", 3), ("Reason", "b", 1), ("Reason", "c", 1)], "all")
 
     run_recorder(rig, test)
+
+
+def test_flood_of_one_pod(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A pod has 6,000 events, as for a class with as many secretObjects → its burst is sent, and one event that counts
+    the rest; another pod's event comes through; the log has all."""
+    monkeypatch.setattr(limits, "EVENT_SUMMARY_SECONDS", 0.5)
+
+    async def test(recorder: EventRecorder) -> None:
+        for number in range(6000):
+            recorder.put(PodEvent(POD, True, WARNING.reason, "m", f"secret-{number}"))
+        recorder.put(PodEvent(Pod("default", "pod-2", "uid-2"), True, "Other", "comes through"))
+        await until(lambda: rig.events("Other"), "the other pod's event")
+        await until(lambda: rig.events(SUPPRESSED), "the summary")
+        assert len(rig.events(WARNING.reason)) == limits.POD_EVENTS_BURST
+        (found,) = rig.events(SUPPRESSED)
+        assert found["involvedObject"]["name"] == "pod-1"
+        assert f"{6000 - limits.POD_EVENTS_BURST} more events" in found["message"]
+
+    with caplog.at_level(logging.WARNING):
+        run_recorder(rig, test)
+    assert sum(record.getMessage() == "Event" for record in caplog.records) == 6001
+
+
+def test_flood_of_many_pods() -> None:
+    """Thousands of pods have events → the node's burst and rate hold, and so does what is remembered; afterwards a pod
+    has its events again."""
+    now = 0.0
+    rate = EventRate(lambda: now)
+    sent = sum(rate.allows(Pod("default", f"pod-{number}", f"uid-{number}")) for number in range(5000))
+    assert sent == limits.NODE_EVENTS_BURST
+    assert len(rate._pods) == len(rate._suppressed) == limits.MAX_EVENT_PODS
+    assert len(rate.summaries()) == limits.MAX_EVENT_SUMMARIES
+    now = 10.0
+    assert sum(rate.allows(Pod("default", f"late-{number}", f"late-{number}")) for number in range(100)) == 10
+    now = 10_000.0
+    assert sum(rate.allows(POD) for _ in range(100)) == limits.POD_EVENTS_BURST
+    now += limits.POD_EVENTS_SECONDS
+    assert [rate.allows(POD), rate.allows(POD)] == [True, False]
