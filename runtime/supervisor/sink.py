@@ -17,6 +17,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from runtime.limits import LOG_BACKLOG_BYTES
 
@@ -33,13 +34,13 @@ class Sink:
     """One output stream, with the interface of supervisord's dispatchers, so that its main loop waits for the reader.
 
     ``report`` writes the line about lost lines to this sink, by calling ``write``; its arguments are the sink and the
-    number of lines.
+    number of lines. ``close`` gives back what the sink has opened itself; nothing may be written after it.
     """
 
     closed = False
 
     def __init__(self, fd: int, report: Callable[["Sink", int], None], backlog_bytes: int = LOG_BACKLOG_BYTES) -> None:
-        self.fd, self._write_some = _open(fd)
+        self.fd, self._write_some, self.close = _open(fd)
         self._report_loss = report
         self._limit = backlog_bytes
         self._backlog: deque[bytes] = deque()
@@ -143,19 +144,25 @@ class Sink:
             self._lost = lost
 
 
-def _open(fd: int) -> tuple[int, Write]:
-    """A descriptor to wait for, and a function that writes some bytes to it or raises BlockingIOError."""
+def _open(fd: int) -> tuple[int, Write, Callable[[], None]]:
+    """A descriptor to wait for, a function that writes some bytes to it or raises BlockingIOError, and one to close
+    it."""
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
-        return fd, lambda data: os.write(fd, data)
+        return fd, partial(os.write, fd), _nothing
     if stat.S_ISSOCK(mode):
         connection = socket.socket(fileno=os.dup(fd))
-        return connection.fileno(), lambda data: connection.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+        return connection.fileno(), lambda data: connection.send(data, flags), connection.close
     try:
         own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:  # no /proc, or not permitted: the terminal of another user
-        return fd, lambda data: _write_if_announced(fd, data)
-    return own, lambda data: os.write(own, data)
+        return fd, partial(_write_if_announced, fd), _nothing
+    return own, partial(os.write, own), partial(os.close, own)
+
+
+def _nothing() -> None:
+    """The descriptor is not ours to close."""
 
 
 def _write_if_announced(fd: int, data: bytes) -> int:

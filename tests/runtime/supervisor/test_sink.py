@@ -78,6 +78,7 @@ def test_a_reader_that_pauses(make: Callable[[], tuple[int, int]]) -> None:
     assert found[-1].endswith(b" lost") and set(found[:-1]) == {LINE.strip()}
     sink.write([b"back\n"])
     assert read_all(reader, sink) == b"back\n"
+    sink.close()
     for fd in (reader, writer):
         os.close(fd)
 
@@ -158,7 +159,8 @@ def test_a_file_that_others_append_to(tmp_path: Path) -> None:
     with path.open("ab") as file:
         sink = Sink(file.fileno(), lost)
         sink.write([b"one\n"])
-        path.open("ab").write(b"other\n")
+        with path.open("ab") as other:
+            other.write(b"other\n")
         sink.write([b"two\n"])
     assert path.read_bytes() == b"one\nother\ntwo\n"
 
