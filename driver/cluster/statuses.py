@@ -11,7 +11,7 @@ from typing import Any
 
 from driver.cluster.answers import Conflict
 from driver.cluster.api import MERGE_PATCH, Api
-from driver.cluster.confirmed_pods import confirmed_records
+from driver.cluster.confirmed_pods import ConfirmedPods
 from driver.objects import API_PATH
 from driver.objects.names import LONGEST_NAME
 from driver.objects.pod_status import (
@@ -62,7 +62,7 @@ class StatusStore:
     def __init__(self, api: Api, node: str, driver: str) -> None:
         self._api = api
         self._node = node
-        self._driver = driver
+        self._pods = ConfirmedPods(api, driver)
         self._written: dict[str, _Written] = {}
         self._any_written = asyncio.Event()
         self._retry_queue: dict[str, VolumeRecord] = {}
@@ -158,7 +158,7 @@ class StatusStore:
         ignored = list[str]()
         async for page in self._pages():
             found = [(record, item) for item in page if (record := _claim(item, targets))]
-            kept = await confirmed_records([record for record, _ in found], self._api, self._driver)
+            kept = await self._pods.select([record for record, _ in found])
             for record, item in found:
                 if record not in kept:
                     ignored.append(f"{item['metadata']['namespace']}/{item['metadata']['name']}"[:LONGEST_NAME])

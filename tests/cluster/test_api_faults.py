@@ -196,14 +196,16 @@ def test_hidden_version(cluster_rig: ClusterRig, proxy: FaultProxy, fault: Fault
 
 def test_rights_that_are_not_known_yet(cluster_rig: ClusterRig, proxy: FaultProxy) -> None:
     """The driver restarts together with the API server, which refuses its first requests; rotation is off → an existing
-    volume is known again and its Secret comes back."""
+    volume of the Go driver is known again and its Secret comes back."""
     cluster_rig.make_class(secretObjects=[ENTRY])
     pod = cluster_rig.make_pod()
 
     async def test() -> None:
         async with cluster_rig.driver(proxy) as rig:
-            await cluster_rig.volume(rig, pod).publish()
+            volume = cluster_rig.volume(rig, pod)
+            await volume.publish()
             await rig.stop()
+            volume.remove_record()
             cluster_rig.api.delete(cluster_rig.path("secrets", "synced"))
             rule = proxy.on("GET", r"secretproviderclasspodstatuses$", Answer(403), times=2)
             await rig.start()

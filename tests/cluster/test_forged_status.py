@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from driver import restore
 from driver.objects import pod_status
 from driver.ports import ClassRef, VolumeRecord
 from tests.cluster.rig import BASE_RULES, ClusterRig, grant
@@ -68,10 +69,15 @@ def test_forged_status(cluster_rig: ClusterRig, attacker: ClusterRig, ours: bool
 
 
 def test_without_the_right_to_read_pods(
-    cluster: ControlPlane, namespace: str, cluster_rig: ClusterRig, caplog: pytest.LogCaptureFixture
+    cluster: ControlPlane,
+    namespace: str,
+    cluster_rig: ClusterRig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The role lacks ``get`` on pods, as an earlier chart's → a volume of the Go driver is not known after a restart,
     and a warning says what to grant; its next publish makes it known."""
+    monkeypatch.setattr(restore, "FIRST_PAUSE", 0.01)
     cluster_rig.make_class()
     pod = cluster_rig.make_pod()
 

@@ -87,7 +87,9 @@ def test_a_restart_with_110_volumes(cluster_rig: ClusterRig, ours: bool) -> None
     pods = [cluster_rig.make_pod(f"pod-{number}") for number in range(110)]
 
     async def test() -> None:
-        async with cluster_rig.driver(enable_secret_rotation=True, rotation_poll_interval=3600.0) as rig:
+        # A node of its own: the other test's pod statuses are not collected yet.
+        node = cluster_rig.namespace
+        async with cluster_rig.driver(nodeid=node, enable_secret_rotation=True, rotation_poll_interval=3600.0) as rig:
             volumes = [cluster_rig.volume(rig, pod) for pod in pods]
             await asyncio.gather(*(volume.publish(timeout=60) for volume in volumes))
             calls = rig.provider.calls

@@ -246,7 +246,7 @@ def test_a_restart_with_rotation_off(cluster_rig: ClusterRig) -> None:
             name = f"{pod.name}-{cluster_rig.namespace}-app"
             assert owners(cluster_rig.secret("synced")) == [("SecretProviderClassPodStatus", name)]
             counted = cluster_rig.count(mark)
-            assert counted["list", "secretproviderclasspodstatuses"] == 1
+            assert counted["list", "secretproviderclasspodstatuses"] == 0
             assert ("list", "secrets") not in counted and ("watch", "secrets") not in counted
 
     run_async(test)

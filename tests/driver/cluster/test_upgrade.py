@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from driver import restore
 from driver.ports import Pod
 from tests.support.fake_api import Answer
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
@@ -100,9 +101,33 @@ def test_before_the_api_server_is_back(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_pods_that_must_not_be_read(here: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("denied", [1, 4])
+def test_pods_that_must_not_be_read_yet(here: FakeApiRig, monkeypatch: pytest.MonkeyPatch, denied: int) -> None:
+    """An API server that has just started denies the first reads: they are tried again."""
+    monkeypatch.setattr(restore, "FIRST_PAUSE", 0.01)
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver(sync_secrets=False) as rig:
+            volume = here.volume(rig, pod)
+            await volume.publish()
+            await rig.stop()
+            as_go_does(volume, written_by_provider=False)
+            rule = here.server.on("GET", "/pods/", Answer(403), times=denied)
+            await rig.start()
+            (known,) = rig.driver.volumes
+            await until(lambda: known.recorded is not None, "the restart to be complete")
+            assert known.recorded and known.pod == pod and rule.hits == denied
+
+    asyncio.run(run())
+
+
+def test_pods_that_must_not_be_read(
+    here: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """An earlier chart's role: the status is not believed, a warning says what to grant, and the next publish makes the
     volume known."""
+    monkeypatch.setattr(restore, "FIRST_PAUSE", 0.01)
     pod = here.make_pod()
 
     async def run() -> None:
