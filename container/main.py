@@ -22,6 +22,7 @@ from runtime import process
 from runtime.endpoints import TcpEndpoint, UnixEndpoint, parse_host_port
 from runtime.errors import ConfigurationError
 from runtime.flags import FlagSet, HelpRequested
+from runtime.privileges import NOTHING, VOLUMES, harden
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import Role
 from runtime.supervisor.supervise import supervise, write_termination_message
@@ -116,11 +117,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(configs: Configs) -> int:
     """Supervise the three roles. The registrar stops first: kubelet must not find a registration socket whose driver is
     stopping."""
+    restricts = configs.driver.restrict_privileges
+    if restricts:
+        harden()
     role_table = RoleTable(["registrar", "driver", "probe"])
     roles = [
-        Role("registrar", partial(registrar.main.run, configs.registrar), stop_order=0, stop_seconds=3.0),
-        Role("driver", partial(driver.main.run, configs.driver), stop_order=1, stop_seconds=20.0),
-        Role("probe", partial(probe.main.run, configs.probe, role_table), stop_order=2, stop_seconds=3.0),
+        Role("registrar", partial(registrar.main.run, configs.registrar), 0, 3.0, NOTHING if restricts else None),
+        Role("driver", partial(driver.main.run, configs.driver), 1, 20.0, VOLUMES if restricts else None),
+        Role("probe", partial(probe.main.run, configs.probe, role_table), 2, 3.0, NOTHING if restricts else None),
     ]
     return supervise(roles, role_table, as_json=configs.driver.log_format_json, verbosity=configs.driver.v)
 

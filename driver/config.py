@@ -69,6 +69,10 @@ class DriverConfig:
     )
     max_volume_entries: int = flag(limits.MAX_VOLUME_ENTRIES, "maximum number of files and directories in a volume")
     apply_volume_mount_group: bool = flag(True, "offer VOLUME_MOUNT_GROUP, which lets a pod's fsGroup read the files")
+    restrict_privileges: bool = flag(
+        True,
+        "give up what a role does not need: capabilities, core dumps, ptrace, system calls; false only for debugging",
+    )
     volume_condition: bool = flag(
         False, "report a volume's condition with its statistics; kubelet turns abnormal ones into events"
     )

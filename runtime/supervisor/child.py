@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from supervisor import events
 
-from runtime import logs
+from runtime import logs, privileges
 from runtime.supervisor.roles import Role
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
@@ -28,6 +28,8 @@ def run_role(role: Role, parent: int, environment: Mapping[str, str], prepare_ch
         _detach(role.name, parent, environment)
         prepare_child(role.name)  # until the role configures them itself
         logs.log_what_python_prints()
+        if role.privileges is not None and (kept := privileges.restrict(role.privileges)):
+            log.warning("A role keeps privileges that it does not need", role=role.name, kept=", ".join(kept))
         code = role.run()
     except SystemExit as exit_request:
         code = _exit_code(exit_request)

@@ -3,19 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.privileges import Privileges
+
 
 @dataclass(frozen=True)
 class Role:
     """A function that runs in a process of its own and returns its exit code.
 
     Roles are stopped one after the other, the one with ``stop_order`` 0 first; one that has not ended within
-    ``stop_seconds`` is killed.
+    ``stop_seconds`` is killed. A role with ``privileges`` gives up all others before it runs.
     """
 
     name: str
     run: Callable[[], int]
     stop_order: int
     stop_seconds: float = 8.0
+    privileges: Privileges | None = None
 
 
 @dataclass(frozen=True)
