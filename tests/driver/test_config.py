@@ -40,6 +40,7 @@ OURS = {
     "volume-attributes-override",
     "sync-secrets",
     "remove-startup-taint",
+    "restrict-privileges",
     "startup-taint",
     "status-directory",
 }
