@@ -8,9 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runtime import redact
+from runtime.limits import LOG_LINE_BYTES
 
 FIELDS = "fields"
 """The attribute of a log record that holds the line's named values."""
+# A longer line would not stay one in the container's log. The marker and a field's name are short.
+_LONGEST = LOG_LINE_BYTES - 1024
+_HEAD = frozenset({"level", "timestamp", "process", "logger", "caller", "message"})
 _PREFIXES = {"error": "E", "warning": "W"}
 
 
@@ -52,7 +56,10 @@ class JsonFormatter(logging.Formatter):
         }
         for key, value in _fields(record).items():
             line["error" if key == "err" else key] = redact.lines(value) if key == "stacktrace" else _json_value(value)
-        return self._marker + json.dumps(line)
+        text = json.dumps(line)
+        if len(text) > _LONGEST:  # a request with very many fields, or a very deep stack
+            text = json.dumps({key: value if key in _HEAD else redact.text(value) for key, value in line.items()})
+        return self._marker + text
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -80,7 +87,7 @@ def _json_value(value: object) -> object:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, dict):
-        return {str(key): _json_value(item) for key, item in value.items()}
+        return {redact.text(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json_value(item) for item in value]
     return redact.text(value)

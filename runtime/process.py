@@ -62,7 +62,7 @@ def report_startup_error(program: str, error: ConfigurationError, argv: Sequence
         logs.configure(program, as_json=True)
         log.error("Cannot start", exc=error)
     else:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {redact.text(error)}", file=sys.stderr)
     return USAGE_EXIT_CODE if isinstance(error, UsageError) else FAILURE_EXIT_CODE
 
 

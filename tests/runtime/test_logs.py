@@ -9,6 +9,7 @@ import pytest
 
 from runtime import logs
 from runtime.errors import NotFound
+from runtime.limits import LOG_LINE_BYTES
 
 log = logs.get("tests.logs")
 
@@ -66,3 +67,24 @@ def test_bugs_are_logged_with_their_stack(as_json: bool) -> None:
         log.error("A call ended with a bug", exc=bug)
     assert "test_bugs_are_logged_with_their_stack" in stream.getvalue()
     assert "abcdefghijkl" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {f"key-{number}": "x" * 500 for number in range(1000)},
+        ["ü" * 1000] * 500,
+        {"password=hunter2": {"token=hunter2": ["a\x1b[31m\u202eb"]}},
+        "x" * 1_000_000,
+    ],
+)
+def test_json_lines_are_bounded(value: object) -> None:
+    """A field is a huge or hostile object → the line is still one line of JSON, shorter than what the supervisor would
+    cut, with all its keys, and without credentials in names."""
+    stream = configured(as_json=True)
+    log.info("request", request=value)
+    assert len(stream.getvalue()) <= LOG_LINE_BYTES and stream.getvalue().count("\n") == 1
+    assert set(json.loads(stream.getvalue())) == {
+        "level", "timestamp", "process", "logger", "caller", "message", "request",
+    }  # fmt: skip  # one line for each would hide the list
+    assert "hunter2" not in stream.getvalue() and "u202e" not in stream.getvalue()
