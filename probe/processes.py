@@ -1,9 +1,10 @@
 """Memory, CPU time, open descriptors and restarts of the roles and the supervisor, read on demand."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,10 +12,13 @@ from prometheus_client.registry import Collector
 
 from runtime.supervisor.role_table import RoleTable
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Usage:
-    """One process: its resident memory in bytes, CPU time in seconds, open descriptors and start (Unix time).
+    """One process: its resident memory in bytes, CPU time in seconds, open descriptors and start (Unix time), each None
+    if it cannot be read.
 
     ``pid`` is 0 for a role that is not running; ``restarts`` and ``last_exit`` are None for a process that is not
     supervised.
@@ -22,10 +26,10 @@ class Usage:
 
     role: str
     pid: int
-    resident_bytes: int
-    cpu_seconds: float
-    open_fds: int
-    started: float
+    resident_bytes: int | None
+    cpu_seconds: float | None
+    open_fds: int | None
+    started: float | None
     restarts: int | None = None
     last_exit: int | None = None
 
@@ -80,18 +84,28 @@ class Processes(Collector):
 
 
 def _usage(role: str, pid: int, restarts: int | None = None, last_exit: int | None = None) -> Usage:
-    with suppress(psutil.Error):  # it ended meanwhile
+    with suppress(psutil.NoSuchProcess):  # it ended meanwhile
         process = psutil.Process(pid)
         with process.oneshot():
-            times = process.cpu_times()
             return Usage(
                 role,
                 pid,
-                process.memory_info().rss,
-                times.user + times.system,
-                process.num_fds(),
-                process.create_time(),
+                _figure(lambda: process.memory_info().rss),
+                _figure(lambda: process.cpu_times().user + process.cpu_times().system),
+                _figure(process.num_fds),
+                _figure(process.create_time),
                 restarts,
                 last_exit,
             )
     return Usage(role, 0, 0, 0.0, 0, 0.0, restarts, last_exit)
+
+
+def _figure(read: Callable[[], T]) -> T | None:
+    """A figure, or None where /proc has none: a sandbox may mask its files, leave out lines of /proc/stat, or mount it
+    with ``subset=pid``."""
+    try:
+        return read()
+    except psutil.NoSuchProcess:
+        raise
+    except (psutil.Error, OSError, RuntimeError, ValueError, LookupError):  # what psutil raises for them
+        return None

@@ -66,7 +66,8 @@ def _volumes(volumes: Iterable[Mapping[str, Any]]) -> list[tuple[bool, Cells]]:
 def _process(item: Mapping[str, Any]) -> tuple[bool, Cells]:
     if not item["pid"]:
         return True, (item["role"], "down", "", "", item["restarts"])
-    used = f"{item['resident_bytes'] / 2**20:.1f} MiB", f"{item['cpu_seconds']:.1f} s"
+    memory, cpu = item["resident_bytes"], item["cpu_seconds"]
+    used = "" if memory is None else f"{memory / 2**20:.1f} MiB", "" if cpu is None else f"{cpu:.1f} s"
     return False, (item["role"], item["pid"], *used, item["restarts"])
 
 
