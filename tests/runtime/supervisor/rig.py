@@ -1,6 +1,7 @@
 """A supervisor with fake roles, as a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -42,6 +43,7 @@ class SupervisorRig:
                 ],
                 stdout=output,
                 stderr=output,
+                env={**os.environ, "TMPDIR": str(directory)},  # a role's files are gone with the test's
             )
 
     @property
