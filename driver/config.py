@@ -68,6 +68,11 @@ class DriverConfig:
         -1, "size limit of a volume in bytes; -1 means four times the maximum reply size, 0 the kernel's default"
     )
     max_volume_entries: int = flag(limits.MAX_VOLUME_ENTRIES, "maximum number of files and directories in a volume")
+    memory_headroom: int = flag(
+        -1,
+        "bytes of the container's memory limit that volumes leave free: what does not fit is refused; -1 means a tenth "
+        "of the limit, 0 that nothing is refused",
+    )
     apply_volume_mount_group: bool = flag(True, "offer VOLUME_MOUNT_GROUP, which lets a pod's fsGroup read the files")
     restrict_privileges: bool = flag(
         True,
@@ -99,6 +104,8 @@ class DriverConfig:
             raise ConfigurationError("--tmpfs-size must be a number of bytes, 0 for the kernel's default, or -1")
         if self.max_volume_entries <= 0:
             raise ConfigurationError("--max-volume-entries must be a number above 0")
+        if self.memory_headroom < -1:
+            raise ConfigurationError("--memory-headroom must be a number of bytes, 0 to refuse nothing, or -1")
         if self.kubelet_pods_dir and not self.kubelet_pods_dir.startswith("/"):
             raise ConfigurationError("--kubelet-pods-dir must be an absolute path, for example /var/lib/kubelet/pods")
         parse_endpoint(self.endpoint)

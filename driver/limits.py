@@ -83,3 +83,9 @@ MAX_EVENT_SUMMARIES = 10
 
 MAX_EVENT_PODS = 1024
 """For how many pods events are limited and counted."""
+
+MEMORY_HEADROOM_PART = 10
+"""By default a tenth of the container's memory limit is kept free of volumes."""
+
+MIN_MEMORY_HEADROOM = 16 * 1024 * 1024
+"""At least so many bytes of it are."""

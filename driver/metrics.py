@@ -88,6 +88,11 @@ class DriverMetrics:
         )
         info = Gauge("target_info", "Target metadata", ("service_name", "service_version"), registry=registry)
         info.labels("unknown_service:secrets-store-csi", build().version).set(1)
+        self._volumes_bytes = Gauge(
+            "secrets_store_volumes_bytes",
+            "Memory that the node's volumes take, which is charged to the driver's container",
+            registry=registry,
+        )
         registry.register(_VolumeAges(volumes))
 
     def published(self, provider: str) -> None:
@@ -118,6 +123,10 @@ class DriverMetrics:
     def background_task_failed(self, task: str) -> None:
         """A background task ended and is started again."""
         self._task_failures.labels(task).inc()
+
+    def volumes_measured(self, size: int) -> None:
+        """The volumes take so many bytes in all."""
+        self._volumes_bytes.set(size)
 
     def synced(self, provider: str, seconds: float) -> None:
         """A Kubernetes Secret was written, in so many seconds."""

@@ -30,7 +30,7 @@ from driver.publish.target_steps import TargetSteps
 from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
 from driver.restore import restore_from_statuses, restore_volumes
-from driver.volume import mounts
+from driver.volume import mounts, usage
 from driver.volume.target import Target
 from driver.volume.workers import DiskWorkers
 from protos import csi_pb2_grpc
@@ -126,6 +126,11 @@ class Driver:
         adopted = await restore_from_statuses(self.volumes, self.backend.cluster, self.disk, unknown)
         self.backend.sync.restored(volume.record for volume in adopted)
 
+    async def measure_volumes(self) -> None:
+        """Measure for the metrics what the volumes take."""
+        paths = [volume.target.path for volume in self.volumes]
+        self.metrics.volumes_measured(await self.disk.run(usage.total_bytes, paths))
+
     async def check_providers(self) -> None:
         """Check the health of the providers periodically, until cancelled."""
         while True:
@@ -162,6 +167,7 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
 
 def _metrics_page(driver: Driver) -> http.Handler:
     async def page(_: Any) -> Any:
+        await driver.measure_volumes()
         return http.text_response(metrics.render(driver.metrics.registry), content_type=metrics.CONTENT_TYPE)
 
     return page

@@ -1,6 +1,9 @@
 """The steps of a publish at the target path; their order and numbers are those of ``publisher``. They raise Failures
 that have their ``error_type``."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from driver.config import DriverConfig
 from driver.objects.volume_details import VolumeDetails
 from driver.providers.wire import MountReply
@@ -9,6 +12,8 @@ from driver.publish.request import Attempt
 from driver.registry import Volume
 from driver.volume import operations
 from driver.volume.failures import os_errors_as
+from driver.volume.memory import MemoryBudget, size_of
+from driver.volume.payload import Tree
 from driver.volume.target import Target
 from driver.volume.workers import DiskWorkers
 from runtime import logs
@@ -23,6 +28,7 @@ class TargetSteps:
     def __init__(self, config: DriverConfig, disk: DiskWorkers, noswap: bool) -> None:
         self._volume_size, self._volume_inodes = config.volume_size, config.volume_inodes
         self._noswap = noswap
+        self._memory = MemoryBudget(config.memory_headroom)
         self._disk = disk
 
     async def inspect(self, attempt: Attempt) -> operations.Found:
@@ -54,7 +60,7 @@ class TargetSteps:
         request = attempt.request
         try:
             run = self._disk.run_long if reply.large else self._disk.run
-            return await run(operations.commit, request.target.path, reply.payload, request.group, details.encode())
+            return await run(_commit, self._memory, request.target.path, reply.payload, request.group, details.encode())
         except Exception as error:
             raise failed_mount(error, "FileWriteError", request.pod) from None
 
@@ -76,3 +82,8 @@ def _inspect(target: Target) -> operations.Found:
     with os_errors_as(f"failed to check target path {target.path}"):
         target.check_disk()
     return operations.inspect(target.path)
+
+
+def _commit(memory: MemoryBudget, path: str, payload: Tree, group: int | None, details: Mapping[str, Any]) -> bool:
+    with memory.reserve(size_of(payload)):
+        return operations.commit(path, payload, group, details)

@@ -1,10 +1,13 @@
 """Measures how much of a volume is in use."""
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from driver.volume import mounts, walk
 from driver.volume.failures import os_errors_as
+from runtime.errors import Failure
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,13 @@ def measure(path: str) -> Usage | None:
         inodes_used=info.f_files - info.f_ffree,
         inodes_available=info.f_favail,
     )
+
+
+def total_bytes(paths: Iterable[str]) -> int:
+    """How many bytes the volumes at these target paths take; one that cannot be measured counts as none."""
+    total = 0
+    for path in paths:
+        with suppress(Failure):
+            usage = measure(path)
+            total += usage.bytes_used if usage is not None else 0
+    return total

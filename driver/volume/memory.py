@@ -1,0 +1,117 @@
+"""Keeps the volumes from using up the container's memory: the pages of a tmpfs are charged to the memory cgroup of the
+process that writes them, so that the kernel would kill the driver for what a provider has sent."""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from driver import limits
+from driver.volume.payload import Leaf, Tree
+from runtime.errors import ResourceExhausted
+
+CGROUPS, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+# Without a limit, cgroup v1 has the largest number of pages that it can count.
+_UNLIMITED = 2**60
+
+
+@dataclass(frozen=True)
+class _Files:
+    limit: str
+    usage: str
+    prefix: str
+
+
+_UNIFIED = _Files("memory.max", "memory.current", "")
+_LEGACY = _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much memory a cgroup may use, and what it uses without page cache, which the kernel can drop, in bytes."""
+
+    limit: int
+    used: int
+
+
+class MemoryBudget:
+    """Refuses what would leave less than ``headroom`` bytes below the limit of the container's memory; -1 means a tenth
+    of the limit, 0 that nothing is refused. Used by several threads."""
+
+    def __init__(self, headroom: int) -> None:
+        self._headroom = headroom
+        self._reserved = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def reserve(self, size: int) -> Iterator[None]:
+        """Reserve ``size`` bytes while they are written; afterwards the kernel counts them.
+
+        Raises ResourceExhausted.
+        """
+        with self._lock:
+            self._check(size)
+            self._reserved += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved -= size
+
+    def _check(self, size: int) -> None:
+        for room in rooms() if self._headroom else ():
+            headroom = self._headroom
+            if headroom < 0:
+                headroom = max(limits.MIN_MEMORY_HEADROOM, room.limit // limits.MEMORY_HEADROOM_PART)
+            left = room.limit - room.used - self._reserved - headroom
+            if size > left:
+                raise ResourceExhausted(
+                    f"{size} bytes do not fit into the memory of the driver's container, to which the volumes of the "
+                    f"node are charged: {room.used + self._reserved} of {room.limit} bytes are used, and {headroom} "
+                    "are kept free (--memory-headroom); raise its memory limit"
+                )
+
+
+def size_of(tree: Tree) -> int:
+    """The memory that a payload takes: each file has whole pages."""
+    return sum(
+        -(-len(node.contents) // _PAGE) * _PAGE if isinstance(node, Leaf) else size_of(node) for node in tree.values()
+    )
+
+
+def rooms() -> list[Room]:
+    """The memory cgroups with a limit that this process is in, the innermost first; none if they cannot be read."""
+    found: list[Room] = []
+    with suppress(OSError, ValueError):
+        for line in OWN.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                found += _rooms(CGROUPS, path, _UNIFIED)
+            elif "memory" in controllers.split(","):
+                found += _rooms(CGROUPS / "memory", path, _LEGACY)
+    return found
+
+
+def _rooms(root: Path, path: str, files: _Files) -> Iterator[Room]:
+    """Those of a cgroup and of the ones above it. In a container its own is mounted as the root, whatever its path."""
+    own = root / path.lstrip("/")
+    if not (own / files.usage).exists():
+        own = root
+    for directory in (own, *own.parents):
+        if not directory.is_relative_to(root):
+            break
+        with suppress(OSError, ValueError):  # the root has no limit, and "max" is none
+            limit = int((directory / files.limit).read_text())
+            if limit < _UNLIMITED:
+                yield Room(limit, _used(directory, files))
+
+
+def _used(directory: Path, files: _Files) -> int:
+    statistics: Mapping[str, str] = dict(
+        line.split(" ", 1) for line in (directory / "memory.stat").read_text().splitlines()
+    )
+    cache = sum(int(statistics.get(f"{files.prefix}{name}", "0")) for name in ("inactive_file", "active_file"))
+    return max(0, int((directory / files.usage).read_text()) - cache)
