@@ -25,7 +25,7 @@ _PAIR = re.compile(
     rf"""(?x) {_NAME} (?:
          [\\"'`\])]* \s* (?:=>|[:=]|%3[ad]) \s* (?P<quote1>\\*["'`]) (?P<value1>(?!\*\*\*)(?:(?!(?P=quote1))\\?.)+)
        | [\\"'`\])]* (?:\s*(?:=>?|%3[ad])\s* | \s*:) (?!\s) {_VALUE} (?P<value2>[^\s"'`,;}}\])<>&]{{3,}})
-       | [\\"'`\])]* \s*:\s+ {_VALUE}
+       | (?<!credential)(?<!credentials) [\\"'`\])]* \s*:\s+ {_VALUE}
          (?![a-z]+[,.;:]?\s+[a-z]) (?:(?:bearer|basic|token|digest)\s+)? (?P<value3>[^\s"'`,;}}\])<>]{{3,}})
        | > (?P<value4>(?!\*\*\*)[^<]+) </
        | (?:(?<=token)|(?<=password)|(?<=passwd)|(?<=passphrase)|(?<=pwd)) \s+
