@@ -16,6 +16,7 @@ RESERVED_PREFIX = "csi.storage.k8s.io/"
 POD_NAME, POD_NAMESPACE, POD_UID = (RESERVED_PREFIX + key for key in ("pod.name", "pod.namespace", "pod.uid"))
 SERVICE_ACCOUNT_TOKENS = RESERVED_PREFIX + "serviceAccount.tokens"
 CLASS_ATTRIBUTE = "secretProviderClass"
+_MAX_GROUP_DIGITS = 20
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class Attempt:
 def _group(text: str) -> int | None:
     if not text:
         return None
-    _require(
-        text.isascii() and text.isdecimal() and int(text) < 2**32 - 1, "volume_mount_group must be a numeric group id"
-    )
+    # Python refuses to convert thousands of digits, by a ValueError.
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MAX_GROUP_DIGITS
+    _require(is_number and int(text) < 2**32 - 1, "volume_mount_group must be a numeric group id")
     return int(text)
 
 

@@ -40,6 +40,11 @@ from tests.support.rig import rig
         ],
         (lambda r: r.volume_capability.block.SetInParent(), "block volumes"),
         (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "staff"), "numeric group id"),
+        (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "9" * 5000), "numeric group id"),
+        (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "9" * 21), "numeric group id"),
+        (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "-1"), "numeric group id"),
+        (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "4294967295"), "numeric group id"),
+        (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "٣"), "numeric group id"),
         (lambda r: setattr(r, "target_path", "/etc"), "not a CSI volume of kubelet's"),
         (
             lambda r: setattr(r, "target_path", "/elsewhere/pods/u/volumes/kubernetes.io~csi/v/mount"),

@@ -1,12 +1,13 @@
 """Removing a volume: everything in it, and nothing else."""
 
+import errno
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from driver.volume import entries, mounts, remove
+from driver.volume import entries, mounts, remove, syscalls
 from driver.volume.target import Target
 from runtime.errors import Internal
 from tests.driver.volume.support import SIZE, commit, files, seen
@@ -205,3 +206,58 @@ def test_remove_nothing(volume: Path) -> None:
     fd = os.open(volume, os.O_RDONLY)
     entries.remove(fd, "nothing")
     os.close(fd)
+
+
+def test_volume_is_unmounted_before_it_is_emptied(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The volume is no longer at its path when its content is removed, and the content is removed nevertheless: a
+    process that has the file system in a mount namespace of its own finds nothing."""
+    commit(volume, files(a=b"1", d__e=b"2"))
+    seen_mounted = []
+    real = entries.remove
+
+    def watching(directory: int, name: str) -> None:
+        seen_mounted.append(mounts.is_mounted(str(volume)))
+        real(directory, name)
+
+    monkeypatch.setattr(entries, "remove", watching)
+    handle = os.open(volume, os.O_PATH | os.O_DIRECTORY)
+    copy = syscalls.clone_mount(handle)
+    os.close(handle)
+    try:
+        take_down(volume)
+        assert seen_mounted and not any(seen_mounted)
+        inside = os.open(".", os.O_RDONLY, dir_fd=copy)
+        assert os.listdir(inside) == []
+        os.close(inside)
+    finally:
+        os.close(copy)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM, errno.EMFILE, errno.ENOMEM])
+def test_without_a_detached_clone(volume: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """open_tree(2) is missing, forbidden or fails → the content is removed first, then the volume is unmounted."""
+
+    def refuse(_: int) -> int:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(syscalls, "clone_mount", refuse)
+    commit(volume, files(a=b"1", d__e=b"2"))
+    handle = os.open(volume, os.O_PATH | os.O_DIRECTORY)
+    with pytest.raises(Internal, match="still uses it"):
+        take_down(volume)
+    assert os.listdir(f"/proc/self/fd/{handle}") == []
+    os.close(handle)
+    take_down(volume)
+    assert not volume.exists()
+
+
+@pytest.mark.parametrize(("inodes", "count", "large"), [(5000, 1500, True), (5000, 10, False), (0, 1, True)])
+def test_large_volumes(target: Path, inodes: int, count: int, large: bool) -> None:
+    """More than a thousand inodes in use, or no limit of them → large; a plain directory or no directory → not."""
+    assert not remove.is_large(str(target))
+    target.mkdir()
+    assert not remove.is_large(str(target))
+    mounts.mount_tmpfs(str(target), size=SIZE, noswap=False, inodes=inodes)
+    for number in range(count):
+        (target / str(number)).touch()
+    assert remove.is_large(str(target)) == large
