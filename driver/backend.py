@@ -50,4 +50,4 @@ def _open_sync(
     from driver.sync.engine import Limits, SyncEngine
 
     limits = Limits(largest_volume=config.volume_size or 4 * config.max_call_recv_msg_size)
-    return SyncEngine(cluster, SecretWriter(api, cluster.statuses), disk, metrics, limits)
+    return SyncEngine(cluster, SecretWriter(api, cluster.statuses, adopt=config.adopt_secrets), disk, metrics, limits)

@@ -84,6 +84,11 @@ class DriverConfig:
     volume_attributes_override: bool = flag(
         False, "let a pod's volumeAttributes override the parameters of the class, as in the Go driver"
     )
+    adopt_secrets: bool = flag(
+        False,
+        "write to Secrets that others created, as the Go driver does; otherwise only if the Secret has the annotation "
+        'secrets-store.csi.k8s.io/adopt: "true"',
+    )
     sync_secrets: bool = flag(True, "sync Kubernetes Secrets as the classes' secretObjects say")
     remove_startup_taint: bool = flag(False, "remove the node's startup taint when CSINode lists the driver")
     startup_taint: str = flag("secrets-store.csi.k8s.io/agent-not-ready", "key of the startup taint (effect NoExecute)")

@@ -27,8 +27,9 @@ PAUSE = 0.05
 class SecretWriter:
     """Implements ``sync.engine.Writer``."""
 
-    def __init__(self, api: Api, statuses: StatusStore) -> None:
+    def __init__(self, api: Api, statuses: StatusStore, *, adopt: bool = False) -> None:
         self._api = api
+        self._adopt = adopt
         self._statuses = statuses
 
     async def ensure(self, wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
@@ -71,7 +72,7 @@ class SecretWriter:
             if found is None:
                 await self._api.call("POST", _path(wanted.namespace), body=new_secret(wanted, owners))
                 return Outcome(True)
-            change: Change = merge(found, wanted, owners)
+            change: Change = merge(found, wanted, owners, adopt=self._adopt)
             if change.patch is None:
                 return Outcome(False)
             await self._api.call(

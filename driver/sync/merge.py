@@ -8,11 +8,14 @@ values that it wrote. It allows these rules:
  - A volume whose content is older than what was written (a pod that runs on without rotation, a node that refreshes a
    minute later) does not write its old values back. It only adds missing keys.
 
-A Secret that somebody else created is adopted: it gets the class's keys and remains theirs. If it had no owner it gets
-none, because it would be deleted with the pods. Secrets of the Go driver have its label and count as the driver's own.
+A Secret that somebody else created is left alone, since a class would otherwise overwrite any Secret of its namespace,
+unless the Secret's annotation ``adopt`` or the driver's flag allows it. Then it is adopted: it gets the class's keys
+and remains theirs. If it had no owner it gets none, because it would be deleted with the pods. Secrets of the Go driver
+have its label and count as the driver's own.
 """
 
 import json
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +26,10 @@ from runtime.errors import PreconditionFailed
 
 MANAGED_LABEL = "secrets-store.csi.k8s.io/managed"
 LEDGER = "secrets-store.csi.k8s.io/managed-keys"
+ADOPT = "secrets-store.csi.k8s.io/adopt"
 # The time in the volume is a moment before the driver's own, and the clocks of nodes differ.
 CLOCK_TOLERANCE = 5.0
+MAX_CLOCK_DIFFERENCE = 300.0
 _PARTS = ("data", "labels", "annotations")
 # The field's name in the annotations of existing Secrets.
 _LAST_REFRESH = "fetched"
@@ -86,10 +91,11 @@ def new_secret(wanted: Wanted, owners: Iterable[Owner]) -> Object:
     }
 
 
-def merge(found: Object, wanted: Wanted, owners: Iterable[Owner]) -> Change:
+def merge(found: Object, wanted: Wanted, owners: Iterable[Owner], *, adopt: bool = False) -> Change:
     """The difference as a JSON merge patch for exactly the version of the Secret that was found.
 
-    Raises PreconditionFailed if the Secret's type differs, or it is immutable and would change.
+    ``adopt`` is whether Secrets of others may be adopted without their annotation. Raises PreconditionFailed if that is
+    not allowed, if the Secret's type differs, or if it is immutable and would change.
     """
     metadata = found["metadata"]
     kind = found.get("type") or "Opaque"
@@ -101,6 +107,11 @@ def merge(found: Object, wanted: Wanted, owners: Iterable[Owner]) -> Change:
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     ledger = Ledger.parse(annotations.get(LEDGER))
     adopted = ledger is None and labels.get(MANAGED_LABEL) != "true"
+    if adopted and not adopt and annotations.get(ADOPT) != "true":
+        raise PreconditionFailed(
+            f"Secret {wanted} was created by somebody else and is left as it is: set another secretName, or allow it "
+            f'with the annotation {ADOPT}: "true" on the Secret'
+        )
     ledger = ledger or Ledger(adopted, {})
     before = ledger.text()
     data, taken = _data_changes(found, wanted, ledger)
@@ -186,7 +197,10 @@ class Ledger:
 
 def _entry(found: Mapping[str, Any]) -> Object:
     entry: Object = {part: [str(key) for key in found.get(part) or ()] for part in _PARTS}
-    return {**entry, _LAST_REFRESH: float(found.get(_LAST_REFRESH, 0))}
+    last_refresh = float(found.get(_LAST_REFRESH, 0))
+    # Whoever may edit the Secret may write anything here: a time in the future would keep all later values out.
+    plausible = 0.0 <= last_refresh <= time.time() + MAX_CLOCK_DIFFERENCE
+    return {**entry, _LAST_REFRESH: last_refresh if plausible else 0.0}
 
 
 def _data_changes(found: Object, wanted: Wanted, ledger: Ledger) -> tuple[dict[str, str | None], list[tuple[str, str]]]:

@@ -18,8 +18,12 @@ from driver.volume import content, layout
 from runtime.errors import Failure, PreconditionFailed
 
 TLS_TYPE = "kubernetes.io/tls"
-# Secrets of these types are credentials of the cluster itself, which the author of a class must not forge.
-REFUSED_TYPES = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
+# Secrets of these types give power over the cluster or over a release: the author of a class must not forge them.
+REFUSED_TYPES = {
+    "kubernetes.io/service-account-token": "is a credential of the cluster itself",
+    "bootstrap.kubernetes.io/token": "is a credential of the cluster itself",
+    "helm.sh/release.v1": "holds the state of a Helm release, which is installed again from it",
+}
 TLS_KEYS = ("tls.crt", "tls.key", "ca.crt")
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 READ_TRIES = 3
@@ -94,7 +98,7 @@ def _check(item: SecretObject) -> None:
     _require(name, "secret name is empty: set secretName in spec.secretObjects")
     _require(is_object_name(name), "secretName must be a DNS name: lower case letters, digits, '-' and '.'")
     _require(item.type, "secret type is empty: set type in spec.secretObjects, for example Opaque")
-    _require(kind not in REFUSED_TYPES, f"type {kind} is refused: such a Secret is a credential of the cluster itself")
+    _require(kind not in REFUSED_TYPES, f"type {kind} is refused: such a Secret {REFUSED_TYPES.get(kind)}")
     _require(item.data, "data is empty: list objectName and key in spec.secretObjects[].data")
 
 

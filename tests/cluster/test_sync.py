@@ -260,7 +260,11 @@ def test_adoption(cluster_rig: ClusterRig) -> None:
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"namespace": cluster_rig.namespace, "name": "synced"},
+            "metadata": {
+                "namespace": cluster_rig.namespace,
+                "name": "synced",
+                "annotations": {"secrets-store.csi.k8s.io/adopt": "true"},
+            },
             "stringData": {"pw": "old", "mine": "kept"},
         }
     )

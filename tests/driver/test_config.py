@@ -39,6 +39,7 @@ OURS = {
     "apply-volume-mount-group",
     "volume-condition",
     "volume-attributes-override",
+    "adopt-secrets",
     "sync-secrets",
     "remove-startup-taint",
     "restrict-privileges",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from driver.sync.merge import LEDGER, MANAGED_LABEL, Change, Object, Owner, merge, new_secret
+from driver.sync.merge import ADOPT, LEDGER, MANAGED_LABEL, Change, Object, Owner, merge, new_secret
 from driver.sync.wanted import Wanted
 from runtime.errors import PreconditionFailed
 
@@ -124,13 +124,47 @@ def test_older_writes_do_not_set_the_clock_back() -> None:
 def test_adoption(references: list[Object], expected: int) -> None:
     """Ours is added and theirs kept; owners only where there was one before, now and later."""
     body = foreign(metadata={"ownerReferences": references})
-    change = merge(body, wanted(), [ONE])
+    change = merge(body, wanted(), [ONE], adopt=True)
     assert change.adopted
     result = after(body, change)
     assert data(result) == {"theirs": b"x", "k": b"v"}
     assert len(result["metadata"].get("ownerReferences") or []) == expected
     again = merge(result, wanted(), [ONE])
     assert again.patch is None and not again.adopted
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"annotations": {ADOPT: "false"}},
+        {"annotations": {ADOPT: "True"}},
+        {"labels": {MANAGED_LABEL: "false"}},
+        {"labels": {"app.kubernetes.io/managed-by": "Helm"}},
+        {"ownerReferences": [TWO.reference()]},
+        {"annotations": {LEDGER: "no ledger"}},
+    ],
+)
+def test_a_secret_of_others_is_left_alone(metadata: Object) -> None:
+    """Scenario: somebody else's Secret, with everything but the permission. Expected: a failure that says how to give
+    it; with the annotation, or the flag, it is adopted."""
+    body = foreign(metadata=metadata)
+    with pytest.raises(PreconditionFailed, match=f'created by somebody else.*{ADOPT}: "true"'):
+        merge(body, wanted(), [ONE])
+    assert merge(body, wanted(), [ONE], adopt=True).adopted
+    allowed = foreign(metadata={**metadata, "annotations": {**metadata.get("annotations", {}), ADOPT: "true"}})
+    assert merge(allowed, wanted(), [ONE]).adopted
+
+
+@pytest.mark.parametrize(
+    "moment", ["1e999", "-1e999", "9999999999", "1e300", "-5", "null", '"soon"', "[]", "true", "NaN", "{}"]
+)
+def test_a_spoilt_ledger_does_not_stop_the_sync(moment: str) -> None:
+    """Scenario: somebody edits the time in the ledger. Expected: a new value is written all the same."""
+    body = stored(new_secret(wanted(last_refresh=2000.0), [ONE]))
+    entry = '{"annotations":[],"data":["k"],"fetched":' + moment + ',"labels":[]}'
+    body["metadata"]["annotations"][LEDGER] = '{"adopted":false,"classes":{"app":' + entry + "}}"
+    assert data(after(body, merge(body, wanted(last_refresh=3000.0, data={"k": b"new"}), [ONE])))["k"] == b"new"
 
 
 def test_the_go_drivers_secret_is_not_adopted() -> None:
