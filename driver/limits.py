@@ -89,3 +89,19 @@ MEMORY_HEADROOM_PART = 10
 
 MIN_MEMORY_HEADROOM = 16 * 1024 * 1024
 """At least so many bytes of it are."""
+
+MAX_RECORD_BYTES = 64 * 1024
+"""The record in a volume: the kernel's limit for the value of an extended attribute."""
+
+MAX_RECORDED_VERSIONS_BYTES = 32 * 1024
+"""The ids and versions of a volume's objects in its record, as JSON."""
+
+STATUS_PAGE = 10
+"""Pod statuses that are read at once after a restart. Anybody's may be among them, of up to 1.5 MB each and ten times
+as much when parsed."""
+
+PODS_AT_ONCE = 4
+"""Pods that are read at a time, and held in memory, to confirm pod statuses."""
+
+SHOWN_STATUSES = 5
+"""How many pod statuses that no pod confirms are named in the log."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from driver.cluster.api import Api
+from driver.limits import PODS_AT_ONCE
 from driver.objects import pods
 from driver.objects.names import is_object_name
 from driver.ports import Pod, VolumeRecord
@@ -13,8 +14,6 @@ from runtime.errors import InvalidRequest, NotFound, PermissionDenied, Unavailab
 
 log = logs.get(__name__)
 
-# A restart must not flood the API server, however many pod statuses somebody has made.
-AT_ONCE = 4
 # An API server that has just started denies what it has not read the roles for yet; later the permission is missing.
 DENIED_TRIES = 4
 
@@ -25,7 +24,7 @@ class ConfirmedPods:
     def __init__(self, api: Api, driver: str) -> None:
         self._api = api
         self._driver = driver
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(PODS_AT_ONCE)
         self._denied = 0
 
     async def select(self, records: Sequence[VolumeRecord]) -> list[VolumeRecord]:

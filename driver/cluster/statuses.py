@@ -12,6 +12,7 @@ from typing import Any
 from driver.cluster.answers import Conflict
 from driver.cluster.api import MERGE_PATCH, Api
 from driver.cluster.confirmed_pods import ConfirmedPods
+from driver.limits import SHOWN_STATUSES, STATUS_PAGE
 from driver.objects import API_PATH
 from driver.objects.names import LONGEST_NAME
 from driver.objects.pod_status import (
@@ -31,10 +32,6 @@ from runtime.errors import Failure, NotFound
 
 log = logs.get(__name__)
 
-# Anybody's objects may be in a page, of up to 1.5 MB each and ten times as much when parsed.
-PAGE = "10"
-# How many ignored objects a log line names.
-SHOWN = 5
 # A volume whose object exists does not wait longer than this for an API server that is away; it is written later.
 WRITE_SECONDS = 3.0
 # A retried write that takes longer than this makes way for the others.
@@ -164,7 +161,7 @@ class StatusStore:
                     ignored.append(f"{item['metadata']['namespace']}/{item['metadata']['name']}"[:LONGEST_NAME])
                 elif record.target_path not in confirmed or item["metadata"]["name"] == status_name(record):
                     confirmed[record.target_path] = record, item
-            del ignored[SHOWN:]
+            del ignored[SHOWN_STATUSES:]
         if ignored:
             log.warning(
                 "Ignoring pod statuses: their pods do not exist, or do not mount these classes as these volumes",
@@ -180,7 +177,7 @@ class StatusStore:
         """The objects with the node's label."""
         token = ""
         while True:
-            query = {"labelSelector": f"{NODE_LABEL}={self._node}", "limit": PAGE}
+            query = {"labelSelector": f"{NODE_LABEL}={self._node}", "limit": str(STATUS_PAGE)}
             if token:
                 query["continue"] = token
             page = await self._api.call("GET", f"{API_PATH}/{PLURAL}", query=query)

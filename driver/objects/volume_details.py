@@ -1,9 +1,11 @@
 """What the record in a volume (``driver.volume.record``) says of it, to and from the driver's own types."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from driver.limits import MAX_RECORDED_VERSIONS_BYTES
 from driver.ports import ClassRef, Pod, RefreshFailure
 
 
@@ -24,17 +26,19 @@ class VolumeDetails:
     status_current: bool = False
 
     def encode(self) -> dict[str, Any]:
-        """As JSON."""
+        """As JSON. Without the versions if they are too large: then the next refresh after a restart fetches the
+        content in full and writes the pod status again."""
         failure = self.failure
+        complete = len(json.dumps(dict(self.objects))) <= MAX_RECORDED_VERSIONS_BYTES
         return {
             "pod": {"namespace": self.pod.namespace, "name": self.pod.name, "uid": self.pod.uid},
             "class": {"namespace": self.class_ref.namespace, "name": self.class_ref.name},
             "volume": self.volume_name,
             "provider": self.provider,
-            "objects": dict(self.objects),
+            "objects": dict(self.objects) if complete else {},
             "fingerprint": self.fingerprint,
             "failure": failure and [failure.reason, failure.message, failure.count, failure.time],
-            "status": {"name": self.status_name, "current": self.status_current},
+            "status": {"name": self.status_name, "current": self.status_current and complete},
         }
 
 

@@ -29,12 +29,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from driver.limits import MAX_RECORD_BYTES
 from driver.volume import entries, layout, walk
 
 ATTRIBUTE = "trusted.secrets-store-csi.volume"
 VERSION = 1
-# The kernel's limit for the value of an extended attribute is 64 KiB; the file keeps to the same.
-MAX_BYTES = 64 * 1024
 _MODE = 0o600
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # setxattr(2): in a user namespace, or without support in the kernel's tmpfs.
@@ -104,8 +103,8 @@ def _encode(record: Record) -> bytes:
         "details": dict(record.details),
     }
     data = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
-    if len(data) > MAX_BYTES:
-        raise TooLarge(f"the record of the volume has {len(data)} bytes; {MAX_BYTES} are possible")
+    if len(data) > MAX_RECORD_BYTES:
+        raise TooLarge(f"the record of the volume has {len(data)} bytes; {MAX_RECORD_BYTES} are possible")
     return data
 
 
@@ -141,10 +140,10 @@ def _read_file(root: int) -> bytes | None:
     try:
         info = os.fstat(fd)
         ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink == 1
-        if not ours or stat.S_IMODE(info.st_mode) != _MODE or info.st_size > MAX_BYTES:
+        if not ours or stat.S_IMODE(info.st_mode) != _MODE or info.st_size > MAX_RECORD_BYTES:
             return None
         with open(fd, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES)
+            return file.read(MAX_RECORD_BYTES)
     finally:
         os.close(fd)
 

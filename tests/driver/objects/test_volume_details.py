@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from driver.limits import MAX_RECORD_BYTES
 from driver.objects.volume_details import VolumeDetails, decode
 from driver.ports import ClassRef, Pod, RefreshFailure
 
@@ -21,6 +22,14 @@ def test_round_trip(fields: dict[str, Any]) -> None:
     """Nothing is lost on the way through JSON."""
     details = replace(DETAILS, **fields)
     assert decode(json.loads(json.dumps(details.encode()))) == details
+
+
+@pytest.mark.parametrize("objects", [{"a": "v" * 33_000}, {f"{n}": "ü" * 10 for n in range(1000)}])
+def test_versions_that_are_too_large(objects: dict[str, str]) -> None:
+    """They are left out, and the pod status does not count as current; the rest is there."""
+    details = replace(DETAILS, objects=objects)
+    assert decode(details.encode()) == replace(DETAILS, objects={}, status_current=False)
+    assert len(json.dumps(details.encode())) < MAX_RECORD_BYTES
 
 
 @pytest.mark.parametrize(

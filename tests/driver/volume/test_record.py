@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from driver.limits import MAX_RECORD_BYTES
 from driver.volume import content, layout, operations, record
 from driver.volume.record import Record
 from tests.driver.volume.support import commit, files, forbid_attributes, seen
@@ -80,8 +81,8 @@ def test_too_large(root: int) -> None:
     """What does not fit is refused, and the former record stays."""
     record.write(root, Record(True, "", DETAILS))
     with pytest.raises(record.TooLarge, match="65536 are possible"):
-        record.write(root, Record(True, "", {"objects": "v" * record.MAX_BYTES}))
-    largest = "v" * (record.MAX_BYTES - len(json.dumps({"details": {"o": ""}, "version": 1, "mounted": True})) - 60)
+        record.write(root, Record(True, "", {"objects": "v" * MAX_RECORD_BYTES}))
+    largest = "v" * (MAX_RECORD_BYTES - len(json.dumps({"details": {"o": ""}, "version": 1, "mounted": True})) - 60)
     record.write(root, Record(True, "", {"o": largest}))
     assert record.read(root) == Record(True, "", {"o": largest})
     assert layout.RECORD_TMP not in os.listdir(root)
@@ -133,7 +134,7 @@ def test_file_that_is_not_the_drivers(volume: Path, monkeypatch: pytest.MonkeyPa
     elif forge == "fifo":
         os.mkfifo(path, 0o600)
     else:
-        aside.write_text(good + " " * record.MAX_BYTES if forge == "too-large" else good)
+        aside.write_text(good + " " * MAX_RECORD_BYTES if forge == "too-large" else good)
         aside.chmod(0o644 if forge == "mode" else 0o600)
         if forge == "owner":
             monkeypatch.setattr(os, "geteuid", lambda: 4711)
