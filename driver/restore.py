@@ -42,6 +42,8 @@ async def restore_volumes(
                 nobody = Pod("", "", found.target.pod_uid)
                 volumes.put(Volume(found.target, nobody, ClassRef("", ""), last_refresh=found.last_refresh))
             continue
+        if found.last_refresh is None and not volume.recorded:
+            continue  # a first publish that was interrupted: kubelet repeats it
         volumes.put(volume)
         if volume.recorded:
             cluster.remember_record(volume.record, volume.status_name, current=volume.status_current)

@@ -66,8 +66,8 @@ def find(target: Target) -> FoundVolume | None:
 
 def _with_content(target: Target, root: int) -> FoundVolume | None:
     last_refresh, found = content.last_refresh(root), record.read(root)
-    if last_refresh is None and (found is not None or not layout.foreign_entries(root)):
-        return None  # empty, or a publish that was interrupted: kubelet repeats it
+    if last_refresh is None and not layout.foreign_entries(root):
+        return None
     if found is None:
         return FoundVolume(target, last_refresh)
     return FoundVolume(target, last_refresh, found.details, record.is_up_to_date(root, found))

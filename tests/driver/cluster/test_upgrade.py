@@ -63,8 +63,6 @@ def test_a_volume_of_the_go_driver(here: FakeApiRig, written_by_provider: bool) 
             (known,) = rig.driver.volumes
             assert (known.pod, known.class_ref.name, known.recorded) == (pod, "app", True)
             assert (known.last_refresh is None) == written_by_provider
-            if written_by_provider:
-                await volume.publish()
             mark = here.server.calls.mark()
             await rig.restart()
             (known,) = rig.driver.volumes
