@@ -91,7 +91,15 @@ def test_values_of_the_go_chart() -> None:
     assert only["resources"]["limits"] == {"cpu": "1200m", "memory": "1224Mi"}
     assert [port["containerPort"] for port in only["ports"]] == [9810, 8080]
     assert "--kubelet-pods-dir=/data/kubelet/pods" in only["args"]
-    assert "--rotation-poll-interval=120s" in only["args"] and "--sync-secrets=true" in only["args"]
+    assert "--rotation-poll-interval=120s" in only["args"]
+    assert not [arg for arg in only["args"] if arg.startswith(("--sync-secrets", "--adopt-secrets"))]
+
+
+@pytest.mark.parametrize("adopts", [True, False])
+def test_adopting_secrets_of_others(adopts: bool) -> None:
+    """``syncSecret.adoptExisting`` → the flag, whether the permissions are granted or not."""
+    only = container(f"--set=syncSecret.adoptExisting={str(adopts).lower()}")
+    assert ("--adopt-secrets=true" in only["args"]) is adopts
 
 
 @pytest.mark.parametrize(

@@ -99,14 +99,13 @@ def test_every_flag_of_the_chart_has_its_value() -> None:
 
 
 def test_defaults_are_the_drivers() -> None:
-    """No values → the driver runs with its own defaults, except flags that follow from the pod's specification, and
-    syncing Secrets, which needs rights."""
+    """No values → the driver runs with its own defaults, except flags that follow from the pod's specification."""
     given = [
         f"--{name}={value}".replace("$(CSI_ENDPOINT)", "unix:///csi/csi.sock") for name, value in arguments().items()
     ]
     config = configure(flags().parse(given).values).driver
     differing = {name for name, value in vars(config).items() if value != getattr(DriverConfig(), name)}
-    assert differing == {"endpoint", "nodeid", "kubelet_pods_dir", "sync_secrets"}
+    assert differing == {"endpoint", "nodeid", "kubelet_pods_dir"}
 
 
 def test_extra_arguments_come_last() -> None:
