@@ -19,6 +19,7 @@ import time
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
@@ -40,7 +41,8 @@ CHECK_SECONDS, JITTER = 300.0, 0.1
 BACKOFF_FIRST, BACKOFF_LAST = 2.0, 300.0
 # Retry after an API server that did not answer, and after a volume without content.
 AWAY_SECONDS = 10.0
-AT_ONCE = 8
+# The jobs that run at a time, and those of one namespace: a class with thousands of secretObjects delays no other's.
+AT_ONCE, AT_ONCE_IN_NAMESPACE = 8, 4
 FAILED, SYNCED, TAKEN, ADOPTED = "FailedToCreateSecret", "SyncedSecret", "SecretKeyTaken", "SecretAdopted"
 
 
@@ -83,6 +85,8 @@ class SyncEngine:
         self._stale: dict[ClassRef, float] = {}
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(AT_ONCE)
+        # A namespace's is there for as long as a job holds it or waits for it.
+        self._namespace_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         cluster.on_class_change(self._class_changed)
 
@@ -172,10 +176,13 @@ class SyncEngine:
 
     async def _run_job(self, job: Job) -> None:
         wait = BACKOFF_LAST  # after a bug
+        namespace_slots = self._namespace_slots.setdefault(
+            job.class_ref.namespace, asyncio.Semaphore(AT_ONCE_IN_NAMESPACE)
+        )
         try:
             while True:
                 job.again = False
-                async with self._slots:
+                async with namespace_slots, self._slots:
                     wait = await self._attempt(job)
                 if not job.again:
                     break

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import shutil
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -266,5 +267,35 @@ def test_an_api_server_that_repeats_the_secret(
         (event,) = rig.cluster.events
         assert encode(b"content-canary/77") not in event.message
         assert "admission webhook denied" in event.message and "sorry" in event.message
+
+    run_in_rig(test)
+
+
+def test_a_flood_delays_no_other_namespace(run_in_rig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class has a thousand Secrets, whose writes all hang → a Secret of another namespace is written at once, and
+    afterwards the engine remembers no namespace."""
+    entries = tuple(SecretObject(f"s{number}", "Opaque", (("password", "k"),)) for number in range(1000))
+    flood = ProviderClass(ClassRef("flood", "app"), "stub", {"a": "b"}, entries)
+    hanging = asyncio.Event()
+    written: list[str] = []
+
+    async def ensure(wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
+        if wanted.namespace == "flood":
+            await hanging.wait()
+        written.append(wanted.namespace)
+        return Outcome(written=True)
+
+    async def test(rig: SyncRig) -> None:
+        monkeypatch.setattr(rig.writer, "ensure", ensure)
+        monkeypatch.setattr(rig.cluster, "is_current", lambda _: True)
+        target = f"{rig.record.target_path}-flood"
+        shutil.copytree(rig.record.target_path, target, symlinks=True)
+        rig.engine._table.publish(replace(rig.record, class_ref=flood.class_ref, target_path=target), flood, True)
+        for job in rig.engine._table.of_class(flood.class_ref):
+            rig.engine._start(job)
+        await asyncio.wait_for(rig.engine.published(rig.record, APP, True), 10)
+        assert written == ["ns"]
+        hanging.set()
+        await until(lambda: len(rig.engine._namespace_slots) == 0, "the flood to end", 30)
 
     run_in_rig(test)
