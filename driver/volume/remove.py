@@ -116,7 +116,8 @@ def _clear_volume(handle: int) -> None:
     try:
         found = record.read(directory)
         if found is not None:
-            for name in os.listdir(directory):
+            # The record, if it is a file, last: a driver that is killed meanwhile still knows whose the rest is.
+            for name in sorted(os.listdir(directory), key=layout.RECORD.__eq__):
                 if found.mounted or layout.is_own(directory, name):
                     entries.remove(directory, name)
     finally:
