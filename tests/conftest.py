@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,18 @@ from tests.support.mounts import unmount_below
 namespaces.enter_private()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """``-n auto``: one more worker than processors, because a good part of each test is waiting."""
+    """``-n auto``: one more process than processors, because tests wait for a good part of their time."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """``-n``: tests that share an expensive fixture run in one process."""
+    from tests.support.scheduling import Together  # here, because tests run without pytest-xdist, too
+
+    return Together(config, log)
 
 
 @pytest.fixture

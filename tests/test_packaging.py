@@ -13,7 +13,7 @@ from protos import csi_pb2, pluginregistration_pb2, provider_pb2
 from tests.support import unmeasured
 
 # The distributions are built once, which takes its time on a busy machine.
-pytestmark = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).resolve().parent.parent
 # What is in which distribution: the main one, which the image installs; the kubelet stub's; and what is in none.
 PACKAGES = ("protos", "runtime", "driver", "registrar", "probe", "provider_kit", "provider_stub", "container")

@@ -22,13 +22,10 @@ REQUIRED = "SECRETS_STORE_REQUIRE_CLUSTER"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test's time includes the start of the servers, on a machine that may be busy; all tests share one
-    control plane, and so one process of pytest-xdist."""
+    """The first test's time includes the start of the servers, on a machine that may be busy."""
     for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(180))
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(180))
 
 
 @pytest.fixture(scope="session")

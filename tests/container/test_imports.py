@@ -10,7 +10,6 @@ from tests.container import imports
 REWRITE = "if it is worth its memory, rewrite the list with `python -m tests.container.imports`"
 # From one version of a library to the next.
 MORE_MODULES = 1.05
-pytestmark = pytest.mark.xdist_group("imports")  # the roles are observed once
 
 
 @pytest.fixture(scope="module")

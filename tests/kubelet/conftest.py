@@ -32,12 +32,10 @@ OWN = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Pods need more time than other tests; all tests share one node, and so one process of pytest-xdist."""
+    """Pods need more time than other tests."""
     for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("kubelet"))
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(240))
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(240))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
