@@ -20,7 +20,7 @@ Source = Message | str | bytes
 
 _SHORTEST_PART = 8
 _SAFE = re.compile(r"[A-Za-z0-9_.-]*")
-_SETTING = re.compile(r"[^=:\s]{1,128}\s*[=:]\s*[\"']?(.*?)[\"',]*")
+_SETTING = re.compile(r"[^=:\s]{1,128}\s*+[=:]")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-][\d:]+)")
 
 
@@ -57,9 +57,9 @@ def _lines(text: str) -> Iterator[str]:
         line = line.strip()[:REDACTED_VALUE_CHARACTERS]
         if len(line) >= _SHORTEST_PART and not line.startswith("-----"):
             yield line
-        setting = _SETTING.fullmatch(line)
-        if setting and len(setting[1]) >= _SHORTEST_PART:
-            yield setting[1]
+        setting = _SETTING.match(line)
+        if setting and len(value := line[setting.end() :].strip(" \t\"',")) >= _SHORTEST_PART:
+            yield value
 
 
 def encodings(piece: str | bytes) -> set[str]:

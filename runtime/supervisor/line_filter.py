@@ -18,8 +18,9 @@ from runtime import redact
 
 _KEY_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-# A line of a key, after the beginning that another program may print: its body, a header, or nothing.
-_KEY_BODY = re.compile(r"[\s\"'|>]*(?:[A-Za-z0-9+/=_-]*|[A-Za-z-]+: .*)[\s\"',\\]*$")
+# A line of a key, with what a program may print around it: its body, a header, or nothing. No quantifier gives back
+# what it has taken, or a hostile line would take quadratic time.
+_KEY_BODY = re.compile(r"[\s\"'|>]*+(?:[A-Za-z-]++: .*+|[A-Za-z0-9+/=_-]*+[\s\"',\\]*+)$")
 _LEVELS = {"E": "error", "F": "error", "W": "warning", "I": "info", "D": "debug"}
 _LEVEL = re.compile(r"([EFWID])\d{4} \d\d:\d\d:\d\d")  # the head of gRPC's lines, which is klog's
 

@@ -216,8 +216,9 @@ def test_nested_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    "line, times", [(b"x", 10_000_000), (b"line of text\n", 500_000), (b"a=b\n", 1_000_000), (b"\xff", 1_000_000)]
-)
+    "line, times", [(b"x", 10_000_000), (b"line of text\n", 500_000), (b"a=b\n", 1_000_000), (b"\xff", 1_000_000),
+     (b"a=" + b'"' * 8000 + b"!\n", 1000), (b"a=" + b" " * 8000 + b"!\n", 1000), (b"a" + b" " * 8000 + b"!\n", 1000)],
+)  # fmt: skip  # one line for each would hide the list
 def test_large_values_take_little(line: bytes, times: int) -> None:
     """Content of megabytes → it is recognised by its beginning, within a bounded time, and takes no other value's
     place."""
