@@ -38,13 +38,13 @@ MAX_PATH_DEPTH = 32
 """Components of a file's path in a volume."""
 
 LARGE_COMMIT_ENTRIES = 256
-"""Content with more entries is written by threads of its own, so that other volumes do not wait for it."""
+"""Content with more entries is written by a thread of its own, so that other volumes do not wait for it."""
 
 LARGE_COMMIT_BYTES = 1024 * 1024
-"""Content with more bytes is written by threads of its own."""
+"""Content with more bytes is, too."""
 
 LARGE_VOLUME_INODES = 1024
-"""A volume with more inodes is removed by threads of their own."""
+"""A volume with more inodes is removed by it, too."""
 
 MAX_VERSION_BYTES = 4096
 """The id, and the version, of one object in a provider's reply."""

@@ -1,4 +1,4 @@
-"""Small thread pools for the blocking calls of the volume layer; more than two threads each are no faster
+"""Small thread pools for the blocking calls of the volume layer; more than two threads are no faster
 (docs/performance.md)."""
 
 import asyncio
@@ -9,6 +9,8 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 WORKERS = 2
+# Two would be no faster, because of the interpreter's lock, and small volumes would take longer meanwhile.
+LONG_WORKERS = 1
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -17,12 +19,12 @@ T = TypeVar("T")
 class DiskWorkers:
     """Runs blocking functions off the event loop. A call that has started runs to its end even if it is cancelled.
 
-    Calls that take long, because a volume is large, have threads of their own: other volumes do not wait for them.
+    Calls that take long, because a volume is large, have a thread of their own: other volumes do not wait for them.
     """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="disk")
-        self._long = ThreadPoolExecutor(WORKERS, thread_name_prefix="large-volume")
+        self._long = ThreadPoolExecutor(LONG_WORKERS, thread_name_prefix="large-volume")
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Call ``function`` in a worker thread, with the caller's context variables; the future has its result."""

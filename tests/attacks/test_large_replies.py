@@ -21,6 +21,9 @@ REFUSED = {
     "files": (grpc.StatusCode.UNKNOWN, "more than 4096 files and directories"),
     "versions": (grpc.StatusCode.UNKNOWN, "versions of 300000 objects"),
     "one-version-more": (grpc.StatusCode.UNKNOWN, "versions of 4097 objects; at most 4096"),
+    "one-path-more": (grpc.StatusCode.UNKNOWN, "more than 4096 files and directories"),
+    "both": (grpc.StatusCode.UNKNOWN, "also a directory of the same payload"),
+    "same-version": (grpc.StatusCode.UNKNOWN, "versions of 300000 objects"),
     "long-id": (grpc.StatusCode.UNKNOWN, "the id of object 'iii"),
     "long-version": (grpc.StatusCode.UNKNOWN, "the version of object 'a' has 5000 bytes"),
     "long-in-all": (grpc.StatusCode.UNKNOWN, "bytes in all; at most 524288"),
@@ -40,10 +43,17 @@ def _empty(count: int, prefix: str = "") -> dict[str, bytes]:
     return {f"{prefix}{name}": b"" for name in _names(count)}
 
 
+_VERSION = provider_pb2.ObjectVersion(id="a", version="1")
 LARGEST = limits.MAX_VOLUME_ENTRIES
 REPLIES: dict[str, Build] = {
     "deep": lambda: reply_with({f"{name}/" + "a/" * 98 + "x": b"" for name in _names(4000)}),
     "directories": lambda: reply_with({f"{name}/" + "a/" * 30 + "x": b"" for name in _names(4000)}),
+    "full-depth": lambda: reply_with({f"{name}/" + "a/" * 30 + "x": b"" for name in _names(LARGEST // 32)}),
+    "one-path-more": lambda: reply_with({f"{name}/" + "a/" * 30 + "x": b"" for name in _names(LARGEST // 32 + 1)}),
+    "both": lambda: reply_with({"a/" * 31 + "x": b"", "a/" * 30 + "a": b""}),
+    "same-version": lambda: provider_pb2.MountResponse(object_version=[_VERSION] * 300_000),
+    "longest-path": lambda: reply_with({"/".join(["n" * 255] * 16): b"x"}),
+    "largest-file": lambda: reply_with({"f": b"x" * (4 * 1024 * 1024 - 1000)}),
     "files": lambda: reply_with(_empty(LARGEST + 1)),
     "empty-files": lambda: reply_with(_empty(300_000)),
     "one-directory": lambda: reply_with(_empty(LARGEST, "d/")),
@@ -81,6 +91,22 @@ def test_refused(tmp_path: Path, name: str) -> None:
                 code, sentence = await volume.failure()
                 assert (code, REFUSED[name][1] in sentence) == (REFUSED[name][0], True), sentence
                 assert not volume.mounted
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["full-depth", "longest-path", "largest-file"])
+def test_accepted(tmp_path: Path, name: str) -> None:
+    """The reply is as large, deep or long as it may be → published and unpublished."""
+
+    async def scenario() -> None:
+        async with rig(tmp_path) as it:
+            _write_classes(it, [name])
+            with hostile_provider(it.providers_dir, _replies(name)):
+                volume = it.volume("largest", class_name=name)
+                await volume.publish()
+                await volume.unpublish()
+                assert not volume.mounted and volume.left_on_disk == []
 
     asyncio.run(scenario())
 
