@@ -18,7 +18,7 @@ from driver import preflight
 from driver.config import GO_ONLY, DriverConfig
 from probe.config import DEFAULT_STATUS_ENDPOINT, ProbeConfig
 from registrar.config import RegistrarConfig
-from runtime import process
+from runtime import descriptors, process
 from runtime.endpoints import TcpEndpoint, UnixEndpoint, parse_host_port
 from runtime.errors import ConfigurationError
 from runtime.flags import FlagSet, HelpRequested
@@ -103,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(build().to_json())
             return 0
         configs = configure(parsed.values)
+        descriptors.raise_limit()
         preflight.check(configs.driver, configs.registrar.plugin_registration_path)
     except HelpRequested as usage:
         print(usage)

@@ -21,3 +21,9 @@ searched; lines of the value are recognised besides."""
 
 REDACTED_VALUES = 1000
 """How many values, lines and members of values of one call are recognised; those beyond are not."""
+
+LEAST_DESCRIPTORS = 256
+"""How many files each process must be permitted to open; with fewer the container does not start."""
+
+WANTED_DESCRIPTORS = 4096
+"""How many files each process asks to be permitted to open."""

@@ -29,12 +29,16 @@ class Connection(asyncio.Protocol):
     * Lingering: the last response is written; what the client still sends is discarded until it closes the connection
       or LINGER_SECONDS have passed.
 
-    ``connections`` is the server's table of all connections, the one idle longest first.
+    ``connections`` is the server's table of all connections, the one idle longest first, and ``most_connections`` how
+    many it may have.
     """
 
-    def __init__(self, routes: Mapping[str, Handler], connections: "dict[Connection, None]") -> None:
+    def __init__(
+        self, routes: Mapping[str, Handler], connections: "dict[Connection, None]", most_connections: int
+    ) -> None:
         self._routes = routes
         self._connections = connections
+        self._most_connections = most_connections
         self._loop = asyncio.get_running_loop()
         self._buffer = b""
         self._response: asyncio.Task[None] | None = None
@@ -47,7 +51,7 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._connections[self] = None
-        if len(self._connections) > MAX_CONNECTIONS:
+        if len(self._connections) > self._most_connections:
             next((each for each in self._connections if each._response is None), self).abort()
         self._set_timer(HEAD_SECONDS)
 
