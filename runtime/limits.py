@@ -27,3 +27,7 @@ LEAST_DESCRIPTORS = 256
 
 WANTED_DESCRIPTORS = 4096
 """How many files each process asks to be permitted to open."""
+
+REDACTED_VALUE_BYTES = 64 * 1024
+"""How much of a value is looked at, from its start, for lines and members: files may have megabytes, and are looked at
+while a call waits."""

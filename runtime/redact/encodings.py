@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 
 from google.protobuf.message import Message
 
-from runtime.limits import REDACTED_VALUE_CHARACTERS, REDACTED_VALUES
+from runtime.limits import REDACTED_VALUE_BYTES, REDACTED_VALUE_CHARACTERS, REDACTED_VALUES
 from runtime.redact.messages import leaves, secrets_of
 
 Source = Message | str | bytes
@@ -40,12 +40,15 @@ def parts_of(source: Source) -> Iterator[str | bytes]:
 
 
 def _whole(value: str | bytes, longest: int | None = REDACTED_VALUE_CHARACTERS) -> Iterator[str | bytes]:
+    value = value[:REDACTED_VALUE_BYTES]
     if isinstance(value, bytes):
         try:
             value = value.decode()
-        except UnicodeDecodeError:
-            yield value[:REDACTED_VALUE_CHARACTERS]
-            return
+        except UnicodeDecodeError as error:
+            if error.start < REDACTED_VALUE_BYTES - 4:  # not the last character, which may have been cut
+                yield value[:REDACTED_VALUE_CHARACTERS]
+                return
+            value = value[: error.start].decode()
     value = value.strip()
     if not _TIMESTAMP.fullmatch(value):  # kubelet's objects of tokens have them
         yield value[:longest]

@@ -268,3 +268,10 @@ def test_hostile_echoes_take_no_time(piece: str) -> None:
     with redact.withholding(PLAIN, "a" * 5000, "ab" * 4000, "\\" * 4000, request()):
         redact.text(piece * 100_000)
     assert time.process_time() - started < 1.0
+
+
+def test_a_character_where_the_look_at_a_value_ends() -> None:
+    """A large text is cut in the middle of a character → it is still a text, and its lines are recognised."""
+    for before in range(4):
+        with redact.withholding(b"x" * before + b"\na-line-of-its-own\n" + "ü€😀".encode() * 20_000):
+            assert redact.text("bad a-line-of-its-own!") == f"bad {MARK}!"
