@@ -40,18 +40,22 @@ def parts_of(source: Source) -> Iterator[str | bytes]:
 
 
 def _whole(value: str | bytes, longest: int | None = REDACTED_VALUE_CHARACTERS) -> Iterator[str | bytes]:
-    value = value[:REDACTED_VALUE_BYTES]
-    if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError as error:
-            if error.start < REDACTED_VALUE_BYTES - 4:  # not the last character, which may have been cut
-                yield value[:REDACTED_VALUE_CHARACTERS]
-                return
-            value = value[: error.start].decode()
-    value = value.strip()
-    if not _TIMESTAMP.fullmatch(value):  # kubelet's objects of tokens have them
-        yield value[:longest]
+    text = _decode(value[:REDACTED_VALUE_BYTES])
+    if text is None:
+        yield value[:REDACTED_VALUE_CHARACTERS]
+    elif not _TIMESTAMP.fullmatch(text.strip()):  # kubelet's objects of tokens have them
+        yield text.strip()[:longest]
+
+
+def _decode(value: str | bytes) -> str | None:
+    """The value as a text, None if it is not UTF-8."""
+    if isinstance(value, str):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        # The last character may have been cut.
+        return value[: error.start].decode() if error.start >= REDACTED_VALUE_BYTES - 4 else None
 
 
 def _lines(text: str) -> Iterator[str]:
