@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 TEXT_PLAIN = "text/plain; charset=utf-8"
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/(\d)\.(\d)")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
-_EMPTY_BODY_LENGTHS = frozenset((b"", b"0"))
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/(\d)\.(\d)")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+_LENGTH = re.compile(rb"\d{1,18}")
+_ABSOLUTE_FORM = re.compile(r"https?://[^/?#]*/?(.*)", re.IGNORECASE)
 _DATE_FORMAT = "%a, %d %b %Y %H:%M:%S GMT"
 
 
@@ -66,19 +67,24 @@ def parse_head(head: bytes) -> tuple[Request, bool]:
     if major != b"1":
         raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
     closes = minor == b"0"
+    lengths = set()
     for line in lines[1:]:
         header = _HEADER.fullmatch(line)
         if header is None:
             raise BadRequest(HTTPStatus.BAD_REQUEST)
         name, value = header[1].lower(), header[2].strip()
+        if name == b"content-length":
+            lengths.add(value)
         if (
             name == b"connection"
             and b"close" in value.lower()
             or name == b"transfer-encoding"
             or name == b"content-length"
-            and value not in _EMPTY_BODY_LENGTHS
+            and value != b"0"
         ):
             closes = True
+    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        raise BadRequest(HTTPStatus.BAD_REQUEST)  # where the body ends is open to interpretation
     path, _, query = _origin_form(target).partition("?")
     return Request(method.decode(), path, query), closes
 
@@ -86,9 +92,8 @@ def parse_head(head: bytes) -> tuple[Request, bool]:
 def _origin_form(target: bytes) -> str:
     """The request target as path and query; clients may send a proxy's absolute form too (RFC 9112, section 3.2.2)."""
     text = target.decode("latin-1")
-    if text.lower().startswith(("http://", "https://")):
-        return "/" + text.partition("://")[2].partition("/")[2]
-    return text
+    absolute = _ABSOLUTE_FORM.fullmatch(text)
+    return text if absolute is None else "/" + absolute[1]
 
 
 def encode(response: Response, *, head_only: bool, closes: bool) -> bytes:
