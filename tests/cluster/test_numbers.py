@@ -104,8 +104,11 @@ def test_a_restart_with_110_volumes(cluster_rig: ClusterRig, ours: bool) -> None
             await cluster_rig.watch_open(mark)
             counted = cluster_rig.count(mark)
             assert rig.provider.calls == calls
-            asked = {} if ours else {("list", "secretproviderclasspodstatuses"): 11, ("get", "pods"): 110}
+            asked = {} if ours else {("get", "pods"): 110}
             assert {key: counted[key] for key in asked} == asked
+            # Pages of ten, and an empty one at the end if the cluster has statuses of other nodes after ours.
+            pages = counted.pop(("list", "secretproviderclasspodstatuses"), 0)
+            assert pages in ((0,) if ours else (11, 12))
             # Once for the first volume and, if that was before the watch began, once more.
             assert counted["get", "secretproviderclasses"] <= 2
             assert counted.keys() == asked.keys() | {

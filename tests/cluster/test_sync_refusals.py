@@ -60,7 +60,11 @@ def test_unchangeable_secret(cluster_rig: ClusterRig, secret: Object, sentence: 
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"namespace": cluster_rig.namespace, "name": "synced"},
+            "metadata": {
+                "namespace": cluster_rig.namespace,
+                "name": "synced",
+                "annotations": {"secrets-store.csi.k8s.io/adopt": "true"},
+            },
             **secret,
         }
     )
