@@ -24,8 +24,8 @@ REQUIRED = "SECRETS_STORE_REQUIRE_CLUSTER"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test's time includes the start of the servers, on a machine that may be busy.
 
-    asyncio leaves a socket to the garbage collector whose TLS handshake was cancelled, as a driver does that stops while
-    it opens its connections. The warning then comes in whatever test is running.
+    asyncio leaves a socket to the garbage collector if its TLS handshake was cancelled, which happens when a driver
+    stops while it opens its connections. The warning then comes in whatever test is running.
     """
     for item in items:
         if HERE in item.path.parents:
