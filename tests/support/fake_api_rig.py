@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.cluster.pki import Authority
 from tests.support.fake_api import FakeApi
 from tests.support.namespace_rig import NamespaceRig
 from tests.support.rig import Rig
@@ -47,7 +48,7 @@ class FakeApiRig(NamespaceRig):
 
 
 @contextmanager
-def fake_api_rig(directory: Path) -> Iterator[FakeApiRig]:
-    """A rig with a server of its own over plain HTTP."""
-    with FakeApi() as server:
+def fake_api_rig(directory: Path, authority: Authority | None = None) -> Iterator[FakeApiRig]:
+    """A rig with a server of its own, over TLS if given an ``authority``."""
+    with FakeApi(authority) as server:
         yield FakeApiRig(server, directory)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from driver.ports import ClassRef
+from tests.cluster import kubeconfig
+from tests.cluster.pki import Authority
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
 from tests.support.syncing import check_now, engine_of
 from tests.support.waiting import until
@@ -63,6 +65,29 @@ def test_publish_with_a_secret(here: FakeApiRig) -> None:
             assert len(agents) == 1 and agents.pop().startswith("csi-secrets-store/controller/")
 
     asyncio.run(run())
+
+
+def test_publish_over_tls(tmp_path: Path) -> None:
+    """The API server speaks TLS and requires a token; its certificate and the token are replaced → publishes before and
+    after succeed."""
+    first, second = Authority("first"), Authority("second")
+
+    async def run(here: FakeApiRig) -> None:
+        async with here.driver() as rig:
+            await here.volume(rig, here.make_pod("pod-1")).publish()
+            here.server.tokens = {"new": "driver"}
+            here.server.present(second.server(["127.0.0.1"]))
+            here.server.disconnect()
+            kubeconfig.write(tmp_path / "kubeconfig", here.server.url, second.pem, "new")
+            here.make_class("other")
+            volume = here.volume(rig, here.make_pod("pod-2"), class_name="other")
+            await volume.publish()
+            assert volume.read() == b"s3cret" and len(here.listed(STATUSES)) == 2
+
+    with fake_api_rig(tmp_path, first) as here:
+        here.server.tokens = {"token": "driver"}
+        here.make_class()
+        asyncio.run(run(here))
 
 
 def test_class_changes(here: FakeApiRig) -> None:
