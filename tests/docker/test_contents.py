@@ -7,7 +7,6 @@ import hashlib
 import re
 import stat
 import subprocess
-import warnings
 from collections.abc import Iterator
 from email.parser import HeaderParser
 from importlib.metadata import distributions
@@ -132,7 +131,7 @@ def test_debian_packages_are_the_locked_ones(root: Path) -> None:
         found = installed[name]["Version"]
         if found != version:
             assert newer(found, version), f"{name} {found} is older than the lock's {version}: make image"
-            warnings.warn(f"{name} {found} is newer than the lock's {version}: make lock", stacklevel=1)
+            print(f"{name} {found} is newer than the lock's {version}: make lock")
 
 
 def test_distributions_are_the_locked_ones(image: Image, root: Path) -> None:
