@@ -105,3 +105,6 @@ PODS_AT_ONCE = 4
 
 SHOWN_STATUSES = 5
 """How many pod statuses that no pod confirms are named in the log."""
+
+MAX_YAML_NODES = 100_000
+"""Values in one document of a manifest, with its aliases written out."""

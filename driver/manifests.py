@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from driver import limits
 from driver.objects import GROUP
 from driver.objects.classes import KIND, parse_class
 from driver.objects.pod_status import build_status, condition_of, names_its_pod, parse_status, status_name
@@ -91,11 +92,17 @@ class Manifests:
         (log.warning if event.warning else log.info)("Event", pod=event.pod, reason=event.reason, message=event.message)
 
     def _find(self, class_ref: ClassRef) -> ProviderClass:
+        unreadable: PreconditionFailed | None = None
         for path in sorted((*self._directory.glob("*.yaml"), *self._directory.glob("*.yml"))):
-            for document in _documents(path):
-                found = _class_of(document, path)
-                if found is not None and found.class_ref == class_ref:
-                    return found
+            try:
+                for document in _documents(path):
+                    found = _class_of(document, path)
+                    if found is not None and found.class_ref == class_ref:
+                        return found
+            except PreconditionFailed as failure:  # the class may be in another file
+                unreadable = unreadable or failure
+        if unreadable is not None:
+            raise unreadable
         raise NotFound(f'{KIND}.{GROUP} "{class_ref.name}" not found in the YAML files of {self._directory}')
 
     def _write(self, record: VolumeRecord) -> str:
@@ -129,7 +136,9 @@ class Manifests:
 
 def _documents(path: Path) -> Iterator[Any]:
     try:
-        yield from (item for item in yaml.load_all(path.read_text(), _LOADER) if item is not None)
+        yield from (item for item in _load_all(path.read_text()) if item is not None)
+    except RecursionError:
+        raise PreconditionFailed(f"{path}: cannot be read: it is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark is not None else ""
@@ -137,6 +146,32 @@ def _documents(path: Path) -> Iterator[Any]:
         raise PreconditionFailed(f"{path}{line}: not valid YAML: {problem}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise PreconditionFailed(f"{path}: cannot be read: {error}") from None
+
+
+def _load_all(text: str) -> Iterator[Any]:
+    """The documents of a file. Raises YAMLError also for one that its aliases make enormous: each alias may stand for
+    nodes with aliases of their own, and whoever then prints or compares the document does not come to an end."""
+    loader = _LOADER(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if _size(node, {}) > limits.MAX_YAML_NODES:
+                raise yaml.MarkedYAMLError(
+                    problem=f"its aliases stand for more than {limits.MAX_YAML_NODES} values",
+                    problem_mark=node.start_mark,
+                )
+            yield loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many nodes there are with all aliases written out; infinitely many for one that contains itself."""
+    if id(node) not in known:
+        known[id(node)] = float("inf")  # until its parts are counted
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + (0 if isinstance(node, yaml.ScalarNode) else sum(_size(part, known) for part in parts))
+    return known[id(node)]
 
 
 def _class_of(document: Any, path: Path) -> ProviderClass | None:

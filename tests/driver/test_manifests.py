@@ -10,6 +10,7 @@ import yaml
 
 from driver.manifests import Manifests
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
+from runtime.errors import PreconditionFailed
 from tests.support.rig import Rig, Volume, rig
 
 TARGET = "/pods/uid/volumes/kubernetes.io~csi/secrets/mount"
@@ -143,3 +144,64 @@ def test_failures_are_counted_on_after_a_restart(tmp_path: Path) -> None:
             assert state(it, volume)[0] == 0 and volume.read() == b"new"
 
     asyncio.run(run())
+
+
+CLASS = """\
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata: {name: NAME, namespace: ns}
+spec: {provider: stub, parameters: {objects: x}}
+"""
+
+
+def bomb(start: str, width: int = 10, depth: int = 12) -> str:
+    """A class in which ``start`` is an alias of an alias of …"""
+    levels = [f"x0: &a0 [{', '.join(['y'] * width)}]"]
+    levels += [f"x{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, depth)]
+    return "\n".join(levels) + "\n" + CLASS.replace(*start.split("=>"))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "content",
+    [
+        bomb("NAME=>*a11"),
+        bomb("provider: stub=>provider: *a11"),
+        bomb("objects: x=>objects: *a11"),
+        bomb("kind: SecretProviderClass=>kind: *a11"),
+        bomb("NAME=>app", depth=7),
+        CLASS.replace("NAME", "&a [*a]"),
+        CLASS.replace("objects: x", "objects: &a {b: *a}"),
+        "[" * 100_000,
+        "{a: " * 100_000,
+    ],
+    ids=["name", "provider", "parameter", "kind", "beside", "itself", "map-of-itself", "lists", "maps"],
+)
+def test_a_bomb_is_refused(tmp_path: Path, content: str) -> None:
+    """Scenario: a file whose aliases stand for millions of values, or that is nested without end, beside a good one.
+    Expected: an error at once that names the file; the class in the good file is found."""
+    (tmp_path / "a.yaml").write_text(content)
+    (tmp_path / "b.yaml").write_text(CLASS.replace("NAME", "good"))
+    manifests = Manifests(str(tmp_path))
+    with pytest.raises(PreconditionFailed, match="a.yaml"):
+        asyncio.run(manifests.get_class(ClassRef("ns", "missing")))
+    assert asyncio.run(manifests.get_class(ClassRef("ns", "good"))).provider == "stub"
+
+
+@pytest.mark.parametrize("content", ["\t- x", "a: b: c", b"\xff\xfe\x00", CLASS.replace("NAME", "[1]") + "spec: 3"])
+def test_a_broken_file_fails_its_own_classes_only(tmp_path: Path, content: str | bytes) -> None:
+    """Scenario: a file that is not valid YAML, or not a class, sorts before a good one. Expected: the good class is
+    found; for one that is nowhere the error names the broken file."""
+    (tmp_path / "a.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    (tmp_path / "b.yaml").write_text(CLASS.replace("NAME", "good"))
+    manifests = Manifests(str(tmp_path))
+    assert asyncio.run(manifests.get_class(ClassRef("ns", "good"))).provider == "stub"
+    with pytest.raises(PreconditionFailed, match="a.yaml"):
+        asyncio.run(manifests.get_class(ClassRef("ns", "elsewhere")))
+
+
+def test_ordinary_aliases_are_fine(tmp_path: Path) -> None:
+    """Scenario: a class that uses an anchor and a merge key. Expected: it is read."""
+    text = "x: &p {objects: x}\n" + CLASS.replace("{objects: x}", "{<<: *p}").replace("NAME", "app")
+    (tmp_path / "a.yaml").write_text(text)
+    assert asyncio.run(Manifests(str(tmp_path)).get_class(ClassRef("ns", "app"))).parameters == {"objects": "x"}
