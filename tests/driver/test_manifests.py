@@ -158,7 +158,7 @@ def bomb(start: str, width: int = 10, depth: int = 12) -> str:
     """A class in which ``start`` is an alias of an alias of …"""
     levels = [f"x0: &a0 [{', '.join(['y'] * width)}]"]
     levels += [f"x{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, depth)]
-    return "\n".join(levels) + "\n" + CLASS.replace(*start.split("=>"))
+    return "\n".join(levels) + "\n" + CLASS.replace(start.partition("=>")[0], start.partition("=>")[2])
 
 
 @pytest.mark.timeout(20)
