@@ -10,6 +10,7 @@ from tests.attacks.calls import publish, write_class
 from tests.attacks.goaway import CANARY, serve_goaway
 from tests.container.test_whole import Container
 from tests.runtime.supervisor.rig import SupervisorRig, supervisor_rig
+from tests.support.waiting import wait_until
 
 PARTS = (CANARY, CANARY.replace("-", "+"), "s3cr3t")
 
@@ -47,11 +48,12 @@ def test_hostile_goaway_in_the_container(tmp_path: Path) -> None:
     write_class(tmp_path, "app", "evil", {"x": "y"})
     try:
         sentence = publish(tmp_path, "one", "app", {}, {}, seconds=5.0)
+        log_file = tmp_path / "log"
+        wait_until(lambda: "Failed to publish a volume" in log_file.read_text(), "the driver's line about the call")
     finally:
         container.process.terminate()
         container.process.wait(20)
-    log = (tmp_path / "log").read_text()
-    assert "Failed to publish a volume" in log
+    log = log_file.read_text()
     assert "chttp2_transport" not in log
     assert not any(part in text for part in PARTS for text in (log, sentence))
 
