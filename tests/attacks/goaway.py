@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 CANARY = "canary-1234-s3cr3t"
@@ -33,7 +34,11 @@ def _answer_all(listener: socket.socket) -> None:
             connection.recv(65536)
             goaway = struct.pack(">II", 0, _ENHANCE_YOUR_CALM) + TEXT
             connection.sendall(_frame(_SETTINGS, 1, b"") + _frame(_GOAWAY, 0, goaway))
-            connection.recv(65536)
+            # Closing before the client has read the frame could reset the connection, and the client would lose it.
+            connection.settimeout(5.0)
+            with suppress(OSError):
+                while connection.recv(65536):
+                    pass
 
 
 def _frame(kind: int, flags: int, payload: bytes) -> bytes:
