@@ -67,7 +67,7 @@ async def unknown_class(it: Rig, _: pytest.MonkeyPatch) -> Volume:
 async def malformed_class(it: Rig, _: pytest.MonkeyPatch) -> Volume:
     """The class cannot be read."""
     (it.manifests / "a.yaml").write_text("kind: SecretProviderClass\nmetadata: {name: x\n")
-    return it.volume()
+    return it.volume(class_name="x")
 
 
 async def unreadable_target(it: Rig, monkeypatch: pytest.MonkeyPatch) -> Volume:

@@ -94,13 +94,15 @@ def test_unknown_class(tmp_path: Path) -> None:
 
 
 def test_malformed_manifest(tmp_path: Path) -> None:
-    """Invalid YAML is reported with its file and line, and no class of another file is served meanwhile."""
+    """Invalid YAML is reported with its file and line to the pods of a class that is nowhere else; classes of other
+    files are served."""
 
     async def run() -> None:
         async with rig(tmp_path) as it:
             (it.manifests / "a.yaml").write_text("kind: SecretProviderClass\nmetadata: {name: x\n")
-            code, text = await it.volume().failure()
+            code, text = await it.volume("pod-2", class_name="x").failure()
             assert code == grpc.StatusCode.FAILED_PRECONDITION
             assert f"{it.manifests}/a.yaml line" in text
+            await it.volume().publish()
 
     asyncio.run(run())
