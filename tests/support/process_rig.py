@@ -34,7 +34,7 @@ class ProcessRig(Rig):
                 "--rotation-poll-interval=1s",
             ],
             stderr=subprocess.DEVNULL,
-            env=unmeasured.environment(),
+            env=unmeasured.environment(TMPDIR=str(self.directory)),
         )
 
     @asynccontextmanager
