@@ -1,6 +1,6 @@
 """docker/debian.lock: the Debian packages of the image, each with version and SHA-256 for each architecture.
 
-    python3 -m docker.debian_lock      writes it anew from what the archive has today (`make lock`)
+    python3 -m docker.debian_lock      renews it with what the archive has today (`make lock`)
 
 Run it where apt knows the release that the image is made of: the builder's container is one.
 """
@@ -81,7 +81,7 @@ def apt(*arguments: str) -> list[str]:
 
 
 def update() -> None:
-    """Read the archive's index anew; ends the program if that is not possible: apt has said why."""
+    """Fetch the archive's index; ends the program if that fails, after apt has said why."""
     if subprocess.run(apt("update"), check=False).returncode != 0:
         raise SystemExit("the index of Debian's archive cannot be read: see above; MIRROR names another mirror")
 

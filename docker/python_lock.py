@@ -1,7 +1,7 @@
 """requirements.lock, what pip installs into the image, and docker/build.lock, what builds our wheel there: every
 distribution with version and the hashes of its files, which `pip install --require-hashes` checks.
 
-    python -m docker.python_lock      writes both anew with the newest versions that setup.cfg allows (`make lock`)
+    python -m docker.python_lock      renews both with the newest versions that setup.cfg allows (`make lock`)
 """
 
 import subprocess
