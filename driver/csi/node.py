@@ -1,7 +1,8 @@
 """CSI Node. Failures become status codes in ``runtime.rpc``."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
+from contextlib import ExitStack
 from typing import Any
 
 from driver.config import DriverConfig
@@ -93,10 +94,13 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         if self._running:
             await asyncio.wait(self._running)
 
-    async def _finish(self, operation: Awaitable[None]) -> None:
+    async def _finish(self, operation: Coroutine[Any, Any, None]) -> None:
         """Run an operation to its end even if the caller disconnects: a thread that writes or unmounts cannot be
-        cancelled."""
-        task = asyncio.create_task(_run_redacted(operation))
+        cancelled. The call's secrets stay masked as long, though the call may end before."""
+        held = ExitStack()
+        held.enter_context(redact.held())
+        task = asyncio.create_task(operation)
+        task.add_done_callback(lambda _: held.close())
         self._running.add(task)
         task.add_done_callback(self._finished)
         await asyncio.shield(task)
@@ -106,11 +110,6 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         if not task.cancelled():
             # Retrieved, because asyncio logs it otherwise; the operation has logged and counted its failure already.
             task.exception()
-
-
-async def _run_redacted(operation: Awaitable[None]) -> None:
-    with redact.held():  # the call's secrets stay masked, though the call may end before the operation
-        await operation
 
 
 def _deadline(context: Any) -> float:
