@@ -1,15 +1,12 @@
 """Gives up privileges by prctl(2) and capset(2)."""
 
 import ctypes
-import os
 import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from runtime import logs
 from runtime.privileges import seccomp
-
-log = logs.get(__name__)
+from runtime.privileges.libc import check, libc
 
 # capability.h
 CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID, SYS_ADMIN = 0, 1, 3, 4, 6, 7, 21
@@ -18,8 +15,6 @@ _LAST_POSSIBLE = 63
 _PR_SET_DUMPABLE, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 4, 23, 24, 38, 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ def _try(steps: Mapping[str, Callable[[], None]]) -> list[str]:
 
 def _drop_bounding_set(keep: frozenset[int]) -> None:
     for number in range(_LAST_POSSIBLE + 1):
-        state = _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0)
+        state = libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0)
         if state < 0:  # the kernel knows no capability of this number, nor a higher one
             return
         if state == 1 and number not in keep:
@@ -85,19 +80,13 @@ def _set_capabilities(keep: frozenset[int]) -> None:
     """Permitted and effective: what is kept and was there; inheritable: none."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; the lower 32 bits, then the higher ones
-    _check(_libc.capget(header, sets))
+    check(libc.capget(header, sets))
     mask = sum(1 << number for number in keep)
     permitted = (sets[1] | sets[4] << 32) & mask
     low, high = permitted & 0xFFFFFFFF, permitted >> 32
     wanted = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
-    _check(_libc.capset(header, wanted))
+    check(libc.capset(header, wanted))
 
 
 def _prctl(option: int, argument: int) -> None:
-    _check(_libc.prctl(option, argument, 0, 0, 0))
-
-
-def _check(result: int) -> None:
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    check(libc.prctl(option, argument, 0, 0, 0))

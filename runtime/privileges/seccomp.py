@@ -8,9 +8,10 @@ exploits of the last years began with.
 """
 
 import ctypes
-import os
 import platform
 import struct
+
+from runtime.privileges.libc import check, libc
 
 # linux/audit.h, linux/filter.h, linux/seccomp.h
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -90,10 +91,7 @@ def install() -> None:
         _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
 
     wanted = Program(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0) < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    check(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0))
 
 
 def build(machine: str) -> bytes:

@@ -7,7 +7,6 @@ line when memory runs out.
 """
 
 import contextlib
-import ctypes
 import os
 import resource
 import sys
@@ -17,9 +16,9 @@ from driver import limits
 from driver.sync import tls
 from driver.sync.parser import frames
 from runtime.errors import Failure
+from runtime.privileges import harden
 
 NOBODY = 65534
-_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 
 
 def main() -> None:
@@ -31,9 +30,6 @@ def main() -> None:
 
 def restrict() -> None:
     """Give up what parsing does not need. What the machine does not allow (a user namespace, say) is left as it is."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (limits.PARSE_MEMORY_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     with contextlib.suppress(OSError):
@@ -45,7 +41,7 @@ def restrict() -> None:
             os.setgroups([])
             os.setgid(NOBODY)
             os.setuid(NOBODY)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    harden()  # after the change of the user id, which resets whether a process is dumpable
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
