@@ -230,13 +230,13 @@ class SyncEngine:
         member = users[-1]
         limit = self._limits.largest_volume
         entry = _entry(job)
-        secret = await self._disk.run(
+        as_stored = await self._disk.run(
             wanted.build, job.class_ref, entry, member.target_path, limit, member.last_refresh
         )
-
-        redact.withhold(*secret.data.values())
-        secret = await wanted.with_tls(secret, entry, self._parser)
-        redact.withhold(*secret.data.values())
+        redact.withhold(*as_stored.data.values())
+        secret = await wanted.with_tls(as_stored, entry, self._parser)
+        if secret is not as_stored:
+            redact.withhold(*secret.data.values())
         outcome = await self._writer.ensure(secret, await self._owners(users))
         if outcome.written:
             self._metrics.synced(job.provider, time.monotonic() - started)

@@ -10,7 +10,7 @@ here that is a failure, as all errors are. Their messages contain nothing of the
 All of this runs in the parser's process (``driver.sync.parser``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from driver.sync import pem, pkcs12
@@ -47,12 +47,14 @@ def assemble(files: Mapping[str, bytes]) -> dict[str, bytes]:
     parts = {}
     key = None
     if KEY in files:
-        parts[KEY], key = _part(KEY, private_key, files[KEY]), _part(KEY, load_key, files[KEY])
+        key = _part(KEY, load_key, files[KEY])
+        parts[KEY] = _serialized(key)
     if CERTIFICATES in files:
-        parts[CERTIFICATES] = _part(CERTIFICATES, certificates, files[CERTIFICATES])
-        if key is not None and not _fits_any(key, parts[CERTIFICATES]):
+        blocks = list(pem.blocks(_part(CERTIFICATES, certificates, files[CERTIFICATES])))
+        loaded = [_certificate(block) for block in blocks]
+        if key is not None and not _fits_any(key, loaded):
             raise BadPart(KEY, "it fits no certificate of tls.crt: store the key that belongs to the certificate")
-        parts[CERTIFICATES] = _in_order(parts[CERTIFICATES], key)
+        parts[CERTIFICATES] = b"".join(blocks[number].encoded() for number in _order(loaded, key))
     if CA in files:
         parts[CA] = _part(CA, certificates, files[CA]) if has_private_key(files[CA]) else files[CA]
     return parts
@@ -71,11 +73,6 @@ def certificates(content: bytes) -> bytes:
 
     chain = [bundle.cert, *bundle.additional_certs]
     return b"".join(item.certificate.public_bytes(Encoding.PEM) for item in chain)
-
-
-def private_key(content: bytes) -> bytes:
-    """The last private key of a file as PEM, in the form that most programs can read."""
-    return _serialized(load_key(content))
 
 
 def load_key(content: bytes) -> Any:
@@ -124,6 +121,7 @@ def _loaded(block: Block) -> Any:
 
 
 def _serialized(key: Any) -> bytes:
+    """A key as PEM, in the form that most programs can read."""
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -132,29 +130,26 @@ def _serialized(key: Any) -> bytes:
     return bytes(key.private_bytes(Encoding.PEM, form, NoEncryption()))
 
 
-def _fits_any(key: Any, content: bytes) -> bool:
+def _fits_any(key: Any, loaded: "Sequence[Certificate | None]") -> bool:
     """Whether a key belongs to one of the certificates; also if one of them cannot be read."""
-    loaded = [_certificate(block) for block in pem.blocks(content)]
-    return any(item is None or _public(item) == _encoded(key.public_key()) for item in loaded)
+    wanted = _encoded(key.public_key())
+    return any(item is None or _public(item) == wanted for item in loaded)
 
 
-def _in_order(content: bytes, key: Any) -> bytes:
-    """The certificates, the leaf and its issuers first. They keep their order if one of them cannot be read."""
-    blocks = list(pem.blocks(content))
-    loaded = [_certificate(block) for block in blocks]
+def _order(loaded: "Sequence[Certificate | None]", key: Any) -> list[int]:
+    """The positions of the certificates, the leaf and its issuers first. They keep their order if one cannot be
+    read."""
     known = [item for item in loaded if item is not None]
-    if len(known) < len(blocks):
-        return content
-    leaf = _leaf(known, key)
-    chain = [leaf]
+    if len(known) < len(loaded):
+        return list(range(len(loaded)))
+    chain = [_leaf(known, key)]
     while True:
         issuer = next((item for item in known if item not in chain and _issued(item, chain[-1])), None)
         if issuer is None:
             break
         chain.append(issuer)
     first = [known.index(item) for item in chain]
-    order = first + [number for number in range(len(blocks)) if number not in first]
-    return b"".join(blocks[number].encoded() for number in order)
+    return first + [number for number in range(len(known)) if number not in first]
 
 
 def _leaf(found: "list[Certificate]", key: Any) -> "Certificate":

@@ -5,7 +5,8 @@ import contextlib
 import hashlib
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from weakref import WeakValueDictionary
 
 from driver import limits
 from driver.sync.parser import frames
@@ -47,7 +48,8 @@ class Parser:
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
-        self._namespaces: dict[str, tuple[asyncio.Lock, int]] = {}
+        # A namespace's is there for as long as a request holds it or waits for it.
+        self._namespaces: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._indigestible: OrderedDict[bytes, None] = OrderedDict()
         self._idle: asyncio.TimerHandle | None = None
         self.started = 0
@@ -65,7 +67,7 @@ class Parser:
         if digest in self._indigestible:
             raise BadPart("", TOO_COSTLY)
         # After the wait for a turn nothing is awaited between the request and its answer but the process.
-        async with self._exclusive(namespace), self._turn:
+        async with self._namespaces.setdefault(namespace, asyncio.Lock()), self._turn:
             process = await self._running()
             try:
                 return await _ask(process, parts)
@@ -84,20 +86,6 @@ class Parser:
         if self._idle is not None:
             self._idle.cancel()
         await self._kill()
-
-    @contextlib.asynccontextmanager
-    async def _exclusive(self, namespace: str) -> AsyncIterator[None]:
-        lock, users = self._namespaces.get(namespace, (asyncio.Lock(), 0))
-        self._namespaces[namespace] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._namespaces[namespace]
-            if users == 1:
-                del self._namespaces[namespace]
-            else:
-                self._namespaces[namespace] = (lock, users - 1)
 
     async def _running(self) -> asyncio.subprocess.Process:
         if self._idle is not None:

@@ -35,6 +35,11 @@ def pem(key: Any, form: PrivateFormat, encryption: Any = NO) -> bytes:
     return bytes(key.private_bytes(Encoding.PEM, form, encryption))
 
 
+def private_key(content: bytes) -> bytes:
+    """What ``tls.key`` gets from a file."""
+    return tls.assemble({"tls.key": content})["tls.key"]
+
+
 def certificate(name: str, key: Any = EC) -> x509.Certificate:
     """A self-signed certificate."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -61,7 +66,7 @@ LEAF_PEM, CA_PEM = (item.public_bytes(Encoding.PEM) for item in (LEAF, CA))
 )
 def test_keys(key: Any, form: PrivateFormat, label: str) -> None:
     """RSA becomes PKCS#1, EC SEC1, Ed25519 stays PKCS#8; it is the same key."""
-    found = tls.private_key(LEAF_PEM + pem(key, form))
+    found = private_key(LEAF_PEM + pem(key, form))
     assert found.startswith(f"-----BEGIN {label}-----\n".encode())
     again = load_pem_private_key(found, None)
     assert pem(again, PrivateFormat.PKCS8) == pem(key, PrivateFormat.PKCS8)
@@ -71,7 +76,7 @@ def test_the_last_key_counts() -> None:
     """Two keys, an EC PARAMETERS block and text between: the last key is taken."""
     parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
     last = pem(EC, PrivateFormat.TraditionalOpenSSL)
-    assert tls.private_key(pem(RSA, PrivateFormat.PKCS8) + b"text\n" + parameters + last + CA_PEM) == last
+    assert private_key(pem(RSA, PrivateFormat.PKCS8) + b"text\n" + parameters + last + CA_PEM) == last
 
 
 def test_certificates_keep_their_order() -> None:
@@ -92,7 +97,7 @@ def test_certificates_keep_their_order() -> None:
 def test_encrypted_keys_are_refused(content: bytes) -> None:
     """Encrypted keys: never an empty key, but a sentence that says what to store."""
     with pytest.raises(PreconditionFailed, match="is encrypted"):
-        tls.private_key(content)
+        private_key(content)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +114,7 @@ def test_encrypted_keys_are_refused(content: bytes) -> None:
 def test_no_key(content: bytes) -> None:
     """Nothing that could be a key: a sentence without anything of the file."""
     with pytest.raises(PreconditionFailed) as failure:
-        tls.private_key(content)
+        private_key(content)
     assert "secret" not in str(failure.value)
 
 
@@ -136,7 +141,7 @@ def test_pkcs12() -> None:
     """A modern file without encryption: the leaf first, then the chain; the key."""
     content = serialize_key_and_certificates(b"x", EC, LEAF, [CA], NO)
     assert tls.certificates(content) == LEAF_PEM + CA_PEM
-    assert tls.private_key(content) == pem(EC, PrivateFormat.TraditionalOpenSSL)
+    assert private_key(content) == pem(EC, PrivateFormat.TraditionalOpenSSL)
 
 
 @pytest.mark.skipif(OPENSSL is None, reason="openssl is not installed")
@@ -174,11 +179,11 @@ def test_pkcs12_of_openssl(options: list[str], tmp_path: Path) -> None:
         pytest.skip(f"this openssl cannot make one: {made.stderr.splitlines()[0]}")
     content = (tmp_path / "all.p12").read_bytes()
     assert tls.certificates(content) == LEAF_PEM + CA_PEM
-    assert tls.private_key(content) == pem(EC, PrivateFormat.TraditionalOpenSSL)
+    assert private_key(content) == pem(EC, PrivateFormat.TraditionalOpenSSL)
 
 
 def test_pkcs12_with_a_password() -> None:
     """It cannot be opened: the sentence says that only files without password can."""
     content = serialize_key_and_certificates(b"x", EC, LEAF, None, BestAvailableEncryption(b"password"))
     with pytest.raises(PreconditionFailed, match="without password"):
-        tls.private_key(content)
+        private_key(content)

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from driver.sync import pem as pem_files
 from driver.sync import tls
 from runtime.errors import PreconditionFailed
-from tests.driver.sync.test_tls import ED, NO, RSA, pem
+from tests.driver.sync.test_tls import ED, NO, RSA, pem, private_key
 
 NOW = datetime.now(UTC)
 ROOT_KEY, ISSUING_KEY, LEAF_KEY, OTHER_KEY = (ec.generate_private_key(ec.SECP256R1()) for _ in range(4))
@@ -108,7 +108,7 @@ def test_a_folded_encrypted_key() -> None:
     content = pem(RSA, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"x"))
     for text in (content, content.replace(b"\n", b" ")):
         with pytest.raises(PreconditionFailed, match="encrypted"):
-            tls.private_key(text)
+            private_key(text)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_folded_encrypted_key() -> None:
 def test_the_sentence_names_what_is_stored(content: bytes, sentence: str) -> None:
     """Scenario: something else than PEM or PKCS#12 without password. Expected: a sentence that names it."""
     with pytest.raises(PreconditionFailed, match=sentence) as failure:
-        tls.private_key(content)
+        private_key(content)
     assert "hello" not in str(failure.value)
 
 

@@ -16,7 +16,6 @@ from tests.support.syncing import ENTRY, check_now, engine_of, owners, values
 from tests.support.waiting import until
 
 WRONG = {**ENTRY, "data": [{"objectName": "nothing", "key": "pw"}]}
-ADOPTABLE = {"name": "synced", "annotations": {"secrets-store.csi.k8s.io/adopt": "true"}}
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ def test_foreign_secret_and_shared_key(here: FakeApiRig) -> None:
     takes the key. Both are events."""
     here.make_class(secretObjects=[ENTRY])
     here.make_class("second", secretObjects=[ENTRY])
-    here.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": ADOPTABLE, "data": {"own": "eA=="}})
+    here.make_adoptable_secret(data={"own": "eA=="})
     pods = [here.make_pod(name) for name in ("pod-1", "pod-2")]
 
     async def run() -> None:
