@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 
 from driver import limits
-from driver.volume import entries, layout, mounts, record, syscalls, walk
+from driver.volume import entries, layout, mounts, record, syscalls, usage, walk
 from driver.volume.failures import failure_of, os_errors_as
 from driver.volume.target import Target
 from runtime.errors import Failure, Internal
@@ -63,15 +63,11 @@ def _remove_directory(path: str, *, ignored: tuple[int, ...] = ()) -> None:
 def is_large(path: str) -> bool:
     """Whether emptying the volume may take so long that others must not wait for it."""
     try:
-        with walk.directory(path) as opened:
-            mounted = mounts.mount_on(opened)
-            if mounted is None or not mounted.tmpfs:
-                return False
-            info = os.fstatvfs(opened.fd)
-    except (OSError, Failure):
+        found = usage.measure(path)
+    except Failure:
         return False  # removing it reports what is wrong
     # A tmpfs without a limit of inodes reports 0 of them.
-    return info.f_files == 0 or info.f_files - info.f_ffree > limits.LARGE_VOLUME_INODES
+    return found is not None and (found.inodes_total == 0 or found.inodes_used > limits.LARGE_VOLUME_INODES)
 
 
 def _remove_top(path: str) -> bool:
