@@ -256,18 +256,7 @@ def test_adoption(cluster_rig: ClusterRig) -> None:
     """A Secret that a user created without an owner → it gets our key, keeps its own, gets no owner, and an event says
     so."""
     cluster_rig.make_class(secretObjects=[ENTRY])
-    cluster_rig.api.create(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "namespace": cluster_rig.namespace,
-                "name": "synced",
-                "annotations": {"secrets-store.csi.k8s.io/adopt": "true"},
-            },
-            "stringData": {"pw": "old", "mine": "kept"},
-        }
-    )
+    cluster_rig.make_adoptable_secret(stringData={"pw": "old", "mine": "kept"})
     pod = cluster_rig.make_pod()
 
     async def test() -> None:

@@ -56,18 +56,7 @@ def test_unchangeable_secret(cluster_rig: ClusterRig, secret: Object, sentence: 
     """A Secret of another type, or an immutable one → an event says what to do, and the Secret stays as it is; it is
     deleted → it is recreated, with a Normal event."""
     cluster_rig.make_class(secretObjects=[ENTRY])
-    cluster_rig.api.create(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "namespace": cluster_rig.namespace,
-                "name": "synced",
-                "annotations": {"secrets-store.csi.k8s.io/adopt": "true"},
-            },
-            **secret,
-        }
-    )
+    cluster_rig.make_adoptable_secret(**secret)
     before = cluster_rig.secret("synced")
     pod = cluster_rig.make_pod()
 

@@ -1,13 +1,27 @@
-"""The background tasks of an ``ApiCluster``, run without a driver."""
+"""Background work, run without a driver."""
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 from driver.cluster.gateway import ApiCluster
 from runtime.tasks import TaskSupervisor
 
 
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run work in a task for the length of the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def run_background(cluster: ApiCluster) -> None:
-    """Run the tasks until cancelled, then close the connections, as the driver does."""
+    """Run the background tasks of an ``ApiCluster`` until cancelled, then close the connections, as the driver does."""
     try:
         async with TaskSupervisor().running(cluster.tasks()):
             await asyncio.Event().wait()

@@ -52,6 +52,12 @@ class NamespaceRig:
             }
         )
 
+    def make_adoptable_secret(self, **fields: Any) -> Object:
+        """Somebody else's Secret ``synced``, which the driver may adopt."""
+        annotations = {"secrets-store.csi.k8s.io/adopt": "true"}
+        metadata = {"name": "synced", "namespace": self.namespace, "annotations": annotations}
+        return self.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, **fields})
+
     def make_pod(
         self, name: str = "pod-1", owners: list[Object] | None = None, volumes: Mapping[str, str] = VOLUMES
     ) -> Pod:

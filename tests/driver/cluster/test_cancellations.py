@@ -25,6 +25,13 @@ def burst(api: Api) -> list[asyncio.Task[dict[str, object]]]:
     return [asyncio.create_task(api.call("GET", PATH)) for _ in range(CALLS)]
 
 
+async def burst_under_way(api: Api, server: FakeApi) -> list[asyncio.Task[dict[str, object]]]:
+    """A burst of calls, the first of which have reached the server."""
+    calls = burst(api)
+    await until(lambda: len(server.calls.calls()) >= 4, "the first calls")
+    return calls
+
+
 def is_closed(transport: Transport) -> bool:
     """Whether its connections are closed."""
     session = transport.client.pool_manager
@@ -59,10 +66,10 @@ def test_a_fault_under_load(server: FakeApi, tmp_path: Path, fault: Callable[[Fa
     server.kubeconfig(path)
 
     async def test(api: Api) -> None:
-        server.on("GET", PATH, Delay(0.2), times=8)
-        calls = burst(api)
-        await until(lambda: len(server.calls.calls()) >= 4, "the first calls")
+        slow = server.on("GET", PATH, Delay(0.2))  # all, so that none has its answer before the fault
+        calls = await burst_under_way(api, server)
         fault(server)
+        slow.lift()
         await all_answered(calls)
 
     run(str(path), test)
@@ -78,8 +85,7 @@ def test_a_certificate_of_another_ca_under_load(tls_server: FakeApi, tmp_path: P
     async def test(api: Api) -> None:
         assert await api.call("GET", PATH)
         tls_server.on("GET", PATH, Delay(0.2), times=8)
-        calls = burst(api)
-        await until(lambda: len(tls_server.calls.calls()) >= 4, "the first calls")
+        calls = await burst_under_way(api, tls_server)
         tls_server.present(other.server(["127.0.0.1"]))
         tls_server.disconnect()
         await until(lambda: "Certificate" in api.last_error, "a TLS failure")
@@ -97,8 +103,7 @@ def test_connections_that_close_under_a_call(server: FakeApi, tmp_path: Path) ->
 
     async def test(api: Api) -> None:
         server.on("GET", PATH, Delay(0.3), times=8)
-        calls = burst(api)
-        await until(lambda: len(server.calls.calls()) >= 4, "the first calls")
+        calls = await burst_under_way(api, server)
         await api.close()
         await all_answered(calls)
 
@@ -153,8 +158,7 @@ def test_a_requested_cancellation_still_ends_a_call(server: FakeApi, tmp_path: P
 
     async def test(api: Api) -> None:
         slow = server.on("GET", PATH, Delay(1.0))
-        calls = burst(api)
-        await until(lambda: len(server.calls.calls()) >= 4, "the first calls")
+        calls = await burst_under_way(api, server)
         calls[-1].cancel()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):

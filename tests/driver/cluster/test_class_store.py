@@ -12,6 +12,7 @@ from driver.cluster.class_store import ClassStore
 from driver.ports import ClassRef, ProviderClass
 from runtime.errors import NotFound, PermissionDenied
 from tests.driver.cluster.connecting import run
+from tests.support.background import running
 from tests.support.fake_api import Answer, Drop, Fault, HalfAnswer, Page, Silence, WatchError
 from tests.support.fake_api_rig import FakeApiRig
 from tests.support.waiting import until
@@ -26,12 +27,8 @@ def run_store(rig: FakeApiRig, test: Test, idle_seconds: float = 60.0) -> None:
 
     async def with_store(api: Api) -> None:
         store = ClassStore(api, idle_seconds)
-        running = asyncio.create_task(store.run())
-        try:
+        async with running(store.run()):
             await test(store)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
     run(rig.kubeconfig(), with_store)
 

@@ -1,6 +1,5 @@
 """Events on pods: one object per series, with a count; recording never blocks, and each event is also logged."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -14,6 +13,7 @@ from driver.cluster.event_rate import SUPPRESSED, EventRate
 from driver.cluster.events import EventRecorder
 from driver.ports import Pod, PodEvent
 from tests.driver.cluster.connecting import run
+from tests.support.background import running
 from tests.support.fake_api import Answer
 from tests.support.fake_api_rig import FakeApiRig
 from tests.support.rig import NODE
@@ -29,12 +29,8 @@ def run_recorder(rig: FakeApiRig, test: Test) -> None:
 
     async def with_recorder(api: Api) -> None:
         recorder = EventRecorder(api, NODE)
-        running = asyncio.create_task(recorder.run())
-        try:
+        async with running(recorder.run()):
             await test(recorder)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
     run(rig.kubeconfig(), with_recorder)
 

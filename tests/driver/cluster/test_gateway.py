@@ -12,7 +12,7 @@ from driver.cluster.gateway import ApiCluster
 from driver.ports import ClassRef, PodEvent
 from runtime.errors import ConfigurationError
 from tests.driver.cluster.connecting import run
-from tests.support.background import run_background
+from tests.support.background import run_background, running
 from tests.support.fake_api import Silence
 from tests.support.fake_api_rig import FakeApiRig
 from tests.support.rig import DRIVER, NODE
@@ -26,12 +26,8 @@ def run_cluster(rig: FakeApiRig, test: Callable[[ApiCluster, asyncio.Task[None]]
 
     async def with_cluster(api: Api) -> None:
         cluster = ApiCluster(api, NODE, DRIVER)
-        running = asyncio.create_task(run_background(cluster))
-        try:
-            await test(cluster, running)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+        async with running(run_background(cluster)) as task:
+            await test(cluster, task)
 
     run(rig.kubeconfig(), with_cluster)
 

@@ -23,7 +23,6 @@ from tests.support.rig import DRIVER, NODE
 WANTED = Wanted("default", "synced", "Opaque", "app", {"pw": b"v1"}, {"team": "a"}, {"note": "b"}, 1000.0)
 OWNERS = [Owner("apps/v1", "ReplicaSet", "web", "uid-1")]
 Test = Callable[[SecretWriter, StatusStore], Coroutine[Any, Any, None]]
-ADOPTABLE = {"name": "synced", "annotations": {"secrets-store.csi.k8s.io/adopt": "true"}}
 
 
 def run_writer(rig: FakeApiRig, test: Test) -> None:
@@ -72,7 +71,7 @@ def test_create_and_patch(rig: FakeApiRig) -> None:
 def test_foreign_secret(rig: FakeApiRig) -> None:
     """The Secret exists without our label → it is adopted: its keys stay and it gets no owner. Another class writes the
     same key → it is reported as taken."""
-    rig.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": ADOPTABLE, "data": {"own": "eA=="}})
+    rig.make_adoptable_secret(data={"own": "eA=="})
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
         assert (await writer.ensure(WANTED, OWNERS)).adopted

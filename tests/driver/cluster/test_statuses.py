@@ -15,6 +15,7 @@ from driver.cluster.statuses import StatusStore
 from driver.ports import RefreshFailure, VolumeRecord
 from runtime.errors import PermissionDenied
 from tests.driver.cluster.connecting import run
+from tests.support.background import running
 from tests.support.fake_api import Answer, Drop
 from tests.support.fake_api_rig import FakeApiRig
 from tests.support.rig import DRIVER, NODE
@@ -30,12 +31,8 @@ def run_store(rig: FakeApiRig, test: Test, node: str = NODE) -> None:
 
     async def with_store(api: Api) -> None:
         store = StatusStore(api, node, DRIVER)
-        running = asyncio.create_task(store.run())
-        try:
+        async with running(store.run()):
             await test(store)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
     run(rig.kubeconfig(), with_store)
 
