@@ -22,7 +22,8 @@ from runtime.flags import Duration, FlagSet, flag
 log = logs.get(__name__)
 
 PROGRAM = "secrets-store-csi-crds"
-PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+API_VERSION, KIND = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
+PATH = f"/apis/{API_VERSION}/customresourcedefinitions"
 KEEP = {"helm.sh/resource-policy": "keep"}
 
 
@@ -62,7 +63,33 @@ def run(config: CrdsConfig) -> int:
 
 
 def _documents(directory: str) -> list[dict[str, Any]]:
-    return [yaml.safe_load(path.read_text()) for path in sorted(Path(directory).glob("*.yaml"))]
+    """The CRDs, all of them checked before the first is written. Raises ConfigurationError."""
+    return [_document(path) for path in sorted(Path(directory).glob("*.yaml"))]
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """The one CRD in a file."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"--crds: {path} cannot be read: {error}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        why = getattr(error, "problem", None) or "it is unreadable"
+        raise ConfigurationError(f"--crds: {path} is not one valid YAML document: {why}{where}") from None
+    of = found if isinstance(found, dict) else {}
+    if (of.get("apiVersion"), of.get("kind")) != (API_VERSION, KIND):
+        raise ConfigurationError(
+            f"--crds: {path} has apiVersion {of.get('apiVersion')!r} and kind {of.get('kind')!r}: "
+            f"it must be a {KIND} of {API_VERSION}"
+        )
+    metadata, spec = of.get("metadata"), of.get("spec")
+    if not (isinstance(metadata, dict) and isinstance(metadata.get("name"), str)):
+        raise ConfigurationError(f"--crds: {path} has no metadata.name")
+    if not (isinstance(spec, dict) and isinstance(spec.get("names"), dict)):
+        raise ConfigurationError(f"--crds: {path} has no spec.names")
+    return of
 
 
 async def _run(config: CrdsConfig) -> None:
@@ -83,7 +110,10 @@ async def _apply(api: Api, document: dict[str, Any]) -> None:
     try:
         await api.call("POST", PATH, body=document)
     except Conflict:
-        await api.call("PATCH", f"{PATH}/{document['metadata']['name']}", body=document, content_type=MERGE_PATCH)
+        # A merge patch keeps what it does not mention, such as the short names of an older release.
+        names = {"shortNames": None, "categories": None, **document["spec"]["names"]}
+        body = {**document, "spec": {**document["spec"], "names": names}}
+        await api.call("PATCH", f"{PATH}/{document['metadata']['name']}", body=body, content_type=MERGE_PATCH)
 
 
 async def _keep(api: Api, document: dict[str, Any]) -> None:

@@ -138,7 +138,10 @@ def test_upgrade_of_a_trio_release(cluster: ControlPlane, tmp_path: Path, how: l
 
 
 def test_hook_installs_upgrades_and_keeps_the_crds(cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """The hooks' program runs with the hooks' rights → the CRDs are upgraded, and marked to be kept."""
+    """The hooks' program runs with the hooks' rights over CRDs of an older release → the CRDs are upgraded, its short
+    names are gone, and they are marked to be kept."""
+    name = f"{CRDS}/secretproviderclasses.secrets-store.csi.x-k8s.io"
+    cluster.api.patch(name, {"spec": {"names": {"shortNames": ["spc"], "categories": None}}})
     objects = chart.render("--show-only=templates/crds-hooks.yaml")
     for mode, hook in (("apply", "upgrade-crds"), ("keep", "keep-crds")):
         account = f"{HOOK}-{hook}"
@@ -166,4 +169,4 @@ def test_hook_installs_upgrades_and_keeps_the_crds(cluster: ControlPlane, namesp
         assert done.returncode == 0, done.stderr
     crd = cluster.api.get(f"{CRDS}/secretproviderclasses.secrets-store.csi.x-k8s.io")
     assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    assert crd["spec"]["names"]["shortNames"] == ["spc"]
+    assert crd["spec"]["names"]["categories"] == ["secrets-store"] and "shortNames" not in crd["spec"]["names"]

@@ -107,16 +107,18 @@ def table(cluster_rig: ClusterRig, *arguments: str) -> tuple[list[str], list[str
     return head, row
 
 
-@pytest.mark.parametrize("name", ["spc", "secretproviderclasses.v1alpha1.secrets-store.csi.x-k8s.io"])
+@pytest.mark.parametrize("name", ["secretproviderclass", "secretproviderclasses.v1alpha1.secrets-store.csi.x-k8s.io"])
 def test_kubectl_get_of_classes(cluster_rig: ClusterRig, name: str) -> None:
-    """``kubectl get`` by short name or version → our columns."""
+    """``kubectl get`` by kind or version → our columns."""
     head, row = table(cluster_rig, name)
     assert head == ["NAME", "PROVIDER", "AGE"] and row[:2] == ["db", "stub"]
 
 
-@pytest.mark.parametrize("name", ["spcps", "secretproviderclasspodstatuses.v1alpha1.secrets-store.csi.x-k8s.io"])
+@pytest.mark.parametrize(
+    "name", ["secretproviderclasspodstatus", "secretproviderclasspodstatuses.v1alpha1.secrets-store.csi.x-k8s.io"]
+)
 def test_kubectl_get_of_statuses(cluster_rig: ClusterRig, name: str) -> None:
-    """``kubectl get`` by short name or version → our columns, with the last refresh as an age."""
+    """``kubectl get`` by kind or version → our columns, with the last refresh as an age."""
     head, row = table(cluster_rig, name)
     assert head == ["NAME", "POD", "CLASS", "MOUNTED", "LAST-REFRESH", "AGE"]
     assert row[:4] == ["web-db", "web", "db", "true"] and row[4][-1] in "dhy"
@@ -125,15 +127,27 @@ def test_kubectl_get_of_statuses(cluster_rig: ClusterRig, name: str) -> None:
 @pytest.mark.parametrize(
     "field, example",
     [
-        ("spc.spec.parameters", "secretPath"),
-        ("spc.spec.secretObjects", "db-credentials"),
-        ("spc", "rotation-poll-interval"),
-        ("spcps.status.lastFailure.reason", "GRPCProviderError"),
+        ("secretproviderclass.spec.parameters", "secretPath"),
+        ("secretproviderclass.spec.secretObjects", "db-credentials"),
+        ("secretproviderclass", "rotation-poll-interval"),
+        ("secretproviderclasspodstatus.status.lastFailure.reason", "GRPCProviderError"),
     ],
 )
 def test_kubectl_explain(cluster_rig: ClusterRig, field: str, example: str) -> None:
     """``kubectl explain`` shows an example for a field."""
     assert example in cluster_rig.cluster.kubectl("explain", field)
+
+
+def test_api_resources(cluster_rig: ClusterRig) -> None:
+    """Scripts, the Go driver's end-to-end tests among them, read ``kubectl api-resources`` by column → the second one
+    is the version, as with the Go driver's CRDs, which have no short names; the category lists both kinds."""
+    printed = cluster_rig.cluster.kubectl("api-resources", "--no-headers", f"--api-group={GROUP}")
+    assert [line.split() for line in printed.splitlines()] == [
+        ["secretproviderclasses", f"{GROUP}/v1", "true", "SecretProviderClass"],
+        ["secretproviderclasspodstatuses", f"{GROUP}/v1", "true", "SecretProviderClassPodStatus"],
+    ]
+    listed = cluster_rig.cluster.kubectl("get", "secrets-store", "--output=name", "-n", cluster_rig.namespace)
+    assert sorted(listed.split()) == [f"secretproviderclass.{GROUP}/db", f"secretproviderclasspodstatus.{GROUP}/web-db"]
 
 
 def test_an_old_client(cluster_rig: ClusterRig) -> None:

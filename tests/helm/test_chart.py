@@ -169,6 +169,14 @@ def test_hooks_touch_our_crds_only() -> None:
         assert context["capabilities"] == {"drop": ["ALL"]} and not context["allowPrivilegeEscalation"]
 
 
+@pytest.mark.parametrize("linux, crds, there", [(True, True, True), (False, True, True), (True, False, False)])
+def test_the_hooks_depend_on_their_value_only(linux: bool, crds: bool, there: bool) -> None:
+    """linux.crds.enabled decides whether there are hooks; without Linux nodes' DaemonSet they stay, as in the Go chart:
+    Windows nodes need the CRDs, too."""
+    names = chart.names(f"--set=linux.enabled={str(linux).lower()},linux.crds.enabled={str(crds).lower()}")
+    assert (("Job", "secrets-store-csi-driver-upgrade-crds") in names) is there
+
+
 def test_the_hooks_values() -> None:
     """linux.crds.*: annotations, labels and resources are set on the hooks' pods, as in the Go chart, because service
     meshes read them there."""

@@ -34,7 +34,8 @@ def test_apply(server: FakeApi, kubeconfig: str) -> None:
     assert hook(kubeconfig) == 0
     assert {item["metadata"]["name"]: item["spec"] for item in server.get(PATH)["items"]} == expected
     name = min(expected)
-    server.patch(f"{PATH}/{name}", {"metadata": {"annotations": {"team": "a"}}, "spec": {"scope": "Cluster"}})
+    older = {"scope": "Cluster", "names": {"shortNames": ["spc"]}}
+    server.patch(f"{PATH}/{name}", {"metadata": {"annotations": {"team": "a"}}, "spec": older})
     assert hook(kubeconfig) == 0
     found = server.get(f"{PATH}/{name}")
     assert found["spec"] == expected[name] and found["metadata"]["annotations"]["team"] == "a"
@@ -85,6 +86,53 @@ def test_invalid_flags(kubeconfig: str, capsys: pytest.CaptureFixture[str], flag
     """An invalid flag → one sentence that names it, and no call."""
     assert hook(kubeconfig, *flags) in (1, 2)
     assert named in capsys.readouterr().err
+
+
+CRD = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "a.b.c"},
+    "spec": {"names": {}},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("kind: [", "is not one valid YAML document"),
+        ("a: 1\n---\nb: 2\n", "is not one valid YAML document"),
+        ("kind: !!python/object:os.system x", "is not one valid YAML document"),
+        ("[" * 2000, "is not one valid YAML document"),
+        ("", "apiVersion None and kind None"),
+        ("- a", "must be a CustomResourceDefinition of apiextensions.k8s.io/v1"),
+        (yaml.safe_dump({**CRD, "apiVersion": "apiextensions.k8s.io/v1beta1"}), "apiextensions.k8s.io/v1beta1"),
+        (yaml.safe_dump({**CRD, "kind": "Secret"}), "kind 'Secret'"),
+        (yaml.safe_dump({**CRD, "metadata": {}}), "has no metadata.name"),
+        (yaml.safe_dump({**CRD, "metadata": "x"}), "has no metadata.name"),
+        (yaml.safe_dump({**CRD, "spec": None}), "has no spec.names"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["apply", "keep"])
+def test_invalid_files(
+    server: FakeApi,
+    kubeconfig: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    mode: str,
+    text: str | bytes,
+    named: str,
+) -> None:
+    """A file that is not one CRD, beside a valid one → exit code 1, one line that names the file and what is wrong, no
+    traceback, and nothing is written."""
+    directory = tmp_path / "crds"
+    directory.mkdir()
+    (directory / "a.yaml").write_text(yaml.safe_dump(CRD))
+    (directory / "b.yaml").write_bytes(text.encode() if isinstance(text, str) else text)
+    assert hook(kubeconfig, f"--mode={mode}", directory=directory) == 1
+    said = capsys.readouterr().err
+    assert named in said and "b.yaml" in said and "Traceback" not in said and len(said.splitlines()) == 1
+    assert not server.calls.calls()
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
