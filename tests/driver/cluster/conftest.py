@@ -1,10 +1,12 @@
 """The driver's API client before the fake API server."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from runtime import logs
 from tests.cluster.pki import Authority
 from tests.support.fake_api import FakeApi
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
@@ -29,3 +31,11 @@ def rig(tmp_path: Path) -> Iterator[FakeApiRig]:
     """A namespace of a fake cluster, and whole drivers before it."""
     with fake_api_rig(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def logged() -> io.StringIO:
+    """What the driver writes to its log at the highest verbosity, fields included."""
+    stream = io.StringIO()
+    logs.configure("driver", stream=stream, verbosity=10)
+    return stream
