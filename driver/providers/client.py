@@ -56,6 +56,10 @@ class ProviderClient:
         async with self._keep_open():
             return await self._connection.wait_ready(_seconds_until(deadline)) and not self._retired
 
+    def is_connected_to(self, socket: str) -> bool:
+        """Whether this is the provider's connection to a socket, and stands."""
+        return self.socket == socket and self._connection.ready
+
     async def mount(self, request: provider_pb2.MountRequest, deadline: float) -> provider_pb2.MountResponse:
         """Call Mount, which ends at ``deadline`` (event loop time). Raises RemoteFailure."""
         reply = await self._call(self._stub.Mount, request, deadline)

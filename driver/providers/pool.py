@@ -2,7 +2,7 @@
 found again.
 
 A call takes these steps:
- 1. Find the socket: the first ``<directory>/<name>.sock`` that exists, in the order of the directories.
+ 1. Find the socket: the first ``<directory>/<name>.sock`` on which a process listens, in the order of the directories.
  2. Wait until it is connected, at most until the deadline. The socket is looked for again every SEARCH_SECONDS.
  3. Call Mount with the time that is left. After UNAVAILABLE start again, for MAX_ATTEMPTS in all; other errors are
     final.
@@ -68,7 +68,8 @@ class ProviderPool:
     async def check_health(self) -> None:
         """Check the health of each provider that was called before, one after the other."""
         for name in list(self._clients):
-            await self._clients[name].check_health(asyncio.get_running_loop().time() + HEALTH_CHECK_SECONDS)
+            client = await self._client_of(name) or self._clients[name]
+            await client.check_health(asyncio.get_running_loop().time() + HEALTH_CHECK_SECONDS)
 
     def snapshot(self) -> list[Mapping[str, str]]:
         """The providers for the status socket."""
@@ -86,22 +87,30 @@ class ProviderPool:
     async def _connected(self, name: str, deadline: float) -> ProviderClient:
         loop = asyncio.get_running_loop()
         while True:
-            socket, search_again = self._sockets.find(name), min(deadline, loop.time() + SEARCH_SECONDS)
-            if socket is not None:
-                client = await self._client_at(name, socket)
+            search_again = min(deadline, loop.time() + SEARCH_SECONDS)
+            client = await self._client_of(name)
+            if client is not None:
                 if await client.wait_ready(search_again):
                     return client
             elif name not in self._clients:
+                problems = "".join(f"; {problem}" for problem in self._sockets.problems(name))
                 raise PreconditionFailed(
                     f'error connecting to provider "{name}": provider not found: provider "{name}" '
-                    f"(install it, or check that its socket lies in {', '.join(self._sockets.directories)})"
+                    f"(install it, or check that its socket lies in {', '.join(self._sockets.directories)}{problems})"
                 )
             else:
                 await asyncio.sleep(search_again - loop.time())
             if loop.time() >= deadline:
-                raise Unavailable(
-                    f'error connecting to provider "{name}": it does not answer on its socket; is its pod running?'
+                problems = "; ".join(self._sockets.problems(name)) or (
+                    f"its socket is no longer in {', '.join(self._sockets.directories)}"
                 )
+                raise Unavailable(f'error connecting to provider "{name}": {problems}; is its pod running?')
+
+    async def _client_of(self, name: str) -> ProviderClient | None:
+        """The client at the provider's socket; None if there is no socket now."""
+        known = self._clients.get(name)
+        socket = self._sockets.find(name, lambda path: known is not None and known.is_connected_to(path))
+        return await self._client_at(name, socket) if socket is not None else None
 
     async def _client_at(self, name: str, socket: str) -> ProviderClient:
         known = self._clients.get(name)

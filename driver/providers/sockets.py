@@ -2,7 +2,9 @@
 
 import os
 import re
-from collections.abc import Sequence
+import socket
+import stat
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from runtime import redact
@@ -18,20 +20,73 @@ class ProviderSockets:
     def __init__(self, directories: Sequence[str]) -> None:
         self.directories = tuple(directories)
 
-    def find(self, name: str) -> str | None:
-        """The path of the provider's socket; None if there is none. Raises PreconditionFailed for an invalid name."""
-        if not _NAME.fullmatch(name):
-            raise PreconditionFailed(
-                f'error connecting to provider "{redact.text(name)}": invalid provider: '
-                "a name has 1 to 30 letters, digits, - and _"
-            )
-        candidates = (os.path.join(directory, f"{name}{_SUFFIX}") for directory in self.directories)
-        return next((path for path in candidates if os.path.exists(path)), None)
+    def find(self, name: str, is_connected: Callable[[str], bool] = lambda _: False) -> str | None:
+        """The path of the provider's socket; None if there is none. Raises PreconditionFailed for an invalid name.
+
+        Of several it is the first on which a process listens: a provider that was killed, or moved to another
+        directory, leaves a dead socket behind. A path that ``is_connected`` is not tried, nor is the last one if no
+        other is left, because providers may log each connection that is closed without a call.
+        """
+        paths = [path for path in self._paths(name) if _is_socket(path)]
+        for path in paths[:-1]:
+            if is_connected(path) or not _listening_problem(path):
+                return path
+        return paths[-1] if paths else None
+
+    def problems(self, name: str) -> list[str]:
+        """What is wrong with each path of the provider at which something is, as sentences without a full stop."""
+        return [problem for path in self._paths(name) if (problem := _problem(path))]
 
     def installed(self) -> list[str]:
         """The names of all providers that have a socket, sorted."""
         names: set[str] = set()
         for directory in self.directories:
-            with suppress(OSError):  # a missing directory contains no sockets
-                names.update(name.removesuffix(_SUFFIX) for name in os.listdir(directory) if name.endswith(_SUFFIX))
+            with suppress(OSError), os.scandir(directory) as entries:  # a missing directory contains no sockets
+                names.update(
+                    entry.name.removesuffix(_SUFFIX)
+                    for entry in entries
+                    if entry.name.endswith(_SUFFIX) and _is_socket(entry.path)
+                )
         return sorted(names)
+
+    def _paths(self, name: str) -> list[str]:
+        if not _NAME.fullmatch(name):
+            raise PreconditionFailed(
+                f'error connecting to provider "{redact.text(name)}": invalid provider: '
+                "a name has 1 to 30 letters, digits, - and _"
+            )
+        return [os.path.join(directory, f"{name}{_SUFFIX}") for directory in self.directories]
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _listening_problem(path: str) -> str:
+    """Why no process accepts connections on a socket; empty if one does. Connecting to a Unix socket never waits."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        try:
+            client.connect(path)
+        except BlockingIOError:
+            return ""  # a process listens and is busy: so many connections wait that the kernel takes no more
+        except ConnectionRefusedError:
+            return f"nobody listens on {path}"
+        except OSError as error:
+            return f"{path} cannot be connected to: {error.strerror or error}"
+    return ""
+
+
+def _problem(path: str) -> str:
+    """What is wrong with a path; empty if nothing is there."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return f"{path} is not a socket"
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{path} is a symbolic link to nothing" if os.path.islink(path) else ""
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror or error}"
+    return _listening_problem(path) or f"{path} does not answer"

@@ -31,6 +31,11 @@ class Connection:
         self._channel = channel
         self._waiting: asyncio.Task[None] | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether the channel is connected now."""
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+
     async def wait_ready(self, seconds: float) -> bool:
         """Connect if necessary and wait, for at most ``seconds``; returns whether the channel is connected."""
         if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:

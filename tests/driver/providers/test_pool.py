@@ -1,6 +1,7 @@
 """Providers that die, come back, move, and are slow meanwhile."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import pytest
 
 from provider_stub.running import running
 from tests.support.rig import Rig, rig
@@ -52,10 +54,120 @@ def test_dead_provider_is_awaited(tmp_path: Path) -> None:
             it.provider.crash()
             started = time.monotonic()
             code, text = await it.volume("pod-2").failure(timeout=2.0)
-            assert code == grpc.StatusCode.UNAVAILABLE and "is its pod running?" in text
+            assert code == grpc.StatusCode.UNAVAILABLE
+            assert f"nobody listens on {it.provider.path}; is its pod running?" in text
             assert 1.5 < time.monotonic() - started < 2.0
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["dead socket", "file", "dangling link", "directory", "link to a dead socket"])
+def test_leftover_in_the_first_directory(tmp_path: Path, kind: str) -> None:
+    """The directory that is searched first has the provider's name, but nobody listens there → the provider in the
+    second one is called at once; the health check asks that one too."""
+
+    async def run() -> None:
+        first = tmp_path / "first"
+        first.mkdir()
+        leave(first / "stub.sock", kind)
+        async with rig(tmp_path, additional_provider_volume_paths=(str(first),)) as it:
+            await it.volume("pod-1").publish(timeout=10.0)
+            await it.volume("pod-2").publish(timeout=10.0)
+            assert it.provider.calls == 2
+            await it.driver.providers.check_health()
+            (provider,) = it.driver.providers.snapshot()
+            assert provider["socket"] == str(it.provider.path) and provider["version"]
+
+    asyncio.run(run())
+
+
+def test_first_directory_comes_alive(tmp_path: Path) -> None:
+    """The dead socket in the first directory is replaced by one that is served, also while a call waits for a
+    connection → that one is called from then on; it dies → the second directory's again."""
+
+    async def run() -> None:
+        first = tmp_path / "first"
+        first.mkdir()
+        leave(first / "stub.sock", "dead socket")
+        async with rig(tmp_path, additional_provider_volume_paths=(str(first),)) as it:
+            await it.volume("pod-1").publish()
+            async with running(first / "stub.sock", it.secrets_dir) as preferred:
+                await it.volume("pod-2").publish()
+                assert (it.provider.calls, preferred.calls) == (1, 1)
+                preferred.crash()
+                await it.volume("pod-3").publish(timeout=10.0)
+                assert (it.provider.calls, preferred.calls) == (2, 1)
+            it.provider.crash()
+            waiting = asyncio.create_task(it.volume("pod-4").publish())
+            await until(lambda: len(it.driver.node._running) == 1, "the publish to be under way")
+            (first / "stub.sock").unlink(missing_ok=True)
+            async with running(first / "stub.sock", it.secrets_dir) as back:
+                await waiting
+                assert back.calls == 1
+
+    asyncio.run(run())
+
+
+def test_health_check_follows_a_provider_that_moved(tmp_path: Path) -> None:
+    """A provider was called, died and serves in another directory → the health check asks it there, without a call in
+    between."""
+
+    async def run() -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        async with rig(tmp_path, additional_provider_volume_paths=(str(other),)) as it:
+            await it.volume("pod-1").publish()
+            it.provider.crash()
+            async with running(other / "stub.sock", it.secrets_dir) as moved:
+                await it.driver.providers.check_health()
+                (provider,) = it.driver.providers.snapshot()
+                assert (provider["socket"], provider["last_error"]) == (str(moved.path), "")
+
+    asyncio.run(run())
+
+
+def test_nobody_listens_anywhere(tmp_path: Path) -> None:
+    """Dead sockets in both directories → UNAVAILABLE at the deadline, with both paths; no socket at all, but other
+    things → FAILED_PRECONDITION at once, with the reasons."""
+
+    async def run() -> None:
+        first = tmp_path / "first"
+        first.mkdir()
+        async with rig(tmp_path, additional_provider_volume_paths=(str(first),)) as it:
+            leave(first / "stub.sock", "dead socket")
+            it.provider.crash()
+            code, text = await it.volume("pod-1").failure(timeout=2.0)
+            assert code == grpc.StatusCode.UNAVAILABLE
+            assert f"nobody listens on {first}/stub.sock; nobody listens on {it.provider.path}; is its pod" in text
+        (first / "stub.sock").unlink()
+        leave(first / "stub.sock", "file")
+        async with rig(tmp_path / "again", additional_provider_volume_paths=(str(first),)) as it:
+            it.provider.path.unlink()
+            leave(it.provider.path, "dangling link")
+            code, text = await it.volume("pod-1").failure()
+            assert code == grpc.StatusCode.FAILED_PRECONDITION and "provider not found" in text
+            assert f"{first}/stub.sock is not a socket; {it.provider.path} is a symbolic link to nothing" in text
+            it.provider.path.unlink()
+
+    (tmp_path / "again").mkdir()
+    asyncio.run(run())
+
+
+def leave(path: Path, kind: str) -> None:
+    """Leave something at a path on which nobody listens."""
+    if kind == "dead socket":
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+            dead.listen()
+    elif kind == "link to a dead socket":
+        leave(path.with_name("target"), "dead socket")
+        path.symlink_to("target")
+    elif kind == "dangling link":
+        path.symlink_to("nowhere")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.write_text("")
 
 
 def test_many_await_a_provider_that_moves(tmp_path: Path) -> None:
