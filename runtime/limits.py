@@ -22,6 +22,10 @@ searched; lines of the value are recognised besides."""
 REDACTED_VALUES = 1000
 """How many values, lines and members of values of one call are recognised; those beyond are not."""
 
+REDACTED_PLACES = 5000
+"""How many beginnings of values a text may have before it is withheld as a whole, as looking at each would take too
+long."""
+
 LEAST_DESCRIPTORS = 256
 """How many files each process must be permitted to open; with fewer the container does not start."""
 

@@ -2,13 +2,18 @@
 
 Most texts contain none, so they are searched for the heads of encodings only, and the rest of an encoding is made when
 its head was found. Texts are searched in a compact form, without white space and escaped line breaks.
+
+Whoever chooses a value may also choose a text, and both so that the beginnings of a thousand values are found at a
+thousand places. So the search has a bound, ``REDACTED_PLACES``; a text for which it is not enough is withheld as a
+whole.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from runtime.limits import REDACTED_VALUES
+from runtime.limits import REDACTED_PLACES, REDACTED_VALUES
 from runtime.redact.encodings import Source, encodings, parts_of, values_of
 from runtime.redact.patterns import WITHHELD
 
@@ -18,6 +23,10 @@ _HEAD = 12
 _BEGINNING = 48
 # The shortest prefix that is recognised where a text ends.
 _SHORTEST_END = 6
+# Making the encodings of a value takes as long as looking at so many places, and at one more for so many characters.
+_COST_OF_PIECE, _CHARACTERS_OF_PLACE = 20, 32
+# Comparing a value's beginning with one place of the text takes a small part of that.
+_PIECES_OF_PLACE = 10
 _COMMON_WORDS = frozenset({
     "admin", "data", "default", "dev", "error", "false", "file", "http", "https", "info", "json", "local", "main",
     "mount", "name", "nil", "none", "null", "prod", "public", "root", "secret", "stub", "test", "text", "token", "true",
@@ -27,27 +36,47 @@ _ESCAPED_BREAK = re.compile(r"(?<!\\)\\++[nrt]")  # from the start of a run only
 _CUT = ("…", "...", "[trunc", "(trunc", "<trunc")
 
 
+class _TooMany(Exception):
+    """A text has more places to look at than REDACTED_PLACES."""
+
+
+class _Budget:
+    """Counts the places at which a text was looked at."""
+
+    def __init__(self) -> None:
+        self._left = REDACTED_PLACES
+
+    def spend(self, places: int = 1) -> None:
+        """Count. Raises _TooMany."""
+        self._left -= places
+        if self._left < 0:
+            raise _TooMany
+
+
 class Needles:
     """What to look for."""
 
     def __init__(self) -> None:
         self._pieces: set[str | bytes] = set()
-        self._by_head: dict[str, set[str | bytes]] = {}
+        # By the first and last characters of encodings and values, _HEAD of them or as many as there are. Many values
+        # may begin alike, so with each comes what a text must have at the least for it to count.
+        self._by_head: dict[str, list[tuple[str, str | bytes]]] = {}
         self._by_tail: dict[str, set[str]] = {}
-        self._starts: set[str] = set()
+        self._by_start: dict[str, set[str]] = {}
+        self._head_lengths: set[int] = set()
         self._words: set[str] = set()
 
     def add(self, sources: Sequence[Source]) -> None:
         """Look for these as well: first of all for each as a whole, since the number of all is limited."""
-        for source in sources:
-            for value in values_of(source):
-                self._add_piece(value)
-        for source in sources:
-            for part in parts_of(source):
-                self._add_piece(part)
+        for split in (values_of, parts_of):
+            for source in sources:
+                for piece in split(source):
+                    if len(self._pieces) >= REDACTED_VALUES:
+                        return
+                    self._add_piece(piece)
 
     def _add_piece(self, piece: str | bytes) -> None:
-        if piece in self._pieces or len(self._pieces) >= REDACTED_VALUES:
+        if piece in self._pieces:
             return
         self._pieces.add(piece)
         if isinstance(piece, str) and len(whole := _compact(piece)) >= 2 * _HEAD:
@@ -58,8 +87,10 @@ class Needles:
     def _add(self, form: str, piece: str | bytes) -> None:
         needle = _compact(form)
         if len(form) >= _SHORTEST_ANYWHERE and len(needle) >= _SHORTEST_END:
-            self._by_head.setdefault(needle[:_HEAD], set()).add(piece)
-            self._starts.add(needle[:_SHORTEST_END])
+            head = needle[:_HEAD]
+            self._by_head.setdefault(head, []).append((needle[: max(len(head), (len(needle) + 1) // 2)], piece))
+            self._by_start.setdefault(head[:_SHORTEST_END], set()).add(head)
+            self._head_lengths.add(len(head))
         elif len(form) >= _SHORTEST and form.lower() not in _COMMON_WORDS:
             self._words.add(form)
 
@@ -67,7 +98,10 @@ class Needles:
         """The text with a mark in place of each value."""
         if len(text) < _SHORTEST:
             return text
-        text = self._mask_anywhere(text)
+        try:
+            text = self._mask_anywhere(text)
+        except _TooMany:
+            return WITHHELD
         for word in self._words:
             if word in text:
                 text = _replace_word(text, word)
@@ -75,43 +109,97 @@ class Needles:
 
     def _mask_anywhere(self, text: str) -> str:
         compact = _compact(text)
-        heads = [head for head in self._by_head if head in compact]
-        if len(compact) >= _SHORTEST_END and not self._starts.isdisjoint(_ends(compact)):
-            heads += [head for head in self._by_head if any(head.startswith(end) for end in _ends(compact, whole=True))]
-        tails = [tail for tail in self._by_tail if tail in compact]
+        heads = self._heads_in(compact)
+        tails = _parts_of_length(compact, _HEAD).intersection(self._by_tail) if self._by_tail else set()
         if not heads and not tails:
             return text
-        found = {piece for head in heads for piece in self._by_head[head]}
+        budget = _Budget()
+        found = {piece for head in heads for piece in self._beginning_at(head, compact, budget)}
+        budget.spend(sum(_COST_OF_PIECE + len(piece) // _CHARACTERS_OF_PLACE for piece in found))
         needles = {_compact(form) for piece in found for form in encodings(piece)}
-        spans = [span for needle in needles for span in _occurrences(needle, compact)]
-        spans += [span for tail in tails for whole in self._by_tail[tail] for span in _second_halves(whole, compact)]
+        ends = _ends_of(compact)
+        spans = [span for needle in needles for span in _occurrences(needle, compact, ends, budget)]
+        backwards = compact[::-1] if tails else ""
+        for tail in tails:
+            for whole in self._by_tail[tail]:
+                spans += _second_halves(whole, backwards, budget)
         return _replace(text, spans)
 
+    def _beginning_at(self, head: str, text: str, budget: _Budget) -> Iterator[str | bytes]:
+        """The values of which a text may have half, or the beginning where the text is cut, where it has the head."""
+        pieces = self._by_head[head]
+        places = _places(head, text)
+        budget.spend(1 + len(pieces) * len(places) // _PIECES_OF_PLACE)
+        longest = max(len(least) for least, _ in pieces)
+        cut = not places or any(_is_cut(text, place, longest) for place in places)
+        for least, piece in pieces:
+            if cut or any(text.startswith(least, place) for place in places):
+                yield piece
 
-def _ends(text: str, *, whole: bool = False) -> list[str]:
-    """What the last characters of a text begin with; ``whole``: the last characters."""
+    def _heads_in(self, text: str) -> set[str]:
+        """The heads that a text has, or with whose first characters it ends."""
+        heads: set[str] = set()
+        for length in self._head_lengths:
+            heads |= _parts_of_length(text, length).intersection(self._by_head)
+        for end in _ends(text):
+            heads.update(head for head in self._by_start.get(end[:_SHORTEST_END], ()) if head.startswith(end))
+        return heads
+
+
+def _parts_of_length(text: str, length: int) -> set[str]:
+    """All sequences of so many characters in a text."""
+    return {text[at : at + length] for at in range(len(text) - length + 1)}
+
+
+def _places(part: str, text: str) -> list[int]:
+    """Where a text has the part."""
+    found, at = [], text.find(part)
+    while at >= 0:
+        found.append(at)
+        at = text.find(part, at + 1)
+    return found
+
+
+def _ends_of(text: str) -> list[int]:
+    """Where the text says that it was cut, and where it ends, in order."""
+    return sorted({len(text), *(place for mark in _CUT for place in _places(mark, text))})
+
+
+def _is_cut(text: str, start: int, length: int) -> bool:
+    """Whether a text ends, or says that it was cut, before it has so many characters from ``start`` on."""
+    end = start + length
+    return end > len(text) or any(mark in text[start : end + len(mark)] for mark in _CUT)
+
+
+def _ends(text: str) -> list[str]:
+    """The last characters of a text, from _SHORTEST_END to fewer than _HEAD of them."""
     first = max(0, len(text) - _HEAD + 1)
-    return [text[at : None if whole else at + _SHORTEST_END] for at in range(first, len(text) - _SHORTEST_END + 1)]
+    return [text[at:] for at in range(first, len(text) - _SHORTEST_END + 1)]
 
 
-def _occurrences(needle: str, text: str) -> Iterator[tuple[int, int]]:
-    """Where a text has the needle, at least half of it, or its beginning where the text is cut."""
-    start = text.find(needle[:_HEAD])
-    while start >= 0:
-        length = _common_length(needle, text[start : start + len(needle)])
-        end = start + length
-        if length * 2 >= len(needle) or end == len(text) or text.startswith(_CUT, end):
-            yield start, end
-        start = text.find(needle[:_HEAD], start + 1)
+def _occurrences(needle: str, text: str, ends: Sequence[int], budget: _Budget) -> Iterator[tuple[int, int]]:
+    """Where a text has the needle, at least half of it, or its beginning where the text is cut: at one of ``ends``,
+    which are in order."""
+    half = needle[: (len(needle) + 1) // 2]
+    places = _places(needle[:_HEAD], text)
+    budget.spend(1 + len(places) // _PIECES_OF_PLACE)
+    for start in places:
+        following = bisect_left(ends, start + _HEAD)
+        may_be_cut = following < len(ends) and ends[following] <= start + len(half)
+        if may_be_cut or text.startswith(half, start):
+            budget.spend()
+            end = start + _common_length(needle, text, start)
+            if (end - start) * 2 >= len(needle) or end in ends:
+                yield start, end
     for length in range(min(len(needle), _HEAD) - 1, _SHORTEST_END - 1, -1):
         if text.endswith(needle[:length]):
             yield len(text) - length, len(text)
             break
 
 
-def _second_halves(value: str, text: str) -> Iterator[tuple[int, int]]:
+def _second_halves(value: str, reversed_text: str, budget: _Budget) -> Iterator[tuple[int, int]]:
     """Where a text has at least the second half of a value."""
-    for start, end in _reversed(_occurrences(value[::-1], text[::-1]), len(text)):
+    for start, end in _reversed(_occurrences(value[::-1], reversed_text, (), budget), len(reversed_text)):
         if (end - start) * 2 >= len(value):
             yield start, end
 
@@ -120,10 +208,16 @@ def _reversed(spans: Iterable[tuple[int, int]], length: int) -> Iterator[tuple[i
     return ((length - end, length - start) for start, end in spans)
 
 
-def _common_length(one: str, other: str) -> int:
-    if one.startswith(other):
-        return len(other)
-    return next(index for index, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
+def _common_length(needle: str, text: str, start: int) -> int:
+    """How many characters of the needle a text has at ``start``."""
+    low, high = 0, min(len(needle), len(text) - start)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if text.startswith(needle[low:middle], start + low):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _replace(text: str, spans: list[tuple[int, int]]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import html
 import json
 import re
@@ -268,6 +269,49 @@ def test_hostile_echoes_take_no_time(piece: str) -> None:
     with redact.withholding(PLAIN, "a" * 5000, "ab" * 4000, "\\" * 4000, request()):
         redact.text(piece * 100_000)
     assert time.process_time() - started < 1.0
+
+
+THOUSAND = [f"{number:04}" for number in range(1000)]
+
+
+@pytest.mark.parametrize(
+    "values, text",
+    [
+        ([f"{'x' * 12}{number}" for number in THOUSAND], "x" * 8000),
+        ([f"{'x' * 12}{number * 300}" for number in THOUSAND], "x" * 8000),
+        (["\n".join(f"{'x' * 12}{number}" for number in THOUSAND)], "x" * 8000),
+        (["x" * 4000 + "y" + "x" * 4000], "x" * 8000),
+        (["x" * 4000 + "y" * 4000], "x" * 4001),
+        ([f"{'ab' * 600}{number}" for number in THOUSAND], "ab" * 4000),
+        ([f"{number}{'tail' * 10}" for number in THOUSAND], "tail" * 2000),
+        (["\\" * 40 + number for number in THOUSAND], "\\" * 8000),
+        ([f"{number}-line-{number}" * 3 for number in THOUSAND], " ".join(f"{number}-line-" for number in THOUSAND)),
+    ],
+    ids=["heads", "long", "lines", "middle", "end", "period", "tails", "escapes", "different"],
+)
+def test_values_and_texts_made_for_each_other(values: list[str], text: str) -> None:
+    """Values that begin alike, and a text that is full of these beginnings → it is made within a bounded time, and
+    shows no value; texts of other forms are as they would be."""
+    with redact.withholding(*values, PLAIN):
+        redact.text("prepared")
+        started = time.process_time()
+        shown = redact.text(f"{text} {values[0]}")
+        took = time.process_time() - started
+        assert values[0] not in shown and values[-1] not in shown
+        assert redact.text(f"x {PLAIN} y") == f"x {MARK if len(values) < 1000 else PLAIN} y"
+    assert took < 1.0
+
+
+def test_many_lines_of_one_text() -> None:
+    """A file's lines begin alike, as addresses do → the ones that are echoed are masked and nothing else is; more than
+    can be looked at → nothing of the text is shown."""
+    lines = [f"https://vault.example/{hashlib.sha256(number.encode()).hexdigest()}" for number in THOUSAND]
+    with redact.withholding("\n".join(lines)):
+        shown = redact.text("failed: " + " ; ".join(lines[:12]) + " end")
+        assert shown == "failed: " + " ; ".join([MARK] * 12) + " end"
+        assert redact.text("see https://vault.example/docs for it") == "see https://vault.example/docs for it"
+        assert redact.lines("failed:\n" + "\n".join(lines[:400])) == MARK
+        assert redact.text("cut: " + lines[7][:40] + "…") == f"cut: {MARK}…"
 
 
 def test_a_character_where_the_look_at_a_value_ends() -> None:
