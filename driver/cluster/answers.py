@@ -60,6 +60,13 @@ def describe(method: str, path: str, status: int, content: bytes) -> str:
     return f"the API server answered {' '.join(filter(None, parts))} to {method} {path}"
 
 
+def is_refused_by_admission(failure: Failure) -> bool:
+    """Whether a policy, a webhook or a plugin of the API server refuses what was sent, although the account may write
+    such objects."""
+    text = str(failure)
+    return any(hint in text for hint in ("(ValidatingAdmissionPolicy ", "(admission webhook ", "you can't delete)"))
+
+
 def retry_after(headers: Mapping[str, str]) -> float:
     """The seconds to wait before a retry that the server asks for; 0 if it does not say."""
     try:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from driver.cluster.answers import Conflict
+from driver.cluster.answers import Conflict, is_refused_by_admission
 from driver.cluster.api import MERGE_PATCH, Api
 from driver.cluster.confirmed_pods import ConfirmedPods
 from driver.limits import SHOWN_STATUSES, STATUS_PAGE
@@ -28,7 +28,7 @@ from driver.objects.pod_status import (
 )
 from driver.ports import Pod, VolumeRecord
 from runtime import logs
-from runtime.errors import Failure, NotFound
+from runtime.errors import Failure, InvalidRequest, NotFound, PermissionDenied
 
 log = logs.get(__name__)
 
@@ -209,7 +209,19 @@ class StatusStore:
             return await self._take_over(known, record)
 
     async def _take_over(self, known: _Written, record: VolumeRecord) -> Object:
-        """Make an object ours that is there already."""
+        """Make an object ours that is there already, or create another one if the cluster does not allow that: it is
+        that of a pod of this name that was on another node, or its owner may not be changed."""
+        try:
+            return await self._overwrite(known, record)
+        except (InvalidRequest, PermissionDenied) as failure:
+            unique = status_name(record, unique=True)
+            if known.name == unique or not is_refused_by_admission(failure):
+                raise
+            known.name = unique
+            return await self._create(known, record)
+
+    async def _overwrite(self, known: _Written, record: VolumeRecord) -> Object:
+        """Make an object ours if it is not that of another volume."""
         try:
             # There is no right to read, so an empty patch shows whose object it is.
             answer = await self._patch(known, {})

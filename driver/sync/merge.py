@@ -27,6 +27,8 @@ from runtime.errors import PreconditionFailed
 MANAGED_LABEL = "secrets-store.csi.k8s.io/managed"
 LEDGER = "secrets-store.csi.k8s.io/managed-keys"
 ADOPT = "secrets-store.csi.k8s.io/adopt"
+# How the ledger of an adopted Secret begins, damaged or not; the chart's policies know it, too.
+ADOPTED_LEDGER = '{"adopted":true'
 # The time in the volume is a moment before the driver's own, and the clocks of nodes differ.
 CLOCK_TOLERANCE = 5.0
 MAX_CLOCK_DIFFERENCE = 300.0
@@ -112,7 +114,7 @@ def merge(found: Object, wanted: Wanted, owners: Iterable[Owner], *, adopt: bool
             f"Secret {wanted} was created by somebody else and is left as it is: set another secretName, or allow it "
             f'with the annotation {ADOPT}: "true" on the Secret'
         )
-    ledger = ledger or Ledger(adopted, {})
+    ledger = ledger or Ledger(adopted or (annotations.get(LEDGER) or "").startswith(ADOPTED_LEDGER), {})
     before = ledger.text()
     data, taken = _data_changes(found, wanted, ledger)
     if data and found.get("immutable"):

@@ -37,7 +37,8 @@ lack it.
   "startupTaint" (dict "enabled" false "key" "secrets-store.csi.k8s.io/agent-not-ready")
   "podMonitor" (dict "enabled" false "interval" "60s")
   "prometheusRule" (dict "enabled" false "staleAfterSeconds" 3600)
-  "networkPolicy" (dict "enabled" false) -}}
+  "networkPolicy" (dict "enabled" false)
+  "validatingAdmissionPolicies" (dict "applyPolicies" true) -}}
 {{- $values := default dict (get (index . 0).Values (index . 1)) -}}
 {{- $value := get $values (index . 2) -}}
 {{- if or (not (hasKey $values (index . 2))) (kindIs "invalid" $value) -}}
@@ -134,6 +135,59 @@ nodes whose pod has not been replaced yet. `lookup` finds nothing when Helm rend
 {{- $names := list -}}
 {{- range dig "spec" "template" "spec" "containers" list (default dict $found) }}{{- $names = append $names .name }}{{- end -}}
 {{- if or .Values.windows.enabled .Values.rbac.goDriver (has "node-driver-registrar" $names) -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" if the account is limited by ValidatingAdmissionPolicies: by default, where the cluster has them. */}}
+{{- define "sscd.policies" -}}
+{{- $asked := include "sscd.new" (list . "validatingAdmissionPolicies" "applyPolicies") -}}
+{{- if and .Values.linux.enabled $asked (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) -}}true{{- end -}}
+{{- end -}}
+
+{{/* A value as a CEL literal: JSON, without the escapes that Helm adds for HTML. */}}
+{{- define "sscd.cel" -}}
+{{- toRawJson . | replace "\"" "'" -}}
+{{- end -}}
+
+{{/*
+A ValidatingAdmissionPolicy for the driver's account and its binding, up to the policy's variables and validations.
+  include "sscd.policy" (list . NAME OPERATIONS APIGROUPS RESOURCES)
+*/}}
+{{- define "sscd.policy" -}}
+{{- $root := index . 0 -}}
+{{- $name := printf "%s-%s" (include "sscd.fullname" $root) (index . 1) -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ $name }}
+  labels:
+{{ include "sscd.labels" $root | indent 4 }}
+spec:
+  policyName: {{ $name }}
+  validationActions: [Deny]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: {{ $name }}
+  labels:
+{{ include "sscd.labels" $root | indent 4 }}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules:
+      - apiGroups: [{{ index . 3 }}]
+        apiVersions: ["*"]
+        operations: [{{ index . 2 }}]
+        resources: [{{ index . 4 }}]
+  matchConditions:
+    - name: the-drivers-account
+      expression: request.userInfo.username == 'system:serviceaccount:{{ $root.Release.Namespace }}:secrets-store-csi-driver'
+{{- end -}}
+
+{{/* The variable node: the node in the account's token; empty without one, as in a token that kubelet did not request. */}}
+{{- define "sscd.policyNode" -}}
+{{ "    " }}- name: node
+      expression: "has(request.userInfo.extra) ? request.userInfo.extra[?'authentication.kubernetes.io/node-name'][0].orValue('') : ''"
 {{- end -}}
 
 {{- define "sscd.syncRules" -}}

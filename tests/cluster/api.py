@@ -4,7 +4,7 @@ import http.client
 import json
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -130,9 +130,10 @@ class Api:
         *,
         content_type: str = "application/json",
         query: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Object:
         """One call; returns the response's JSON, or raises ``ApiError``."""
-        headers = {"Content-Type": content_type, **self._headers()}
+        headers = {"Content-Type": content_type, **self._headers(), **(headers or {})}
         target = f"{path}?{urlencode(query)}" if query else path
         status, raw = self._exchange(method, target, None if body is None else json.dumps(body), headers)
         if status < 300:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import build
+from tests.cluster import build, policies
 from tests.cluster.api import Object
 from tests.cluster.attempts import Attempts
 from tests.cluster.commands import Settings
@@ -46,13 +46,14 @@ def cluster_programs() -> None:
 
 @pytest.fixture(scope="session")
 def cluster(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """The control plane that all tests share, with the chart's CRDs."""
+    """The control plane that all tests share, with the chart's CRDs and, if Helm is built, its policies."""
     directory = tmp_path_factory.mktemp("cluster")
     manifests = sorted((HERE.parent.parent / "helm").glob("**/crds/*.yaml")) or write_trio_crds(
         directory / "crds", pruned=False
     )
     with ControlPlane(directory, Settings(manifests=tuple(manifests))) as running:
         _warm_up(running)
+        policies.limit_every_rig(running)
         yield running
 
 

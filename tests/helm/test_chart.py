@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 from container.main import flags
 from runtime.flags import UsageError
@@ -11,7 +12,8 @@ from tests.helm import chart, trio
 
 # PodSecurityPolicy is gone since Kubernetes 1.25.
 OF_THE_TRIO = {key for key in trio.OBJECTS if key[0] != "PodSecurityPolicy"}
-OURS = {("PodMonitor", 0), ("PrometheusRule", 0), ("NetworkPolicy", 0)}
+OURS = {"PodMonitor", "PrometheusRule", "NetworkPolicy"}
+POLICIES = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 
 def daemon_set(*arguments: str) -> dict[str, Any]:
@@ -46,11 +48,11 @@ def test_lint() -> None:
 
 def test_objects_of_the_trio() -> None:
     """With all values → every object of the Go chart under its name, and besides only objects that are off by
-    default."""
+    default, and the policies for the driver's account."""
     everything = set(chart.names(f"--values={chart.VALUES}/everything.yaml"))
     assert everything >= OF_THE_TRIO
-    assert {kind for kind, _ in everything - OF_THE_TRIO} == {kind for kind, _ in OURS}
-    assert set(chart.names()) <= OF_THE_TRIO
+    assert {kind for kind, _ in everything - OF_THE_TRIO} == OURS | POLICIES
+    assert {kind for kind, _ in set(chart.names()) - OF_THE_TRIO} == POLICIES
 
 
 @pytest.mark.parametrize("name", chart.SETS)
@@ -150,6 +152,47 @@ def test_rights_of_the_go_driver(setting: str) -> None:
     ours = trio.rights(chart.render(sync))
     assert not {(group, resource) for group, resource, verb in ours if verb in ("delete", "update", "*")}
     assert ("", "secrets", "list") not in ours and ("", "pods", "list") not in ours
+
+
+def policies(*arguments: str, kube_version: str = chart.KUBE_VERSION) -> dict[str, str]:
+    """The rendered policies: their names without the release's, and all of their expressions."""
+    done = chart.template(*arguments, kube_version=kube_version)
+    assert done.returncode == 0, done.stderr
+    objects = [item for item in yaml.safe_load_all(done.stdout) if item]
+    bound = [item["spec"]["policyName"] for item in objects if item["kind"] == "ValidatingAdmissionPolicyBinding"]
+    found = [item for item in objects if item["kind"] == "ValidatingAdmissionPolicy"]
+    assert sorted(bound) == sorted(item["metadata"]["name"] for item in found)
+    return {
+        item["metadata"]["name"].partition("csi-driver-")[2]: "\n".join(
+            rule["expression"] for rule in item["spec"]["validations"]
+        )
+        for item in found
+    }
+
+
+def test_policies() -> None:
+    """By default → those for what the account is granted; the taint adds that for nodes; the value or a cluster without
+    this API leaves them out, also with the values of a release that lacks the value."""
+    by_default = {"secrets", "deletions", "pod-statuses", "events"}
+    assert set(policies()) == by_default
+    assert set(policies("--set=validatingAdmissionPolicies=null")) == by_default
+    assert set(policies("--set=startupTaint.enabled=true")) == {*by_default, "nodes"}
+    assert policies("--set=validatingAdmissionPolicies.applyPolicies=false") == {}
+
+
+def test_what_the_policies_take_from_the_values() -> None:
+    """Types, namespaces, adoption and the taint's key are those of the values; the Go driver, which overwrites Secrets
+    of others, is only kept from the types of credentials."""
+    plain = policies()["secrets"]
+    assert "request.namespace in" not in plain and "adoptable" in plain and "orValue('Opaque') in" in plain
+    types = "validatingAdmissionPolicies.allowedSecretTypes={Opaque,kubernetes.io/tls}"
+    assert "in ['Opaque','kubernetes.io/tls']" in policies(f"--set={types}")["secrets"]
+    named = "--set=syncSecret.enabled=true,syncSecret.namespaces={a,b}"
+    assert "request.namespace in ['a','b']" in policies(named)["secrets"]
+    assert "adoptable" not in policies("--set=syncSecret.adoptExisting=true")["secrets"]
+    assert "taint.key == 'x'" in policies("--set=startupTaint.enabled=true,startupTaint.key=x")["nodes"]
+    (only,) = policies("--set=rbac.goDriver=true").items()
+    assert only[0] == "secrets" and "service-account-token" in only[1] and "owners" not in only[1]
 
 
 def test_hooks_touch_our_crds_only() -> None:

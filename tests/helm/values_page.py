@@ -30,6 +30,7 @@ NEW = (
     "volumeAttributesOverride",
     "volumeCondition",
     "startupTaint",
+    "validatingAdmissionPolicies",
     "podMonitor",
     "prometheusRule",
     "networkPolicy",

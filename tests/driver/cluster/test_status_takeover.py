@@ -10,8 +10,10 @@ from aiohttp import web
 
 from driver.cluster.api import Api
 from driver.cluster.statuses import StatusStore
+from driver.objects.pod_status import status_name
 from driver.ports import Pod, VolumeRecord
-from tests.support.fake_api.faults import Delay, Exchange
+from runtime.errors import PermissionDenied
+from tests.support.fake_api.faults import Answer, Delay, Exchange
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
 from tests.support.rig import DRIVER, NODE
 
@@ -64,6 +66,54 @@ def test_a_status_of_an_earlier_pod(here: FakeApiRig, patched: int) -> None:
         assert owner["uid"] == new.uid
         creates = 2 if patched < 2 else 1
         assert here.count(mark)["create", STATUSES] == creates and collected.hits == creates - 1
+
+    asyncio.run(run())
+
+
+REFUSALS = {
+    "a policy": (1, Answer(422, message="ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no")),
+    "a policy that forbids": (
+        1,
+        Answer(403, message="ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no"),
+    ),
+    "a webhook": (1, Answer(403, message='admission webhook "x" denied the request: no')),
+    "strict owners": (2, Answer(403, message="cannot set an ownerRef on a resource you can't delete: , <nil>")),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_an_earlier_status_that_must_not_be_changed(here: FakeApiRig, case: str) -> None:
+    """The cluster refuses to change the status of the earlier pod, which was perhaps on another node → the new pod gets
+    one with the other name, at once; the earlier one is left to the garbage collector."""
+    number, refusal = REFUSALS[case]
+    new = here.make_pod()
+    old = replace(here.record(new), pod=Pod(here.namespace, new.name, "earlier"))
+
+    async def run() -> None:
+        await write(here, old)
+        if number > 1:
+            here.server.on("PATCH", STATUSES, Delay(0.0), times=number - 1)
+        refused = here.server.on("PATCH", STATUSES, refusal)
+        await write(here, here.record(new))
+        owners = {
+            item["metadata"]["name"]: item["metadata"]["ownerReferences"][0]["uid"] for item in here.listed(STATUSES)
+        }
+        names = status_name(old), status_name(here.record(new), unique=True)
+        assert owners == dict(zip(names, ("earlier", new.uid), strict=True)) and refused.hits == 1
+
+    asyncio.run(run())
+
+
+def test_missing_rights_are_no_such_refusal(here: FakeApiRig) -> None:
+    """The right to patch is missing → the failure says so, and no second object is created."""
+    new = here.make_pod()
+
+    async def run() -> None:
+        await write(here, replace(here.record(new), pod=Pod(here.namespace, new.name, "earlier")))
+        here.server.on("PATCH", STATUSES, Answer(403, message='User "x" cannot patch resource'))
+        with pytest.raises(PermissionDenied):
+            await write(here, here.record(new))
+        assert len(here.listed(STATUSES)) == 1
 
     asyncio.run(run())
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from driver.sync.merge import ADOPT, LEDGER, MANAGED_LABEL, Change, Object, Owner, merge, new_secret
+from driver.sync.merge import ADOPT, ADOPTED_LEDGER, LEDGER, MANAGED_LABEL, Change, Object, Owner, merge, new_secret
 from driver.sync.wanted import Wanted
 from runtime.errors import PreconditionFailed
 
@@ -180,6 +180,18 @@ def test_a_spoilt_ledger(spoilt: str) -> None:
     body["metadata"]["annotations"][LEDGER] = spoilt
     result = after(body, merge(body, wanted(), [ONE]))
     assert merge(result, wanted(), [ONE]).patch is None
+
+
+@pytest.mark.parametrize(
+    "spoilt", ['{"adopted":true', '{"adopted":true,"classes":[]}', '{"adopted":true,"classes":3}x']
+)
+def test_a_spoilt_ledger_of_an_adopted_secret(spoilt: str) -> None:
+    """The Secret is somebody else's and has no owner: it stays so, and is not deleted with the pods."""
+    body = stored({**new_secret(wanted(), []), "type": "Opaque"})
+    body["metadata"]["annotations"][LEDGER] = spoilt
+    change = merge(body, wanted(data={"k": b"new"}), [ONE])
+    assert change.patch is not None and "ownerReferences" not in change.patch["metadata"]
+    assert after(body, change)["metadata"]["annotations"][LEDGER].startswith(ADOPTED_LEDGER)
 
 
 def test_two_classes() -> None:

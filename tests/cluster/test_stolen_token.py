@@ -1,0 +1,285 @@
+"""Whoever has stolen the driver's token tries to take the cluster, with sync and the startup taint enabled: everything
+that the driver does not do is refused, by its policies where its roles cannot tell the difference."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.cluster import build
+from tests.cluster.api import APPLY, MERGE, Api, ApiError, Object
+from tests.cluster.policies import ALL_OF_IT, Installed, installed
+from tests.cluster.servers import ControlPlane
+from tests.support.rig import NODE
+
+OTHER_NODE = "node-of-others"
+MANAGED = {"secrets-store.csi.k8s.io/managed": "true"}
+LEDGER = "secrets-store.csi.k8s.io/managed-keys"
+NODE_LABEL = "internal.secrets-store.csi.k8s.io/node-name"
+OWNER: Object = {"apiVersion": "v1", "kind": "Namespace", "name": "{ns}", "uid": "{uid}"}
+STATUSES = "/apis/secrets-store.csi.x-k8s.io/v1/namespaces/{ns}/secretproviderclasspodstatuses"
+TAINT: Object = {"key": "secrets-store.csi.k8s.io/agent-not-ready", "effect": "NoExecute"}
+OTHER_TAINT: Object = {"key": "other", "effect": "NoSchedule"}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One call, and what refuses it: a policy of the chart, "roles", or the API server's own rules ("server")."""
+
+    refused_by: str
+    method: str
+    path: str
+    body: Object | None = None
+    content_type: str = MERGE
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def create(refused_by: str, path: str, **body: Any) -> Attempt:
+    """A POST."""
+    return Attempt(refused_by, "POST", path, body, "application/json")
+
+
+def secret(
+    refused_by: str = "secrets", namespace: str = "{ns}", *, metadata: Object | None = None, **body: Any
+) -> Attempt:
+    """A new Secret, as the driver would create it, but for what is given."""
+    full = {"name": "new", "labels": MANAGED, "ownerReferences": [OWNER], **(metadata or {})}
+    return create(refused_by, f"/api/v1/namespaces/{namespace}/secrets", metadata=full, **body)
+
+
+def change(name: str, refused_by: str = "secrets", **body: Any) -> Attempt:
+    """A patch of a Secret."""
+    return Attempt(refused_by, "PATCH", f"/api/v1/namespaces/{{ns}}/secrets/{name}", body)
+
+
+def status(**metadata: Any) -> Attempt:
+    """A new pod status."""
+    return create(
+        "pod-statuses",
+        STATUSES,
+        apiVersion="secrets-store.csi.x-k8s.io/v1",
+        kind="SecretProviderClassPodStatus",
+        metadata={"name": "new", "ownerReferences": [POD], **metadata},
+    )
+
+
+def event(kind: str = "Pod", component: str = "secrets-store-csi-driver", host: str = NODE) -> Attempt:
+    """A new event."""
+    source = {"component": component, "host": host}
+    involved = {"kind": kind, "namespace": "{ns}", "name": "x"}
+    return create(
+        "events", "/api/v1/namespaces/{ns}/events", metadata={"name": "new"}, involvedObject=involved, source=source
+    )
+
+
+def node(name: str = NODE, **body: Any) -> Attempt:
+    """A patch of a node."""
+    return Attempt("nodes", "PATCH", f"/api/v1/nodes/{name}", body)
+
+
+POD: Object = {"apiVersion": "v1", "kind": "Pod", "name": "pod-1", "uid": str(uuid.uuid4())}
+ACCOUNT_TOKEN: Object = {"annotations": {"kubernetes.io/service-account.name": "clusterrole-aggregation-controller"}}
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+POLICIES = "/apis/admissionregistration.k8s.io/v1"
+CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/secretproviderclasses.secrets-store.csi.x-k8s.io"
+ATTEMPTS = {
+    # Credentials of the cluster.
+    "a service account's token": secret(
+        namespace="kube-system", metadata=ACCOUNT_TOKEN, type="kubernetes.io/service-account-token"
+    ),
+    "the same by server-side apply": Attempt(
+        "secrets",
+        "PATCH",
+        "/api/v1/namespaces/kube-system/secrets/new?fieldManager=x",
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "new", "labels": MANAGED, "ownerReferences": [OWNER], **ACCOUNT_TOKEN},
+            "type": "kubernetes.io/service-account-token",
+        },
+        APPLY,
+    ),
+    "a node's bootstrap token": secret(
+        namespace="kube-system",
+        metadata={"name": "bootstrap-token-abcdef"},
+        type="bootstrap.kubernetes.io/token",
+        stringData={"token-id": "abcdef", "token-secret": "0123456789abcdef"},
+    ),
+    "a Helm release": secret(metadata={"name": "sh.helm.release.v1.app.v2"}, type="helm.sh/release.v1"),
+    "the next content of a Helm release": change("sh.helm.release.v1.app.v1", stringData={"release": "x"}),
+    "a token by TokenRequest": create(
+        "roles", "/api/v1/namespaces/kube-system/serviceaccounts/clusterrole-aggregation-controller/token"
+    ),
+    # New Secrets.
+    "without the label": secret(metadata={"labels": {}}),
+    "without an owner": secret(metadata={"ownerReferences": []}),
+    "with a controller": secret(metadata={"ownerReferences": [{**OWNER, "controller": True}]}),
+    "with an owner that it blocks": secret(metadata={"ownerReferences": [{**OWNER, "blockOwnerDeletion": True}]}),
+    "immutable from the start": secret(immutable=True),
+    "with a finalizer": secret(metadata={"finalizers": ["example.org/never"]}),
+    # Secrets of others.
+    "their content": change("theirs", data={"key": "eA=="}),
+    "their content, with the label": change("theirs", metadata={"labels": MANAGED}, data={"key": "eA=="}),
+    "their content, with the permission": change(
+        "theirs", metadata={"labels": MANAGED, "annotations": {"secrets-store.csi.k8s.io/adopt": "true"}}
+    ),
+    "their content, with a ledger": change(
+        "theirs", metadata={"labels": MANAGED, "annotations": {LEDGER: '{"adopted":true,"classes":{}}'}}
+    ),
+    "an owner with which theirs is deleted": change("theirs", metadata={"labels": MANAGED, "ownerReferences": [OWNER]}),
+    "an owner with which an adopted one is deleted": change("adopted", metadata={"ownerReferences": [OWNER]}),
+    "an adopted one is not theirs any more": change(
+        "adopted", metadata={"annotations": {LEDGER: '{"adopted":false,"classes":{}}'}}
+    ),
+    "an adoptable one gets an owner": change(
+        "adoptable",
+        metadata={
+            "labels": MANAGED,
+            "annotations": {LEDGER: '{"adopted":true,"classes":{}}'},
+            "ownerReferences": [OWNER],
+        },
+    ),
+    "an adoptable one without saying so": change("adoptable", metadata={"labels": MANAGED}),
+    # The driver's own.
+    "the label goes": change("ours", metadata={"labels": {"secrets-store.csi.k8s.io/managed": None}}),
+    "the owners go": change("ours", metadata={"ownerReferences": []}),
+    "another owner instead": change("ours", metadata={"ownerReferences": [{**OWNER, "uid": str(uuid.uuid4())}]}),
+    "a second owner that is the controller": change(
+        "ours", metadata={"ownerReferences": [OWNER, {**OWNER, "uid": str(uuid.uuid4()), "controller": True}]}
+    ),
+    "immutable": change("ours", immutable=True),
+    "a finalizer": change("ours", metadata={"finalizers": ["example.org/never"]}),
+    "another type": change("ours", "server", type="kubernetes.io/basic-auth"),
+    "a token as its new type": change("ours", "server", type="kubernetes.io/service-account-token"),
+    "a deletion": Attempt("roles", "DELETE", "/api/v1/namespaces/{ns}/secrets/ours"),
+    "a replacement": Attempt("roles", "PUT", "/api/v1/namespaces/{ns}/secrets/ours", {}, "application/json"),
+    "a list of Secrets": Attempt("roles", "GET", "/api/v1/secrets"),
+    "a watch of Secrets": Attempt("roles", "GET", "/api/v1/namespaces/kube-system/secrets?watch=true"),
+    # Pod statuses and events.
+    "a pod status of another node": status(labels={NODE_LABEL: OTHER_NODE}),
+    "a pod status of no node": status(),
+    "a pod status without an owner": status(labels={NODE_LABEL: NODE}, ownerReferences=[]),
+    "a pod status of another owner": status(labels={NODE_LABEL: NODE}, ownerReferences=[OWNER]),
+    "a pod status with a finalizer": status(labels={NODE_LABEL: NODE}, finalizers=["example.org/never"]),
+    "another node's pod status": Attempt("pod-statuses", "PATCH", STATUSES + "/theirs", {"status": {"mounted": False}}),
+    "another node's pod status, taken": Attempt(
+        "pod-statuses", "PATCH", STATUSES + "/theirs", {"metadata": {"labels": {NODE_LABEL: NODE}}}
+    ),
+    "a deletion of a pod status": Attempt("roles", "DELETE", STATUSES + "/theirs"),
+    "an event on a node": event(kind="Node"),
+    "an event of kubelet": event(component="kubelet"),
+    "an event of another node": event(host=OTHER_NODE),
+    "somebody's event": Attempt("events", "PATCH", "/api/v1/namespaces/{ns}/events/theirs", {"message": "all is well"}),
+    # Nodes.
+    "another node's taint": node(OTHER_NODE, spec={"taints": [OTHER_TAINT]}),
+    "another taint": node(spec={"taints": [TAINT]}),
+    "all taints": node(spec={"taints": None}),
+    "a new taint": node(spec={"taints": [TAINT, OTHER_TAINT, {"key": "new", "effect": "NoExecute"}]}),
+    "a changed taint": node(spec={"taints": [TAINT, {**OTHER_TAINT, "effect": "NoExecute"}]}),
+    "a node's label": node(metadata={"labels": {"node-role.kubernetes.io/control-plane": ""}}),
+    "a cordoned node": node(spec={"unschedulable": True}),
+    "a node's status": Attempt("roles", "PATCH", f"/api/v1/nodes/{NODE}/status", {"status": {"addresses": []}}),
+    "a node's deletion": Attempt("roles", "DELETE", f"/api/v1/nodes/{OTHER_NODE}"),
+    # Everything else.
+    "a pod": create("roles", "/api/v1/namespaces/kube-system/pods", metadata={"name": "new"}),
+    "a command in a pod": create("roles", "/api/v1/namespaces/{ns}/pods/the-driver/exec?command=sh"),
+    "an administrator's name": Attempt(
+        "roles", "GET", "/api/v1/secrets", headers=(("Impersonate-User", "system:admin"),)
+    ),
+    "more rights": create("roles", f"{RBAC}/clusterrolebindings", metadata={"name": "new"}),
+    "a larger role": Attempt("roles", "PATCH", f"{RBAC}/clusterroles/secretprovidersyncing-role", {"rules": []}),
+    "a policy": Attempt("roles", "DELETE", f"{POLICIES}/validatingadmissionpolicies/x"),
+    "a policy's binding": Attempt("roles", "DELETE", f"{POLICIES}/validatingadmissionpolicybindings/x"),
+    "a webhook": create("roles", f"{POLICIES}/mutatingwebhookconfigurations", metadata={"name": "new"}),
+    "the CRD": Attempt("roles", "PATCH", CRD, {"spec": {"scope": "Cluster"}}),
+    "a class": create(
+        "roles", STATUSES.replace("secretproviderclasspodstatuses", "secretproviderclasses"), metadata={"name": "new"}
+    ),
+    "a driver's token requests": Attempt(
+        "roles", "PATCH", "/apis/storage.k8s.io/v1/csidrivers/secrets-store.csi.k8s.io", {"spec": {}}
+    ),
+    "a namespace's label": Attempt("roles", "PATCH", "/api/v1/namespaces/{ns}", {"metadata": {"labels": {"a": "b"}}}),
+}
+
+
+@pytest.fixture(scope="module")
+def stolen(cluster: ControlPlane) -> Iterator[Installed]:
+    """The chart's account, its token, and somebody's objects in its namespace."""
+    if build.GROUPS["helm"].missing:
+        pytest.skip("no helm: make test-cluster builds it")
+    namespace = cluster.namespace(f"stolen-{uuid.uuid4().hex[:6]}")
+    nodes = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}} for name in (NODE, OTHER_NODE)]
+    for item in nodes:
+        cluster.api.apply({**item, "spec": {"taints": [TAINT, OTHER_TAINT]}})
+    for item in objects(namespace):
+        cluster.api.create(_placed(cluster, item, namespace))
+    with installed(cluster, namespace, *ALL_OF_IT) as found:
+        yield found
+    for item in nodes:
+        cluster.api.delete(cluster.api.path(item))
+    cluster.api.delete(f"/api/v1/namespaces/{namespace}")
+
+
+def objects(namespace: str) -> list[Object]:
+    """What is there before."""
+
+    def made(kind: str, name: str, version: str = "v1", **metadata: Any) -> Object:
+        return {"apiVersion": version, "kind": kind, "metadata": {"namespace": namespace, "name": name, **metadata}}
+
+    ledger = '{"adopted":%s,"classes":{}}'
+    group = "secrets-store.csi.x-k8s.io/v1"
+    involved = {"kind": "Pod", "namespace": namespace, "name": "pod-1"}
+    return [
+        made("Secret", "theirs"),
+        made("Secret", "adoptable", annotations={"secrets-store.csi.k8s.io/adopt": "true"}),
+        made("Secret", "adopted", labels=MANAGED, annotations={LEDGER: ledger % "true"}),
+        made("Secret", "ours", labels=MANAGED, annotations={LEDGER: ledger % "false"}, ownerReferences=[OWNER]),
+        {**made("Secret", "sh.helm.release.v1.app.v1"), "type": "helm.sh/release.v1"},
+        made("SecretProviderClassPodStatus", "theirs", group, labels={NODE_LABEL: OTHER_NODE}),
+        {**made("Event", "theirs"), "involvedObject": involved, "source": {"component": "kubelet", "host": NODE}},
+    ]
+
+
+def attempt(cluster: ControlPlane, api: Api, tried: Attempt, namespace: str) -> str:
+    """Make the call; returns why it was refused, empty if it was not."""
+    body = None if tried.body is None else _placed(cluster, tried.body, namespace)
+    try:
+        api.request(
+            tried.method,
+            tried.path.replace("{ns}", namespace),
+            body,
+            content_type=tried.content_type,
+            headers=dict(tried.headers),
+        )
+    except ApiError as error:
+        return str(error)
+    return ""
+
+
+def _placed(cluster: ControlPlane, body: Object, namespace: str) -> Object:
+    """With the namespace and its UID, which owns what must not be collected."""
+    uid = cluster.api.get(f"/api/v1/namespaces/{namespace}")["metadata"]["uid"]
+    placed: Object = json.loads(json.dumps(body).replace("{ns}", namespace).replace("{uid}", uid))
+    return placed
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_refused(cluster: ControlPlane, stolen: Installed, name: str) -> None:
+    """The call is refused, by the policy or the role that is meant to."""
+    tried = ATTEMPTS[name]
+    refusal = attempt(cluster, stolen.api, tried, stolen.namespace)
+    if tried.refused_by == "server":
+        assert refusal.startswith("422 "), refusal
+    elif tried.refused_by == "roles":
+        assert refusal.startswith("403 ") and "ValidatingAdmissionPolicy" not in refusal, refusal
+    else:
+        assert f"'{stolen.policy(tried.refused_by)}'" in refusal and refusal.startswith("403 "), refusal
+
+
+def test_others_are_not_limited(cluster: ControlPlane, stolen: Installed) -> None:
+    """An administrator may write all of this, and so may another account with the same rights."""
+    assert attempt(cluster, cluster.api, ATTEMPTS["a Helm release"], stolen.namespace) == ""
+    assert attempt(cluster, cluster.api, ATTEMPTS["their content"], stolen.namespace) == ""
