@@ -103,6 +103,9 @@ as much when parsed."""
 PODS_AT_ONCE = 4
 """Pods that are read at a time, and held in memory, to confirm pod statuses."""
 
+SHOWN_OBJECTS = 20
+"""How many of the objects that a rotation changed are named in the log."""
+
 SHOWN_STATUSES = 5
 """How many pod statuses that no pod confirms are named in the log."""
 

@@ -3,7 +3,6 @@
 The labels ``otel_scope_*`` are added by the Go driver's OpenTelemetry exporter; dashboards select on them.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -13,7 +12,7 @@ from prometheus_client.registry import Collector
 from driver import limits
 from driver.metric_labels import OWN_ERROR_TYPES, BoundedLabel, is_error_type, is_provider_label
 from driver.registry import Volume
-from runtime import metrics
+from runtime import clock, metrics
 from runtime.version import build
 
 _SCOPE = {
@@ -159,11 +158,16 @@ class _VolumeAges(Collector):
             "Failed refreshes of a volume since the last successful one",
             labels=labels,
         )
-        now = time.time()
-        for volume in self._volumes:
+        now = clock.now()
+        volumes = list(self._volumes)
+        for volume in volumes:
             values = (volume.pod.namespace, volume.pod.name, volume.target.volume_name, volume.provider)
-            if volume.last_refresh is not None:
-                ages.add_metric(values, max(0.0, now - volume.last_refresh))
+            if volume.refreshed_at is not None:
+                ages.add_metric(values, now - volume.refreshed_at)
             failures.add_metric(values, volume.failure.count if volume.failure else 0)
-        yield ages
-        yield failures
+        yield from (ages, failures)
+        yield GaugeMetricFamily(
+            "secrets_store_volumes_refreshed_in_future",
+            "Volumes whose age is unknown: they were refreshed while the node's clock was ahead of what it is now",
+            value=sum(volume.in_future for volume in volumes),
+        )

@@ -4,7 +4,6 @@ Nothing here survives a restart: it is restored from the mount table and the rec
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,16 +11,20 @@ from dataclasses import dataclass, field, replace
 from driver.objects.volume_details import VolumeDetails
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
 from driver.volume.target import Target
+from runtime import clock
 from runtime.errors import Aborted
 
 
 @dataclass
 class Volume:
-    """A published volume; times are Unix seconds.
+    """A published volume.
 
     ``objects`` are the versions of its content by object id, ``fingerprint`` is that of the class at the last attempt
-    to fetch. ``retry_at`` is the end of the back-off after failures. ``recorded`` is whether a pod status exists for
-    the volume; None means unknown. ``status_name`` is its name, ``status_current`` whether it says the same as this.
+    to fetch. ``refreshed_at`` is the last refresh and ``retry_at`` the end of the back-off after failures: moments of
+    ``runtime.clock``. Without the first the volume is due; it is unknown if the volume says that it was refreshed
+    ``in_future``. ``provider_away`` is whether the provider's socket did not answer at the last attempt. ``recorded``
+    is whether a pod status exists for the volume; None means unknown. ``status_name`` is its name, ``status_current``
+    whether it says the same as this.
     """
 
     target: Target
@@ -29,10 +32,12 @@ class Volume:
     class_ref: ClassRef
     provider: str = ""
     objects: Mapping[str, str] = field(default_factory=dict)
-    last_refresh: float | None = None
+    refreshed_at: float | None = None
+    in_future: bool = False
     fingerprint: str = ""
     failure: RefreshFailure | None = None
     retry_at: float = 0.0
+    provider_away: bool = False
     recorded: bool | None = None
     status_name: str = ""
     status_current: bool = False
@@ -40,9 +45,20 @@ class Volume:
     def refreshed(self, provider: str, objects: Mapping[str, str]) -> bool:
         """Note a successful refresh, just now; returns whether the versions changed."""
         changed = dict(objects) != dict(self.objects)
-        self.provider, self.objects, self.last_refresh = provider, objects, time.time()
+        self.provider, self.objects, self.refreshed_at, self.in_future = provider, objects, clock.now(), False
         self.failure, self.retry_at = None, 0.0
         return changed
+
+    def found_refreshed(self, last_refresh: float | None) -> None:
+        """Take the last refresh (Unix time) from the volume itself, as after a restart. One in the future is not
+        believed: the clock was an hour ahead, say, and the volume would not be refreshed for an hour."""
+        self.refreshed_at = None if last_refresh is None else clock.moment_of(last_refresh)
+        self.in_future = last_refresh is not None and self.refreshed_at is None
+
+    @property
+    def last_refresh(self) -> float | None:
+        """The last refresh in Unix time, for people; None if it is unknown."""
+        return None if self.refreshed_at is None else clock.wall_time(self.refreshed_at)
 
     def after_refresh(self, provider: str, objects: Mapping[str, str]) -> VolumeDetails:
         """The details of this volume as a successful refresh will make them, before its pod status is written: the

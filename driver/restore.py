@@ -39,14 +39,20 @@ async def restore_volumes(
         if volume is None:
             unknown.append(found.target)
             if found.last_refresh is not None:
-                nobody = Pod("", "", found.target.pod_uid)
-                volumes.put(Volume(found.target, nobody, ClassRef("", ""), last_refresh=found.last_refresh))
+                nobody = Volume(found.target, Pod("", "", found.target.pod_uid), ClassRef("", ""))
+                nobody.found_refreshed(found.last_refresh)
+                volumes.put(nobody)
             continue
         if found.last_refresh is None and not volume.recorded:
             continue  # a first publish that was interrupted: kubelet repeats it
         volumes.put(volume)
         if volume.recorded:
             cluster.remember_record(volume.record, volume.status_name, current=volume.status_current)
+    if in_future := sum(volume.in_future for volume in volumes):
+        log.warning(
+            "The node's clock was set back: volumes were last refreshed in the future; they count as due",
+            volumes=in_future,
+        )
     if len(volumes):
         log.info("Restored the volumes of this node", volumes=len(volumes), unknown=len(unknown))
     return unknown
@@ -56,10 +62,7 @@ async def restore_from_statuses(
     volumes: VolumeRegistry, cluster: Cluster, disk: DiskWorkers, unknown: Sequence[Target]
 ) -> list[Volume]:
     """Restore pods, classes and versions of volumes without a record from the pod statuses; retry until the API server
-    answers. (One that has just started may reject us for a moment.) Returns the volumes that are known now.
-
-    A volume that is due for a refresh before this is done is fetched without its versions.
-    """
+    answers. (One that has just started may reject us for a moment.) Returns the volumes that are known now."""
     if not unknown:
         return []
     records = {record.target_path: (record, name) for record, name in await _read(cluster, unknown)}
@@ -88,8 +91,9 @@ async def _adopt(
             record, name = records[target.path]
             if volume is None:
                 volume = Volume(target, record.pod, record.class_ref)
-            volume.pod, volume.class_ref, volume.last_refresh = record.pod, record.class_ref, found.last_refresh
+            volume.pod, volume.class_ref = record.pod, record.class_ref
             volume.objects, volume.failure = record.objects, record.failure
+            volume.found_refreshed(found.last_refresh)
             volume.has_status(name)
             volumes.put(volume)
             await disk.run(operations.write_record, target.path, volume.details.encode())
@@ -119,11 +123,11 @@ def _volume(found: FoundVolume) -> Volume | None:
         details.pod,
         details.class_ref,
         provider=details.provider,
-        last_refresh=found.last_refresh,
         fingerprint=details.fingerprint,
         recorded=bool(details.status_name),
         status_name=details.status_name,
     )
+    volume.found_refreshed(found.last_refresh)
     if found.current:  # else an earlier process was killed between the commit and the record: the versions are unknown
         volume.objects, volume.failure, volume.status_current = details.objects, details.failure, details.status_current
     return volume

@@ -5,7 +5,6 @@ a publish that arrives before the API server is reachable waits inside its call.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -34,7 +33,7 @@ from driver.volume import mounts, usage
 from driver.volume.target import Target
 from driver.volume.workers import DiskWorkers
 from protos import csi_pb2_grpc
-from runtime import http, logs, metrics, rpc, status
+from runtime import clock, http, logs, metrics, rpc, status
 from runtime.tasks import BackgroundTask, TaskSupervisor
 from runtime.version import build
 
@@ -50,7 +49,7 @@ class Driver:
 
     def __init__(self, config: DriverConfig, noswap: bool) -> None:
         self.config = config
-        self.started = time.time()
+        self.started = clock.now()
         self.volumes = VolumeRegistry()
         self.disk = DiskWorkers()
         self.metrics = DriverMetrics(self.volumes)
@@ -79,7 +78,7 @@ class Driver:
             "role": "driver",
             "version": build().version,
             "node": self.config.nodeid,
-            "started": self.started,
+            "started": clock.wall_time(self.started),
             **self.health.snapshot(self._missing()),
             "volumes": [
                 {

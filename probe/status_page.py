@@ -94,7 +94,7 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[bool, Cells]]) -> str:
 
 def _age(moment: float | None) -> str:
     if moment is None:
-        return "never"
+        return "unknown"
     seconds = max(0.0, time.time() - moment)
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:

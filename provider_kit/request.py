@@ -41,7 +41,7 @@ class MountRequest:
 
     ``attributes`` are the class's parameters together with the pod's identity, ``secrets`` the node publish secret
     (empty without one), ``permission`` the mode for files without a mode of their own, and ``current_versions`` the
-    object versions that the volume holds now (empty on the first mount).
+    object versions that the volume holds, which only Go drivers before v1.6.0 send.
     """
 
     attributes: Mapping[str, str] = field(repr=False)

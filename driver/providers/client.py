@@ -51,6 +51,11 @@ class ProviderClient:
         self._calls = 0
         self._retired = False
 
+    @property
+    def connected(self) -> bool:
+        """Whether the socket is connected now."""
+        return self._connection.ready
+
     async def wait_ready(self, deadline: float) -> bool:
         """Wait for the connection until ``deadline`` (event loop time); False also if this client is retired."""
         async with self._keep_open():

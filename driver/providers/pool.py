@@ -30,6 +30,8 @@ MAX_ATTEMPTS = 3
 FIRST_RETRY_SECONDS = 1.0
 SEARCH_SECONDS = 0.25
 HEALTH_CHECK_SECONDS = 5.0
+# How long a socket may take to answer that a provider is back; gRPC tries to connect every two seconds at least.
+ANSWER_SECONDS = 2.5
 
 
 class ProviderPool:
@@ -64,6 +66,16 @@ class ProviderPool:
                 return wire.check_reply(reply, readable_by_group=readable_by_group, max_entries=self._max_entries)
             await asyncio.sleep(pause)
             attempt += 1
+
+    def is_connected(self, name: str) -> bool:
+        """Whether a provider's socket is connected now."""
+        client = self._clients.get(name)
+        return client is not None and client.connected
+
+    async def answers(self, name: str) -> bool:
+        """Whether a provider's socket answers, found out by connecting to it; takes ANSWER_SECONDS at most."""
+        client = await self._client_of(name)
+        return client is not None and await client.wait_ready(asyncio.get_running_loop().time() + ANSWER_SECONDS)
 
     async def check_health(self) -> None:
         """Check the health of each provider that was called before, one after the other."""

@@ -25,17 +25,12 @@ class MountReply:
     large: bool = False
 
 
-def mount_request(
-    attributes: str, secrets: str, target_path: str, permission: str, objects: Mapping[str, str]
-) -> provider_pb2.MountRequest:
-    """The request; ``objects`` are the versions of the volume's current content, empty on a first publish."""
-    versions = [provider_pb2.ObjectVersion(id=key, version=value) for key, value in sorted(objects.items())]
+def mount_request(attributes: str, secrets: str, target_path: str, permission: str) -> provider_pb2.MountRequest:
+    """The request. ``current_object_version`` stays empty, as in the Go driver: a provider that is told versions may
+    name them again without reading the store, also those of objects that the class no longer has, and read the files
+    back from the volume; one that fails then fails for ever."""
     return provider_pb2.MountRequest(
-        attributes=attributes,
-        secrets=secrets,
-        target_path=target_path,
-        permission=permission,
-        current_object_version=versions,
+        attributes=attributes, secrets=secrets, target_path=target_path, permission=permission
     )
 
 

@@ -7,7 +7,7 @@
  4. Find the SecretProviderClass.
  5. Mount a tmpfs. Only once there is a class, and always before a provider is called: some providers write into the
     target themselves, and secrets must not reach a disk.
- 6. Call the provider. It is sent the attributes of the volume (``attributes``) and the versions of the current content.
+ 6. Call the provider. It is sent the attributes of the volume (``attributes``).
  7. Commit the reply with the atomic writer; set the time of the last refresh; write the volume's record
     (``driver.volume.record``).
  8. Write the pod status, and have the Secrets synced concurrently. Then the record says that there is a pod status.
@@ -33,7 +33,6 @@ directory away from it (https://github.com/kubernetes/kubernetes/issues/121271).
 """
 
 import asyncio
-import time
 
 from driver.config import DriverConfig
 from driver.metrics import DriverMetrics
@@ -41,12 +40,12 @@ from driver.ports import Cluster, ProviderClass
 from driver.publish import schedule
 from driver.publish.failures import METHOD, non_final
 from driver.publish.remote_steps import RemoteSteps
-from driver.publish.reporting import Reporter
+from driver.publish.reporting import Content, Reporter
 from driver.publish.request import Attempt, PublishRequest
 from driver.publish.target_steps import TargetSteps
 from driver.registry import Volume, VolumeRegistry
 from driver.volume.operations import Found
-from runtime import logs, rpc
+from runtime import clock, logs, rpc
 from runtime.errors import Failure
 
 log = logs.get(__name__)
@@ -103,7 +102,7 @@ class Publisher:
         if volume.recorded is False:
             await self._publish_unrecorded(attempt, volume)
             return False
-        return self._config.enable_secret_rotation and await self._republish(attempt, volume)
+        return self._config.enable_secret_rotation and await self._republish(attempt, volume, found)
 
     async def _publish_first(self, attempt: Attempt, found: Found) -> None:
         """Steps 4 to 9 for a target without a volume."""
@@ -123,23 +122,25 @@ class Publisher:
     async def _publish_unrecorded(self, attempt: Attempt, volume: Volume) -> None:
         """Steps 4 to 8 for a volume whose pod status is missing, because an earlier publish failed after its commit.
 
-        The versions of its content are unknown, so it is fetched again. It stays whatever happens: its pod may be
+        Whether its content is up to date is unknown, so it is fetched again. It stays whatever happens: its pod may be
         running.
         """
         try:
             provider_class = await self._remote.find_class(attempt, attempt.deadline)
             await self._refresh(attempt, volume, provider_class)
         except Exception as error:
-            raise non_final(rpc.as_failure(error, METHOD), "the volume keeps its content") from None
+            raise non_final(rpc.as_failure(error, METHOD), "the volume stays mounted with its content") from None
 
-    async def _republish(self, attempt: Attempt, volume: Volume) -> bool:
+    async def _republish(self, attempt: Attempt, volume: Volume, found: Found) -> bool:
         """Steps 4 to 8 and 10 for a volume that may be due for a refresh; returns whether that failed."""
-        now, started = time.time(), time.monotonic()
+        now = clock.now()
         try:
             lookup_deadline = asyncio.get_running_loop().time() + REPUBLISH_LOOKUP_SECONDS
             provider_class = await self._remote.find_class(attempt, min(attempt.deadline, lookup_deadline))
             interval = await self._remote.rotation_interval(attempt, provider_class)
             volume.fingerprint = volume.fingerprint or provider_class.fingerprint
+            if now < volume.retry_at and await self._remote.provider_is_back(volume, provider_class):
+                volume.retry_at = now
             if not schedule.is_due(volume, provider_class.fingerprint, interval, now):
                 return False
             await self._refresh(attempt, volume, provider_class)
@@ -147,10 +148,11 @@ class Publisher:
             failure = rpc.as_failure(error, METHOD)
             if now < volume.retry_at:
                 return False  # reported already; the next report is due after the back-off
-            await self._reporter.refresh_failed(volume, failure)  # step 10
+            content = Content.NEW if attempt.committed else await self._target.content_since(attempt, found)
+            await self._reporter.refresh_failed(volume, failure, content)  # step 10
             await self._target.write_record(volume)
             return True
-        self._metrics.rotated(volume.provider, time.monotonic() - started)
+        self._metrics.rotated(volume.provider, clock.now() - now)
         return False
 
     async def _refresh(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> None:
@@ -159,10 +161,12 @@ class Publisher:
         reply = await self._remote.fetch(attempt, volume, provider_class)  # step 6
         committed = volume.after_refresh(attempt.provider, reply.objects)
         content_changed = await self._target.commit(attempt, reply, committed)  # step 7
-        versions_changed = volume.refreshed(attempt.provider, reply.objects)
+        attempt.committed, former = True, volume.objects
+        changed = volume.refreshed(attempt.provider, reply.objects) or content_changed
         volume.status_current = committed.status_current
         self._volumes.put(volume)
-        changed = content_changed or versions_changed
+        if changed and volume.recorded is not False:
+            self._reporter.rotated(volume, former)
         volume.has_status(await self._remote.record(attempt, volume.record, provider_class, changed=changed))  # step 8
         if volume.details != committed:
             await self._target.write_record(volume)
@@ -170,9 +174,10 @@ class Publisher:
             await self._reporter.refresh_recovered(volume)
 
     def _committed_volume(self, request: PublishRequest, found: Found) -> Volume:
-        """The volume at a target that is committed; if it was not known before, neither are its versions."""
+        """The volume at a target that is committed, known before or not."""
         volume = self._volumes.get(request.target.path)
         if volume is None:
-            return Volume(request.target, request.pod, request.class_ref, last_refresh=found.last_refresh)
+            volume = Volume(request.target, request.pod, request.class_ref)
+            volume.found_refreshed(found.last_refresh)
         volume.pod, volume.class_ref = request.pod, request.class_ref
         return volume

@@ -60,7 +60,7 @@ class RemoteSteps:
     async def fetch(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> wire.MountReply:
         """Step 6."""
         request = attempt.request
-        volume.fingerprint = provider_class.fingerprint
+        volume.fingerprint, volume.provider_away = provider_class.fingerprint, False
         try:
             merged = attributes.merge(request, provider_class, pod_overrides=self._config.volume_attributes_override)
             if merged.dropped:
@@ -70,14 +70,17 @@ class RemoteSteps:
         try:
             return await self._providers.mount(
                 provider_class.provider,
-                wire.mount_request(
-                    merged.attributes, merged.secrets, request.target.path, attributes.PERMISSION, volume.objects
-                ),
+                wire.mount_request(merged.attributes, merged.secrets, request.target.path, attributes.PERMISSION),
                 attempt.deadline,
                 readable_by_group=request.group is not None,
             )
         except Exception as error:
+            volume.provider_away = not self._providers.is_connected(provider_class.provider)
             raise failed_mount(error, "GRPCProviderError", request.pod) from None
+
+    async def provider_is_back(self, volume: Volume, provider_class: ProviderClass) -> bool:
+        """Whether the provider's socket, which did not answer at the last attempt to fetch, answers now."""
+        return volume.provider_away and await self._providers.answers(provider_class.provider)
 
     async def record(
         self, attempt: Attempt, record: VolumeRecord, provider_class: ProviderClass, *, changed: bool

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
 
 from driver import limits
 from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Cluster, Pod, PodEvent, RefreshFailure
 from driver.publish import schedule
+from driver.publish.failures import METHOD
 from driver.registry import Volume
-from runtime import logs, redact
+from runtime import clock, logs, redact, rpc
 from runtime.errors import Failure
 
 log = logs.get(__name__)
@@ -20,6 +22,16 @@ REFRESH_FAILED, REFRESH_RECOVERED = "SecretRefreshFailed", "SecretRefreshRecover
 RESERVED_PARAMETER, INVALID_INTERVAL = "ReservedParameter", "InvalidInterval"
 
 
+class Content(StrEnum):
+    """What a volume contains after a refresh that failed, as an event says it. A failure after the commit, such as a
+    pod status that cannot be written, leaves the new content; a provider that writes the files itself leaves nobody
+    knows what."""
+
+    OLD = "keeps its old content"
+    NEW = "has its new content, but the refresh was not completed"
+    UNKNOWN = "was not refreshed"
+
+
 class Reporter:
     """Reports failed refreshes and their recovery, and mistakes in classes."""
 
@@ -28,15 +40,14 @@ class Reporter:
         self._metrics = metrics
         self._invalid_intervals: dict[ClassRef, str] = {}
 
-    async def refresh_failed(self, volume: Volume, failure: Failure) -> None:
-        """Count one more failure in a row, start the back-off and report it everywhere. The content is untouched."""
-        now = time.time()
+    async def refresh_failed(self, volume: Volume, failure: Failure, content: Content) -> None:
+        """Count one more failure in a row, start the back-off and report it everywhere."""
         count = volume.failure.count + 1 if volume.failure else 1
         message = redact.text(failure)
-        volume.failure = RefreshFailure(failure.error_type or "RefreshFailed", message, count, now)
-        volume.retry_at = schedule.retry_time(failure, count, now)
+        volume.failure = RefreshFailure(failure.error_type or "RefreshFailed", message, count, time.time())
+        volume.retry_at = schedule.retry_time(failure, count, clock.now())
         log.error(
-            "Failed to refresh a volume; its old content stays",
+            f"Failed to refresh a volume: it {content}",
             exc=failure,
             pod=volume.pod,
             target=volume.target.path,
@@ -46,7 +57,19 @@ class Reporter:
         self._metrics.rotation_failed(volume.provider, failure.error_type)
         await self._write_status(volume)
         name = volume.target.volume_name
-        await self._event(volume.pod, True, REFRESH_FAILED, f"volume {name} keeps its old content: {message}", name)
+        await self._event(volume.pod, True, REFRESH_FAILED, f"volume {name} {content}: {message}", name)
+
+    def rotated(self, volume: Volume, former: Mapping[str, str]) -> None:
+        """Log that a mounted volume has new content, and which objects have changed since the ``former`` versions."""
+        changed = sorted(dict(former.items() ^ volume.objects.items()))
+        shown = ", ".join(changed[: limits.SHOWN_OBJECTS]) + (", …" if len(changed) > limits.SHOWN_OBJECTS else "")
+        log.info(
+            "Rotated a volume",
+            pod=volume.pod,
+            secretProviderClass=volume.class_ref,
+            volume=volume.target.volume_name,
+            objects=shown or "files have changed, versions have not",
+        )
 
     async def refresh_recovered(self, volume: Volume) -> None:
         """Report the first success after failures; the pod status was written with the success itself."""
@@ -77,8 +100,10 @@ class Reporter:
         try:
             async with asyncio.timeout(STATUS_SECONDS):
                 volume.has_status(await self._cluster.record(volume.record))
-        except (Failure, TimeoutError) as error:
-            log.warning("The pod status could not be written", pod=volume.pod, err=error)
+        except TimeoutError:
+            log.warning("The pod status could not be written: the API server does not answer", pod=volume.pod)
+        except Exception as error:  # a bug, too, must not become the answer: kubelet would take the volume away
+            log.warning("The pod status could not be written", pod=volume.pod, err=rpc.as_failure(error, METHOD))
 
     async def _event(self, pod: Pod, warning: bool, reason: str, message: str, subject: str) -> None:
         await self._cluster.event(PodEvent(pod, warning, reason, message, subject))

@@ -70,11 +70,13 @@ class PublishRequest:
 
 @dataclass
 class Attempt:
-    """One publish: its request, the event loop time by which it must be answered, and the provider once it is known."""
+    """One publish: its request, the event loop time by which it must be answered, the provider once it is known, and
+    whether the provider's reply was ``committed``."""
 
     request: PublishRequest
     deadline: float
     provider: str = ""
+    committed: bool = False
 
 
 def _group(text: str) -> int | None:

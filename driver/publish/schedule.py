@@ -1,9 +1,12 @@
-"""When a volume is due for a refresh, and how long it is left alone after failures.
+"""When a volume is due for a refresh, and how long it is left alone after failures: the only place that decides so.
 
 Due = last refresh + interval ± 10 %. The jitter comes from the target and the time of the last refresh, so that a
 volume keeps its moment until then, and volumes that were published together drift apart. A changed class makes its
-volumes due at once. After a failure the wait doubles from BACKOFF_FIRST to BACKOFF_LAST; a provider that is
-overloaded or away gets four times as long.
+volumes due at once. After a failure the wait doubles from BACKOFF_FIRST to BACKOFF_LAST; a provider that is overloaded
+or away gets four times as long at first. The wait for a provider that was away ends when its socket answers again.
+
+All times here are moments of ``runtime.clock``, which nobody can set. The time in the volume itself, by the wall clock,
+counts only after a restart, and never if it lies in the future (``Volume.found_refreshed``): then the volume is due.
 """
 
 import hashlib
@@ -16,7 +19,8 @@ from runtime.flags import parse_duration
 from runtime.rpc import code_of
 
 JITTER = 0.1
-BACKOFF_FIRST, BACKOFF_LAST = 10.0, 600.0
+# Kubelet republishes about once a minute: with a longer wait content would stay old after the cause is gone.
+BACKOFF_FIRST, BACKOFF_LAST = 10.0, 60.0
 OVERLOAD_FACTOR = 4.0
 MIN_INTERVAL = 1.0
 
@@ -36,11 +40,11 @@ def interval_of(annotations: Mapping[str, str], default: float) -> float:
     return interval
 
 
-def due_time(target_path: str, last_refresh: float, interval: float) -> float:
-    """The Unix time at which a volume is due for a refresh."""
-    digest = hashlib.blake2b(f"{target_path}|{last_refresh:.6f}".encode(), digest_size=4).digest()
+def due_time(target_path: str, refreshed_at: float, interval: float) -> float:
+    """The moment at which a volume is due for a refresh."""
+    digest = hashlib.blake2b(f"{target_path}|{refreshed_at:.6f}".encode(), digest_size=4).digest()
     spread = int.from_bytes(digest) / 0xFFFFFFFF * 2 - 1
-    return last_refresh + interval * (1 + JITTER * spread)
+    return refreshed_at + interval * (1 + JITTER * spread)
 
 
 def is_due(volume: Volume, fingerprint: str, interval: float, now: float) -> bool:
@@ -52,14 +56,14 @@ def is_due(volume: Volume, fingerprint: str, interval: float, now: float) -> boo
         return True
     if now < volume.retry_at:
         return False
-    if volume.failure is not None or volume.last_refresh is None:
+    if volume.failure is not None or volume.refreshed_at is None:
         return True
-    return now >= due_time(volume.target.path, volume.last_refresh, interval)
+    return now >= due_time(volume.target.path, volume.refreshed_at, interval)
 
 
 def retry_time(failure: Failure, failures: int, now: float) -> float:
-    """The Unix time at which the back-off ends after ``failures`` (≥ 1) failures in a row."""
-    wait = min(BACKOFF_FIRST * 2.0 ** min(failures - 1, 16), BACKOFF_LAST)
+    """The moment at which the back-off ends after ``failures`` (≥ 1) failures in a row."""
+    wait = BACKOFF_FIRST * 2.0 ** min(failures - 1, 16)
     if code_of(failure).name in ("RESOURCE_EXHAUSTED", "UNAVAILABLE"):
         wait *= OVERLOAD_FACTOR
-    return float(now + wait)
+    return float(now + min(wait, BACKOFF_LAST))

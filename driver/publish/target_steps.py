@@ -8,6 +8,7 @@ from driver.config import DriverConfig
 from driver.objects.volume_details import VolumeDetails
 from driver.providers.wire import MountReply
 from driver.publish.failures import failed_mount, failed_step, non_final
+from driver.publish.reporting import Content
 from driver.publish.request import Attempt
 from driver.registry import Volume
 from driver.volume import operations
@@ -63,6 +64,16 @@ class TargetSteps:
             return await run(_commit, self._memory, request.target.path, reply.payload, request.group, details.encode())
         except Exception as error:
             raise failed_mount(error, "FileWriteError", request.pod) from None
+
+    async def content_since(self, attempt: Attempt, found: operations.Found) -> Content:
+        """What a refresh that failed, maybe in the middle of step 7, has made of the content that step 3 found."""
+        if found.foreign_entries:
+            return Content.UNKNOWN
+        try:
+            now = await self._disk.run(operations.inspect, attempt.request.target.path)
+        except Failure:
+            return Content.UNKNOWN
+        return Content.OLD if now.content == found.content else Content.NEW
 
     async def write_record(self, volume: Volume) -> None:
         """Write what is known of the volume into it; a failure is logged."""

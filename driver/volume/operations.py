@@ -39,14 +39,15 @@ class Found:
     """What is at a target path.
 
     ``mounted`` is a tmpfs, ``foreign_mount`` any other file system. ``foreign_entries`` are files in the tmpfs that a
-    provider wrote itself. ``last_refresh`` is the Unix time of the last successful refresh; only a committed volume has
-    one.
+    provider wrote itself. ``last_refresh`` is the Unix time of the last successful refresh, and ``content`` the name
+    of the content directory; only a committed volume has them.
     """
 
     mounted: bool = False
     foreign_mount: bool = False
     foreign_entries: bool = False
     last_refresh: float | None = None
+    content: str = ""
 
     @property
     def committed(self) -> bool:
@@ -148,7 +149,11 @@ def _update_record(path: str, root: int, details: Mapping[str, Any]) -> None:
 def _inspect_content(handle: int) -> Found:
     root = os.open(".", walk.READ, dir_fd=handle)
     try:
-        foreign = bool(layout.foreign_entries(root))
-        return Found(mounted=True, foreign_entries=foreign, last_refresh=content.last_refresh(root))
+        return Found(
+            mounted=True,
+            foreign_entries=bool(layout.foreign_entries(root)),
+            last_refresh=content.last_refresh(root),
+            content=layout.read_link(root, layout.DATA) or "",
+        )
     finally:
         os.close(root)

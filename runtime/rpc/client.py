@@ -33,7 +33,7 @@ class Connection:
 
     @property
     def ready(self) -> bool:
-        """Whether the channel is connected now."""
+        """Whether the channel is connected now; does not connect it."""
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def wait_ready(self, seconds: float) -> bool:

@@ -80,7 +80,7 @@ async def refresh(rig: Rig, volume: Volume, value: str) -> None:
     rig.provider.put("password", value)
     known = rig.driver.volumes.get(str(volume.target))
     assert known is not None
-    known.last_refresh = 1.0
+    known.refreshed_at = None
     await volume.publish()
     assert volume.read() == value.encode()
 

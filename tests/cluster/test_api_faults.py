@@ -257,7 +257,7 @@ def test_outage(cluster_rig: ClusterRig, proxy: FaultProxy, monkeypatch: pytest.
                 rig.provider.put("password", "new")
                 state = rig.driver.volumes.get(str(volume.target))
                 assert state is not None
-                state.last_refresh = 1.0
+                state.refreshed_at = None
                 started = time.monotonic()
                 await volume.publish()
                 assert volume.read() == b"new" and time.monotonic() - started < 6 and state.failure is None

@@ -53,7 +53,7 @@ def test_forged_status(cluster_rig: ClusterRig, attacker: ClusterRig, ours: bool
             await until(lambda: known.recorded, "the restart to be complete")
             assert (known.pod, known.class_ref.namespace) == (pod, cluster_rig.namespace)
             rig.provider.put("password", "new")
-            known.last_refresh = 1.0
+            known.refreshed_at = None
             await volume.publish()
             status = cluster_rig.api.get(cluster_rig.status_path())
             versions = {item["id"]: item["version"] for item in status["status"]["objects"]}

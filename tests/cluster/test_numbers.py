@@ -39,7 +39,7 @@ def test_a_publish_costs_one_write(cluster_rig: ClusterRig) -> None:
                 await volume.publish()
                 state = rig.driver.volumes.get(str(volume.target))
                 assert state is not None
-                state.last_refresh = 1.0
+                state.refreshed_at = None
                 await volume.publish()  # fetched again, and found unchanged
             assert rig.provider.calls == 6
             for volume in volumes:

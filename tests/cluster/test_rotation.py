@@ -1,6 +1,5 @@
 """Rotation as users of a cluster see it: intervals, changed classes, failures in pod status, events and metrics."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from driver.ports import INTERVAL_ANNOTATION, REFRESH_ANNOTATION, ClassRef, ProviderClass
 from driver.registry import Volume as Known
+from runtime import clock
 from tests.cluster.api import Object
 from tests.cluster.rig import BASE_RULES, ClusterRig, until_class
 from tests.cluster.servers import ControlPlane
@@ -48,13 +48,13 @@ def test_the_interval_of_a_class(cluster_rig: ClusterRig) -> None:
             await volume.publish()
             await cluster_rig.watch_open()
             state = known(rig, volume)
-            assert state.last_refresh is not None
-            state.last_refresh -= 15
+            assert state.refreshed_at is not None
+            state.refreshed_at -= 15
             await volume.publish()
             assert rig.provider.calls == 2
             cluster_rig.make_class(annotations={INTERVAL_ANNOTATION: "1h"})
             await until_app_class(rig, cluster_rig, lambda found: found.annotations[INTERVAL_ANNOTATION] == "1h")
-            state.last_refresh -= 15
+            state.refreshed_at -= 15
             await volume.publish()
             assert rig.provider.calls == 2
 
@@ -71,7 +71,7 @@ def test_invalid_interval(cluster_rig: ClusterRig) -> None:
             volume = cluster_rig.volume(rig, pod)
             for age, calls in ((0, 1), (30, 1), (90, 2), (0, 2)):
                 if age:
-                    known(rig, volume).last_refresh = time.time() - age
+                    known(rig, volume).refreshed_at = clock.now() - age
                 await volume.publish()
                 assert rig.provider.calls == calls
             (event,) = await until_blocking(lambda: cluster_rig.events("InvalidInterval"), "the event")
@@ -169,7 +169,7 @@ def test_a_failure_survives_a_restart(cluster_rig: ClusterRig) -> None:
             cluster_rig.make_class(parameters=FAILING)
             for count in (1, 2):
                 await rig.restart()
-                known(rig, volume).last_refresh = 1.0
+                known(rig, volume).refreshed_at = None
                 await volume.publish()
                 state = known(rig, volume)
                 assert state.failure is not None and state.failure.count == count

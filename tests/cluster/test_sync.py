@@ -178,7 +178,7 @@ def test_rotation_reaches_the_secret_in_the_same_republish(cluster_rig: ClusterR
             known = rig.driver.volumes.get(str(volume.target))
             assert known is not None and cluster_rig.count(mark) == {}
             rig.provider.put("password", "new")
-            known.last_refresh = 1.0
+            known.refreshed_at = None
             await volume.publish()
             assert values(cluster_rig.secret("synced")) == {"pw": b"new"}
 
@@ -376,7 +376,7 @@ def test_older_content_is_not_written_back(cluster_rig: ClusterRig) -> None:
             for rig, volume in ((one, first), (two, second)):
                 state = rig.driver.volumes.get(str(volume.target))
                 assert state is not None
-                state.last_refresh = 1.0
+                state.refreshed_at = None
             engine_of(two)._table.members[str(second.target)].last_refresh -= 60
             one.provider.put("password", "new")
             await first.publish()

@@ -51,7 +51,7 @@ def test_tokens_do_not_leak(
                 await rig.restart()
             state = rig.driver.volumes.get(str(volume.target))
             assert state is not None
-            state.last_refresh = 1.0
+            state.refreshed_at = None
             if how == "bug":
                 monkeypatch.setattr(wire, "mount_request", _bug)
             await volume.publish()

@@ -45,7 +45,7 @@ def test_the_trios_crds(old_cluster: ControlPlane, tmp_path: Path, caplog: pytes
             for count in (1, 2):
                 state = rig.driver.volumes.get(str(volumes[0].target))
                 assert state is not None
-                state.retry_at, state.last_refresh = 0.0, 1.0
+                state.retry_at, state.refreshed_at = 0.0, None
                 await volumes[0].publish()
                 assert state.failure is not None and state.failure.count == count
             assert cluster_rig.api.get(cluster_rig.status_path())["status"] == status

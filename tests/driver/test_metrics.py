@@ -1,13 +1,12 @@
 """The Go driver's series, digit for digit."""
 
-import time
 from pathlib import Path
 
 from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Pod
 from driver.registry import Volume
 from driver.volume.target import Target
-from runtime import metrics
+from runtime import clock, metrics
 
 SCOPE = 'otel_scope_name="sigs.k8s.io/secrets-store-csi-driver",otel_scope_schema_url="",otel_scope_version=""'
 
@@ -51,7 +50,7 @@ def test_volume_age() -> None:
     """Each volume has the age of its content; an unpublished volume has no series."""
     target = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", "")
     volumes = [
-        Volume(target, Pod("ns", "pod", "u"), ClassRef("ns", "c"), provider="stub", last_refresh=time.time() - 100)
+        Volume(target, Pod("ns", "pod", "u"), ClassRef("ns", "c"), provider="stub", refreshed_at=clock.now() - 100)
     ]
     made = DriverMetrics(volumes)
     line = next(line for line in text(made).splitlines() if line.startswith("secrets_store_volume_age_seconds{"))

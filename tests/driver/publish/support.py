@@ -17,4 +17,4 @@ def known(rig_: Rig, volume: RigVolume) -> Volume:
 def make_due(rig_: Rig, volume: RigVolume) -> None:
     """Make a volume due for a refresh, and end its back-off."""
     found = known(rig_, volume)
-    found.last_refresh, found.retry_at = 1.0, 0.0
+    found.refreshed_at, found.retry_at = None, 0.0

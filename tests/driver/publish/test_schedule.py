@@ -23,9 +23,9 @@ def test_due_time() -> None:
     "change, due",
     [
         ({}, False),
-        ({"last_refresh": 1.0}, True),
-        ({"last_refresh": 1.0, "retry_at": 2000.0}, False),
-        ({"last_refresh": None}, True),
+        ({"refreshed_at": 1.0}, True),
+        ({"refreshed_at": 1.0, "retry_at": 2000.0}, False),
+        ({"refreshed_at": None}, True),
         ({"fingerprint": "other"}, True),
         ({"fingerprint": "other", "retry_at": 2000.0}, True),
         ({"fingerprint": ""}, False),
@@ -36,17 +36,17 @@ def test_due_time() -> None:
 def test_is_due(change: dict[str, object], due: bool) -> None:
     """A volume is due by its last refresh, after a failure at the end of the back-off, and at once when its class has
     changed."""
-    volume = Volume(TARGET, Pod("n", "p", "u"), ClassRef("n", "c"), fingerprint="same", last_refresh=995.0)
+    volume = Volume(TARGET, Pod("n", "p", "u"), ClassRef("n", "c"), fingerprint="same", refreshed_at=995.0)
     for name, value in change.items():
         setattr(volume, name, value)
     assert schedule.is_due(volume, "same", 100.0, 1000.0) is due
 
 
 def test_back_off() -> None:
-    """10 s, 20 s, … up to 10 minutes; four times as long if the provider is overloaded or away."""
-    waits = [schedule.retry_time(NotFound("x"), count, 0.0) for count in (1, 2, 3, 50)]
-    assert waits == [10, 20, 40, 600]
-    assert schedule.retry_time(Unavailable("x"), 1, 0.0) == 40
+    """10 s, 20 s, … up to a minute; the first wait is four times as long if the provider is overloaded or away."""
+    waits = [schedule.retry_time(NotFound("x"), count, 0.0) for count in (1, 2, 3, 4, 50)]
+    assert waits == [10, 20, 40, 60, 60]
+    assert [schedule.retry_time(Unavailable("x"), count, 0.0) for count in (1, 2, 50)] == [40, 60, 60]
 
 
 @pytest.mark.parametrize("text, interval", [(None, 120), ("30s", 30), ("1h", 3600)])

@@ -139,7 +139,7 @@ def test_volume_mount_group(tmp_path: Path) -> None:
             before = os.readlink(volume.target / "..data")
             published = it.driver.volumes.get(str(volume.target))
             assert published is not None
-            published.last_refresh = 0.0
+            published.refreshed_at = None
             await volume.publish()
             assert it.provider.calls == 2
             assert os.readlink(volume.target / "..data") == before

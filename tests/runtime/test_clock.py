@@ -1,0 +1,28 @@
+"""The clock by which ages and waits are measured."""
+
+import time
+
+import pytest
+
+from runtime import clock
+
+
+def test_wall_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wall clock is set an hour ahead → moments stay as they are, and their Unix time is by the new setting."""
+    before, real = clock.now(), time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    assert 0 <= clock.now() - before < 60
+    assert clock.wall_time(before) == pytest.approx(real() + 3600, abs=60)
+
+
+@pytest.mark.parametrize("ago", [0.0, 1.0, 86400.0 * 365 * 50])
+def test_times_in_the_past(ago: float) -> None:
+    """A Unix time of now, a second or fifty years ago, longer than the machine runs → the moment of that age."""
+    moment = clock.moment_of(time.time() - ago)
+    assert moment is not None and clock.now() - moment == pytest.approx(ago, abs=60)
+
+
+@pytest.mark.parametrize("ahead", [0.5, 3600.0])
+def test_times_in_the_future(ahead: float) -> None:
+    """A Unix time in the future → no moment."""
+    assert clock.moment_of(time.time() + ahead) is None
