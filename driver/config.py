@@ -67,6 +67,9 @@ class DriverConfig:
     tmpfs_size: int = flag(
         -1, "size limit of a volume in bytes; -1 means four times the maximum reply size, 0 the kernel's default"
     )
+    tmpfs_noexec: bool = flag(
+        True, "mount volumes noexec: their files cannot be run as programs; false as in the Go driver"
+    )
     max_volume_entries: int = flag(limits.MAX_VOLUME_ENTRIES, "maximum number of files and directories in a volume")
     memory_headroom: int = flag(
         -1,

@@ -28,7 +28,7 @@ class TargetSteps:
 
     def __init__(self, config: DriverConfig, disk: DiskWorkers, noswap: bool) -> None:
         self._volume_size, self._volume_inodes = config.volume_size, config.volume_inodes
-        self._noswap = noswap
+        self._noswap, self._noexec = noswap, config.tmpfs_noexec
         self._memory = MemoryBudget(config.memory_headroom)
         self._disk = disk
 
@@ -51,7 +51,13 @@ class TargetSteps:
         details = Volume(attempt.request.target, attempt.request.pod, attempt.request.class_ref).details.encode()
         try:
             await self._disk.run(
-                operations.prepare, path, self._volume_size, self._noswap, details, self._volume_inodes
+                operations.prepare,
+                path,
+                self._volume_size,
+                self._noswap,
+                details,
+                self._volume_inodes,
+                self._noexec,
             )
         except Exception as error:
             raise failed_step(error, "FailedToMount") from None

@@ -17,7 +17,7 @@ from driver.volume import syscalls, walk
 from driver.volume.failures import os_errors_as
 from runtime.errors import Internal
 
-_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV
 # A volume that is being measured or read for a Secret is busy for a moment: worth a few short waits, in seconds.
 _BUSY_WAITS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _MAX_LAYERS = 64
@@ -31,9 +31,10 @@ class Mounted:
     dead: bool = False
 
 
-def mount_tmpfs(path: str, *, size: int | None, noswap: bool, inodes: int | None = None) -> None:
+def mount_tmpfs(path: str, *, size: int | None, noswap: bool, inodes: int | None = None, noexec: bool = True) -> None:
     """Mount an empty tmpfs of ``size`` bytes and ``inodes`` files and directories on an existing directory; None means
-    the kernel's default, half of the memory and an inode for every second page of it. Raises Internal."""
+    the kernel's default, half of the memory and an inode for every second page of it. ``noexec`` keeps its files from
+    being run as programs. Raises Internal."""
     if size is not None and size <= 0:
         raise ValueError("the kernel takes size=0 as unlimited; pass None for its default")
     options = ["mode=0755"]
@@ -44,7 +45,8 @@ def mount_tmpfs(path: str, *, size: int | None, noswap: bool, inodes: int | None
     if noswap:
         options.append("noswap")
     with os_errors_as(f"failed to mount tmpfs on target path {path}"), walk.directory(path) as opened:
-        syscalls.mount("tmpfs", opened.fd, "tmpfs", _FLAGS, ",".join(options))
+        flags = _FLAGS | (syscalls.MS_NOEXEC if noexec else 0)
+        syscalls.mount("tmpfs", opened.fd, "tmpfs", flags, ",".join(options))
 
 
 def probe_noswap() -> bool:

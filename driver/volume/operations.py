@@ -70,12 +70,19 @@ def inspect(path: str) -> Found:
             return Found()
 
 
-def prepare(path: str, size: int | None, noswap: bool, details: Mapping[str, Any], inodes: int | None = None) -> None:
+def prepare(
+    path: str,
+    size: int | None,
+    noswap: bool,
+    details: Mapping[str, Any],
+    inodes: int | None = None,
+    noexec: bool = True,
+) -> None:
     """Create the target directory, mount an empty tmpfs of ``size`` bytes and ``inodes`` on it, and write the volume's
     first record (``driver.volume.record``)."""
     with os_errors_as(f"failed to create target path {path}"):
         walk.make_directories(path, _DIRECTORY_MODE)
-    mounts.mount_tmpfs(path, size=size, noswap=noswap, inodes=inodes)
+    mounts.mount_tmpfs(path, size=size, noswap=noswap, inodes=inodes, noexec=noexec)
     with os_errors_as(f"failed to write the record of target path {path}"), walk.directory(path, walk.READ) as opened:
         record.write(opened.fd, record.Record(mounted=True, details=details))
 

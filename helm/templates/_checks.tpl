@@ -3,7 +3,7 @@ Checks that a JSON schema cannot express in readable errors: each error names th
 choices and bounds are in values.schema.json.
 */}}
 {{- define "sscd.check" -}}
-{{- $duration := list "^([0-9]+(\\.[0-9]*)?(ms|s|m|h))+$" "a duration such as 30s, 2m or 1h30m" -}}
+{{- $duration := list "^([0-9]+(\\.[0-9]*)?(ms|s|m|h))*[0-9.]*[1-9][0-9.]*(ms|s|m|h)([0-9]+(\\.[0-9]*)?(ms|s|m|h))*$" "a duration such as 30s, 2m or 1h30m" -}}
 {{- $directory := list "^/[^ ,]+$" "an absolute path such as /var/lib/kubelet" -}}
 {{- $drive := list "^[A-Za-z]:" "a path with its drive such as C:\\var\\lib\\kubelet" -}}
 {{- $address := list "^[^ /]*:[0-9]{1,5}$" "an address such as :8095 or 127.0.0.1:8095" -}}
@@ -11,7 +11,7 @@ choices and bounds are in values.schema.json.
 {{- $checks := list
   (list "rotationPollInterval" .Values.rotationPollInterval $duration)
   (list "providerHealthCheckInterval" .Values.providerHealthCheckInterval $duration)
-  (list "podMonitor.interval" (dig "interval" nil (default dict .Values.podMonitor)) $duration) -}}
+  (list "podMonitor.interval" .Values.podMonitor.interval $duration) -}}
 {{- if .Values.linux.enabled -}}
 {{- $linux := .Values.linux -}}
 {{- $checks = concat $checks (list
@@ -20,7 +20,6 @@ choices and bounds are in values.schema.json.
   (list "linux.metricsAddr" (default nil $linux.metricsAddr) $address)
   (list "linux.image.digest" (default nil $linux.image.digest) $digest)) -}}
 {{- range $linux.additionalProvidersDirs }}{{- $checks = append $checks (list "linux.additionalProvidersDirs" . $directory) }}{{- end -}}
-{{- range $linux.extraArgs }}{{- $checks = append $checks (list "linux.extraArgs" . (list "^--?[a-z][^ =]*(=.*)?$" "a flag such as --provider-health-check=true")) }}{{- end -}}
 {{- range $part := list "driver" "registrar" "livenessProbe" -}}
 {{- range $kind := list "limits" "requests" -}}
 {{- range $name, $value := default dict (get (default dict (get (default dict (get $linux $part)) "resources")) $kind) -}}
@@ -50,4 +49,5 @@ choices and bounds are in values.schema.json.
 {{- fail (printf "%s=%v: it must be %s" $key $value (index $form 1)) -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.linux.enabled }}{{- include "sscd.checkArgs" . }}{{- end -}}
 {{- end -}}

@@ -27,26 +27,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end -}}
 
-{{/*
-A value that the Go trio's chart does not have, with its default: with --reuse-values Helm takes the old release's values, which
-lack it.
-  include "sscd.new" (list . "podMonitor" "interval")
-*/}}
-{{- define "sscd.new" -}}
-{{- $defaults := dict
-  "startupTaint" (dict "enabled" false "key" "secrets-store.csi.k8s.io/agent-not-ready")
-  "podMonitor" (dict "enabled" false "interval" "60s")
-  "prometheusRule" (dict "enabled" false "staleAfterSeconds" 3600)
-  "networkPolicy" (dict "enabled" false)
-  "validatingAdmissionPolicies" (dict "applyPolicies" true) -}}
-{{- $values := default dict (get (index . 0).Values (index . 1)) -}}
-{{- $value := get $values (index . 2) -}}
-{{- if or (not (hasKey $values (index . 2))) (kindIs "invalid" $value) -}}
-{{- $value = get (get $defaults (index . 1)) (index . 2) -}}
-{{- end -}}
-{{- if kindIs "bool" $value -}}{{- if $value -}}true{{- end -}}{{- else -}}{{- $value -}}{{- end -}}
-{{- end -}}
-
 {{/* The image. One that still names the Go trio's is refused: it would crash on our flags, on every node. */}}
 {{- define "sscd.image" -}}
 {{- $image := .Values.linux.image -}}
@@ -110,8 +90,8 @@ limit, the container has none: the sum of the other two would be less than what 
 {{- $tolerations := default list .Values.linux.tolerations -}}
 {{- $any := false -}}
 {{- range $tolerations }}{{- if and (not .key) (not .effect) (eq (toString .operator) "Exists") }}{{- $any = true }}{{- end }}{{- end -}}
-{{- if and (include "sscd.new" (list . "startupTaint" "enabled")) (not $any) -}}
-{{- $tolerations = append $tolerations (dict "key" (include "sscd.new" (list . "startupTaint" "key")) "operator" "Exists") -}}
+{{- if and .Values.startupTaint.enabled (not $any) -}}
+{{- $tolerations = append $tolerations (dict "key" .Values.startupTaint.key "operator" "Exists") -}}
 {{- end -}}
 {{- with $tolerations }}
 tolerations:
@@ -139,8 +119,7 @@ nodes whose pod has not been replaced yet. `lookup` finds nothing when Helm rend
 
 {{/* "true" if the account is limited by ValidatingAdmissionPolicies: by default, where the cluster has them. */}}
 {{- define "sscd.policies" -}}
-{{- $asked := include "sscd.new" (list . "validatingAdmissionPolicies" "applyPolicies") -}}
-{{- if and .Values.linux.enabled $asked (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) -}}true{{- end -}}
+{{- if and .Values.linux.enabled .Values.validatingAdmissionPolicies.applyPolicies (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) -}}true{{- end -}}
 {{- end -}}
 
 {{/* A value as a CEL literal: JSON, without the escapes that Helm adds for HTML. */}}

@@ -34,6 +34,7 @@ SAMPLES: dict[str, Any] = {
     "providerHealthCheckInterval": "7s",
     "startupTaint.key": "sample",
     "tmpfsSize": 7,
+    "tmpfsNoexec": False,
     "statusEndpoint": "127.0.0.1:7",
 }
 # What must be set, too, for a value to have an effect.

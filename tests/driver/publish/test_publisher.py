@@ -37,6 +37,21 @@ def test_publish_and_unpublish(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("noexec", [True, False])
+def test_noexec_is_a_choice(tmp_path: Path, noexec: bool) -> None:
+    """``--tmpfs-noexec`` → the volume has the mount option or not."""
+
+    async def run() -> None:
+        async with rig(tmp_path, tmpfs_noexec=noexec) as it:
+            volume = it.volume()
+            await volume.publish()
+            mount = next(entry for entry in mountinfo.read() if entry.path == str(volume.target))
+            assert ("noexec" in mount.options) is noexec
+            await volume.unpublish()
+
+    asyncio.run(run())
+
+
 def test_failed_first_publish_leaves_no_volume(tmp_path: Path) -> None:
     """A first publish fails with UNAVAILABLE. The next one, inside the rotation interval, must not answer OK without
     the files."""

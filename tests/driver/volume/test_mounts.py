@@ -1,6 +1,7 @@
 """Mounting, measuring and unmounting a tmpfs; foreign and dead mounts."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def test_default_size(target: Path) -> None:
     assert found is not None and found.bytes_total > 0
     with pytest.raises(ValueError):
         mounts.mount_tmpfs(str(target), size=0, noswap=False)
+
+
+@pytest.mark.parametrize("noexec", [True, False])
+def test_noexec(target: Path, noexec: bool) -> None:
+    """With the option a program in the volume cannot be run, without it it can; the other options stay."""
+    target.mkdir()
+    mounts.mount_tmpfs(str(target), size=SIZE, noswap=False, noexec=noexec)
+    program = target / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    if noexec:
+        with pytest.raises(PermissionError):
+            subprocess.run([program], check=True)
+    else:
+        subprocess.run([program], check=True)
+    assert {"nosuid", "nodev"} <= set(options_of(target))
 
 
 def test_noswap(target: Path) -> None:
