@@ -4,6 +4,7 @@
 2. Not found: POST. Not as it should be: PATCH with the resourceVersion that was read, owners in the same write.
 3. Changed by somebody else meanwhile (409, or 404 on the PATCH): again from 1, after a pause with jitter. So when two
    nodes write one Secret, it ends up with the owners of both.
+4. Owners refused by admission: the rest of the PATCH without them.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from driver.cluster.answers import Conflict
+from driver.cluster.answers import Conflict, is_refused_by_admission
 from driver.cluster.api import MERGE_PATCH, Api
 from driver.cluster.statuses import StatusStore
 from driver.objects import GROUP_VERSION, pod_status
@@ -75,12 +76,26 @@ class SecretWriter:
             change: Change = merge(found, wanted, owners, adopt=self._adopt)
             if change.patch is None:
                 return Outcome(False)
-            await self._api.call(
-                "PATCH", _path(wanted.namespace, wanted.name), body=change.patch, content_type=MERGE_PATCH
-            )
-            return Outcome(True, change.adopted, change.taken)
+            refused = await self._change(wanted, change)
+            written = not refused or change.without_owners() is not None
+            return Outcome(written, change.adopted, change.taken, refused)
         except (Conflict, NotFound):
             return None
+
+    async def _change(self, wanted: Wanted, change: Change) -> str:
+        """Make a change; if it is refused because of its owners, make it without them: a Secret with yesterday's
+        content is worse than one without today's owner. Returns what to do about the owners; empty if they are set."""
+        path = _path(wanted.namespace, wanted.name)
+        try:
+            await self._api.call("PATCH", path, body=change.patch, content_type=MERGE_PATCH)
+            return ""
+        except (InvalidRequest, PermissionDenied) as failure:
+            if not change.changes_owners or not is_refused_by_admission(failure):
+                raise
+            rest = change.without_owners()
+            if rest is not None:
+                await self._api.call("PATCH", path, body=rest, content_type=MERGE_PATCH)
+            return _forbidden(wanted, failure)
 
     async def _get(self, wanted: Wanted) -> dict[str, Any] | None:
         try:
@@ -103,8 +118,9 @@ def _forbidden(wanted: Wanted, failure: Failure) -> str:
         )
     if "you can't delete)" in text:
         return (
-            f"Secret {wanted} cannot get another owner: this cluster's admission (OwnerReferencesPermissionEnforcement)"
-            " requires the right to delete for that; add delete on secrets to the driver's role"
+            f"Secret {wanted} cannot get another owner, and may be deleted with the ones that it has: this cluster's "
+            "admission (OwnerReferencesPermissionEnforcement) requires the right to delete for that; install the chart "
+            "with rbac.ownerReferencesPermissionEnforcement=true, which adds delete on secrets to the driver's role"
         )
     if "(admission webhook " in text or "(ValidatingAdmissionPolicy " in text:
         return f"Secret {wanted} is refused by the cluster's own policy: {failure}"

@@ -3,7 +3,7 @@
 1. A volume's first publish, and one that changed files, run the jobs of its class at once; the publish waits for
    them, for FIRST_SECONDS at most.
 2. After success a job runs again in 5 minutes ± 10 %: one GET, and a write only on drift. So a Secret that was deleted
-   by hand comes back.
+   by hand comes back. That the cluster does not let the driver add an owner is an event, and no failure.
 3. After a failure it runs again after 2 s, 4 s … 5 minutes ± 10 %, and the pod gets a Warning event; other jobs go on.
    While the API server is away a job waits inside its run for RUN_SECONDS, and is retried soon after.
 4. When a class changes, it is read again and its jobs run at once.
@@ -44,6 +44,7 @@ AWAY_SECONDS = 10.0
 # The jobs that run at a time, and those of one namespace: a class with thousands of secretObjects delays no other's.
 AT_ONCE, AT_ONCE_IN_NAMESPACE = 8, 4
 FAILED, SYNCED, TAKEN, ADOPTED = "FailedToCreateSecret", "SyncedSecret", "SecretKeyTaken", "SecretAdopted"
+OWNER_REFUSED = "SecretOwnerRefused"
 
 
 class _Gone(Failure):
@@ -259,7 +260,7 @@ class SyncEngine:
         return union
 
     async def _report(self, member: Member, secret: Wanted, outcome: Outcome) -> None:
-        """Events about a Secret that others write, too."""
+        """Events about a Secret that others write, too, or that did not get all of its owners."""
         if outcome.adopted:
             message = (
                 f"Secret {secret.name} was there before; the keys {', '.join(sorted(secret.data))} are written to it, "
@@ -272,6 +273,9 @@ class SyncEngine:
                 f"{secret.class_name}; if both are in use give each another key or secretName"
             )
             await self._event(member, True, TAKEN, message, f"{secret.name}/{key}")
+
+        if outcome.owners_refused:
+            await self._event(member, True, OWNER_REFUSED, outcome.owners_refused, secret.name)
 
     async def _event(self, member: Member, warning: bool, reason: str, message: str, subject: str) -> None:
         await self._cluster.event(PodEvent(member.pod, warning, reason, message, subject))

@@ -65,14 +65,29 @@ class Change:
     adopted: bool = False
     taken: Sequence[tuple[str, str]] = ()
 
+    @property
+    def changes_owners(self) -> bool:
+        """Whether the patch adds owners."""
+        return self.patch is not None and "ownerReferences" in self.patch["metadata"]
+
+    def without_owners(self) -> Object | None:
+        """The patch for a cluster that does not let the driver change owners; None if nothing else is to be done."""
+        if self.patch is None:
+            return None
+        metadata = {key: value for key, value in self.patch["metadata"].items() if key != "ownerReferences"}
+        patch = {**self.patch, "metadata": metadata}
+        return None if patch == {"metadata": {"resourceVersion": metadata["resourceVersion"]}} else patch
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done to a Secret; ``adopted`` and ``taken`` are those of ``Change``."""
+    """What was done to a Secret; ``adopted`` and ``taken`` are those of ``Change``. ``owners_refused`` says what to do
+    if the cluster did not let the driver add owners; empty if it did."""
 
     written: bool
     adopted: bool = False
     taken: Sequence[tuple[str, str]] = ()
+    owners_refused: str = ""
 
 
 def new_secret(wanted: Wanted, owners: Iterable[Owner]) -> Object:

@@ -169,11 +169,23 @@ spec:
       expression: "has(request.userInfo.extra) ? request.userInfo.extra[?'authentication.kubernetes.io/node-name'][0].orValue('') : ''"
 {{- end -}}
 
+{{/*
+"true" if the cluster's admission demands the right to delete an object of whoever adds an owner to it
+(OwnerReferencesPermissionEnforcement): OpenShift's does. The policy "deletions" still refuses deletions.
+*/}}
+{{- define "sscd.deleteForOwners" -}}
+{{- $asked := get (default dict .Values.rbac) "ownerReferencesPermissionEnforcement" -}}
+{{- if kindIs "invalid" $asked -}}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}true{{- end -}}
+{{- else if $asked -}}true{{- end -}}
+{{- end -}}
+
 {{- define "sscd.syncRules" -}}
+{{- $goDriver := include "sscd.goDriver" . -}}
 rules:
   - apiGroups: [""]
     resources: [secrets]
-    verbs: [create, get, patch{{ if include "sscd.goDriver" . }}, delete, list, update, watch{{ end }}]
+    verbs: [create, get, patch{{ if $goDriver }}, delete, list, update, watch{{ else if include "sscd.deleteForOwners" . }}, delete{{ end }}]
   - apiGroups: [""]
     resources: [pods]
     verbs: [get]

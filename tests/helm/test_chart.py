@@ -154,6 +154,32 @@ def test_rights_of_the_go_driver(setting: str) -> None:
     assert ("", "secrets", "list") not in ours and ("", "pods", "list") not in ours
 
 
+@pytest.mark.parametrize(
+    "arguments, granted",
+    [
+        ([], False),
+        (["--api-versions=security.openshift.io/v1"], True),
+        (["--api-versions=route.openshift.io/v1"], False),
+        (["--set=rbac.ownerReferencesPermissionEnforcement=true"], True),
+        (["--set=rbac.ownerReferencesPermissionEnforcement=false", "--api-versions=security.openshift.io/v1"], False),
+    ],
+)
+@pytest.mark.parametrize("sync", ["syncSecret.enabled=true", "syncSecret.enabled=true,syncSecret.namespaces={a}"])
+def test_the_right_to_set_owners(arguments: list[str], granted: bool, sync: str) -> None:
+    """OwnerReferencesPermissionEnforcement, which is always on in OpenShift, demands delete on Secrets and pod statuses
+    → granted there, or if the value says so; deletions themselves stay refused by a policy."""
+    objects = chart.render(f"--set={sync}", *arguments)
+    deletable = {
+        resource
+        for item in objects
+        for rule in item.get("rules") or ()
+        if "delete" in rule["verbs"] and item["metadata"]["name"] != "secretproviderclasses-admin-role"
+        for resource in rule["resources"]
+    }
+    assert deletable == ({"secrets", "secretproviderclasspodstatuses"} if granted else set())
+    assert "deletions" in policies(f"--set={sync}", *arguments)
+
+
 def policies(*arguments: str, kube_version: str = chart.KUBE_VERSION) -> dict[str, str]:
     """The rendered policies: their names without the release's, and all of their expressions."""
     done = chart.template(*arguments, kube_version=kube_version)

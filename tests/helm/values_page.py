@@ -35,6 +35,7 @@ NEW = (
     "podMonitor",
     "prometheusRule",
     "networkPolicy",
+    "rbac.ownerReferencesPermissionEnforcement",
     "rbac.goDriver",
     "linux.extraArgs",
 )

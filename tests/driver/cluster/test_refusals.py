@@ -15,7 +15,10 @@ RIGHTS = "syncSecret.enabled=true"
 CASES: Mapping[str, tuple[str, str]] = {
     "no right": ('secrets is forbidden: User "x" cannot create resource "secrets" in API group ""', RIGHTS),
     "quota": ('secrets "s" is forbidden: exceeded quota: q, requested: count/secrets=1', "raise the quota"),
-    "owners": ("secrets is forbidden: cannot set an ownerRef on a resource you can't delete: x", "add delete"),
+    "owners": (
+        "secrets is forbidden: cannot set an ownerRef on a resource you can't delete: x",
+        "ownerReferencesPermissionEnforcement",
+    ),
     "webhook": ('admission webhook "quota.example" denied the request: s3cret', '(admission webhook "quota.example")'),
     "terminated": ("unable to create new content in namespace x because it is being terminated", "is being deleted"),
     "another's words": ("s3cret (exceeded", RIGHTS),

@@ -47,6 +47,44 @@ def owner_uids(rig: FakeApiRig) -> list[str]:
     return [item["uid"] for item in secret(rig)["metadata"].get("ownerReferences") or ()]
 
 
+CANNOT_OWN = Answer(403, message="secrets is forbidden: cannot set an ownerRef on a resource you can't delete: , <nil>")
+POLICY = Answer(422, message="ValidatingAdmissionPolicy 'owners' with binding 'owners' denied request: no")
+
+
+@pytest.mark.parametrize("refusal", [CANNOT_OWN, POLICY], ids=["strict owners", "a policy"])
+@pytest.mark.parametrize("drift", [True, False], ids=["content too", "owners only"])
+def test_refused_owners(rig: FakeApiRig, refusal: Answer, drift: bool) -> None:
+    """Another owner is refused → what else has changed is written all the same, and the outcome says what to do."""
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        await writer.ensure(WANTED, OWNERS)
+        rig.server.on("PATCH", "secrets", refusal, times=1)
+        wanted = replace(WANTED, data={"pw": b"v2"}, last_refresh=2000.0) if drift else WANTED
+        outcome = await writer.ensure(wanted, [*OWNERS, replace(OWNERS[0], uid="uid-2")])
+        assert outcome.owners_refused and outcome.written is drift
+        assert secret(rig)["data"] == {"pw": "djI=" if drift else "djE="} and owner_uids(rig) == ["uid-1"]
+        assert rig.count()["patch", "secrets"] == (2 if drift else 1)
+        assert not (await writer.ensure(wanted, [*OWNERS, replace(OWNERS[0], uid="uid-2")])).owners_refused
+        assert owner_uids(rig) == ["uid-1", "uid-2"]
+
+    run_writer(rig, test)
+
+
+@pytest.mark.parametrize("message", ["User cannot patch resource", CANNOT_OWN.message], ids=["rights", "owners"])
+def test_what_is_refused_without_owners_too(rig: FakeApiRig, message: str) -> None:
+    """The rights to patch are missing, or a patch without owners is refused → a failure, as ever."""
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        await writer.ensure(WANTED, OWNERS)
+        rig.server.on("PATCH", "secrets", Answer(403, message=message))
+        more = OWNERS if message == CANNOT_OWN.message else [*OWNERS, replace(OWNERS[0], uid="uid-2")]
+        with pytest.raises(PermissionDenied):
+            await writer.ensure(replace(WANTED, data={"pw": b"v2"}, last_refresh=2000.0), more)
+        assert rig.count()["patch", "secrets"] == 1
+
+    run_writer(rig, test)
+
+
 def test_create_and_patch(rig: FakeApiRig) -> None:
     """Write a new Secret → GET and POST. Again → GET only. After drift of data, labels and owners → one PATCH that
     keeps what others added."""
