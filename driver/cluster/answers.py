@@ -1,5 +1,5 @@
 """What the API server's answers mean for the caller: which are failures, which are worth a retry, what may be said of
-them. Bodies are never quoted, because they may contain what was sent."""
+them. Bodies are not quoted, because they may contain what was sent, unless the caller has withheld that."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import aiohttp
 
+from runtime import redact
 from runtime.errors import Failure, InvalidRequest, NotFound, PermissionDenied
 
 LONGEST_RETRY_AFTER = 60.0
@@ -65,6 +66,14 @@ def is_refused_by_admission(failure: Failure) -> bool:
     such objects."""
     text = str(failure)
     return any(hint in text for hint in ("(ValidatingAdmissionPolicy ", "(admission webhook ", "you can't delete)"))
+
+
+def quote(content: bytes) -> str:
+    """The server's own message, without the secrets of the current call; empty if there is none."""
+    try:
+        return redact.text(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from driver.cluster.answers import Expired, describe, failure_of, is_tls_failure, retry_after
+from driver.cluster.answers import Expired, describe, failure_of, is_tls_failure, quote, retry_after
 from runtime import logs, redact
 from runtime.errors import Failure, InvalidRequest, PermissionDenied, Unavailable
 from runtime.tasks import cancellation_was_requested
@@ -40,6 +40,7 @@ BOOT_SECONDS = 15.0
 # The server was not reached, or something in between returned a non-JSON response; timeouts are OSErrors.
 NETWORK_ERRORS = (aiohttp.ClientError, OSError, ValueError)
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 USER_AGENT = f"csi-secrets-store/controller/{build().version} (linux) python"
 # Names in paths come from pods and stored objects. A client normalises paths: ``..`` would lead to another object.
 _PATH = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
@@ -64,9 +65,14 @@ class Api:
         body: Any = None,
         content_type: str = JSON,
         accept: str = JSON,
+        quoted: bool = False,
     ) -> dict[str, Any]:
         """The server's answer as an object. Raises NotFound, Conflict, Expired, PermissionDenied or InvalidRequest at
-        once; anything that may pass is retried until the caller's timeout cancels the call."""
+        once; anything that may pass is retried until the caller's timeout cancels the call.
+
+        ``quoted``: the failure is the server's own message. It may repeat what was sent: only for a caller that
+        withholds that (``redact.withhold``).
+        """
         if not _PATH.fullmatch(path):
             raise InvalidRequest(f"invalid API path {redact.text(path)}: it contains an invalid object name")
         url = path + ("?" + urlencode(query) if query else "")
@@ -91,7 +97,8 @@ class Api:
                     return answer
                 failure = failure_of(status)
                 if failure is not None and not (failure is PermissionDenied and self._just_back()):
-                    raise failure(describe(method, path, status, content))
+                    described = describe(method, path, status, content)
+                    raise failure((quoted and quote(content)) or described)
                 problem, detail = f"status {status}", ""
                 wait = retry_after(response.headers)
             self._log_problem(method, path, problem, detail)

@@ -1,4 +1,4 @@
-"""Events on pods: one object per series, with a count, sent in the background."""
+"""Events on pods, or on other objects: one object per series, with a count, sent in the background."""
 
 import asyncio
 import hashlib
@@ -24,11 +24,18 @@ LONGEST_MESSAGE = 1024  # the API server rejects longer ones
 
 class EventRecorder:
     """Sends events in order. All are logged; those beyond a pod's rate, the node's rate or the queue are only
-    logged and counted (``event_rate``)."""
+    logged and counted (``event_rate``).
 
-    def __init__(self, api: Api, node: str) -> None:
+    ``component`` sends them, and ``involved`` is the API version and kind of the objects that a ``PodEvent`` is about
+    if they are no pods.
+    """
+
+    def __init__(
+        self, api: Api, node: str, component: str = COMPONENT, involved: tuple[str, str] = ("v1", "Pod")
+    ) -> None:
         self._api = api
-        self._node = node
+        self._source = {"component": component, **({"host": node} if node else {})}
+        self._involved = involved
         self._queue: asyncio.Queue[PodEvent] = asyncio.Queue(MAX_QUEUED)
         self._counts: dict[str, int] = {}
         self._rate = EventRate()
@@ -98,8 +105,8 @@ class EventRecorder:
             "kind": "Event",
             "metadata": {"name": name, "namespace": event.pod.namespace},
             "involvedObject": {
-                "apiVersion": "v1",
-                "kind": "Pod",
+                "apiVersion": self._involved[0],
+                "kind": self._involved[1],
                 "namespace": event.pod.namespace,
                 "name": event.pod.name,
                 "uid": event.pod.uid,
@@ -107,7 +114,7 @@ class EventRecorder:
             "type": "Warning" if event.warning else "Normal",
             "reason": event.reason,
             "message": event.message[:LONGEST_MESSAGE],
-            "source": {"component": COMPONENT, "host": self._node},
+            "source": self._source,
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from driver import limits
-from driver.metric_labels import PROVIDER_ERROR, is_error_type
+from driver.metrics.labels import PROVIDER_ERROR, is_error_type
 from driver.volume.payload import File, Tree, is_large, plan, too_many_entries
 from protos import provider_pb2
 from runtime import redact

@@ -51,7 +51,7 @@ def grant(cluster: ControlPlane, namespace: str, rules: list[Object], account: s
         }
     )
     user = service_account(namespace, account)
-    all_rules = (*BASE_RULES, *SYNC_RULES, *TAINT_RULES)
+    all_rules = rules if account != ACCOUNT else (*BASE_RULES, *SYNC_RULES, *TAINT_RULES)
     wait_until(
         lambda: all(may(cluster, user, rule) == (rule in rules) for rule in all_rules),
         f"the authorizer to know the rights of {user}",
@@ -62,7 +62,10 @@ def grant(cluster: ControlPlane, namespace: str, rules: list[Object], account: s
 
 def may(cluster: ControlPlane, user: str, rule: Object, namespace: str = "") -> bool:
     """Whether a user has the first of a rule's rights already: the authorizer learns of roles with a delay."""
-    attributes = {"group": rule["apiGroups"][0], "resource": rule["resources"][0], "verb": rule["verbs"][0]}
+    resource, _, subresource = rule["resources"][0].partition("/")
+    attributes = {"group": rule["apiGroups"][0], "resource": resource, "verb": rule["verbs"][0]}
+    if subresource:
+        attributes["subresource"] = subresource
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",

@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from driver import limits
-from driver.metric_labels import OWN_ERROR_TYPES, BoundedLabel, is_error_type, is_provider_label
+from driver.metrics.labels import OWN_ERROR_TYPES, BoundedLabel, is_error_type, is_provider_label
 from driver.registry import Volume
 from runtime import clock, metrics
 from runtime.version import build

@@ -1,0 +1,50 @@
+"""The metrics of the controller of SecretSyncs."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from driver import limits
+from driver.metrics.labels import BoundedLabel, is_provider_label
+from runtime import metrics
+
+BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
+
+
+class SyncMetrics:
+    """Counts syncs. ``reason`` is that of a condition, so there are few; providers' names are bounded."""
+
+    def __init__(self) -> None:
+        self.registry = metrics.registry()
+        self._provider = BoundedLabel(is_provider_label, limits.MAX_PROVIDER_LABELS, [""])
+        self._syncs = Counter(
+            "secrets_store_sync_total", "Syncs that succeeded", ("provider", "written"), registry=self.registry
+        )
+        self._failures = Counter(
+            "secrets_store_sync_failures_total", "Syncs that failed", ("provider", "reason"), registry=self.registry
+        )
+        self._seconds = Histogram(
+            "secrets_store_sync_duration_seconds",
+            "How long a sync takes, the provider's part included",
+            ("provider",),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._objects = Gauge("secrets_store_sync_objects", "SecretSyncs that exist", registry=self.registry)
+        self._leader = Gauge("secrets_store_sync_leader", "Whether this replica is the leader", registry=self.registry)
+
+    def synced(self, provider: str, seconds: float, *, written: bool) -> None:
+        """A sync succeeded, in so many seconds."""
+        label = self._provider(provider)
+        self._syncs.labels(label, str(written).lower()).inc()
+        self._seconds.labels(label).observe(seconds)
+
+    def failed(self, provider: str, reason: str) -> None:
+        """A sync failed with a condition of this reason."""
+        self._failures.labels(self._provider(provider), reason).inc()
+
+    def count(self, objects: int) -> None:
+        """So many SecretSyncs exist."""
+        self._objects.set(objects)
+
+    def leads(self, leading: bool) -> None:
+        """Whether this replica is the leader."""
+        self._leader.set(leading)

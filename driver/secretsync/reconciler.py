@@ -1,0 +1,203 @@
+"""One sync of one SecretSync, step by step.
+
+1. Read the class, from the cache.
+2. Get tokens of the service account, from the cache; none without audiences.
+3. Call the provider, as NodePublishVolume does.
+4. Build the Secret from the files of the reply.
+5. Write it by server-side apply; the API server decides whether that changes anything.
+6. Write the status, if it says something new. It is written last, so that it never announces a Secret that is not
+   there.
+
+A failure in any step leaves the Secret as it is, and is a condition and an event.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from driver.objects.secret_syncs import Object, SecretSync
+from driver.ports import ProviderClass
+from driver.providers import wire
+from driver.providers.pool import ProviderPool
+from driver.publish.attributes import PERMISSION, go_json
+from driver.publish.request import POD_NAME, POD_NAMESPACE, POD_UID, RESERVED_PREFIX, SERVICE_ACCOUNT_TOKENS
+from driver.secretsync import conditions, secret
+from driver.secretsync.ports import Classes, Events, Secrets, Statuses, Tokens
+from driver.secretsync.secret import SyncFailure
+from driver.sync.wanted import TlsParser
+from runtime import redact
+from runtime.errors import Failure, PreconditionFailed
+from runtime.rpc import code_of
+from runtime.timestamps import timestamp
+
+SERVICE_ACCOUNT_NAME = RESERVED_PREFIX + "serviceAccount.name"
+# A provider is sent a target path, although there is no mount.
+TARGET_PATH = "/secrets-store-sync/no-mount"
+MOUNT_SECONDS, WRITE_SECONDS = 60.0, 30.0
+# A provider that takes longer: the status says that the sync has begun.
+ANNOUNCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The controller's own pod, which providers see as the pod that mounts."""
+
+    pod_name: str
+    pod_uid: str
+
+
+@dataclass(frozen=True)
+class Synced:
+    """The end of a sync: the SecretSync with its new status, the class, and the Secret's resourceVersion."""
+
+    sync: SecretSync
+    provider_class: ProviderClass
+    version: str
+    written: bool
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The implementations of ``ports``."""
+
+    classes: Classes
+    tokens: Tokens
+    secrets: Secrets
+    statuses: Statuses
+    events: Events
+
+
+class Reconciler:
+    """Does the steps."""
+
+    def __init__(self, cluster: Cluster, providers: ProviderPool, parser: TlsParser, identity: Identity) -> None:
+        self.cluster = cluster
+        self._providers = providers
+        self._parser = parser
+        self._identity = identity
+
+    async def find_class(self, sync: SecretSync) -> ProviderClass:
+        """Step 1. Raises SyncFailure."""
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                found = await self.cluster.classes.get(sync.class_ref)
+        except TimeoutError:
+            raise _misconfigured(sync, "the API server does not answer") from None
+        except (Failure, ValueError) as failure:
+            raise _misconfigured(sync, str(failure)) from None
+        if not found.provider:
+            raise _misconfigured(sync, "provider not set: set spec.provider")
+        return found
+
+    async def sync(self, sync: SecretSync, provider_class: ProviderClass, version: str) -> Synced:
+        """Steps 2 to 6. ``version`` is the Secret's resourceVersion if it is known. Raises SyncFailure."""
+        with redact.withholding():
+            secret.check_metadata(sync)
+            files = await self._announced(sync, self._fetch(sync, provider_class))
+            data = await secret.data_of(sync, files, self._parser)
+            redact.withhold(*data.values())
+            new_version = await self._apply(sync, secret.build(sync, data))
+        new_hash = secret.sync_hash(sync, provider_class, new_version)
+        written = new_version != version if version else new_hash != sync.sync_hash
+        status = _status(sync, conditions.succeeded(sync), new_hash, written=written)
+        return Synced(await self._write_status(sync, status), provider_class, new_version, written)
+
+    async def report(self, sync: SecretSync, failure: SyncFailure) -> SecretSync:
+        """The condition and the event of a failure; returns the SecretSync with its new status."""
+        message = redact.text(failure)
+        self.cluster.events.send(sync, warning=True, reason=failure.reason, message=message)
+        status: Object = {"conditions": conditions.failed(sync, failure.reason, message)}
+        return await self._write_status(sync, status)
+
+    async def _announced(
+        self, sync: SecretSync, fetching: Coroutine[Any, Any, Mapping[str, bytes]]
+    ) -> Mapping[str, bytes]:
+        """What the coroutine returns; if it takes long and nothing is known of the SecretSync, its status says so."""
+        if sync.conditions:
+            return await fetching
+        task = asyncio.ensure_future(fetching)
+        try:
+            await asyncio.wait([task], timeout=ANNOUNCE_SECONDS)
+            if not task.done():
+                await self._write_status(sync, {"conditions": conditions.starting(sync)})
+            return await task
+        finally:
+            task.cancel()
+
+    async def _fetch(self, sync: SecretSync, provider_class: ProviderClass) -> Mapping[str, bytes]:
+        """Steps 2 and 3."""
+        deadline = asyncio.get_running_loop().time() + MOUNT_SECONDS
+        try:
+            async with asyncio.timeout_at(deadline):
+                tokens = await self.cluster.tokens.get(sync.ref.namespace, sync.service_account)
+        except TimeoutError:
+            raise SyncFailure(
+                conditions.SYNC_ERROR, "the API server does not answer to a request for a token"
+            ) from None
+        except Failure as failure:
+            raise SyncFailure(conditions.SYNC_ERROR, str(failure)) from None
+        request = wire.mount_request(self._attributes(sync, provider_class, tokens), "{}", TARGET_PATH, PERMISSION, {})
+        try:
+            reply = await self._providers.mount(provider_class.provider, request, deadline, readable_by_group=False)
+        except PreconditionFailed as failure:
+            raise _misconfigured(sync, str(failure)) from None  # no such provider
+        except Failure as failure:
+            overloaded = code_of(failure).name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
+            sentence = f"{conditions.FAILED_FETCH}: {failure}"
+            raise SyncFailure(conditions.PROVIDER_ERROR, sentence, overloaded=overloaded) from None
+        if not reply.payload:
+            raise SyncFailure(
+                conditions.PROVIDER_ERROR,
+                f"{conditions.FAILED_FETCH}: provider {provider_class.provider} replied without files. A provider that "
+                "writes them to the volume itself cannot be used here, as there is no volume",
+            )
+        return secret.files_of(reply.payload)
+
+    def _attributes(self, sync: SecretSync, provider_class: ProviderClass, tokens: str) -> str:
+        attributes = {k: v for k, v in provider_class.parameters.items() if not k.startswith(RESERVED_PREFIX)}
+        attributes[POD_NAME], attributes[POD_UID] = self._identity.pod_name, self._identity.pod_uid
+        attributes[POD_NAMESPACE] = sync.ref.namespace
+        attributes[SERVICE_ACCOUNT_NAME] = sync.service_account
+        if tokens:
+            attributes[SERVICE_ACCOUNT_TOKENS] = tokens
+        return go_json(attributes)
+
+    async def _apply(self, sync: SecretSync, wanted: Object) -> str:
+        prefix = f'failed to patch secret "{sync.ref.name}": '
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                return await self.cluster.secrets.apply(wanted, first=not sync.sync_hash)
+        except TimeoutError:
+            raise SyncFailure(conditions.PATCH_ERROR, prefix + "the API server does not answer") from None
+        except Failure as failure:
+            raise SyncFailure(conditions.PATCH_ERROR, prefix + redact.text(failure)) from None
+
+    async def _write_status(self, sync: SecretSync, status: Object) -> SecretSync:
+        """Write what is new; returns the SecretSync as it is then."""
+        new = replace(
+            sync,
+            conditions=tuple(status["conditions"]),
+            sync_hash=status.get("syncHash", sync.sync_hash),
+            last_sync=status.get("lastSuccessfulSyncTime", sync.last_sync),
+        )
+        if (new.conditions, new.sync_hash, new.last_sync) != (sync.conditions, sync.sync_hash, sync.last_sync):
+            try:
+                await self.cluster.statuses.write(sync.ref, status)
+            except Failure as failure:
+                raise SyncFailure(conditions.SYNC_ERROR, f"the status cannot be written: {failure}") from None
+        return new
+
+
+def _status(sync: SecretSync, found: list[Object], new_hash: str, *, written: bool) -> Object:
+    status: Object = {"conditions": found}
+    if written or new_hash != sync.sync_hash:
+        status["syncHash"] = new_hash
+    if written:
+        status["lastSuccessfulSyncTime"] = timestamp(time.time())
+    return status
+
+
+def _misconfigured(sync: SecretSync, sentence: str) -> SyncFailure:
+    return SyncFailure(conditions.MISCONFIGURED, f'failed to get SecretProviderClass "{sync.class_name}": {sentence}')

@@ -1,0 +1,181 @@
+"""SecretSyncs with a real API server: what the official controller does, and what it should do."""
+
+import asyncio
+
+from tests.cluster.secret_sync.rig import SecretSyncRig
+from tests.support.waiting import run_async, until, until_blocking
+
+
+def test_a_secret_without_a_pod(sync_rig: SecretSyncRig) -> None:
+    """A class and a SecretSync → a Secret with its data, type, labels and owner, written by the official field manager;
+    the status says so after the write; the SecretSync is deleted → the Secret is collected."""
+    sync_rig.make_sync(secret={"labels": {"team": "a"}, "annotations": {"note": "b"}})
+
+    async def test() -> None:
+        async with sync_rig.provider(), sync_rig.controller():
+            secret = await sync_rig.until_secret({"pw": b"s3cret"})
+            assert secret["type"] == "Opaque"
+            assert secret["metadata"]["labels"] == {"team": "a", "secrets-store.sync.x-k8s.io": ""}
+            assert secret["metadata"]["annotations"] == {"note": "b"}
+            (owner,) = secret["metadata"]["ownerReferences"]
+            assert owner["kind"] == "SecretSync" and "controller" not in owner and "blockOwnerDeletion" not in owner
+            managers = {(item["manager"], item["operation"]) for item in secret["metadata"]["managedFields"]}
+            assert managers == {("secrets-store-sync-controller", "Apply")}
+            created = await sync_rig.until_condition("SecretCreated", "CreateSuccessful")
+            assert created["status"] == "True" and created["message"].startswith("Secret created successfully.")
+            assert sync_rig.condition("SecretUpdated")["reason"] == "NoUpdatesAttemptedYet"
+            status = sync_rig.api.get(sync_rig.sync_path())["status"]
+            assert status["syncHash"] and status["lastSuccessfulSyncTime"]
+            sync_rig.api.delete(sync_rig.sync_path())
+            await until_blocking(lambda: sync_rig.secret("app") is None, "the Secret to be collected")
+
+    run_async(test)
+
+
+def test_a_new_value_by_force(sync_rig: SecretSyncRig) -> None:
+    """The value changes in the store and forceSynchronization is set → the Secret changes, SecretUpdated says so, and
+    the hash is another."""
+    sync_rig.make_sync()
+
+    async def test() -> None:
+        async with sync_rig.provider() as stub, sync_rig.controller():
+            await sync_rig.until_condition("SecretCreated", "CreateSuccessful")
+            before = sync_rig.api.get(sync_rig.sync_path())["status"]["syncHash"]
+            stub.put("password", "n3w")
+            sync_rig.make_sync(forceSynchronization="1")
+            await sync_rig.until_secret({"pw": b"n3w"})
+            updated = await sync_rig.until_condition("SecretUpdated", "SecretUpToDate")
+            assert updated["message"].startswith("Secret contains last observed values.")
+            assert sync_rig.api.get(sync_rig.sync_path())["status"]["syncHash"] != before
+
+    run_async(test)
+
+
+def test_a_changed_class_counts_at_once(sync_rig: SecretSyncRig) -> None:
+    """The class is changed → its SecretSyncs are synced at once, with the poll interval at 12 hours."""
+    sync_rig.make_sync()
+
+    async def test() -> None:
+        async with sync_rig.provider() as stub, sync_rig.controller():
+            await sync_rig.until_condition("SecretCreated", "CreateSuccessful")
+            stub.put("other", "0ther")
+            sync_rig.make_sync(name="app", secret={"data": [{"sourcePath": "password", "targetKey": "pw"}]})
+            objects = "array:\n- |\n  objectName: other\n  objectAlias: password\n"
+            sync_rig.make_class(parameters={"objects": objects})
+            await until_blocking(lambda: stub.calls > 1, "the provider to be called again", 10)
+
+    run_async(test)
+
+
+def test_a_deleted_or_edited_secret_comes_back(sync_rig: SecretSyncRig, monkeypatch: object) -> None:
+    """Somebody deletes the Secret, or edits its data → it is as it was within a minute, and no Secret was ever read."""
+    sync_rig.make_sync()
+
+    async def test() -> None:
+        from driver.secretsync import schedule
+
+        former, schedule.CHECK_SECONDS = schedule.CHECK_SECONDS, 1.0
+        try:
+            mark = sync_rig.cluster.audit.mark()
+            async with sync_rig.provider(), sync_rig.controller():
+                await sync_rig.until_condition("SecretCreated", "CreateSuccessful")
+                sync_rig.api.delete(sync_rig.path("secrets", "app"))
+                await sync_rig.until_secret({"pw": b"s3cret"})
+                sync_rig.api.patch(sync_rig.path("secrets", "app"), {"data": {"pw": "aGFja2Vk"}})
+                await asyncio.sleep(0)
+                await sync_rig.until_condition("SecretUpdated", "ControllerPatchError")
+                assert not {verb for verb, resource in sync_rig.count(mark) if resource == "secrets"} - {"patch"}
+        finally:
+            schedule.CHECK_SECONDS = former
+        assert former <= 54  # with its jitter, within a minute
+
+    run_async(test)
+
+
+def test_failures_are_conditions_and_events(sync_rig: SecretSyncRig) -> None:
+    """No class; no such provider; no such file; a store that says no → each is its condition, with the official
+    beginning of the message, and an event on the SecretSync; the others are synced."""
+    sync_rig.make_sync("good")
+    sync_rig.make_sync("no-class", secretProviderClassName="none")
+    sync_rig.make_class("elsewhere", provider="absent")
+    sync_rig.make_sync("no-provider", secretProviderClassName="elsewhere")
+    sync_rig.make_sync("no-file", secret={"data": [{"sourcePath": "nothing", "targetKey": "x"}]})
+    sync_rig.make_class("missing", parameters={"objects": "array:\n- |\n  objectName: missing\n"})
+    sync_rig.make_sync("no-object", secretProviderClassName="missing")
+    expected = {
+        "no-class": (
+            "SecretProviderClassMisconfigured",
+            'failed to get SecretProviderClass "none": SecretProviderClass.secrets-store.csi.x-k8s.io "none" not found',
+        ),
+        "no-provider": ("SecretProviderClassMisconfigured", 'failed to get SecretProviderClass "elsewhere": '),
+        "no-file": (
+            "RemoteSecretStoreFetchFailed",
+            "fetching secrets from the provider failed: file matching sourcePath nothing not found",
+        ),
+        "no-object": ("ProviderError", "fetching secrets from the provider failed: "),
+    }
+
+    async def test() -> None:
+        async with sync_rig.provider(), sync_rig.controller():
+            await sync_rig.until_condition("SecretCreated", "CreateSuccessful", "good")
+            for name, (reason, beginning) in expected.items():
+                found = await sync_rig.until_condition("SecretCreated", reason, name)
+                assert found["status"] == "False" and found["message"].startswith(beginning), found
+                assert sync_rig.secret(name) is None
+
+            def series() -> set[tuple[str, str]]:
+                return {(item["involvedObject"]["name"], item["reason"]) for item in sync_rig.events()}
+
+            wanted = {(name, reason) for name, (reason, _) in expected.items()}
+            await until_blocking(lambda: wanted <= series(), "an event of each failure")
+            sync_rig.make_class("none")
+            await sync_rig.until_condition("SecretCreated", "CreateSuccessful", "no-class")
+
+    run_async(test)
+
+
+def test_somebody_elses_secret_is_left_alone(sync_rig: SecretSyncRig) -> None:
+    """A Secret of that name exists, with other keys, and no admission policy protects it → the condition says so, and the
+    Secret is as it was."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": sync_rig.namespace, "name": "app"},
+        "stringData": {"mine": "x"},
+    }
+    before = sync_rig.api.create(body)
+    sync_rig.make_sync()
+
+    async def test() -> None:
+        async with sync_rig.provider(), sync_rig.controller():
+            found = await sync_rig.until_condition("SecretCreated", "ControllerPatchError")
+            assert found["message"].startswith('failed to patch secret "app": ')
+            after = sync_rig.secret("app")
+            assert after is not None
+            assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+    run_async(test)
+
+
+def test_tokens_of_the_service_account(sync_rig: SecretSyncRig) -> None:
+    """Two audiences → the provider gets a token for each, as kubelet sends them, of spec.serviceAccountName, and the pod
+    is the controller's own; 20 syncs later the tokens are the same; a service account that does not exist is a
+    ControllerSyncError."""
+    sync_rig.cluster.service_account(sync_rig.namespace, "app")
+    sync_rig.make_sync(serviceAccountName="app")
+    sync_rig.make_sync("nobody", serviceAccountName="nobody")
+
+    async def test() -> None:
+        mark = sync_rig.cluster.audit.mark()
+        async with sync_rig.provider() as stub, sync_rig.controller(token_request_audience=("vault", "other")):
+            await sync_rig.until_condition("SecretCreated", "CreateSuccessful")
+            for number in range(20):
+                sync_rig.make_sync(serviceAccountName="app", forceSynchronization=f"n{number}")
+                calls = stub.calls
+                await until(lambda calls=calls: stub.calls > calls, "a sync")  # type: ignore[misc]
+            tokens = [call for call in sync_rig.cluster.audit.calls(mark, sync_rig.user) if "/app/token" in call.uri]
+            assert len(tokens) == 2
+            found = await sync_rig.until_condition("SecretCreated", "ControllerSyncError", "nobody")
+            assert "service account" in found["message"]
+
+    run_async(test)

@@ -1,0 +1,39 @@
+"""A thousand SecretSyncs from a cold start: time, CPU, memory, and calls while nothing happens."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from tests.cluster.secret_sync.rig import SecretSyncRig
+from tests.cluster.secret_sync.test_replicas import replica
+from tests.support.waiting import run_async, until_blocking
+
+COUNT = 1000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_thousand(sync_rig: SecretSyncRig) -> None:
+    """1,000 SecretSyncs → all have their Secret, with five calls each and a few more; the figures are printed."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: sync_rig.make_sync(f"app-{number}"), range(COUNT)))
+
+    def created() -> int:
+        found = sync_rig.api.get(sync_rig.sync_path("").rstrip("/"))["items"]
+        return sum(bool((item.get("status") or {}).get("syncHash")) for item in found)
+
+    async def test() -> None:
+        async with sync_rig.provider():
+            mark = sync_rig.cluster.audit.mark()
+            started = time.monotonic()
+            with replica(sync_rig, "a") as process:
+                await until_blocking(lambda: created() == COUNT, lambda: f"{created()} of {COUNT}", 200, pause=0.5)
+                seconds = time.monotonic() - started
+                ours = psutil.Process(process.pid)
+                times, memory = ours.cpu_times(), ours.memory_info().rss
+                print(f"\n{COUNT} SecretSyncs: {seconds:.1f} s, CPU {times.user + times.system:.1f} s, {memory / 2**20:.0f} MiB")
+                print(dict(sync_rig.count(mark)))
+
+    run_async(test, 300)
