@@ -27,6 +27,7 @@ COMMANDS = {
     "secrets-store-csi-registrar": "registrar.main",
     "secrets-store-csi-probe": "probe.main",
     "secrets-store-csi-crds": "driver.cluster.crds",
+    "secrets-store-csi-sync": "driver.secretsync.main",
     "secrets-store-provider-stub": "provider_stub.main",
 }
 KUBELET_STUB_COMMAND = "secrets-store-kubelet-stub"

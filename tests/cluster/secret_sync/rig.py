@@ -1,5 +1,6 @@
 """The controller of SecretSyncs with a real API server, an account with its rights, and a provider."""
 
+import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -11,10 +12,11 @@ from driver.secretsync.config import SyncConfig
 from driver.secretsync.server import SyncServer
 from provider_stub.running import RunningStub, running
 from tests.cluster.api import Api, Object
-from tests.cluster.rig import CLASS_GROUP, grant
+from tests.cluster.rig import grant
 from tests.cluster.servers import ControlPlane
 from tests.support.background import running as in_background
-from tests.support.namespace_rig import NamespaceRig
+from tests.support.namespace_rig import CLASS_GROUP, NamespaceRig
+from tests.support.syncing import values
 from tests.support.waiting import until_blocking
 
 ACCOUNT = "secrets-store-sync-controller"
@@ -101,7 +103,6 @@ class SecretSyncRig(NamespaceRig):
 
     async def until_secret(self, data: dict[str, bytes], name: str = "app", seconds: float = 30.0) -> Object:
         """Wait for a Secret with this data."""
-        from tests.support.syncing import values
 
         def there() -> Object | None:
             found = self.secret(name)
@@ -123,8 +124,6 @@ class SecretSyncRig(NamespaceRig):
     @asynccontextmanager
     async def controller(self, **changes: Any) -> AsyncIterator[SyncServer]:
         """One replica."""
-        import asyncio
-
         server = SyncServer(self.config(**changes))
         async with in_background(server.serve(asyncio.Event())):
             yield server

@@ -32,8 +32,8 @@ def test_a_thousand(sync_rig: SecretSyncRig) -> None:
                 await until_blocking(lambda: created() == COUNT, lambda: f"{created()} of {COUNT}", 200, pause=0.5)
                 seconds = time.monotonic() - started
                 ours = psutil.Process(process.pid)
-                times, memory = ours.cpu_times(), ours.memory_info().rss
-                print(f"\n{COUNT} SecretSyncs: {seconds:.1f} s, CPU {times.user + times.system:.1f} s, {memory / 2**20:.0f} MiB")
+                times, memory = ours.cpu_times(), ours.memory_info().rss / 2**20
+                print(f"\n{seconds:.1f} s, {times.user + times.system:.1f} s of CPU, {memory:.0f} MiB")
                 print(dict(sync_rig.count(mark)))
 
     run_async(test, 300)
