@@ -1,10 +1,12 @@
 """Service account tokens by TokenRequest, for providers that log in to their store with them.
 
-A token is kept until four fifths of its life are over (https://kubernetes.io/docs/reference/access-authn-authz/
-service-accounts-admin/#token-controller has the same rule for kubelet), by the monotonic clock.
+A token is kept until four fifths of its life are over, as kubelet does
+(https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#launch-a-pod-using-service-account-token-projection),
+by the monotonic clock.
 """
 
 import asyncio
+import base64
 import json
 import random
 from collections import OrderedDict
@@ -86,8 +88,6 @@ def _life(status: dict[str, Any]) -> float:
 
 def _issued_at(token: str) -> float | None:
     """The time (Unix time) in a JSON Web Token (RFC 7519) at which it was issued; None if it is not one."""
-    import base64
-
     try:
         claims = token.split(".")[1]
         return float(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["iat"])
@@ -96,10 +96,9 @@ def _issued_at(token: str) -> float | None:
 
 
 def _explained(failure: Failure, namespace: str, service_account: str, audience: str) -> Failure:
+    account = f"service account {namespace}/{service_account}"
     if isinstance(failure, NotFound):
-        return NotFound(f"service account {namespace}/{service_account} does not exist: create it, or correct "
-                        f"spec.serviceAccountName ({failure})")  # fmt: skip
+        return NotFound(f"{account} does not exist: create it, or correct spec.serviceAccountName ({failure})")
     if isinstance(failure, PermissionDenied):
-        return PermissionDenied(f"no token of service account {namespace}/{service_account} for audience "
-                                f"{audience!r}: {failure}")  # fmt: skip
+        return PermissionDenied(f"no token of {account} for audience {audience!r}: {failure}")
     return failure

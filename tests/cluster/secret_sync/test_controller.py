@@ -1,10 +1,18 @@
 """SecretSyncs with a real API server: what the official controller does, and what it should do."""
 
+from functools import partial
+
 import pytest
 
 from driver.secretsync import schedule
+from provider_stub.running import RunningStub
 from tests.cluster.secret_sync.rig import SecretSyncRig
 from tests.support.waiting import run_async, until, until_blocking
+
+
+def called_since(stub: RunningStub, calls: int) -> bool:
+    """Whether the provider was called more than so many times."""
+    return stub.calls > calls
 
 
 def test_a_secret_without_a_pod(sync_rig: SecretSyncRig) -> None:
@@ -165,8 +173,7 @@ def test_tokens_of_the_service_account(sync_rig: SecretSyncRig) -> None:
             await sync_rig.until_condition("SecretCreated", "CreateSuccessful")
             for number in range(20):
                 sync_rig.make_sync(serviceAccountName="app", forceSynchronization=f"n{number}")
-                calls = stub.calls
-                await until(lambda calls=calls: stub.calls > calls, "a sync")  # type: ignore[misc]
+                await until(partial(called_since, stub, stub.calls), "a sync")
             tokens = [call for call in sync_rig.cluster.audit.calls(mark, sync_rig.user) if "/app/token" in call.uri]
             assert len(tokens) == 2
             found = await sync_rig.until_condition("SecretCreated", "ControllerSyncError", "nobody")
