@@ -138,7 +138,7 @@ class Reconciler:
             ) from None
         except Failure as failure:
             raise SyncFailure(conditions.SYNC_ERROR, str(failure)) from None
-        request = wire.mount_request(self._attributes(sync, provider_class, tokens), "{}", TARGET_PATH, PERMISSION, {})
+        request = wire.mount_request(self._attributes(sync, provider_class, tokens), "{}", TARGET_PATH, PERMISSION)
         try:
             reply = await self._providers.mount(provider_class.provider, request, deadline, readable_by_group=False)
         except PreconditionFailed as failure:

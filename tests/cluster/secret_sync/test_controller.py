@@ -172,8 +172,9 @@ def test_tokens_of_the_service_account(sync_rig: SecretSyncRig) -> None:
         async with sync_rig.provider() as stub, sync_rig.controller(token_request_audience=("vault", "other")):
             await sync_rig.until_condition("SecretCreated", "CreateSuccessful")
             for number in range(20):
+                calls = stub.calls
                 sync_rig.make_sync(serviceAccountName="app", forceSynchronization=f"n{number}")
-                await until(partial(called_since, stub, stub.calls), "a sync")
+                await until(partial(called_since, stub, calls), "a sync")
             tokens = [call for call in sync_rig.cluster.audit.calls(mark, sync_rig.user) if "/app/token" in call.uri]
             assert len(tokens) == 2
             found = await sync_rig.until_condition("SecretCreated", "ControllerSyncError", "nobody")
