@@ -72,6 +72,14 @@ class Container:
                 found[child.name()] = child
         return found
 
+    def kill(self) -> None:
+        """Kill it, unless it has ended; its roles end with the supervisor, and remove their sockets until then."""
+        if self.process.poll() is None:
+            roles = psutil.Process(self.process.pid).children()
+            self.process.kill()
+            self.process.wait()
+            psutil.wait_procs(roles, timeout=10)
+
     def write_class(self, name: str, parameters: dict[str, str]) -> None:
         """Write the manifest of a class of the stub provider."""
         (self.directory / "manifests" / f"{name}.yaml").write_text(
@@ -94,11 +102,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
         wait_until(lambda: made.fetch("/healthz") == (200, "ok"), "healthz")
         yield made
     finally:
-        if made.process.poll() is None:
-            roles = psutil.Process(made.process.pid).children()
-            made.process.kill()
-            made.process.wait()
-            psutil.wait_procs(roles, timeout=10)  # they end with the supervisor, and remove their sockets until then
+        made.kill()
 
 
 def pod(name: str, class_name: str) -> dict[str, Any]:

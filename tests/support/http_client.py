@@ -3,9 +3,11 @@
 import http.client
 
 
-def fetch(port: int, path: str = "/healthz", method: str = "GET", timeout: float = 10.0) -> tuple[int, str]:
+def fetch(
+    port: int, path: str = "/healthz", method: str = "GET", timeout: float = 10.0, host: str = "127.0.0.1"
+) -> tuple[int, str]:
     """Status code and body; code 0 while nothing listens on the port."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request(method, path)
         answer = connection.getresponse()

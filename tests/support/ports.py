@@ -3,8 +3,8 @@
 import socket
 
 
-def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
-    """Ports that were free a moment ago, all different."""
+def free_ports(count: int, address: str = "") -> list[int]:
+    """Ports that were free a moment ago, all different; without an ``address``, free at each one."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from kubernetes.aio.config import kube_config
+from kubernetes.aio.config import incluster_config, kube_config
 
 from driver.cluster import api, transport
 from tests.cluster import kubeconfig
@@ -44,6 +44,27 @@ def test_explicit_kubeconfig_in_a_pod(
     monkeypatch.setattr(transport, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setenv("KUBECONFIG", str(file) if by == "environment" else "/nowhere")
     assert host(str(file) if by == "flag" else "") == SERVER
+
+
+@pytest.mark.parametrize(
+    ("service", "port", "url"),
+    [
+        ("10.96.0.1", "443", "https://10.96.0.1:443"),
+        ("fd00::1", "443", "https://[fd00::1]:443"),
+        ("2001:db8:0:1:1:1:1:1", "6443", "https://[2001:db8:0:1:1:1:1:1]:6443"),
+        ("kubernetes.default.svc", "443", "https://kubernetes.default.svc:443"),
+    ],
+)
+def test_service_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str, port: str, url: str) -> None:
+    """In a pod, the API server's service has an address of either family, or a name → its URL; IPv6 in brackets."""
+    kubeconfig.write_pod_credentials(tmp_path, Authority("ca").pem, "default", "token")
+    for module in (incluster_config, transport):
+        monkeypatch.setattr(module, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", service)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    assert host("") == url
 
 
 @pytest.mark.parametrize("content", ["", "a: [", "[]", "apiVersion: v1\nkind: Config\n", "\0"])

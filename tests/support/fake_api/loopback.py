@@ -24,7 +24,8 @@ Result = TypeVar("Result")
 class LoopbackServer:
     """A context manager; subclasses implement ``answer``. Its methods may be called from any thread but its own."""
 
-    def __init__(self, name: str, certificate: Pair | None) -> None:
+    def __init__(self, name: str, certificate: Pair | None, address: str = "127.0.0.1") -> None:
+        self.address = address
         self.calls = CallLog()
         """The calls so far."""
         self.loop = asyncio.new_event_loop()
@@ -38,7 +39,8 @@ class LoopbackServer:
     @property
     def url(self) -> str:
         """The server's base URL."""
-        return f"http{'s' if self._context else ''}://127.0.0.1:{self._port}"
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http{'s' if self._context else ''}://{host}:{self._port}"
 
     @property
     def connections(self) -> int:
@@ -121,7 +123,7 @@ class LoopbackServer:
     async def _listen(self) -> None:
         """Listen, on the same port as before if there was one."""
         self._listener = await self.loop.create_server(
-            self._server, "127.0.0.1", self._port, ssl=self._context, reuse_address=True
+            self._server, self.address, self._port, ssl=self._context, reuse_address=True
         )
         self._port = self._listener.sockets[0].getsockname()[1]
 

@@ -24,8 +24,8 @@ class FakeApi(LoopbackServer):
     """A context manager; it uses TLS if given an ``authority``. The methods that read and write objects bypass HTTP,
     faults and log, and may be called from any thread; paths are those of the API."""
 
-    def __init__(self, authority: Authority | None = None) -> None:
-        super().__init__("fake-api", None if authority is None else authority.server(HOSTS))
+    def __init__(self, authority: Authority | None = None, address: str = HOSTS[0]) -> None:
+        super().__init__("fake-api", None if authority is None else authority.server((address, *HOSTS)), address)
         self.authority = authority
         self.store = Store()
         self.resources = Resources(self.store)
