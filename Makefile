@@ -4,9 +4,11 @@ VENV ?= .venv
 export VENV := $(abspath $(VENV))
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SEED ?= 1
+MINUTES ?= 10
 CLUSTER_TESTS := SECRETS_STORE_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest
 
-.PHONY: help venv hooks demo test lint conformance test-cluster test-kubelet image lock audit bench clean
+.PHONY: help venv hooks demo test lint conformance test-faults test-cluster test-kubelet image lock audit bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -33,6 +35,9 @@ lint: venv  ## ruff, mypy --strict, import-linter, suppressions, release check
 conformance: venv  ## run csi-sanity against the driver; builds it with Go on the first run
 	$(BIN)/python -m tests.cluster.build sanity
 	$(BIN)/tox run -q --no-list-dependencies -e conformance
+
+test-faults: venv  ## the fault storm: ten minutes, or MINUTES=; repeatable by SEED=
+	$(BIN)/python -m tests.faults.storm --seed $(SEED) --minutes $(MINUTES)
 
 test-cluster: venv  ## tests against a real API server; builds it with Go on the first run
 	$(BIN)/python -m tests.cluster.build apiserver helm

@@ -36,6 +36,16 @@ def mount_plain_tmpfs(target: Path) -> None:
     _mount("tmpfs", target, "tmpfs", 0)
 
 
+def mount_small_tmpfs(target: Path, size: int) -> None:
+    """Mount a tmpfs of so many bytes, such as one that is to become full."""
+    _mount("tmpfs", target, "tmpfs", 0, f"size={size}")
+
+
+def mount_proc(target: Path) -> None:
+    """Mount the process table of this process's PID namespace."""
+    _mount("proc", target, "proc", 0)
+
+
 def mount_dead(target: Path) -> None:
     """Mount a file system whose server is gone; skips the test if there is no FUSE."""
     try:

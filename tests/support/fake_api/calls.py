@@ -82,6 +82,11 @@ class CallLog:
         with self._lock:
             self._calls.append(call)
 
+    def clear(self) -> None:
+        """Forget the calls so far; earlier marks are void."""
+        with self._lock:
+            self._calls.clear()
+
     def mark(self) -> int:
         """The current position, to be passed as ``since`` later."""
         with self._lock:

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 class LoopbackServer:
     """A context manager; subclasses implement ``answer``. Its methods may be called from any thread but its own."""
 
-    def __init__(self, name: str, certificate: Pair | None, address: str = "127.0.0.1") -> None:
+    def __init__(self, name: str, certificate: Pair | None, address: str = "127.0.0.1", port: int = 0) -> None:
         self.address = address
         self.calls = CallLog()
         """The calls so far."""
@@ -34,7 +34,7 @@ class LoopbackServer:
         self._context = None if certificate is None else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if certificate is not None:
             self.present(certificate)
-        self._port = 0
+        self._port = port
 
     @property
     def url(self) -> str:

@@ -21,13 +21,16 @@ HOSTS = ("127.0.0.1", "localhost")
 
 
 class FakeApi(LoopbackServer):
-    """A context manager; it uses TLS if given an ``authority``. The methods that read and write objects bypass HTTP,
-    faults and log, and may be called from any thread; paths are those of the API."""
+    """A context manager; it uses TLS if given an ``authority``, and a free port if given none. The methods that read
+    and write objects bypass HTTP, faults and log, and may be called from any thread; paths are those of the API."""
 
-    def __init__(self, authority: Authority | None = None, address: str = HOSTS[0]) -> None:
-        super().__init__("fake-api", None if authority is None else authority.server((address, *HOSTS)), address)
+    def __init__(
+        self, authority: Authority | None = None, address: str = HOSTS[0], port: int = 0, store: Store | None = None
+    ) -> None:
+        certificate = None if authority is None else authority.server((address, *HOSTS))
+        super().__init__("fake-api", certificate, address, port)
         self.authority = authority
-        self.store = Store()
+        self.store = Store() if store is None else store
         self.resources = Resources(self.store)
         self.watches = Watches(self.store, self.rules, self.loop)
         self._handlers = Handlers(self.resources, self.watches)

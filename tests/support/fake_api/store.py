@@ -163,6 +163,17 @@ class Store:
             self._listeners.append(pick)
         return lambda: self._listeners.remove(pick)
 
+    def replay(self, change: Change) -> None:
+        """Repeat a change of another store, in the order in which they were made: so a store can be restored."""
+        metadata = change.item["metadata"]
+        key = (change.group, change.resource, metadata.get("namespace", ""), metadata["name"])
+        with self._lock:
+            self._version = self._forgotten = change.version
+            if change.type == DELETED:
+                self._objects.pop(key, None)
+            else:
+                self._objects[key] = change.item
+
     def in_order(self, call: Callable[[int], object]) -> None:
         """Call ``call`` with the current version, after listeners have got all changes up to it and none after it."""
         with self._lock:

@@ -1,0 +1,62 @@
+"""What the processes of the storm print: read without pause, unless the reader is told to stop, and searched for what
+must not be in it."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+KEPT_LINES = 2000
+_CHUNK = 1 << 16
+# How much of the text before is searched again, so that nothing is missed between two reads.
+_OVERLAP = 4096
+BUGS = (b"Traceback (most recent call last)", b"Unhandled exception")
+
+
+class Output:
+    """Reads a pipe in a thread; ``lines`` are the last ones. ``complain`` is called with what was found."""
+
+    def __init__(self, name: str, forbidden: Sequence[bytes], complain: Callable[[str], None]) -> None:
+        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self.bytes_read = 0
+        self.reading = threading.Event()
+        self.reading.set()
+        self._name, self._forbidden, self._complain = name, list(forbidden), complain
+        self._found: set[bytes] = set()
+
+    def read_all(self, fd: int) -> None:
+        """Read a descriptor to its end in a new thread, and close it."""
+        threading.Thread(target=self._read, args=(fd,), name=f"output of {self._name}", daemon=True).start()
+
+    def _read(self, fd: int) -> None:
+        tail = b""
+        try:
+            while self.reading.wait() and (chunk := os.read(fd, _CHUNK)):
+                self.bytes_read += len(chunk)
+                text = tail + chunk
+                self._search(text)
+                *whole, _ = text.split(b"\n")
+                if not tail:
+                    self._keep(whole)
+                else:
+                    self._keep(chunk.split(b"\n")[:-1])
+                tail = text[-_OVERLAP:]
+        finally:
+            os.close(fd)
+
+    def _keep(self, lines: Sequence[bytes]) -> None:
+        self.lines.extend(line.decode(errors="replace") for line in lines if line)
+
+    def _search(self, text: bytes) -> None:
+        for secret in self._forbidden:
+            if secret in text and secret not in self._found:
+                self._found.add(secret)
+                self._complain(f"a canary was printed by {self._name}: {secret!r}")
+        for mark in BUGS:
+            if mark in text:
+                where = text.index(mark)
+                line = text[max(0, where - 300) : where + 1500]
+                key = line[300:600]
+                if key not in self._found:
+                    self._found.add(key)
+                    self._complain(f"{self._name} logged a bug: {line.decode(errors='replace')}")
