@@ -8,7 +8,7 @@ SEED ?= 1
 MINUTES ?= 10
 CLUSTER_TESTS := SECRETS_STORE_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest
 
-.PHONY: help venv hooks demo test lint conformance test-faults test-cluster test-kubelet image lock audit bench clean
+.PHONY: help venv hooks demo test lint conformance test-faults test-cluster test-kubelet manifests image lock audit bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -46,6 +46,10 @@ test-cluster: venv  ## tests against a real API server; builds it with Go on the
 test-kubelet: venv image  ## tests of the image, alone and under a real kubelet; needs root
 	$(BIN)/python -m tests.cluster.build apiserver node helm
 	$(CLUSTER_TESTS) tests/docker tests/kubelet
+
+manifests: venv  ## write deploy/ from the chart; ARGS="--values=FILE --out=DIRECTORY" for values of your own
+	$(BIN)/python -m tests.cluster.build helm
+	$(BIN)/python -m tests.helm.manifests $(ARGS)
 
 image: venv  ## build the image: build/secrets-store-csi.tar, and its SBOM beside it
 	docker/build.sh

@@ -32,7 +32,7 @@ def _open_cluster(config: DriverConfig, disk: DiskWorkers, metrics: DriverMetric
     from driver.cluster.gateway import ApiCluster
     from driver.cluster.taint import remove_startup_taint
 
-    api = Api(config.kubeconfig)
+    api = Api(config.kubeconfig, metrics.api_request)
     cluster = ApiCluster(api, config.nodeid, config.drivername)
     background = []
     if config.remove_startup_taint:

@@ -31,7 +31,7 @@ def test_every_package_is_listed() -> None:
     """The folders of the repository with Python, the chart or the image, and no other, are in the list of packages."""
     listed = re.findall(r"^    (\w+)/ ", section("Packages"), re.MULTILINE)
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert sorted(listed) == sorted(packages | {"helm", "docker"})
+    assert sorted(listed) == sorted(packages | {"helm", "deploy", "docker"})
 
 
 def test_every_module_of_the_driver_is_listed() -> None:
@@ -82,7 +82,7 @@ def test_links_lead_somewhere() -> None:
 def test_paths_exist() -> None:
     """Paths in the Markdown files that begin with a folder of the repository name files and folders that exist."""
     assert len(PAGES) > 10
-    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"docs", "helm", "docker"}
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"docs", "helm", "deploy", "docker"}
     found = ((page, path) for page in PAGES for path in re.findall(r"`(\w+/[\w./-]*)`", page.read_text()))
     missing = [
         f"{page.relative_to(ROOT)}: {path}"

@@ -14,9 +14,9 @@ import importlib
 import json
 import random
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 
@@ -47,10 +47,12 @@ _PATH = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
 
 
 class Api:
-    """The API server, connected or not."""
+    """The API server, connected or not. ``answered`` is called with the status (``<error>`` without an answer), the
+    method and the server's address of each request, as client-go counts them."""
 
-    def __init__(self, kubeconfig: str) -> None:
+    def __init__(self, kubeconfig: str, answered: Callable[[str, str, str], None] = lambda *_: None) -> None:
         self._kubeconfig = kubeconfig
+        self._answered = answered
         self._transport: Transport | None = None
         self._opening = asyncio.Lock()
         self._unreachable_at = float("-inf")
@@ -83,7 +85,7 @@ class Api:
             try:
                 async with self._connected() as transport, _network_errors():
                     headers = {"Content-Type": content_type, "Accept": accept}
-                    async with await _send(transport, method, url, body, headers, timeout) as response:
+                    async with await self._send(transport, method, url, body, headers, timeout) as response:
                         status, content = response.status, await response.read()
                     if status == 401:
                         self._discard(transport)
@@ -115,7 +117,7 @@ class Api:
             async with self._connected() as transport:
                 url = f"{path}?{urlencode(query)}"
                 async with _network_errors():
-                    response = await _send(transport, "GET", url, None, {"Accept": accept}, timeout)
+                    response = await self._send(transport, "GET", url, None, {"Accept": accept}, timeout)
                 with contextlib.closing(response):
                     if response.status == 401:
                         self._discard(transport)
@@ -188,6 +190,16 @@ class Api:
                     raise OSError(f"no usable API configuration: {error}") from None
             assert self._transport is not None
             return self._transport
+
+    async def _send(self, transport: "Transport", method: str, *request: Any) -> aiohttp.ClientResponse:
+        """Send one request, and count it."""
+        status = "<error>"
+        try:
+            response = await _send(transport, method, *request)
+            status = str(response.status)
+            return response
+        finally:
+            self._answered(status, method, urlsplit(transport.host).netloc)
 
     def _log_problem(self, method: str, path: str, problem: str, detail: str) -> None:
         """Log each new kind of problem once, not each retry."""

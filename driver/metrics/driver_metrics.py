@@ -73,12 +73,20 @@ class DriverMetrics:
             registry=registry,
         )
         self._synced = counter("sync_k8s_secret_total", "Total number of k8s secrets synced", provider)
+        self._sync_failed = counter(
+            "sync_k8s_secret_error_total", "Total number of attempts to sync k8s secret with error", provider
+        )
         self._sync_seconds = Histogram(
             "k8s_secret_duration_sec",
             "Distribution of how long it took to sync k8s secret",
             scope,
             buckets=BUCKETS,
             registry=registry,
+        )
+        self._api_requests = counter(
+            "rest_client_requests_total",
+            "Number of HTTP requests, partitioned by status code, method, and host.",
+            ("code", "method", "host"),
         )
         self._task_failures = counter(
             "secrets_store_background_task_failures_total",
@@ -119,6 +127,10 @@ class DriverMetrics:
         """The refresh of a mounted volume failed."""
         self._rotation_failed.labels(**self._failure(provider, error_type), rotated="true", **_OS).inc()
 
+    def api_request(self, code: str, method: str, host: str) -> None:
+        """A request to the API server was answered with a status, or with none."""
+        self._api_requests.labels(code, method, host).inc()
+
     def background_task_failed(self, task: str) -> None:
         """A background task ended and is started again."""
         self._task_failures.labels(task).inc()
@@ -131,6 +143,10 @@ class DriverMetrics:
         """A Kubernetes Secret was written, in so many seconds."""
         self._synced.labels(provider=self._working_provider(provider), **_OS).inc()
         self._sync_seconds.labels(**_OS).observe(seconds)
+
+    def sync_failed(self, provider: str) -> None:
+        """A Kubernetes Secret could not be written, for a reason that its pod's event says."""
+        self._sync_failed.labels(provider=self._working_provider(provider), **_OS).inc()
 
     def _failure(self, provider: str, error_type: str) -> dict[str, str]:
         """The labels of a failure."""

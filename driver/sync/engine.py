@@ -218,6 +218,7 @@ class SyncEngine:
             return AWAY_SECONDS
         except Failure as failure:
             job.failures += 1
+            self._metrics.sync_failed(job.provider)
             await self._event(member, True, FAILED, redact.text(failure), job.secret_name)
         else:
             if job.failures:

@@ -112,6 +112,21 @@ def test_foreign_secret_and_shared_key(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
+def test_failures_are_counted(here: FakeApiRig) -> None:
+    """An entry that cannot be synced beside one that can → one failure and one Secret by provider, in /metrics."""
+    here.make_class(secretObjects=[ENTRY, {**ENTRY, "secretName": "other", "data": [{"objectName": "no", "key": "k"}]}])
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await publish(here, rig, pod)
+            await until(lambda: here.events("FailedToCreateSecret"), "the event")
+            assert rig.metric("sync_k8s_secret_error_total", provider="stub") == 1
+            assert rig.metric("sync_k8s_secret_total", provider="stub") == 1
+
+    asyncio.run(run())
+
+
 def test_drift(here: FakeApiRig) -> None:
     """The Secret is deleted, then edited → each check restores it, and keeps keys of others."""
     here.make_class(secretObjects=[ENTRY])
