@@ -1,5 +1,6 @@
 """Chooses what implements the ports: a directory of YAML files, or an API server."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,19 +16,24 @@ if TYPE_CHECKING:
     from driver.cluster.gateway import ApiCluster
 
 
-def open_backend(config: DriverConfig, disk: DiskWorkers, metrics: DriverMetrics) -> Backend:
+def open_backend(
+    config: DriverConfig, disk: DiskWorkers, metrics: DriverMetrics, answers: Callable[[str], Awaitable[bool]]
+) -> Backend:
     """Create the backend without connecting to anything, because the CSI socket is served first.
 
+    ``answers`` is whether a provider answers now.
     Only what is used is imported: YAML takes 2 MiB of memory, the API client half a second.
     """
     if config.manifests:
         from driver.manifests import Manifests
 
         return Backend(Manifests(config.manifests), DisabledSync("--manifests is in use; Secrets need an API server"))
-    return _open_cluster(config, disk, metrics)
+    return _open_cluster(config, disk, metrics, answers)
 
 
-def _open_cluster(config: DriverConfig, disk: DiskWorkers, metrics: DriverMetrics) -> Backend:
+def _open_cluster(
+    config: DriverConfig, disk: DiskWorkers, metrics: DriverMetrics, answers: Callable[[str], Awaitable[bool]]
+) -> Backend:
     from driver.cluster.api import Api
     from driver.cluster.gateway import ApiCluster
     from driver.cluster.taint import remove_startup_taint
@@ -36,7 +42,15 @@ def _open_cluster(config: DriverConfig, disk: DiskWorkers, metrics: DriverMetric
     cluster = ApiCluster(api, config.nodeid, config.drivername)
     background = []
     if config.remove_startup_taint:
-        remove = partial(remove_startup_taint, api, config.nodeid, config.drivername, config.startup_taint)
+        remove = partial(
+            remove_startup_taint,
+            api,
+            config.nodeid,
+            config.drivername,
+            config.startup_taint,
+            config.startup_taint_providers,
+            answers,
+        )
         background.append(BackgroundTask("startup taint", remove, finite=True))
     return Backend(cluster, _open_sync(config, api, cluster, disk, metrics), background)
 

@@ -1,6 +1,7 @@
 """The driver's configuration: the Go driver's flags with their names and defaults, and further ones of our own."""
 
 import os
+import re
 from dataclasses import dataclass
 
 from driver import limits
@@ -10,6 +11,8 @@ from runtime.errors import ConfigurationError
 from runtime.flags import Duration, Ignored, flag
 
 MAX_DRIVER_NAME = 63
+PROVIDER_NAME = r"[a-zA-Z0-9_-]{1,30}"
+PROVIDER_NAME_RULE = "a provider's name has 1 to 30 letters, digits, - and _"
 
 _NO_PROFILER = "a Python process has no Go profiler; use py-spy"
 _KLOG_FILES = "logs go to stderr"
@@ -95,6 +98,9 @@ class DriverConfig:
     sync_secrets: bool = flag(True, "sync Kubernetes Secrets as the classes' secretObjects say")
     remove_startup_taint: bool = flag(False, "remove the node's startup taint when CSINode lists the driver")
     startup_taint: str = flag("secrets-store.csi.k8s.io/agent-not-ready", "key of the startup taint (effect NoExecute)")
+    startup_taint_providers: tuple[str, ...] = flag(
+        (), "comma-separated names of providers that must answer before the startup taint is removed"
+    )
     status_directory: str = flag(status.DEFAULT_DIRECTORY, "directory of the status sockets; empty turns them off")
 
     def __post_init__(self) -> None:
@@ -116,6 +122,9 @@ class DriverConfig:
             raise ConfigurationError("--memory-headroom must be a number of bytes, 0 to refuse nothing, or -1")
         if self.kubelet_pods_dir and not self.kubelet_pods_dir.startswith("/"):
             raise ConfigurationError("--kubelet-pods-dir must be an absolute path, for example /var/lib/kubelet/pods")
+        for name in self.startup_taint_providers:
+            if not re.fullmatch(PROVIDER_NAME, name):
+                raise ConfigurationError(f"--startup-taint-providers={name}: {PROVIDER_NAME_RULE}")
         parse_endpoint(self.endpoint)
         if self.metrics_addr:
             parse_host_port(self.metrics_addr)

@@ -57,7 +57,7 @@ class Driver:
         self.providers = ProviderPool(self.provider_sockets, config.max_call_recv_msg_size, config.max_volume_entries)
         self.tasks = TaskSupervisor(self.metrics.background_task_failed)
         self.health = Health(config.host_directories, config.kubelet_pods_dir, lambda: self.tasks.broken)
-        self.backend: Backend = open_backend(config, self.disk, self.metrics)
+        self.backend: Backend = open_backend(config, self.disk, self.metrics, self.providers.answers)
         cluster, sync = self.backend.cluster, self.backend.sync
         reporter = Reporter(cluster, self.metrics)
         target = TargetSteps(config, self.disk, noswap)

@@ -31,6 +31,7 @@
 {{- if .Values.volumeCondition }}{{- $args = append $args "--volume-condition=true" }}{{- end -}}
 {{- if .Values.startupTaint.enabled }}
 {{- $args = concat $args (list "--remove-startup-taint=true" (printf "--startup-taint=%s" .Values.startupTaint.key)) }}
+{{- with .Values.startupTaint.providers }}{{- $args = append $args (printf "--startup-taint-providers=%s" (join "," .)) }}{{- end }}
 {{- end -}}
 {{- toYaml $args -}}
 {{- end -}}

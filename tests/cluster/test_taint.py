@@ -1,19 +1,24 @@
 """The startup taint is removed once kubelet has registered the driver, and nothing else of the node changes."""
 
 import asyncio
+import logging
+import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from driver.cluster import taint
+from provider_stub.running import running
 from tests.cluster.api import Object
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import BASE_RULES, TAINT_RULES, ClusterRig, grant
 from tests.cluster.servers import ControlPlane
 from tests.support.fake_api.faults import Answer
-from tests.support.waiting import run_async, until_blocking
+from tests.support.waiting import run_async, until, until_blocking
 
 DRIVER = "secrets-store.csi.k8s.io"
 TAINT: Object = {"key": f"{DRIVER}/agent-not-ready", "effect": "NoExecute"}
@@ -71,6 +76,55 @@ def test_the_taint_goes_with_registration(cluster_rig: ClusterRig, node: str, pr
             await until_blocking(lambda: keys(cluster_rig, node) == ["other"], "the taint to be removed")
 
     run_async(test)
+
+
+def silent(path: Path) -> socket.socket:
+    """A provider's socket on which a process listens that never answers."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    return listener
+
+
+def dead(path: Path) -> socket.socket:
+    """The socket of a provider that was killed."""
+    listener = silent(path)
+    listener.close()
+    return listener
+
+
+@pytest.mark.parametrize("before", [None, dead, silent], ids=["absent", "dead", "silent"])
+def test_a_provider_that_comes_later(
+    cluster_rig: ClusterRig, node: str, before: Callable[[Path], socket.socket] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two providers are waited for; one answers, the other has no socket, a dead one, or one that does not answer → the
+    taint stays, and one log line names the other; it answers → the taint is removed."""
+    register(cluster_rig, node, DRIVER)
+
+    async def test() -> None:
+        flags: dict[str, Any] = {"remove_startup_taint": True, "startup_taint_providers": ("stub", "late")}
+        async with AsyncExitStack() as stack:
+
+            async def until_waiting() -> None:
+                def told() -> bool:
+                    return any(taint.WAITING in record.getMessage() for record in caplog.records)
+
+                await until(told, "the log line")
+
+            caplog.set_level(logging.INFO)
+            rig = await stack.enter_async_context(cluster_rig.driver(nodeid=node, **flags))
+            late = rig.providers_dir / "late.sock"
+            if before is not None:
+                stack.enter_context(before(late))
+            await until_waiting()
+            assert keys(cluster_rig, node) == [TAINT["key"], "other"]
+            late.unlink(missing_ok=True)
+            await stack.enter_async_context(running(late, rig.secrets_dir))
+            await until_blocking(lambda: keys(cluster_rig, node) == ["other"], "the taint to be removed")
+
+    run_async(test)
+    lines = [record for record in caplog.records if taint.WAITING in record.getMessage()]
+    assert vars(lines[-1])["fields"]["providers"] == "late"
 
 
 def test_rights_granted_later(

@@ -45,6 +45,7 @@ OURS = {
     "remove-startup-taint",
     "restrict-privileges",
     "startup-taint",
+    "startup-taint-providers",
     "status-directory",
 }
 WITHOUT_EFFECT = {
@@ -86,6 +87,7 @@ def test_flags_and_defaults() -> None:
         ({"memory_headroom": -2}, "--memory-headroom"),
         ({"max_volume_entries": 0}, "--max-volume-entries"),
         ({"kubelet_pods_dir": "pods"}, "--kubelet-pods-dir"),
+        ({"startup_taint_providers": ("vault", "a.sock")}, "--startup-taint-providers=a.sock: a provider's name has"),
         ({"endpoint": "/csi.sock"}, "invalid endpoint: /csi.sock"),
         ({"metrics_addr": "8095"}, "invalid address: 8095"),
     ],

@@ -33,6 +33,7 @@ _PART = rf"([0-9]+(\.[0-9]*)?|\.[0-9]+){_UNIT}"
 # A part with a digit other than 0.
 _POSITIVE_PART = rf"([0-9]*[1-9][0-9]*(\.[0-9]*)?|[0-9]*\.[0-9]*[1-9][0-9]*){_UNIT}"
 _PORT = "0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_PROVIDER = r"\s*([a-zA-Z0-9_-]{1,30})?\s*"
 _ADDRESS = rf"([^:]*|\[[^\]]*\]):{_PORT}"
 
 
@@ -88,6 +89,12 @@ FORMS = {
         ("", "/a", "tcp://:1", "unix://"),
     ),
     "backend": Form("Prometheus", "(?i:prometheus)", ("Prometheus", "PROMETHEUS"), ("", "x", "statsd")),
+    "providers": Form(
+        "names of providers such as vault,azure: each of 1 to 30 letters, digits, - and _",
+        rf"{_PROVIDER}(,{_PROVIDER})*",
+        ("", "vault", "vault, azure", "a_b-1,", "a" * 30),
+        ("vault.sock", "a b", "/a", "a" * 31, "a,../b"),
+    ),
     "name": Form("a name of 1 to 63 characters", ".{1,63}", ("a", "a" * 63), ("", "a" * 64)),
     "some": Form("a text, not empty", "(?s:.+)", ("a", "/a", ":1", "a" * 64), ("",)),
     "text": Form("a text", "(?s:.*)", ("", "a", "/a", ":1", "true", "a" * 64)),
@@ -96,7 +103,7 @@ _OF_KIND = {
     "bool": ("boolean",),
     "int": ("positive", "limit", "integer"),
     "duration": ("duration",),
-    "list": ("text",),
+    "list": ("providers", "text"),
     "str": ("addresses", "directory", "absolute", "endpoint", "backend", "name", "some", "text"),
 }
 

@@ -33,12 +33,16 @@ SAMPLES: dict[str, Any] = {
     "rotationPollInterval": "7s",
     "providerHealthCheckInterval": "7s",
     "startupTaint.key": "sample",
+    "startupTaint.providers": ["one", "two"],
     "tmpfsSize": 7,
     "tmpfsNoexec": False,
     "statusEndpoint": "127.0.0.1:7",
 }
 # What must be set, too, for a value to have an effect.
-NEEDED = {"startupTaint.key": ["--set=startupTaint.enabled=true"]}
+NEEDED = {
+    "startupTaint.key": ["--set=startupTaint.enabled=true"],
+    "startupTaint.providers": ["--set=startupTaint.enabled=true"],
+}
 
 
 def arguments(*given: str) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +25,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses."""
     monkeypatch.setattr(taint, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(taint, "FORBIDDEN_PAUSE", 0.02)
+    monkeypatch.setattr(taint, "PROVIDERS_PAUSE", 0.02)
+
+
+async def nobody(name: str) -> bool:
+    """No provider answers."""
+    return False
 
 
 def make_node(rig: FakeApiRig, *taints: dict[str, str]) -> None:
@@ -48,9 +56,9 @@ def spec(rig: FakeApiRig) -> dict[str, Any]:
     return found
 
 
-async def remove(api: Api) -> None:
+async def remove(api: Api, providers: Sequence[str] = (), answers: taint.Answers = nobody) -> None:
     """Remove the taint, as the driver does."""
-    await taint.remove_startup_taint(api, NODE, DRIVER, KEY)
+    await taint.remove_startup_taint(api, NODE, DRIVER, KEY, providers, answers)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +97,36 @@ def test_waits_for_registration(rig: FakeApiRig) -> None:
         assert spec(rig) == {}
 
     run(rig.kubeconfig(), test)
+
+
+def test_waits_for_providers(rig: FakeApiRig, caplog: pytest.LogCaptureFixture) -> None:
+    """Of two providers one answers, then both, but one of a third is not asked for → the taint stays until both do; a
+    log line for each change says which are missing, and the node is not read meanwhile."""
+    make_node(rig, TAINT)
+    register(rig, DRIVER)
+    there, asked = {"other"}, list[str]()
+
+    async def answers(name: str) -> bool:
+        asked.append(name)
+        return name in there
+
+    def asked_more(times: int) -> bool:
+        return len(asked) >= times
+
+    async def test(api: Api) -> None:
+        removing = asyncio.create_task(remove(api, ("one", "two"), answers))
+        for name in ("one", "two"):
+            seen = len(asked)
+            await until(partial(asked_more, seen + 6), "three rounds")
+            assert spec(rig) == {"taints": [TAINT]} and rig.count()["get", "nodes"] == 0
+            there.add(name)
+        await removing
+        assert spec(rig) == {}
+
+    with caplog.at_level(logging.INFO):
+        run(rig.kubeconfig(), test)
+    lines = [vars(record)["fields"] for record in caplog.records if taint.WAITING in record.getMessage()]
+    assert [line["providers"] for line in lines] == ["one, two", "two"] and "other" not in asked
 
 
 def test_conflict(rig: FakeApiRig) -> None:
