@@ -43,6 +43,12 @@ LARGE_COMMIT_ENTRIES = 256
 LARGE_COMMIT_BYTES = 1024 * 1024
 """Content with more bytes is, too."""
 
+LONG_REPLY_ITEMS = 64
+"""A provider's reply with more files and versions is checked by it, too."""
+
+LONG_TEXT_CHARACTERS = 512
+"""A provider's error text with more characters is searched for secrets by it, too."""
+
 LARGE_VOLUME_INODES = 1024
 """A volume with more inodes is removed by it, too."""
 

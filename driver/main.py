@@ -10,6 +10,9 @@ from runtime.flags import FlagSet
 from runtime.signals import stop_event
 
 PROGRAM = "secrets-store-csi-driver"
+# How long a thread may compute while the event loop waits for its turn. Python's default of 5 ms is as long as a whole
+# publish, which would wait so long at each of its steps while a thread writes a large volume.
+SWITCH_SECONDS = 0.0005
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(config: DriverConfig) -> int:
     """Run until a signal arrives; returns the exit code."""
     logs.configure("driver", as_json=config.log_format_json, verbosity=config.v)
+    sys.setswitchinterval(SWITCH_SECONDS)
     return process.run(_serve(config))
 
 

@@ -54,7 +54,9 @@ class Driver:
         self.disk = DiskWorkers()
         self.metrics = DriverMetrics(self.volumes)
         self.provider_sockets = ProviderSockets(config.provider_directories)
-        self.providers = ProviderPool(self.provider_sockets, config.max_call_recv_msg_size, config.max_volume_entries)
+        self.providers = ProviderPool(
+            self.provider_sockets, self.disk, config.max_call_recv_msg_size, config.max_volume_entries
+        )
         self.tasks = TaskSupervisor(self.metrics.background_task_failed)
         self.health = Health(config.host_directories, config.kubelet_pods_dir, lambda: self.tasks.broken)
         self.backend: Backend = open_backend(config, self.disk, self.metrics, self.providers.answers)
@@ -146,7 +148,9 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
         stack.push_async_callback(driver.providers.close)
         stack.push_async_callback(driver.node.drain)
         if config.metrics is not None:
-            await stack.enter_async_context(http.serve(config.metrics, {"/metrics": _metrics_page(driver)}))
+            await stack.enter_async_context(
+                http.serve(config.metrics, {"/metrics": http.SharedPage(_metrics_page(driver))})
+            )
         await stack.enter_async_context(status.serve(config.status_directory, "driver", driver.snapshot))
         await stack.enter_async_context(rpc.serve(config.listen, driver.register))
         log.info(

@@ -34,22 +34,26 @@ class Handlers:
         self._processes = processes
         self._registry = registry
         self._registration = _RegistrationMetric()
+        # What costs more than a look: /healthz joins a check that runs anyway.
+        self.metrics_page = http.SharedPage(self.metrics)
+        self._readyz_page = http.SharedPage(self.readyz)
+        self._status_json, self._status_html = http.SharedPage(self.status), http.SharedPage(self.status_page)
         registry.register(processes)
         registry.register(self._registration)
 
     def routes(self) -> dict[str, http.Handler]:
         """Path → handler of the health checks' address. The metrics are left out if they have a server of their own,
         and the status pages unless they are opened to everybody who reaches this address."""
-        own: dict[str, http.Handler] = {"/healthz": self.healthz, "/livez": self.livez, "/readyz": self.readyz}
+        own: dict[str, http.Handler] = {"/healthz": self.healthz, "/livez": self.livez, "/readyz": self._readyz_page}
         if self._config.status_pages_are_open:
             own |= self.status_routes()
         if self._config.http_endpoint:
-            own[self._config.metrics_path] = self.metrics
+            own[self._config.metrics_path] = self.metrics_page
         return own
 
     def status_routes(self) -> dict[str, http.Handler]:
         """Path → handler of the status pages, which show the pods, classes and provider errors of all tenants."""
-        return {"/status": self.status, "/": self.status_page}
+        return {"/status": self._status_json, "/": self._status_html}
 
     async def healthz(self, _: http.Request) -> http.Response:
         """As livenessprobe: 200 ``ok``, or 500 with the reason."""

@@ -48,7 +48,9 @@ async def _serve(config: ProbeConfig, role_table: RoleTable | None) -> None:
                 return
             port = await stack.enter_async_context(http.serve(config.http, handlers.routes()))
             if config.metrics is not None:
-                await stack.enter_async_context(http.serve(config.metrics, {config.metrics_path: handlers.metrics}))
+                await stack.enter_async_context(
+                    http.serve(config.metrics, {config.metrics_path: handlers.metrics_page})
+                )
             await _serve_status_pages(config, handlers, stack)
             await stack.enter_async_context(status.serve(config.status_directory, "probe", lambda: {"role": "probe"}))
             log.info("Serving health checks", port=port)

@@ -10,6 +10,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from driver import limits
+from driver.volume.workers import DiskWorkers
 from protos import provider_pb2, provider_pb2_grpc
 from runtime import logs, redact, rpc
 
@@ -40,8 +41,9 @@ class ProviderClient:
     ``version`` is what the last health check reported. ``last_error`` is that of the last call, empty if it succeeded.
     """
 
-    def __init__(self, name: str, socket: str, max_reply_bytes: int) -> None:
+    def __init__(self, name: str, socket: str, workers: DiskWorkers, max_reply_bytes: int) -> None:
         self.name = name
+        self._workers = workers
         self.socket = socket
         self.version = self.last_error = ""
         self._max_reply_bytes = max_reply_bytes
@@ -122,7 +124,7 @@ class ProviderClient:
                     f'provider "{self.name}": its reply is not a message of the provider contract',
                 )
         except grpc.aio.AioRpcError as error:
-            failure = self._failure_of(error)
+            failure = await self._failure_of(error)
             self.last_error = str(failure)
             raise failure from None
         except rpc.RemoteFailure as failure:
@@ -131,8 +133,12 @@ class ProviderClient:
         self.last_error = ""
         return reply
 
-    def _failure_of(self, error: grpc.aio.AioRpcError) -> rpc.RemoteFailure:
-        details = redact.text(error.details() or "no details")
+    async def _failure_of(self, error: grpc.aio.AioRpcError) -> rpc.RemoteFailure:
+        text = error.details() or "no details"
+        if len(text) > limits.LONG_TEXT_CHARACTERS:
+            details = await self._workers.run_long(redact.text, text)
+        else:
+            details = redact.text(text)
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
             details += f" (the limit is --max-call-recv-msg-size={self._max_reply_bytes})"
         if "metadata size exceeds" in details:

@@ -13,6 +13,7 @@ is probably restarting.
 import asyncio
 import random
 from collections.abc import Mapping
+from functools import partial
 
 import grpc
 
@@ -20,6 +21,7 @@ from driver import limits
 from driver.providers import wire
 from driver.providers.client import ProviderClient
 from driver.providers.sockets import ProviderSockets
+from driver.volume.workers import DiskWorkers
 from protos import provider_pb2
 from runtime import logs, rpc
 from runtime.errors import PreconditionFailed, Unavailable
@@ -38,8 +40,13 @@ class ProviderPool:
     """The providers that this driver has called."""
 
     def __init__(
-        self, sockets: ProviderSockets, max_reply_bytes: int, max_entries: int = limits.MAX_VOLUME_ENTRIES
+        self,
+        sockets: ProviderSockets,
+        workers: DiskWorkers,
+        max_reply_bytes: int,
+        max_entries: int = limits.MAX_VOLUME_ENTRIES,
     ) -> None:
+        self._workers = workers
         self._sockets = sockets
         self._max_reply_bytes = max_reply_bytes
         self._max_entries = max_entries
@@ -63,7 +70,10 @@ class ProviderPool:
                 if failure.code != grpc.StatusCode.UNAVAILABLE or is_last:
                     raise
             else:
-                return wire.check_reply(reply, readable_by_group=readable_by_group, max_entries=self._max_entries)
+                check = partial(
+                    wire.check_reply, reply, readable_by_group=readable_by_group, max_entries=self._max_entries
+                )
+                return await self._workers.run_long(check) if wire.is_long(reply) else check()
             await asyncio.sleep(pause)
             attempt += 1
 
@@ -128,7 +138,7 @@ class ProviderPool:
         known = self._clients.get(name)
         if known is not None and known.socket == socket:
             return known
-        client = self._clients[name] = ProviderClient(name, socket, self._max_reply_bytes)
+        client = self._clients[name] = ProviderClient(name, socket, self._workers, self._max_reply_bytes)
         if known is not None:
             log.info("Provider has moved", provider=name, socket=socket)
             await known.retire()

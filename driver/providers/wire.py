@@ -34,6 +34,14 @@ def mount_request(attributes: str, secrets: str, target_path: str, permission: s
     )
 
 
+def is_long(reply: provider_pb2.MountResponse) -> bool:
+    """Whether checking the reply takes so long that others must not wait for it."""
+    return (
+        len(reply.files) + len(reply.object_version) > limits.LONG_REPLY_ITEMS
+        or len(reply.error.code) > limits.LONG_TEXT_CHARACTERS
+    )
+
+
 def check_reply(
     reply: provider_pb2.MountResponse,
     *,

@@ -45,6 +45,7 @@ from driver.publish.request import Attempt, PublishRequest
 from driver.publish.target_steps import TargetSteps
 from driver.registry import Volume, VolumeRegistry
 from driver.volume.operations import Found
+from driver.volume.workers import TENANT
 from runtime import clock, logs, rpc
 from runtime.errors import Failure
 
@@ -82,6 +83,7 @@ class Publisher:
     async def publish(self, request: PublishRequest, deadline: float) -> None:
         """Publish or republish a volume by ``deadline`` (event loop time). Raises a Failure."""
         attempt = Attempt(request, deadline)
+        TENANT.set(request.pod.namespace)
         try:
             async with self._volumes.exclusive(request.target.path, deadline):  # step 2
                 kept_old_content = await self._publish(attempt)

@@ -8,7 +8,7 @@ from driver.ports import Cluster, SecretSync
 from driver.registry import VolumeRegistry
 from driver.volume import remove
 from driver.volume.target import Target
-from driver.volume.workers import DiskWorkers
+from driver.volume.workers import TENANT, DiskWorkers
 from runtime import logs
 from runtime.errors import Failure, InvalidRequest
 
@@ -53,6 +53,8 @@ class Unpublisher:
             raise InvalidRequest("Volume ID missing in request")
         if not target_path:
             raise InvalidRequest("Target path missing in request")
+        volume = self._volumes.get(target_path)
+        TENANT.set(volume.pod.namespace if volume is not None else "")
         async with self._volumes.exclusive(target_path, deadline):
             if not await self._disk.run(_remove, target_path, self._config.kubelet_pods_dir, large=False):
                 await self._disk.run_long(_remove, target_path, self._config.kubelet_pods_dir, large=True)

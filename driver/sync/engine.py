@@ -28,7 +28,7 @@ from driver.sync.jobs import Job, Member, Table
 from driver.sync.merge import Outcome, Owner
 from driver.sync.parser.client import Parser
 from driver.sync.wanted import NoContent, Wanted
-from driver.volume.workers import DiskWorkers
+from driver.volume.workers import TENANT, DiskWorkers
 from runtime import logs, redact
 from runtime.errors import Failure, NotFound, PreconditionFailed
 
@@ -197,6 +197,7 @@ class SyncEngine:
         if not members:
             return float("inf")
         users = sorted(members, key=lambda item: item.last_refresh)
+        TENANT.set(job.class_ref.namespace)
         with redact.withholding():  # what the Secret gets, which an API server may repeat in its refusal
             return await self._attempt_for(job, users)
 

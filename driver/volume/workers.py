@@ -1,16 +1,25 @@
 """Small thread pools for the blocking calls of the volume layer; more than two threads are no faster
-(docs/performance.md)."""
+(docs/performance.md).
+
+Tenants take turns: however many calls one namespace has waiting, those of another do not wait behind them, but at most
+for those that run.
+"""
 
 import asyncio
+import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-WORKERS = 2
+# A tenant has at most two; the third is there for the others.
+WORKERS, OF_ONE_TENANT = 3, 2
 # Two would be no faster, because of the interpreter's lock, and small volumes would take longer meanwhile.
 LONG_WORKERS = 1
+TENANT: ContextVar[str] = ContextVar("tenant", default="")
+"""On whose behalf a task runs: a namespace; empty if that is not known."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,22 +32,84 @@ class DiskWorkers:
     """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="disk")
-        self._long = ThreadPoolExecutor(LONG_WORKERS, thread_name_prefix="large-volume")
+        self._pool = _FairPool(WORKERS, OF_ONE_TENANT, "disk")
+        self._long = _FairPool(LONG_WORKERS, LONG_WORKERS, "large-volume")
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Call ``function`` in a worker thread, with the caller's context variables; the future has its result."""
-        return _run(self._pool, partial(function, *args, **kwargs))
+        return self._pool.run(partial(function, *args, **kwargs))
 
     def run_long(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """As ``run``, for a large volume."""
-        return _run(self._long, partial(function, *args, **kwargs))
+        return self._long.run(partial(function, *args, **kwargs))
 
     def close(self) -> None:
-        """Wait for the calls that are running, and end the threads."""
-        self._pool.shutdown()
-        self._long.shutdown()
+        """Wait for the calls that are running or waiting, and end the threads."""
+        self._pool.close()
+        self._long.close()
 
 
-def _run(pool: ThreadPoolExecutor, function: Callable[[], T]) -> asyncio.Future[T]:
-    return asyncio.get_running_loop().run_in_executor(pool, partial(copy_context().run, function))
+class _Call:
+    """A function to call, and the future that gets its result."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.future: Future[Any] = Future()
+        self._function = function
+
+    def run(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self._function()
+        except BaseException as error:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+
+class _FairPool:
+    """Threads that serve the tenants in turn, and of each tenant ``of_one`` calls at a time."""
+
+    def __init__(self, threads: int, of_one: int, name: str) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._of_one = of_one
+        self._lock = threading.Lock()
+        # Only of tenants with calls that wait, the one whose turn is next first; and how many calls of each run.
+        self._waiting: dict[str, deque[_Call]] = {}
+        self._running: dict[str, int] = {}
+
+    def run(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        tenant, call = TENANT.get(), _Call(partial(copy_context().run, function))
+        with self._lock:
+            self._waiting.setdefault(tenant, deque()).append(call)
+        self._threads.submit(self._serve)
+        return asyncio.wrap_future(call.future)
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+    def _serve(self) -> None:
+        """Make calls until none is left that may be made: a tenant at its limit is served when one of its calls ends,
+        by the thread that made it."""
+        while (found := self._take()) is not None:
+            tenant, call = found
+            try:
+                call.run()
+            finally:
+                with self._lock:
+                    self._running[tenant] -= 1
+                    if not self._running[tenant]:
+                        del self._running[tenant]
+
+    def _take(self) -> tuple[str, _Call] | None:
+        """The next call, and whose it is; its tenant's next turn is after all others'."""
+        with self._lock:
+            tenant = next((each for each in self._waiting if self._running.get(each, 0) < self._of_one), None)
+            if tenant is None:
+                return None
+            calls = self._waiting.pop(tenant)
+            call = calls.popleft()
+            if calls:
+                self._waiting[tenant] = calls
+            self._running[tenant] = self._running.get(tenant, 0) + 1
+            return tenant, call

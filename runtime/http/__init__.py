@@ -8,5 +8,6 @@ take from us is bounded: see ``connection``.
 
 from runtime.http.messages import TEXT_PLAIN, Handler, Request, Response, text_response
 from runtime.http.server import serve
+from runtime.http.shared import SharedPage
 
-__all__ = ["TEXT_PLAIN", "Handler", "Request", "Response", "serve", "text_response"]
+__all__ = ["TEXT_PLAIN", "Handler", "Request", "Response", "SharedPage", "serve", "text_response"]

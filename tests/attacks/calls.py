@@ -1,6 +1,7 @@
 """kubelet's calls to a container that is under attack."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -28,6 +29,24 @@ def target_path(directory: Path, pod: str) -> Path:
     return directory / f"kubelet/pods/uid-{pod}/volumes/kubernetes.io~csi/secrets/mount"
 
 
+def unpublish(directory: Path, pod: str, seconds: float = 10.0) -> str:
+    """Unpublish a volume; returns the details of the call's error, or an empty text."""
+    request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=f"csi-{pod}", target_path=str(target_path(directory, pod)))
+    with _node(directory) as stub:
+        try:
+            stub.NodeUnpublishVolume(request, timeout=seconds, wait_for_ready=True)
+        except grpc.RpcError as error:
+            return str(error.details())
+    return ""
+
+
+@contextmanager
+def _node(directory: Path) -> Iterator[csi_pb2_grpc.NodeStub]:
+    options = [("grpc.default_authority", "localhost")]
+    with grpc.insecure_channel(f"unix:{directory}/csi.sock", options=options) as channel:
+        yield csi_pb2_grpc.NodeStub(channel)
+
+
 def publish(
     directory: Path,
     pod: str,
@@ -35,6 +54,7 @@ def publish(
     secrets: Mapping[str, str],
     context: Mapping[str, str],
     seconds: float = 10.0,
+    namespace: str = "default",
 ) -> str:
     """Publish a volume; returns the details of the call's error, or an empty text."""
     target = target_path(directory, pod)
@@ -48,7 +68,7 @@ def publish(
         volume_context={
             "secretProviderClass": class_name,
             f"{prefix}pod.name": pod,
-            f"{prefix}pod.namespace": "default",
+            f"{prefix}pod.namespace": namespace,
             f"{prefix}pod.uid": f"uid-{pod}",
             f"{prefix}ephemeral": "true",
             **context,
@@ -56,10 +76,9 @@ def publish(
     )
     request.volume_capability.mount.SetInParent()
     request.volume_capability.access_mode.mode = csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
-    options = [("grpc.default_authority", "localhost")]
-    with grpc.insecure_channel(f"unix:{directory}/csi.sock", options=options) as channel:
+    with _node(directory) as stub:
         try:
-            csi_pb2_grpc.NodeStub(channel).NodePublishVolume(request, timeout=seconds, wait_for_ready=True)
+            stub.NodePublishVolume(request, timeout=seconds, wait_for_ready=True)
         except grpc.RpcError as error:
             return str(error.details())
     return ""

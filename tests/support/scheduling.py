@@ -9,6 +9,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 # The tests below each of these share a fixture that takes seconds, or is there only once.
 TOGETHER = (
     "tests/attacks/test_echoed_secrets.py",
+    "tests/attacks/test_neighbours.py",
     "tests/cluster/",
     "tests/container/test_imports.py",
     "tests/kubelet/",
