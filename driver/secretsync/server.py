@@ -21,6 +21,7 @@ from driver.secretsync.controller import Controller
 from driver.secretsync.metrics import SyncMetrics
 from driver.secretsync.reconciler import Cluster, Identity, Reconciler
 from driver.sync.parser.client import Parser
+from driver.volume.workers import DiskWorkers
 from runtime import http, logs, metrics
 from runtime.tasks import BackgroundTask, TaskSupervisor
 from runtime.version import build
@@ -60,7 +61,7 @@ class SyncServer:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._api.close)
             for endpoint, routes in (
-                (config.metrics, {"/metrics": self._metrics_page}),
+                (config.metrics, {"/metrics": http.SharedPage(self._metrics_page)}),
                 (config.health, self._health()),
             ):
                 if endpoint is not None:
@@ -83,8 +84,9 @@ class SyncServer:
 
     async def _lead(self) -> None:
         """Everything that only the leader does, with a state of its own: what was known before may be old."""
-        api, parser = self._api, Parser()
-        providers = ProviderPool(ProviderSockets((self._config.provider_volume,)), self._config.max_call_recv_msg_size)
+        api, parser, workers = self._api, Parser(), DiskWorkers()
+        sockets = ProviderSockets((self._config.provider_volume,))
+        providers = ProviderPool(sockets, workers, self._config.max_call_recv_msg_size)
         classes, events = ClassStore(api, WATCH_IDLE_SECONDS), SyncEvents(api)
         statuses = SecretSyncStore(api, WATCH_IDLE_SECONDS)
         tokens = TokenSource(api, self._config.token_request_audience)
@@ -108,6 +110,7 @@ class SyncServer:
             self._metrics.leads(False)
             await providers.close()
             await parser.close()
+            workers.close()
 
     def _health(self) -> dict[str, http.Handler]:
         return {"/healthz": self._healthy, "/readyz": self._healthy}
