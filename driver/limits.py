@@ -3,6 +3,18 @@
 MAX_SECRET_BYTES = 1024 * 1024
 """The data of one Secret: the API server's own limit."""
 
+MAX_SECRET_KEYS = 1024
+"""Keys of one Secret that come from all entries of an object (``dataFrom``)."""
+
+MAX_COMPOSED_FILES = 64
+"""Files that a class composes from several objects (``spec.files``)."""
+
+MAX_COMPOSED_OBJECTS = 256
+"""Objects in one such file, and placeholders in its template."""
+
+MAX_COMPOSED_BYTES = 1024 * 1024
+"""The size of one such file."""
+
 PARSE_SECONDS = 5.0
 """How long the parser may take for one Secret, by the clock; a third of that in CPU time."""
 

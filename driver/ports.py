@@ -50,11 +50,22 @@ class SecretObject:
 
 
 @dataclass(frozen=True)
+class ComposedFile:
+    """An entry of ``spec.files``, not validated: a file made of several objects. ``objects`` has (objectName, key)
+    pairs; of ``format`` and ``template`` one is empty."""
+
+    path: str
+    format: str
+    template: str
+    objects: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class ProviderClass:
     """A SecretProviderClass of either API version; fields that are absent are empty strings and maps.
 
     ``fingerprint`` changes when anything changes that makes a volume's content due: the provider, the parameters, the
-    refresh annotation.
+    composed files, the refresh annotation.
     """
 
     class_ref: ClassRef
@@ -62,6 +73,7 @@ class ProviderClass:
     parameters: Mapping[str, str] = field(repr=False)
     secret_objects: tuple[SecretObject, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[ComposedFile, ...] = ()
     fingerprint: str = ""
 
 

@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
-from driver.ports import REFRESH_ANNOTATION, ClassRef, ProviderClass, SecretObject
+from driver.ports import REFRESH_ANNOTATION, ClassRef, ComposedFile, ProviderClass, SecretObject
 
 KIND, PLURAL = "SecretProviderClass", "secretproviderclasses"
 
@@ -15,13 +16,18 @@ def parse_class(document: Mapping[str, Any]) -> ProviderClass:
     metadata, spec = _mapping(document, "metadata"), _mapping(document, "spec")
     provider, parameters = str(spec.get("provider") or ""), _strings(spec, "parameters")
     annotations = _strings(metadata, "annotations")
+    files = tuple(_composed_file(item) for item in spec.get("files") or ())
+    content: list[object] = [provider, sorted(parameters.items()), annotations.get(REFRESH_ANNOTATION, "")]
+    if files:
+        content.append([astuple(item) for item in files])
     return ProviderClass(
         class_ref=ClassRef(metadata.get("namespace") or "default", str(metadata.get("name", ""))),
         provider=provider,
         parameters=parameters,
         secret_objects=tuple(_secret_object(item) for item in spec.get("secretObjects") or ()),
         annotations=annotations,
-        fingerprint=_fingerprint(provider, sorted(parameters.items()), annotations.get(REFRESH_ANNOTATION, "")),
+        files=files,
+        fingerprint=_fingerprint(*content),
     )
 
 
@@ -37,6 +43,16 @@ def _secret_object(item: Mapping[str, Any]) -> SecretObject:
         data=data,
         labels=_strings(item, "labels"),
         annotations=_strings(item, "annotations"),
+    )
+
+
+def _composed_file(item: Mapping[str, Any]) -> ComposedFile:
+    objects = item.get("objects") or ()
+    return ComposedFile(
+        path=str(item.get("path") or ""),
+        format=str(item.get("format") or ""),
+        template=str(item.get("template") or ""),
+        objects=tuple((str(entry.get("objectName") or ""), str(entry.get("key") or "")) for entry in objects),
     )
 
 

@@ -8,6 +8,7 @@ from driver.ports import Cluster, ProviderClass, SecretSync, VolumeRecord
 from driver.providers import wire
 from driver.providers.pool import ProviderPool
 from driver.publish import attributes, schedule
+from driver.publish.composed.compose import with_composed_files
 from driver.publish.failures import failed_mount, failed_step
 from driver.publish.reporting import Reporter
 from driver.publish.request import Attempt
@@ -68,7 +69,7 @@ class RemoteSteps:
         except Exception as error:
             raise failed_step(error, "FailedToMount") from None
         try:
-            return await self._providers.mount(
+            reply = await self._providers.mount(
                 provider_class.provider,
                 wire.mount_request(merged.attributes, merged.secrets, request.target.path, attributes.PERMISSION),
                 attempt.deadline,
@@ -77,6 +78,10 @@ class RemoteSteps:
         except Exception as error:
             volume.provider_away = not self._providers.is_connected(provider_class.provider)
             raise failed_mount(error, "GRPCProviderError", request.pod) from None
+        try:
+            return with_composed_files(reply, provider_class.files, self._config.max_volume_entries)
+        except Exception as error:
+            raise failed_step(error, "FailedToMount") from None
 
     async def provider_is_back(self, volume: Volume, provider_class: ProviderClass) -> bool:
         """Whether the provider's socket, which did not answer at the last attempt to fetch, answers now."""

@@ -17,11 +17,13 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from driver import limits
 from driver.objects.secret_syncs import Object, SecretSync
 from driver.ports import ProviderClass
 from driver.providers import wire
 from driver.providers.pool import ProviderPool
 from driver.publish.attributes import PERMISSION, go_json
+from driver.publish.composed.compose import with_composed_files
 from driver.publish.request import POD_NAME, POD_NAMESPACE, POD_UID, RESERVED_PREFIX, SERVICE_ACCOUNT_TOKENS
 from driver.secretsync import conditions, secret
 from driver.secretsync.ports import Classes, Events, Secrets, Statuses, Tokens
@@ -153,7 +155,11 @@ class Reconciler:
                 f"{conditions.FAILED_FETCH}: provider {provider_class.provider} replied without files. A provider that "
                 "writes them to the volume itself cannot be used here, as there is no volume",
             )
-        return secret.files_of(reply.payload)
+        try:
+            composed = with_composed_files(reply, provider_class.files, limits.MAX_VOLUME_ENTRIES)
+        except Failure as failure:
+            raise SyncFailure(conditions.FETCH_FAILED, f"{conditions.FAILED_FETCH}: {failure}") from None
+        return secret.files_of(composed.payload)
 
     def _attributes(self, sync: SecretSync, provider_class: ProviderClass, tokens: str) -> str:
         attributes = {k: v for k, v in provider_class.parameters.items() if not k.startswith(RESERVED_PREFIX)}

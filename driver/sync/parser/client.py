@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from driver import limits
@@ -17,6 +18,7 @@ log = logs.get(__name__)
 
 COMMAND = (sys.executable, "-I", "-m", "driver.sync.parser.worker")
 START_SECONDS = 30.0
+Answer: TypeAlias = tuple[dict[str, Any], frames.Blobs]
 TOO_COSTLY = (
     "it takes too much time or memory to be read: it is damaged, or was made to be costly; store an ordinary "
     "certificate and key as PEM"
@@ -61,16 +63,27 @@ class Parser:
 
     async def tls(self, namespace: str, parts: Mapping[str, bytes]) -> frames.Blobs:
         """``tls.assemble`` of these parts. Raises BadPart."""
+        return (await self._request(namespace, "tls", parts))[1]
+
+    async def entries(self, namespace: str, kind: str, content: bytes) -> list[tuple[str, bytes]]:
+        """``formats.entries`` of an object. Raises BadPart."""
+        header, blobs = await self._request(namespace, kind, {"": content})
+        try:
+            return [(str(key), blobs[str(place)]) for place, key in enumerate(header["keys"])]
+        except (KeyError, TypeError):
+            raise BadPart("", TOO_COSTLY) from None
+
+    async def _request(self, namespace: str, operation: str, parts: Mapping[str, bytes]) -> Answer:
         if sum(map(len, parts.values())) > limits.MAX_SECRET_BYTES:
             raise BadPart("", f"its objects are larger than the {limits.MAX_SECRET_BYTES} bytes that a Secret can hold")
-        digest = _digest(parts)  # of a megabyte at most
+        digest = _digest(operation, parts)  # of a megabyte at most
         if digest in self._indigestible:
             raise BadPart("", TOO_COSTLY)
         # After the wait for a turn nothing is awaited between the request and its answer but the process.
         async with self._namespaces.setdefault(namespace, asyncio.Lock()), self._turn:
             process = await self._running()
             try:
-                return await _ask(process, parts)
+                return await _ask(process, operation, parts)
             except (TimeoutError, EOFError, OSError, frames.BadFrame):
                 await self._kill()
                 self._remember(digest)
@@ -103,7 +116,7 @@ class Parser:
                     cwd="/",
                 )
                 # An empty request is answered at once; the start is not charged to the first real one.
-                await _ask(self._process, {}, START_SECONDS)
+                await _ask(self._process, "tls", {}, START_SECONDS)
         except (TimeoutError, EOFError, OSError, frames.BadFrame) as error:
             await self._kill()
             raise Unavailable(f"the parser's process does not start: {type(error).__name__}") from None
@@ -138,23 +151,23 @@ class Parser:
 
 
 async def _ask(
-    process: asyncio.subprocess.Process, parts: Mapping[str, bytes], seconds: float | None = None
-) -> frames.Blobs:
+    process: asyncio.subprocess.Process, operation: str, parts: Mapping[str, bytes], seconds: float | None = None
+) -> Answer:
     assert process.stdin is not None and process.stdout is not None
     stdout = process.stdout
     async with asyncio.timeout(limits.PARSE_SECONDS if seconds is None else seconds):
-        process.stdin.write(frames.pack({}, parts))
+        process.stdin.write(frames.pack({"operation": operation}, parts))
         await process.stdin.drain()
         text = await stdout.readexactly(frames.header_length(await stdout.readexactly(frames.LENGTH.size)))
         header, sizes = frames.parse_header(text, 2 * limits.MAX_SECRET_BYTES)
         blobs = {key: await stdout.readexactly(size) for key, size in sizes.items()}
     if "error" in header:
         raise BadPart(str(header.get("key", "")), str(header["error"])[:1024])
-    return blobs
+    return header, blobs
 
 
-def _digest(parts: Mapping[str, bytes]) -> bytes:
-    digest = hashlib.sha256()
+def _digest(operation: str, parts: Mapping[str, bytes]) -> bytes:
+    digest = hashlib.sha256(operation.encode())
     for key, part in sorted(parts.items()):
         digest.update(hashlib.sha256(key.encode()).digest() + hashlib.sha256(part).digest())
     return digest.digest()

@@ -1,7 +1,9 @@
 """Messages between the driver and the parser: a length, a JSON header of that length, and the blobs that it announces.
 
-    request    {"sizes": {"tls.crt": 1200, "tls.key": 1700}}
+    request    {"operation": "tls", "sizes": {"tls.crt": 1200, "tls.key": 1700}}
     response   {"sizes": {"tls.crt": 1200, "tls.key": 1675}}  or  {"error": "a sentence", "key": "tls.key"}
+    request    {"operation": "json", "sizes": {"app.json": 300}}
+    response   {"keys": ["user", "password"], "sizes": {"0": 3, "1": 16}}
 
 JSON and bytes only: what comes from a process that has parsed foreign input is checked like any other input.
 """
@@ -11,7 +13,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 2 * 1024 * 1024
 LENGTH = struct.Struct(">I")
 
 Blobs = dict[str, bytes]

@@ -10,10 +10,11 @@ import contextlib
 import os
 import resource
 import sys
-from typing import BinaryIO
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 from driver import limits
-from driver.sync import tls
+from driver.sync import formats, tls
 from driver.sync.parser import frames
 from runtime.errors import Failure
 from runtime.privileges import harden
@@ -24,6 +25,7 @@ NOBODY = 65534
 def main() -> None:
     """Serve until the driver closes the pipe."""
     tls.preload()
+    formats.preload()
     restrict()
     serve(sys.stdin.buffer, sys.stdout.buffer)
 
@@ -56,26 +58,35 @@ def serve(requests: BinaryIO, responses: BinaryIO) -> None:
 
     while True:
         try:
-            _, blobs = frames.read(exactly, limits.MAX_SECRET_BYTES)
+            header, blobs = frames.read(exactly, limits.MAX_SECRET_BYTES)
         except (EOFError, frames.BadFrame):
             return
         # The kernel ends the process when a request has used up its CPU time.
         used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         resource.setrlimit(resource.RLIMIT_CPU, (int(used) + limits.PARSE_CPU_SECONDS, resource.RLIM_INFINITY))
-        responses.write(answer(blobs))
+        responses.write(answer(header, blobs))
         responses.flush()
 
 
-def answer(blobs: frames.Blobs) -> bytes:
+def answer(header: Mapping[str, Any], blobs: frames.Blobs) -> bytes:
     """The response to one request."""
     try:
-        return frames.pack({}, tls.assemble(blobs))
+        if header.get("operation") == "tls":
+            return frames.pack({}, tls.assemble(blobs))
+        return _entries(str(header.get("operation")), blobs)
     except tls.BadPart as failure:
         return frames.pack({"error": str(failure), "key": failure.key})
     except Failure as failure:
         return frames.pack({"error": str(failure), "key": ""})
     except MemoryError:
         return frames.pack({"error": "it needs too much memory to be read", "key": ""})
+
+
+def _entries(kind: str, blobs: frames.Blobs) -> bytes:
+    found = [entry for content in blobs.values() for entry in formats.entries(content, kind)]
+    return frames.pack(
+        {"keys": [key for key, _ in found]}, {str(place): value for place, (_, value) in enumerate(found)}
+    )
 
 
 if __name__ == "__main__":
