@@ -51,6 +51,15 @@ class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
+    def kill(self, sig: int) -> str | None:
+        """Send a signal to end the role; returns an error text. A role that is stopped (SIGSTOP) would not see it until
+        it is continued, and so take all of its ``stop_seconds``."""
+        error: str | None = super().kill(sig)
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGCONT)
+        return error
+
     def finish(self, pid: int, sts: int) -> None:
         """The role has ended; remember how, since the base class forgets the number of a signal."""
         self.exit_code = os.waitstatus_to_exitcode(sts)

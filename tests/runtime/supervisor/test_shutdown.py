@@ -1,5 +1,7 @@
 """How the supervisor ends: the order of the roles, the exit code, and what may happen meanwhile."""
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -50,6 +52,20 @@ def test_stubborn_role_is_killed_in_time(tmp_path: Path) -> None:
         rig.process.terminate()
         assert rig.exit_code() == 0
         assert 0.9 < time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("frozen", [("driver",), ("probe",), tuple(THREE)])
+def test_frozen_roles_take_no_longer(tmp_path: Path, frozen: tuple[str, ...]) -> None:
+    """Roles are stopped (SIGSTOP) when SIGTERM comes → they go on and end in order like any other, long before their
+    time to stop is over."""
+    with supervisor_rig(THREE, tmp_path, stop_seconds=60.0) as rig:
+        rig.wait_up()
+        for role in frozen:
+            os.kill(rig.pid_of(role), signal.SIGSTOP)
+        rig.process.terminate()
+        assert rig.exit_code() == 0
+        stops = [line for line in rig.lines if "stopping" in line]
+        assert stops == ["[registrar] registrar stopping", "[driver] driver stopping", "[probe] probe stopping"]
 
 
 def test_sigterm_during_back_off(tmp_path: Path) -> None:
