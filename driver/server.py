@@ -33,7 +33,8 @@ from driver.volume import mounts, usage
 from driver.volume.target import Target
 from driver.volume.workers import DiskWorkers
 from protos import csi_pb2_grpc
-from runtime import clock, http, logs, metrics, rpc, status
+from runtime import clock, http, logs, metrics, status
+from runtime.rpc.kept_server import serve_kept
 from runtime.tasks import BackgroundTask, TaskSupervisor
 from runtime.version import build
 
@@ -152,7 +153,7 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
                 http.serve(config.metrics, {"/metrics": http.SharedPage(_metrics_page(driver))})
             )
         await stack.enter_async_context(status.serve(config.status_directory, "driver", driver.snapshot))
-        await stack.enter_async_context(rpc.serve(config.listen, driver.register))
+        socket = await stack.enter_async_context(serve_kept(config.listen, driver.register))
         log.info(
             "Serving CSI",
             endpoint=config.endpoint,
@@ -162,7 +163,8 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
         )
         unknown = await driver.restore()
         stack.push_async_callback(driver.backend.cluster.close)
-        running = await stack.enter_async_context(driver.tasks.running(driver.background_tasks(unknown)))
+        tasks = [BackgroundTask("CSI socket", socket.keep, finite=True), *driver.background_tasks(unknown)]
+        running = await stack.enter_async_context(driver.tasks.running(tasks))
         await asyncio.wait([running[RESTORE]], timeout=RESTORE_SECONDS)
         driver.health.started = True
         yield driver

@@ -1,4 +1,6 @@
-"""Checks the driver's health over one channel that is kept; concurrent checks share one call."""
+"""Checks the driver's health; concurrent checks share one call.
+
+The connection is kept only while the socket's path leads to the same driver: kubelet dials the path for each call."""
 
 import asyncio
 import os
@@ -17,6 +19,7 @@ PROBE, GET_PLUGIN_INFO = "/csi.v1.Identity/Probe", "/csi.v1.Identity/GetPluginIn
 UNKNOWN_DRIVER = "unknown-driver"
 BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 NOT_CONNECTED = "context deadline exceeded"
+STOPPING = "the probe is stopping"
 # Reconnect quickly to a driver that restarts. The second option is not a delay but the least time that an attempt to
 # connect is given: a slow node needs it, and a frozen driver answers on the connection that is waiting for it.
 _RECONNECT = (
@@ -54,9 +57,7 @@ class DriverProbe:
             registry=registry,
         )
         self._logged_healthy: bool | None = None
-        self._channel = rpc.dial(path, _RECONNECT)
-        self._connection = rpc.Connection(self._channel)
-        self._identity = csi_pb2_grpc.IdentityStub(self._channel)
+        self._connection = rpc.SocketChannel(path, _RECONNECT)
 
     async def check(self) -> ProbeResult:
         """The result of a check, within the timeout; joins a check that is already running."""
@@ -71,23 +72,33 @@ class DriverProbe:
     async def _check(self) -> ProbeResult:
         """Try twice if the kept connection turns out to lead to a driver that has ended."""
         deadline = time.monotonic() + self._timeout
-        result, connection_lost = await self._try(deadline)
-        if connection_lost:
-            result, _ = await self._try(deadline)
+        try:
+            result, connection_lost = await self._try(deadline)
+            if connection_lost:
+                result, _ = await self._try(deadline)
+        except asyncio.CancelledError:  # by ``stop``: nobody else has this task
+            return ProbeResult(False, STOPPING)
         self._log_change(result)
         return result
 
+    def stop(self) -> None:
+        """End the check that is running: whoever waits for a driver that does not answer is answered now."""
+        if self._running is not None:
+            self._running.cancel()
+
     async def _try(self, deadline: float) -> tuple[ProbeResult, bool]:
         """The result, and whether the connection was lost meanwhile."""
+        await self._connection.renew()
         if not await self._connection.wait_ready(max(0.0, deadline - time.monotonic())):
             return ProbeResult(False, NOT_CONNECTED if self.answered else self._never_answered()), False
+        identity = csi_pb2_grpc.IdentityStub(self._connection.channel)
         try:
-            if self.name == UNKNOWN_DRIVER and not await self._learn_name(deadline):
+            if self.name == UNKNOWN_DRIVER and not await self._learn_name(identity, deadline):
                 return ProbeResult(False, "driver name is empty"), False
-            reply = await self._call(PROBE, self._identity.Probe, csi_pb2.ProbeRequest(), deadline)
+            reply = await self._call(PROBE, identity.Probe, csi_pb2.ProbeRequest(), deadline)
         except grpc.aio.AioRpcError as error:
             result = ProbeResult(False, f"rpc error: code = {go_name(error.code())} desc = {_text(error)}")
-            return result, self._channel.get_state() is not grpc.ChannelConnectivity.READY
+            return result, not self._connection.ready
         self.answered = True
         # An absent value means ready: https://github.com/container-storage-interface/spec/blob/master/spec.md#probe
         if reply.HasField("ready") and not reply.ready.value:
@@ -99,11 +110,11 @@ class DriverProbe:
         what = "nobody answers there" if os.path.exists(self._path) else "the socket does not exist"
         return f"{NOT_CONNECTED}: the driver has not answered yet on {self._path}; {what}"
 
-    async def _learn_name(self, deadline: float) -> bool:
+    async def _learn_name(self, identity: csi_pb2_grpc.IdentityStub, deadline: float) -> bool:
         """Ask for the name, once, for a label of the metrics; False if it is empty. kubelet cannot use a driver without
         a name, and livenessprobe exits if it finds one."""
         request = csi_pb2.GetPluginInfoRequest()
-        self.name = (await self._call(GET_PLUGIN_INFO, self._identity.GetPluginInfo, request, deadline)).name
+        self.name = (await self._call(GET_PLUGIN_INFO, identity.GetPluginInfo, request, deadline)).name
         if self.name:
             return True
         self.name = UNKNOWN_DRIVER
@@ -113,8 +124,11 @@ class DriverProbe:
         """One call, measured. As in livenessprobe, ``driver_name`` is the name that was known when the call began."""
         started, name, code = time.monotonic(), self.name, grpc.StatusCode.OK
         try:
-            return await call(request, timeout=deadline - started)
+            reply = await call(request, timeout=deadline - started)
+            self._connection.count(None)
+            return reply
         except grpc.aio.AioRpcError as error:
+            self._connection.count(error)
             code = error.code()
             raise
         finally:

@@ -55,6 +55,7 @@ async def _serve(config: ProbeConfig, role_table: RoleTable | None) -> None:
             await stack.enter_async_context(status.serve(config.status_directory, "probe", lambda: {"role": "probe"}))
             log.info("Serving health checks", port=port)
             await stop.wait()
+            driver.stop()
 
 
 async def _serve_status_pages(config: ProbeConfig, handlers: Handlers, stack: AsyncExitStack) -> None:

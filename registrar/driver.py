@@ -1,4 +1,4 @@
-"""Asks the driver for its name, over one channel that is kept."""
+"""Asks the driver for its name, over a connection that is kept while the socket's path leads to the same driver."""
 
 import os
 import re
@@ -28,18 +28,20 @@ class Driver:
     def __init__(self, path: str, timeout: float) -> None:
         self.path = path
         self._timeout = timeout
-        self._channel = rpc.dial(path, _RECONNECT)
-        self._identity = csi_pb2_grpc.IdentityStub(self._channel)
+        self._connection = rpc.SocketChannel(path, _RECONNECT)
 
     async def get_name(self) -> str:
         """The driver's name. Raises Unavailable if the driver does not answer in time, Failure if the name is
         invalid."""
         self._check_socket()
+        await self._connection.renew()
         try:
-            info = await self._identity.GetPluginInfo(
+            info = await csi_pb2_grpc.IdentityStub(self._connection.channel).GetPluginInfo(
                 csi_pb2.GetPluginInfoRequest(), timeout=self._timeout, wait_for_ready=True
             )
+            self._connection.count(None)
         except grpc.aio.AioRpcError as error:
+            self._connection.count(error)
             detail = error.details() or ""
             if detail == rpc.DEADLINE_DETAILS:
                 detail = f"no answer within {self._timeout:g} s; it is frozen, or no CSI driver serves this socket"
@@ -61,4 +63,4 @@ class Driver:
 
     async def close(self) -> None:
         """Close the channel."""
-        await self._channel.close()
+        await self._connection.close()

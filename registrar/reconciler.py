@@ -27,11 +27,11 @@ from pathlib import Path
 
 from registrar import registration_socket
 from registrar.config import RegistrarConfig
-from registrar.directories import Directories
 from registrar.driver import Driver
 from registrar.service import RegistrationService
 from registrar.state import Registration, State
 from runtime import logs, redact
+from runtime.directories import Directories
 from runtime.errors import ConfigurationError, Failure
 from runtime.sockets import BoundSocket
 
@@ -120,13 +120,13 @@ class Reconciler:
             if reason is StopReason.REFUSED:
                 self._refusals += 1
                 await asyncio.sleep(retry_delay(self._refusals))
-            elif not await registration_socket.is_live(path):
+            elif not registration_socket.is_live(path):
                 log.info("The registration socket was removed; recreating it", socket=path)
 
     async def _stand_by(self, name: str, path: Path) -> bool:
         """Wait while another registrar serves the socket, unless this one has not had its turn yet. False if the driver
         is gone or has another name."""
-        while self._has_served and await registration_socket.is_live(path):
+        while self._has_served and registration_socket.is_live(path):
             if self.registration.enter(State.WAITING, error=f"another registrar serves {path}"):
                 log.warning("Another registrar has taken over; standing by", socket=path)
             await self._directories.wait_for_change(POLL_SECONDS)

@@ -1,6 +1,5 @@
 """The socket on which kubelet's plugin watcher finds the registrar."""
 
-import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
@@ -11,9 +10,7 @@ from registrar.service import RegistrationService
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
 from runtime.errors import ConfigurationError
-from runtime.sockets import BoundSocket
-
-CONNECT_SECONDS = 1.0
+from runtime.sockets import BoundSocket, why_not_served
 
 
 def socket_path(directory: str, driver: str) -> Path:
@@ -39,14 +36,6 @@ def _check_writable(directory: Path) -> None:
         raise ConfigurationError(f"{directory} is not writable: mount it read-write, for the user of this process")
 
 
-async def is_live(path: Path) -> bool:
+def is_live(path: Path) -> bool:
     """Whether a process serves the socket at ``path``; the socket of a dead process is only a file."""
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            _, writer = await asyncio.open_unix_connection(str(path))
-    except TimeoutError:
-        return True  # frozen or busy
-    except OSError:
-        return False
-    writer.close()
-    return True
+    return not why_not_served(path)

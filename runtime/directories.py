@@ -1,10 +1,10 @@
-"""The two directories that a registrar depends on, the driver's and kubelet's: wait for changes in them, and notice
-when they were deleted on the node."""
+"""Directories of sockets that a process depends on: wait for changes in them, and notice when they were deleted on the
+node."""
 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from runtime import inotify, logs
@@ -22,6 +22,12 @@ class Directories:
     def __init__(self, *paths: str) -> None:
         self._paths = paths
         self._changed = asyncio.Event()
+        self._watched = 0
+
+    @property
+    def all_watched(self) -> bool:
+        """Whether inotify reports the changes in all of them now."""
+        return self._watched == len(self._paths)
 
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
@@ -60,7 +66,7 @@ class Directories:
     async def _watch(self, path: str) -> None:
         while True:
             try:
-                with inotify.Watch(Path(path)) as events:
+                with inotify.Watch(Path(path)) as events, self._counted():
                     self._changed.set()
                     async for event in events:
                         self._changed.set()
@@ -69,3 +75,11 @@ class Directories:
             except OSError as error:  # it does not exist, or inotify's limits are reached: the slow poll has to do
                 log.verbose(5, "Cannot watch", directory=path, reason=error)
             await asyncio.sleep(RETRY_SECONDS)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._watched += 1
+        try:
+            yield
+        finally:
+            self._watched -= 1

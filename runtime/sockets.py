@@ -7,6 +7,7 @@ removes a successor's socket. At exit the final path is unlinked only if it stil
 
 import os
 import secrets
+import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,25 +20,23 @@ from runtime.errors import ConfigurationError
 MAX_PATH_BYTES = 107
 
 
+Identity = tuple[int, int, int]
+"""Device, inode and time of the bind of a socket: file systems reuse the numbers of deleted inodes."""
+
+
 @dataclass(frozen=True)
 class BoundSocket:
-    """A socket that this process has bound at ``path``, identified by its device and inode.
-
-    File systems reuse the numbers of deleted inodes, so the time of the bind (``st_mtime_ns``) is compared too.
-    """
+    """A socket that this process has bound at ``path``."""
 
     path: Path
-    device: int
-    inode: int
-    bound_at: int
+    identity: Identity
 
     def is_ours(self) -> bool:
         """Whether the path still leads to the socket that we bound."""
         try:
-            found = os.lstat(self.path)
+            return _identity(os.lstat(self.path)) == self.identity
         except OSError:
             return False
-        return (found.st_dev, found.st_ino, found.st_mtime_ns) == (self.device, self.inode, self.bound_at)
 
     def unlink(self) -> bool:
         """Remove the socket if it is still ours; returns whether it was."""
@@ -87,4 +86,32 @@ def move_into_place(hidden: Path, path: Path) -> BoundSocket:
     found = os.lstat(hidden)
     refuse_non_socket(path)
     os.rename(hidden, path)
-    return BoundSocket(path, found.st_dev, found.st_ino, found.st_mtime_ns)
+    return BoundSocket(path, _identity(found))
+
+
+def identity(path: str | Path) -> Identity | None:
+    """Which file a path leads to now; None if it leads to none."""
+    try:
+        return _identity(os.stat(path))
+    except OSError:
+        return None
+
+
+def why_not_served(path: str | Path) -> str:
+    """Why no process accepts connections on a socket, as a sentence with its path; empty if one does, even if it is too
+    busy to do so now. Connecting to a Unix socket never waits."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        try:
+            client.connect(os.fspath(path))
+        except BlockingIOError:  # so many connections wait already that the kernel takes no more
+            return ""
+        except ConnectionRefusedError:
+            return f"nobody listens on {path}"
+        except OSError as error:
+            return f"{path} cannot be connected to: {error.strerror or error}"
+    return ""
+
+
+def _identity(found: os.stat_result) -> Identity:
+    return found.st_dev, found.st_ino, found.st_mtime_ns

@@ -68,7 +68,7 @@ class _StatusServer:
             await self.ensure()
 
     async def ensure(self) -> None:
-        """Serve if nothing is at the path. What somebody else has put there since is left alone."""
+        """Serve if nobody serves the path. What somebody else has put there since, and serves, is left alone."""
         if self._in_place():
             return
         deleted = self._bound is not None
@@ -89,7 +89,7 @@ class _StatusServer:
         self._problem = ""
 
     def _in_place(self) -> bool:
-        return self._bound is not None and os.path.lexists(self._path)
+        return self._bound is not None and (self._bound.is_ours() or not sockets.why_not_served(self._path))
 
     def close(self) -> None:
         """Serve no longer, and remove the socket if it is still ours."""

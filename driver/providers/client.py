@@ -50,7 +50,7 @@ class ProviderClient:
         channel = rpc.dial(socket, (*_RECONNECT, *_ERROR_TEXTS, ("grpc.max_receive_message_length", max_reply_bytes)))
         self._connection = rpc.Connection(channel)
         self._stub: provider_pb2_grpc.CSIDriverProviderAsyncStub = provider_pb2_grpc.CSIDriverProviderStub(channel)
-        self._calls = 0
+        self._calls = self._unanswered = 0
         self._retired = False
 
     @property
@@ -62,6 +62,11 @@ class ProviderClient:
         """Wait for the connection until ``deadline`` (event loop time); False also if this client is retired."""
         async with self._keep_open():
             return await self._connection.wait_ready(_seconds_until(deadline)) and not self._retired
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether so many calls in a row had no answer that a new client should take its place."""
+        return self._unanswered >= rpc.MAX_UNANSWERED
 
     def is_connected_to(self, socket: str) -> bool:
         """Whether this is the provider's connection to a socket, and stands."""
@@ -124,13 +129,14 @@ class ProviderClient:
                     f'provider "{self.name}": its reply is not a message of the provider contract',
                 )
         except grpc.aio.AioRpcError as error:
+            self._unanswered = self._unanswered + 1 if error.details() == rpc.DEADLINE_DETAILS else 0
             failure = await self._failure_of(error)
             self.last_error = str(failure)
             raise failure from None
         except rpc.RemoteFailure as failure:
             self.last_error = str(failure)
             raise
-        self.last_error = ""
+        self.last_error, self._unanswered = "", 0
         return reply
 
     async def _failure_of(self, error: grpc.aio.AioRpcError) -> rpc.RemoteFailure:

@@ -136,10 +136,13 @@ class ProviderPool:
 
     async def _client_at(self, name: str, socket: str) -> ProviderClient:
         known = self._clients.get(name)
-        if known is not None and known.socket == socket:
+        if known is not None and known.socket == socket and not known.is_given_up:
             return known
         client = self._clients[name] = ProviderClient(name, socket, self._workers, self._max_reply_bytes)
         if known is not None:
-            log.info("Provider has moved", provider=name, socket=socket)
+            if known.socket == socket:
+                log.warning("Provider does not answer; connecting to it again", provider=name, socket=socket)
+            else:
+                log.info("Provider has moved", provider=name, socket=socket)
             await known.retire()
         return client

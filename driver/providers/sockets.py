@@ -2,13 +2,13 @@
 
 import os
 import re
-import socket
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from runtime import redact
 from runtime.errors import PreconditionFailed
+from runtime.sockets import why_not_served
 
 _SUFFIX = ".sock"
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,30}")
@@ -29,7 +29,7 @@ class ProviderSockets:
         """
         paths = [path for path in self._paths(name) if _is_socket(path)]
         for path in paths[:-1]:
-            if is_connected(path) or not _listening_problem(path):
+            if is_connected(path) or not why_not_served(path):
                 return path
         return paths[-1] if paths else None
 
@@ -65,21 +65,6 @@ def _is_socket(path: str) -> bool:
         return False
 
 
-def _listening_problem(path: str) -> str:
-    """Why no process accepts connections on a socket; empty if one does. Connecting to a Unix socket never waits."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.setblocking(False)
-        try:
-            client.connect(path)
-        except BlockingIOError:
-            return ""  # a process listens and is busy: so many connections wait that the kernel takes no more
-        except ConnectionRefusedError:
-            return f"nobody listens on {path}"
-        except OSError as error:
-            return f"{path} cannot be connected to: {error.strerror or error}"
-    return ""
-
-
 def _problem(path: str) -> str:
     """What is wrong with a path; empty if nothing is there."""
     try:
@@ -89,4 +74,4 @@ def _problem(path: str) -> str:
         return f"{path} is a symbolic link to nothing" if os.path.islink(path) else ""
     except OSError as error:
         return f"{path} cannot be read: {error.strerror or error}"
-    return _listening_problem(path) or f"{path} does not answer"
+    return why_not_served(path) or f"{path} does not answer"

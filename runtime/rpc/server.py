@@ -4,9 +4,11 @@ A ``Failure`` becomes its status code and its sentence. Any other exception is l
 INTERNAL without it.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ log = logs.get(__name__)
 
 REQUEST_VERBOSITY = 5
 GRACE_SECONDS = 10.0
+# How long gRPC may take to send the last answers and to say goodbye. A client that is frozen never confirms that.
+FLUSH_SECONDS = 0.5
 
 Register = Callable[[grpc.aio.Server], None]
 Handler = Callable[[Any, Any], Awaitable[Any]]
@@ -28,7 +32,12 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 
 class FailureInterceptor(grpc.aio.ServerInterceptor):
     """Ends each call with the code of its failure, and logs the call at verbosity 5. In all texts that are made during
-    the call, the secrets of its request are masked."""
+    the call, the secrets of its request are masked. ``idle`` is set while no call is running."""
+
+    def __init__(self) -> None:
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._running = 0
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Wrap unary-unary handlers, the only kind that CSI has."""
@@ -41,6 +50,16 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
         )
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
+        async def counted(request: Any, context: Any) -> Any:
+            self._running += 1
+            self.idle.clear()
+            try:
+                return await call(request, context)
+            finally:
+                self._running -= 1
+                if not self._running:
+                    self.idle.set()
+
         async def call(request: Any, context: Any) -> Any:
             started = time.monotonic()
             # Both lines are made outside of ``withholding``, which would have to prepare for a search, since they have
@@ -66,7 +85,7 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
                 failure = as_failure(error, method)
                 return None, code_of(failure), redact.text(failure)
 
-        return call
+        return counted
 
 
 def _log_request(method: str, request: Any, context: Any) -> None:
@@ -81,6 +100,35 @@ def _log_response(method: str, code: grpc.StatusCode, sentence: str, seconds: fl
     )
 
 
+@dataclass(frozen=True, eq=False)
+class RunningServer:
+    """A server and the socket that it has bound; None for TCP."""
+
+    server: grpc.aio.Server
+    bound: sockets.BoundSocket | None
+    calls: FailureInterceptor
+
+    async def stop(self, seconds: float = GRACE_SECONDS) -> None:
+        """Remove the socket if it is still ours, and take no new calls; those that are still running have so many
+        seconds to finish. A second call may cut that short."""
+        if self.bound is not None:
+            self.bound.unlink()
+        stopping = asyncio.create_task(self.server.stop(seconds))
+        while not stopping.done():
+            await self._wait_idle(stopping)
+            await asyncio.wait([stopping], timeout=FLUSH_SECONDS)
+            if self.calls.idle.is_set():
+                await self.server.stop(None)
+        await stopping
+
+    async def _wait_idle(self, stopping: "asyncio.Task[None]") -> None:
+        idle = asyncio.create_task(self.calls.idle.wait())
+        try:
+            await asyncio.wait([stopping, idle], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            idle.cancel()
+
+
 @asynccontextmanager
 async def serve(
     endpoint: Endpoint, register: Register, options: Sequence[tuple[str, Any]] = ()
@@ -91,11 +139,20 @@ async def serve(
     Yields the bound socket (None for TCP). Raises ConfigurationError if the address cannot be bound, or if the path
     holds anything but a socket.
     """
+    running = await start(endpoint, register, options)
+    try:
+        yield running.bound
+    finally:
+        await running.stop()
+
+
+async def start(endpoint: Endpoint, register: Register, options: Sequence[tuple[str, Any]] = ()) -> RunningServer:
+    """Start a server, which the caller must stop. Raises as ``serve``."""
     path = Path(endpoint.path) if isinstance(endpoint, UnixEndpoint) else None
     hidden = sockets.hidden_path(path) if path is not None else None
-    server = grpc.aio.server(interceptors=[FailureInterceptor()], options=list(options))
+    calls = FailureInterceptor()
+    server = grpc.aio.server(interceptors=[calls], options=list(options))
     register(server)
-    bound = None
     try:
         try:
             with sockets.private_umask():
@@ -103,13 +160,11 @@ async def serve(
         finally:
             # Even if the bind has failed: gRPC crashes when a server that was never started is garbage-collected.
             await server.start()
-        if path is not None and hidden is not None:
-            bound = sockets.move_into_place(hidden, path)
-        yield bound
-    finally:
-        if bound is not None:
-            bound.unlink()
-        await server.stop(GRACE_SECONDS)
+        bound = sockets.move_into_place(hidden, path) if path is not None and hidden is not None else None
+    except BaseException:
+        await server.stop(None)
+        raise
+    return RunningServer(server, bound, calls)
 
 
 def _bind(server: grpc.aio.Server, target: str, shown: str) -> None:

@@ -3,21 +3,23 @@ are those of livenessprobe."""
 
 import asyncio
 import logging
+import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 from prometheus_client import CollectorRegistry
 
 from probe.driver import GET_PLUGIN_INFO, NOT_CONNECTED, PROBE, DriverProbe, ProbeResult, go_name
 from protos import csi_pb2
-from runtime import metrics
+from runtime import metrics, rpc
 from runtime.errors import DeadlineExceeded, Unavailable
-from tests.support.fake_driver import NAME, FakeDriver, fake_driver
+from tests.support.fake_driver import NAME, FakeDriver, driver_process, fake_driver
 from tests.support.waiting import until
 
 OK = ProbeResult(True, "ok")
@@ -166,6 +168,92 @@ def test_driver_without_a_name(tmp_path: Path, caplog: pytest.LogCaptureFixture)
         "The driver is unhealthy",
         "The driver is healthy",
     ]
+
+
+def test_socket_is_removed(tmp_path: Path) -> None:
+    """The driver runs on, but its socket is removed, or another driver's takes its place → the check says what kubelet
+    would find: unhealthy, or the other driver."""
+
+    async def run() -> None:
+        path = tmp_path / "csi.sock"
+        async with fake_driver(str(path)) as driver, probing(tmp_path, 0.5) as (probe, _):
+            while await probe.check() != OK:
+                pass
+            asked = driver.probes
+            path.unlink()
+            for _ in range(3):
+                assert await probe.check() == ProbeResult(False, NOT_CONNECTED)
+            async with fake_driver(str(path)) as other:
+                while await probe.check() != OK:
+                    pass
+                assert other.probes > 0
+                async with fake_driver(str(path)) as third:  # by a rename over the socket
+                    while not third.probes:
+                        await probe.check()
+                    before = other.probes
+                    assert await probe.check() == OK
+                    assert other.probes == before
+            assert driver.probes == asked
+
+    asyncio.run(run())
+
+
+def test_path_leads_elsewhere(tmp_path: Path) -> None:
+    """The path becomes a dead socket, a file or a dangling link while the driver runs on → unhealthy; the driver's
+    socket is moved back → healthy."""
+
+    async def run() -> None:
+        path, kept = tmp_path / "csi.sock", tmp_path / "kept.sock"
+        async with fake_driver(str(path)), probing(tmp_path, 0.3) as (probe, _):
+            while await probe.check() != OK:
+                pass
+            path.rename(kept)
+            for put in (lambda: path.write_text(""), lambda: path.symlink_to("nowhere"), lambda: bind(path)):
+                put()
+                assert not (await probe.check()).healthy
+                path.unlink()
+            kept.rename(path)
+            while await probe.check() != OK:
+                pass
+
+    asyncio.run(run())
+
+
+def bind(path: Path) -> None:
+    """A socket on which nobody listens."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+
+def test_frozen_driver_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver is frozen, and each call that it does not even read takes memory → after some of them the connection
+    is given up, and checks wait for the next one without calling; the driver goes on → healthy."""
+    dialled = 0
+
+    def counted(path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
+        nonlocal dialled
+        dialled += 1
+        return rpc.dial(path, options)
+
+    monkeypatch.setattr("runtime.rpc.client.dial", counted)
+
+    async def run() -> None:
+        with driver_process(tmp_path / "csi.sock") as driver:
+            async with probing(tmp_path, 10.0) as (probe, registry):
+                for _ in range(2):  # the first one may have begun before there was a socket
+                    assert await probe.check() == OK
+                probe._timeout, before, tasks = 0.05, dialled, len(asyncio.all_tasks())
+                driver.send_signal(signal.SIGSTOP)
+                for _ in range(40):
+                    assert not (await probe.check()).healthy
+                assert count(registry, "DeadlineExceeded") == rpc.MAX_UNANSWERED
+                assert dialled == before + 1
+                assert len(asyncio.all_tasks()) <= tasks + 1  # the one that waits for the connection
+                driver.send_signal(signal.SIGCONT)
+                probe._timeout = 10.0
+                assert await probe.check() == OK
+
+    asyncio.run(run())
 
 
 class WithoutProbe(FakeDriver):

@@ -183,6 +183,22 @@ def test_frozen_driver(running: ProbeProcess) -> None:
         wait_until(lambda: running.fetch() == (200, "ok"), "ok again", 2)
 
 
+def test_stop_while_a_check_waits(tmp_path: Path) -> None:
+    """SIGTERM while a request waits for a driver that is frozen → the request is answered, and the probe ends without
+    waiting for the driver."""
+    with probing(tmp_path, "--probe-timeout=60s") as running, running.driver() as driver:
+        wait_until(lambda: running.fetch() == (200, "ok"), "ok")
+        driver.send_signal(signal.SIGSTOP)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(fetch, running.port, "/healthz", timeout=50)
+            time.sleep(0.5)  # the request is under way
+            started = time.monotonic()
+            running.process.terminate()
+            assert running.process.wait(30) == 0
+            assert waiting.result() == (500, "the probe is stopping")
+        assert time.monotonic() - started < 10.0
+
+
 def test_concurrent_requests_share_a_call(running: ProbeProcess) -> None:
     """Thirty requests while the driver hangs → all are answered within one deadline."""
     with running.driver() as driver:

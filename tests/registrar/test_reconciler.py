@@ -16,9 +16,8 @@ import pytest
 
 from kubelet_stub.events import Reason
 from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
-from registrar import directories
 from registrar.state import State
-from runtime import inotify, rpc
+from runtime import directories, inotify, rpc
 from runtime.errors import Unavailable
 from runtime.flags import Duration
 from tests.registrar.rig import RegistrarRig, running_registrar, until_error, until_socket, until_state

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+import socket
 import stat
 import subprocess
 import time
@@ -100,12 +101,19 @@ def empty_temporary_files(directory: Path) -> None:
         path.unlink()
 
 
-@pytest.mark.parametrize("damage", [delete_socket, delete_directory, empty_temporary_files])
+def replace_by_a_dead_socket(directory: Path) -> None:
+    """As a second driver does that is killed then."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(f"{directory}/.other")
+    (directory / ".other").rename(status.socket_path(str(directory), "driver"))
+
+
+@pytest.mark.parametrize("damage", [delete_socket, delete_directory, empty_temporary_files, replace_by_a_dead_socket])
 def test_deleted_sockets_are_made_again(
     tmp_path: Path, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody deletes the socket, its directory, or all files below → the status can be read again soon, for root
-    only, and nothing is left at the end."""
+    """Somebody deletes the socket, its directory, or all files below, or leaves a dead socket there → the status can be
+    read again soon, for root only, and nothing is left at the end."""
     monkeypatch.setattr(status, "CHECK_SECONDS", 0.05)
     directory = tmp_path / "status"
 

@@ -1,6 +1,7 @@
 """Providers that die, come back, move, and are slow meanwhile."""
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,9 @@ import grpc
 import grpc.aio
 import pytest
 
+from driver.providers.wire import mount_request
 from provider_stub.running import running
+from runtime import rpc
 from tests.support.rig import Rig, rig
 from tests.support.waiting import until
 
@@ -150,6 +153,27 @@ def test_nobody_listens_anywhere(tmp_path: Path) -> None:
             it.provider.path.unlink()
 
     (tmp_path / "again").mkdir()
+    asyncio.run(run())
+
+
+def test_provider_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
+    """A provider answers no call in time, again and again → the connection, on which such calls would pile up, is
+    replaced; the provider gets well → it is called over the new one."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as it:
+            await it.volume("pod-1").publish()
+            pool, clients = it.driver.providers, set()
+            slow = mount_request(json.dumps({**SLOW, "stubDelay": "20s"}), "{}", "/nowhere", "420")
+            for _ in range(rpc.MAX_UNANSWERED + 1):
+                with pytest.raises(rpc.RemoteFailure) as raised:
+                    await pool.mount("stub", slow, asyncio.get_running_loop().time() + 0.3, readable_by_group=False)
+                assert raised.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+                clients.add(pool._clients["stub"])
+            assert len(clients) == 2
+            await it.volume("pod-2").publish()
+            assert pool._clients["stub"] in clients
+
     asyncio.run(run())
 
 

@@ -1,0 +1,78 @@
+"""The registrar's connection to the driver: it asks whom kubelet would reach."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from registrar.driver import Driver
+from runtime import rpc
+from runtime.errors import Unavailable
+from tests.support.fake_driver import NAME, FakeDriver, driver_process, fake_driver
+from tests.support.waiting import until
+
+
+@asynccontextmanager
+async def asking(path: Path, timeout: float = 5.0) -> AsyncIterator[Driver]:
+    """A registrar's view of the driver at a path."""
+    driver = Driver(str(path), timeout)
+    try:
+        yield driver
+    finally:
+        await driver.close()
+
+
+def test_another_driver_takes_the_path(tmp_path: Path) -> None:
+    """A driver runs on, but its socket is removed, or another driver's takes its place → Unavailable, or the other
+    one's name."""
+
+    async def run() -> None:
+        path = tmp_path / "csi.sock"
+        async with fake_driver(str(path)) as first, asking(path) as driver:
+            assert await driver.get_name() == NAME
+            async with fake_driver(str(path), FakeDriver("other.csi.example")):  # by a rename over the socket
+                assert await driver.get_name() == "other.csi.example"
+            with pytest.raises(Unavailable, match="does not exist"):
+                await driver.get_name()
+            async with fake_driver(str(path), FakeDriver("third.csi.example")):
+                assert await driver.get_name() == "third.csi.example"
+            assert first.asked == 1
+
+    asyncio.run(run())
+
+
+def test_frozen_driver_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver is frozen → after some calls without an answer the connection is given up, so that no more of them
+    pile up on it; the driver goes on → its name."""
+    dialled = 0
+
+    def counted(path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
+        nonlocal dialled
+        dialled += 1
+        return rpc.dial(path, options)
+
+    monkeypatch.setattr("runtime.rpc.client.dial", counted)
+
+    async def run() -> None:
+        path = tmp_path / "csi.sock"
+        with driver_process(path) as process:
+            await until(path.exists, "the driver")
+            async with asking(path) as driver:
+                for _ in range(2):
+                    assert await driver.get_name() == NAME
+                before, driver._timeout = dialled, 0.05
+                process.send_signal(signal.SIGSTOP)
+                for _ in range(3 * rpc.MAX_UNANSWERED):
+                    with pytest.raises(Unavailable, match="frozen"):
+                        await driver.get_name()
+                assert 1 <= dialled - before <= 3
+                process.send_signal(signal.SIGCONT)
+                driver._timeout = 10.0
+                assert await driver.get_name() == NAME
+
+    asyncio.run(run())
