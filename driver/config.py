@@ -60,6 +60,11 @@ class DriverConfig:
         "", "kubeconfig file; without it $KUBECONFIG, the pod's service account, then ~/.kube/config"
     )
     # Our own.
+    rotation_jitter_percent: int = flag(
+        10,
+        "by how many percent of the interval a refresh is earlier or later, so that pods that started together do not "
+        "refresh together; 0 as in the Go driver",
+    )
     manifests: str = flag(
         "",
         "directory of SecretProviderClass YAML files, instead of an API server; pod statuses are written there too",
@@ -110,6 +115,8 @@ class DriverConfig:
             raise ConfigurationError(f"--drivername must have 1 to {MAX_DRIVER_NAME} characters")
         if self.rotation_poll_interval <= 0:
             raise ConfigurationError("--rotation-poll-interval must be longer than 0, for example 2m")
+        if not 0 <= self.rotation_jitter_percent <= 50:
+            raise ConfigurationError("--rotation-jitter-percent must be a number from 0 to 50")
         if self.provider_health_check_interval <= 0:
             raise ConfigurationError("--provider-health-check-interval must be longer than 0, for example 2m")
         if self.max_call_recv_msg_size <= 0:

@@ -92,5 +92,19 @@ def test_paths_exist() -> None:
     assert missing == []
 
 
+def test_choices_can_be_taken_back() -> None:
+    """Each row of the page on migration that is a choice ends with a value of the chart or a flag that exists."""
+    page = (ROOT / "docs" / "migration.md").read_text()
+    table = page.partition("### Choices, which a value takes back\n")[2].partition("\n### ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    flags = re.findall(r"^\| `(--[\w-]+)`", (ROOT / "docs" / "flags.md").read_text(), re.MULTILINE)
+    values = re.findall(r"^\| `([\w.]+)`", (ROOT / "docs" / "values.md").read_text(), re.MULTILINE)
+    known = {*flags, *values}
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`([\w.-]+)[:=`]", row.split("|")[-2])
+        assert named and set(named) <= known | {"helm"}, row
+
+
 def _anchor(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")

@@ -143,7 +143,8 @@ class Publisher:
             volume.fingerprint = volume.fingerprint or provider_class.fingerprint
             if now < volume.retry_at and await self._remote.provider_is_back(volume, provider_class):
                 volume.retry_at = now
-            if not schedule.is_due(volume, provider_class.fingerprint, interval, now):
+            jitter = self._config.rotation_jitter_percent / 100
+            if not schedule.is_due(volume, provider_class.fingerprint, interval, now, jitter):
                 return False
             await self._refresh(attempt, volume, provider_class)
         except Exception as error:

@@ -1,6 +1,6 @@
 """When a volume is due for a refresh, and how long it is left alone after failures: the only place that decides so.
 
-Due = last refresh + interval ± 10 %. The jitter comes from the target and the time of the last refresh, so that a
+Due = last refresh + interval ± jitter. The jitter comes from the target and the time of the last refresh, so that a
 volume keeps its moment until then, and volumes that were published together drift apart. A changed class makes its
 volumes due at once. After a failure the wait doubles from BACKOFF_FIRST to BACKOFF_LAST; a provider that is overloaded
 or away gets four times as long at first. The wait for a provider that was away ends when its socket answers again.
@@ -18,7 +18,6 @@ from runtime.errors import Failure
 from runtime.flags import parse_duration
 from runtime.rpc import code_of
 
-JITTER = 0.1
 # Kubelet republishes about once a minute: with a longer wait content would stay old after the cause is gone.
 BACKOFF_FIRST, BACKOFF_LAST = 10.0, 60.0
 OVERLOAD_FACTOR = 4.0
@@ -40,14 +39,14 @@ def interval_of(annotations: Mapping[str, str], default: float) -> float:
     return interval
 
 
-def due_time(target_path: str, refreshed_at: float, interval: float) -> float:
-    """The moment at which a volume is due for a refresh."""
+def due_time(target_path: str, refreshed_at: float, interval: float, jitter: float) -> float:
+    """The moment at which a volume is due for a refresh; ``jitter`` is a fraction of the interval."""
     digest = hashlib.blake2b(f"{target_path}|{refreshed_at:.6f}".encode(), digest_size=4).digest()
     spread = int.from_bytes(digest) / 0xFFFFFFFF * 2 - 1
-    return refreshed_at + interval * (1 + JITTER * spread)
+    return refreshed_at + interval * (1 + jitter * spread)
 
 
-def is_due(volume: Volume, fingerprint: str, interval: float, now: float) -> bool:
+def is_due(volume: Volume, fingerprint: str, interval: float, now: float, jitter: float) -> bool:
     """Whether a volume is due for a refresh; ``fingerprint`` is that of the class as it is now.
 
     A class that has changed since the last attempt ends the back-off: its author may have fixed the cause.
@@ -58,7 +57,7 @@ def is_due(volume: Volume, fingerprint: str, interval: float, now: float) -> boo
         return False
     if volume.failure is not None or volume.refreshed_at is None:
         return True
-    return now >= due_time(volume.target.path, volume.refreshed_at, interval)
+    return now >= due_time(volume.target.path, volume.refreshed_at, interval, jitter)
 
 
 def retry_time(failure: Failure, failures: int, now: float) -> float:

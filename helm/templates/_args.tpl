@@ -26,6 +26,7 @@
   "--probe-timeout=3s") -}}
 {{- if not (kindIs "invalid" .Values.statusEndpoint) }}{{- $args = append $args (printf "--status-endpoint=%s" .Values.statusEndpoint) }}{{- end -}}
 {{- if not (kindIs "invalid" .Values.tmpfsSize) }}{{- $args = append $args (printf "--tmpfs-size=%d" (int64 .Values.tmpfsSize)) }}{{- end -}}
+{{- if ne (int .Values.rotationJitterPercent) 10 }}{{- $args = append $args (printf "--rotation-jitter-percent=%d" (int .Values.rotationJitterPercent)) }}{{- end -}}
 {{- if not .Values.tmpfsNoexec }}{{- $args = append $args "--tmpfs-noexec=false" }}{{- end -}}
 {{- if .Values.volumeAttributesOverride }}{{- $args = append $args "--volume-attributes-override=true" }}{{- end -}}
 {{- if .Values.volumeCondition }}{{- $args = append $args "--volume-condition=true" }}{{- end -}}

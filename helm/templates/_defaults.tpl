@@ -36,6 +36,7 @@ enableSecretRotation: false
 providerHealthCheck: false
 providerHealthCheckInterval: 2m
 automountServiceAccountToken: true
+rotationJitterPercent: 10
 tmpfsNoexec: true
 volumeAttributesOverride: false
 volumeCondition: false

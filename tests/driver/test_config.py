@@ -33,6 +33,7 @@ OF_THE_GO_DRIVER = {
 OURS = {
     "manifests",
     "kubelet-pods-dir",
+    "rotation-jitter-percent",
     "tmpfs-noexec",
     "tmpfs-size",
     "max-volume-entries",

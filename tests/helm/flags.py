@@ -63,6 +63,12 @@ FORMS = {
         ("1", "0", "-1", "+7"),
         ("-2", "10MB", "1.5", ""),
     ),
+    "percent": Form(
+        "a whole number from 0 to 50, without a unit",
+        r"\+?(0+|[1-9]|[1-4][0-9]|50)",
+        ("0", "10", "50"),
+        ("-1", "51", "100", "5%", "1.5", ""),
+    ),
     "integer": Form(
         "a whole number such as 5", rf"[+-]?{_NUMBER}", ("5", "0", "-2"), ("10MB", "1.5", "", "five", "0x")
     ),
@@ -101,7 +107,7 @@ FORMS = {
 }
 _OF_KIND = {
     "bool": ("boolean",),
-    "int": ("positive", "limit", "integer"),
+    "int": ("positive", "limit", "percent", "integer"),
     "duration": ("duration",),
     "list": ("providers", "text"),
     "str": ("addresses", "directory", "absolute", "endpoint", "backend", "name", "some", "text"),

@@ -28,6 +28,7 @@ NEW = (
     "syncSecret.namespaces",
     "tmpfsSize",
     "tmpfsNoexec",
+    "rotationJitterPercent",
     "volumeAttributesOverride",
     "volumeCondition",
     "startupTaint",

@@ -13,10 +13,15 @@ TARGET = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", "")
 
 def test_due_time() -> None:
     """The due time lies within ±10 % of the interval, differs between targets, and is the same at each call."""
-    times = [schedule.due_time(f"/t{number}", 1000.0, 100.0) for number in range(200)]
+    times = [schedule.due_time(f"/t{number}", 1000.0, 100.0, 0.1) for number in range(200)]
     assert min(times) >= 1090 and max(times) <= 1110
     assert max(times) - min(times) > 15
-    assert times == [schedule.due_time(f"/t{number}", 1000.0, 100.0) for number in range(200)]
+    assert times == [schedule.due_time(f"/t{number}", 1000.0, 100.0, 0.1) for number in range(200)]
+
+
+def test_no_jitter() -> None:
+    """Without jitter every volume is due exactly after the interval, as with the Go driver."""
+    assert {schedule.due_time(f"/t{number}", 1000.0, 100.0, 0.0) for number in range(200)} == {1100.0}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +44,7 @@ def test_is_due(change: dict[str, object], due: bool) -> None:
     volume = Volume(TARGET, Pod("n", "p", "u"), ClassRef("n", "c"), fingerprint="same", refreshed_at=995.0)
     for name, value in change.items():
         setattr(volume, name, value)
-    assert schedule.is_due(volume, "same", 100.0, 1000.0) is due
+    assert schedule.is_due(volume, "same", 100.0, 1000.0, 0.1) is due
 
 
 def test_back_off() -> None:
