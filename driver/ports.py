@@ -39,14 +39,26 @@ class ClassRef:
 
 
 @dataclass(frozen=True)
+class KeySource:
+    """An entry of ``dataFrom``, not validated: all entries of an object in a ``format``, or ``all`` files."""
+
+    object_name: str = ""
+    format: str = ""
+    prefix: str = ""
+    all: bool = False
+
+
+@dataclass(frozen=True)
 class SecretObject:
-    """An entry of ``spec.secretObjects`` as it is in the class, not validated. ``data`` has (objectName, key) pairs."""
+    """An entry of ``spec.secretObjects`` as it is in the class, not validated. ``data`` has (objectName, key) pairs,
+    ``data_from`` whole objects."""
 
     secret_name: str
     type: str
     data: tuple[tuple[str, str], ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    data_from: tuple[KeySource, ...] = ()
 
 
 @dataclass(frozen=True)

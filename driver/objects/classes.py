@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import astuple
 from typing import Any
 
-from driver.ports import REFRESH_ANNOTATION, ClassRef, ComposedFile, ProviderClass, SecretObject
+from driver.ports import REFRESH_ANNOTATION, ClassRef, ComposedFile, KeySource, ProviderClass, SecretObject
 
 KIND, PLURAL = "SecretProviderClass", "secretproviderclasses"
 
@@ -43,6 +43,20 @@ def _secret_object(item: Mapping[str, Any]) -> SecretObject:
         data=data,
         labels=_strings(item, "labels"),
         annotations=_strings(item, "annotations"),
+        data_from=key_sources(item),
+    )
+
+
+def key_sources(item: Mapping[str, Any]) -> tuple[KeySource, ...]:
+    """The field ``dataFrom`` of an entry."""
+    return tuple(
+        KeySource(
+            object_name=str(source.get("objectName") or ""),
+            format=str(source.get("format") or ""),
+            prefix=str(source.get("prefix") or ""),
+            all=source.get("all") is True,
+        )
+        for source in item.get("dataFrom") or ()
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from driver.ports import ClassRef
+from driver.objects.classes import key_sources
+from driver.ports import ClassRef, KeySource
 
 GROUP = "secret-sync.x-k8s.io"
 GROUP_VERSION = f"{GROUP}/v1alpha1"
@@ -45,7 +46,8 @@ class SyncRef:
 class SecretSync:
     """A SecretSync as it is in the API.
 
-    ``data`` has (targetKey, sourcePath) pairs: a key of the Secret and the file of the provider's reply that it gets.
+    ``data`` has (targetKey, sourcePath) pairs: a key of the Secret and the file of the provider's reply that it gets;
+    ``data_from`` has whole objects.
     ``conditions``, ``sync_hash`` and ``last_sync`` are its status, which the controller itself writes: two objects that
     differ in nothing else are equal.
     """
@@ -59,6 +61,7 @@ class SecretSync:
     data: tuple[tuple[str, str], ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    data_from: tuple[KeySource, ...] = ()
     force: str = ""
     controller: str = ""
     conditions: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
@@ -90,6 +93,7 @@ def parse_secret_sync(document: Mapping[str, Any]) -> SecretSync:
         data=tuple((item.get("targetKey") or "", item.get("sourcePath") or "") for item in data),
         labels=dict(secret.get("labels") or {}),
         annotations=dict(secret.get("annotations") or {}),
+        data_from=key_sources(secret),
         force=spec.get("forceSynchronization") or "",
         controller=spec.get("secretSyncControllerName") or "",
         conditions=tuple(status.get("conditions") or ()),

@@ -28,7 +28,6 @@ from driver.publish.request import POD_NAME, POD_NAMESPACE, POD_UID, RESERVED_PR
 from driver.secretsync import conditions, secret
 from driver.secretsync.ports import Classes, Events, Secrets, Statuses, Tokens
 from driver.secretsync.secret import SyncFailure
-from driver.sync.wanted import TlsParser
 from runtime import redact
 from runtime.errors import Failure, PreconditionFailed
 from runtime.rpc import code_of
@@ -74,7 +73,9 @@ class Cluster:
 class Reconciler:
     """Does the steps."""
 
-    def __init__(self, cluster: Cluster, providers: ProviderPool, parser: TlsParser, identity: Identity) -> None:
+    def __init__(
+        self, cluster: Cluster, providers: ProviderPool, parser: secret.ObjectParser, identity: Identity
+    ) -> None:
         self.cluster = cluster
         self._providers = providers
         self._parser = parser
@@ -98,12 +99,15 @@ class Reconciler:
         with redact.withholding():
             secret.check_metadata(sync)
             files = await self._announced(sync, self._fetch(sync, provider_class))
-            data = await secret.data_of(sync, files, self._parser)
+            data, repeated = await secret.data_of(sync, files, self._parser)
             redact.withhold(*data.values())
             new_version = await self._apply(sync, secret.build(sync, data))
         new_hash = secret.sync_hash(sync, provider_class, new_version)
         written = new_version != version if version else new_hash != sync.sync_hash
         status = _status(sync, conditions.succeeded(sync), new_hash, written=written)
+        if written and repeated:
+            message = f"several sources have the keys {', '.join(sorted(repeated)[:10])}; the last one counts"
+            self.cluster.events.send(sync, warning=True, reason="RepeatedKeys", message=message)
         return Synced(await self._write_status(sync, status), provider_class, new_version, written)
 
     async def report(self, sync: SecretSync, failure: SyncFailure) -> SecretSync:

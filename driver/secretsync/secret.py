@@ -6,12 +6,14 @@ What is wrong is a ``SyncFailure`` with the condition's reason, and contains not
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from driver import limits
 from driver.objects.secret_syncs import RESERVED_PREFIX, Object, SecretSync
 from driver.ports import ProviderClass, SecretObject
 from driver.secretsync import conditions
+from driver.sync.key_sources import EntriesParser, collect
 from driver.sync.wanted import TlsParser, Wanted, with_tls
 from driver.volume.payload import Leaf, Tree
 from runtime.errors import Failure, PreconditionFailed
@@ -51,9 +53,20 @@ def files_of(tree: Tree, prefix: str = "") -> dict[str, bytes]:
     return files
 
 
-async def data_of(sync: SecretSync, files: Mapping[str, bytes], parser: TlsParser) -> Mapping[str, bytes]:
-    """The Secret's data. Raises SyncFailure."""
-    data: dict[str, bytes] = {}
+class ObjectParser(TlsParser, EntriesParser, Protocol):
+    """Reads what a store delivers, in a process that can be killed."""
+
+
+async def data_of(
+    sync: SecretSync, files: Mapping[str, bytes], parser: ObjectParser
+) -> tuple[Mapping[str, bytes], Sequence[str]]:
+    """The Secret's data, and the keys that several sources have. Raises SyncFailure."""
+    try:
+        data, repeated = await collect(sync.data_from, files, sync.ref.namespace, parser)
+    except PreconditionFailed as failure:
+        sentence = f"{conditions.FAILED_FETCH}: spec.secretObject.{failure}"
+        raise SyncFailure(conditions.FETCH_FAILED, sentence) from None
+    repeated += [key for key, _ in sync.data if key in data]
     for key, path in sync.data:
         if path not in files:
             raise SyncFailure(
@@ -74,7 +87,7 @@ async def data_of(sync: SecretSync, files: Mapping[str, bytes], parser: TlsParse
     )
     item = SecretObject(sync.ref.name, sync.type, tuple((path, key) for key, path in sync.data))
     try:
-        return (await with_tls(wanted, item, parser)).data
+        return (await with_tls(wanted, item, parser)).data, repeated
     except PreconditionFailed as failure:
         raise SyncFailure(conditions.FETCH_FAILED, f"{conditions.FAILED_FETCH}: {failure}") from None
 

@@ -23,7 +23,7 @@ def entries(content: bytes, kind: str) -> Entries:
     if kind not in READERS:
         raise PreconditionFailed(f"format {kind} is unknown: use {', '.join(READERS)}")
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError:
         raise PreconditionFailed(f"it is not {kind}: it is not UTF-8 text") from None
     found: Entries = []

@@ -181,3 +181,30 @@ def test_tokens_of_the_service_account(sync_rig: SecretSyncRig) -> None:
             assert "service account" in found["message"]
 
     run_async(test)
+
+
+def test_whole_objects_and_composed_files(sync_rig: SecretSyncRig) -> None:
+    """dataFrom takes every entry of a JSON object; a file that the class composes of several objects is a source too; a
+    key of data takes precedence over one of dataFrom, which an event says."""
+    objects = "array:\n- |\n  objectName: app.json\n- |\n  objectName: password\n"
+    files = [
+        {
+            "path": "url",
+            "template": "postgres://app:${password|url}@db/app",
+            "objects": [{"objectName": "password", "key": "password"}],
+        }
+    ]
+    sync_rig.make_class(parameters={"objects": objects}, files=files)
+    keys = [{"sourcePath": "password", "targetKey": "user"}, {"sourcePath": "url", "targetKey": "url"}]
+    data_from = [{"objectName": "app.json", "format": "json", "prefix": ""}]
+    sync_rig.make_sync(secret={"data": keys, "dataFrom": data_from})
+
+    async def test() -> None:
+        async with sync_rig.provider() as stub:
+            stub.put("app.json", '{"user": "app", "port": 5432}')
+            stub.put("password", "a/b")
+            async with sync_rig.controller():
+                await sync_rig.until_secret({"user": b"a/b", "port": b"5432", "url": b"postgres://app:a%2Fb@db/app"})
+                await until_blocking(lambda: sync_rig.events("RepeatedKeys"), "an event about the key")
+
+    run_async(test)

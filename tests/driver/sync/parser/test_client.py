@@ -283,3 +283,28 @@ def test_a_secret_is_built_with_the_parser() -> None:
 
     run(test)
     assert LEAF.public_bytes(Encoding.PEM) == LEAF_PEM
+
+
+def test_entries_of_objects() -> None:
+    """Scenario: an object in each format, one that is not of its format, and one of 300,000 levels. Expected: entries,
+    and sentences; the same process serves them all but the last, and goes on serving after it."""
+
+    async def test(parser: Parser) -> None:
+        assert await parser.entries("a", "json", b'\xef\xbb\xbf{"a": 1, "a": [2]}') == [("a", b"1"), ("a", b"[2]")]
+        assert await parser.entries("a", "dotenv", "A='ü'".encode()) == [("A", "ü".encode())]
+        assert await parser.entries("a", "properties", b"a=\\u00fc") == [("a", "ü".encode())]
+        for kind, content in (
+            ("json", b"no"),
+            ("dotenv", b"'"),
+            ("properties", b"\\u"),
+            ("yaml", b""),
+            ("json", b"\xff"),
+        ):
+            with pytest.raises(BadPart):
+                await parser.entries("a", kind, content)
+        assert parser.started == 1
+        with pytest.raises(BadPart):
+            await parser.entries("a", "json", b'{"a":' * 150_000)
+        assert await parser.entries("a", "json", b"{}") == []
+
+    run(test)
