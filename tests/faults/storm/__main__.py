@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +27,8 @@ def main() -> int:
     arguments = parser.parse_args()
     namespaces.enter_private()
     logging.disable()  # the kubelet stub's
+    for number in (signal.SIGINT, signal.SIGTERM):  # also when a shell has started this in the background
+        signal.signal(number, signal.default_int_handler)
     from tests.faults.storm.storm import Options, run  # after the namespace, which a process with threads cannot leave
 
     seconds = arguments.minutes * 60 * (1 - CALM_SHARE)
