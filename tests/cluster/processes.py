@@ -32,6 +32,11 @@ class Process:
         """The pid of the running process."""
         return self._running().pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended, frozen or not."""
+        return self._child is not None and self._child.poll() is None
+
     def start(self) -> None:
         """Start it; the kernel kills it when the test run ends, however that happens (``PR_SET_PDEATHSIG``)."""
         if self._child is None:
@@ -50,6 +55,10 @@ class Process:
     def stop(self, seconds: float = 30) -> None:
         """Terminate it; kill it if it has not ended after ``seconds``."""
         self._end(signal.SIGTERM, seconds)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it any signal."""
+        self._running().send_signal(number)
 
     def freeze(self) -> None:
         """Stop it with SIGSTOP: its sockets stay open and nobody answers."""

@@ -9,7 +9,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from aiohttp import web
 
@@ -19,6 +19,7 @@ from tests.support.fake_api import Answer, Delay, Drop, FakeApi, Fault, HalfAnsw
 from tests.support.fake_api.calls import Call
 from tests.support.fake_api.errors import Object
 from tests.support.fake_api.faults import Exchange
+from tests.support.fake_api.loopback import LoopbackServer
 from tests.support.fake_api.paths import Target
 from tests.support.fake_api.store import Store
 
@@ -93,24 +94,30 @@ def fault(detail: str, choice: float) -> Fault:
     return Answer(int(detail))
 
 
-def obey(api: FakeApi, counts: Shared, order: dict[str, Any]) -> None:
-    """Carry out one order: the step of a fault of the group ``api``."""
-    detail, choice = order["detail"], order["choice"]
+def strike_calls(server: LoopbackServer, counts: Shared, order: Object) -> None:
+    """Carry out the step of a fault of the group ``api`` on a server, or on a proxy before one."""
+    kind, detail, choice = order["kind"], order["detail"], order["choice"]
     if detail == "disconnect":
-        counts.add(order["kind"])
-        api.disconnect()
-    elif detail == "compact":
+        counts.add(kind)
+        server.disconnect()
+        return
+    # The same number chooses the path and the parameters; that they go together does not matter.
+    path = MATCHES[max(0, int(choice * 1000) % (2 * len(MATCHES)) - len(MATCHES))]
+    method = "WATCH" if detail == "watch-error" else "*"
+    times = 1 + int(choice * 100) % MOST_STRIKES
+    struck = Counted(fault(detail, choice), kind, counts)
+    rule = server.on(method, re.escape(path), struck, times, _not_ours)
+    threading.Timer(order["seconds"], rule.lift).start()
+
+
+def obey(api: FakeApi, counts: Shared, order: Object) -> None:
+    """Carry out one order."""
+    if order["detail"] == "compact":
         counts.add(order["kind"])
         api.store.compact()
         api.end_watches()
     else:
-        # The same number chooses the path and the parameters; that they go together does not matter.
-        path = MATCHES[max(0, int(choice * 1000) % (2 * len(MATCHES)) - len(MATCHES))]
-        method = "WATCH" if detail == "watch-error" else "*"
-        times = 1 + int(choice * 100) % MOST_STRIKES
-        struck = Counted(fault(detail, choice), order["kind"], counts)
-        rule = api.on(method, re.escape(path), struck, times, _not_ours)
-        threading.Timer(order["seconds"], rule.lift).start()
+        strike_calls(api, counts, order)
 
 
 def _not_ours(call: Call) -> bool:

@@ -13,6 +13,8 @@ from tests.faults.storm import content
 from tests.faults.storm.world import CORE_PATH, DRIVER, NAMESPACE, NODE, PULL_SECRET, World
 from tests.support.mounts import mount_points
 
+AT_ONCE = {"gracePeriodSeconds": 0}
+
 
 @dataclass
 class Volume:
@@ -82,7 +84,7 @@ class Pods:
             for volume in volumes:
                 del self.living[str(volume.target)]
         await self.world.kubelet.delete_pod(pod)
-        await self.world.admin.call("DELETE", f"{CORE_PATH}/pods/{pod.name}", accepted=(404,))
+        await self.world.admin.call("DELETE", f"{CORE_PATH}/pods/{pod.name}", AT_ONCE, accepted=(404,))
         self.ended += 1
         directory = self.world.pods_dir / pod.uid
         if left := mount_points(directory):

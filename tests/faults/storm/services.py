@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -91,8 +92,8 @@ class Service:
 class Admin:
     """An administrator's calls to the API server, which are repeated for as long as it is away."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, context: ssl.SSLContext | None = None) -> None:
+        self._url, self._context = url, context
 
     async def call(self, method: str, path: str, body: Object | None = None, accepted: Sequence[int] = ()) -> Object:
         """The answer; an empty one for a status that is ``accepted`` besides 2xx."""
@@ -117,6 +118,6 @@ class Admin:
             {"User-Agent": ADMIN, "Content-Type": content_type},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=ADMIN_SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=ADMIN_SECONDS, context=self._context) as answer:
             found: Object = json.loads(answer.read())
             return found

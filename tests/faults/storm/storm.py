@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.faults.storm.pods import Pods
 from tests.faults.storm.schedule import Step
 from tests.faults.storm.settling import Settling
 from tests.faults.storm.summary import Summary
-from tests.faults.storm.world import PUBLISH_SECONDS, World, world
+from tests.faults.storm.world import PUBLISH_SECONDS, ApiServer, World, world
 
 WORKERS = 6
 LASTING_PODS = (("plain", "synced"), ("many",), ("large",))
@@ -30,19 +30,20 @@ MAX_VIOLATIONS = 10
 @dataclass(frozen=True)
 class Options:
     """``seconds`` is how long faults strike; ``per_second`` how many do; ``churned`` is how many
-    volumes come and go afterwards."""
+    volumes come and go afterwards; ``server`` makes the API server, by default a fake one."""
 
     seed: int
     seconds: float
     per_second: float = 2.5
     without: Sequence[str] = ()
     churned: int = 200
+    server: Callable[[World], ApiServer] | None = None
 
 
 async def run(directory: Path, options: Options) -> Summary:
     """The whole run. What did not hold is in ``Summary.violations``."""
     steps = schedule.make(options.seed, options.seconds, options.per_second, options.without)
-    async with world(directory, options.seed) as made:
+    async with world(directory, options.seed, options.server) as made:
         pods = Pods(made)
         invariants, settling = Invariants(made, pods), Settling(made, pods)
         done: list[Step] = []

@@ -2,11 +2,13 @@
 
 import asyncio
 import secrets
+import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from kubelet_stub.config import Config
 from kubelet_stub.events import Event, Reason
@@ -37,13 +39,50 @@ PULL_SECRET = "publish-secret"
 _NOTED = (Reason.REGISTERED, Reason.REGISTRATION_FAILED, Reason.DEREGISTERED, Reason.LEAKED)
 
 
+class ApiServer(Protocol):
+    """The API server of a world: to use, to strike, and to end."""
+
+    admin: Admin
+    kubeconfig: Path
+    starts: int
+
+    async def keep(self) -> None:
+        """Keep it running until cancelled."""
+
+    def signal(self, number: signal.Signals) -> int | None:
+        """Signal it; returns its pid, None if it does not run."""
+
+    def order(self, order: Object) -> bool:
+        """Have it answer wrongly: the step of a fault of the group ``api``."""
+
+    def kill(self) -> None:
+        """At the end of the storm."""
+
+
+class FakeServer(Service):
+    """The fake one."""
+
+    def __init__(self, made: "World") -> None:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        self.admin = Admin(url)
+        self.kubeconfig = kubeconfig.write(made.directory / "kubeconfig", url, b"", "token")
+        arguments = [str(port), str(made.vault / "journal"), str(made.directory / "counts")]
+        # It stores Secrets, and prints nothing.
+        super().__init__("tests.faults.storm.api_process", arguments, Output("the API server", [], made.complain))
+
+
 @dataclass
 class World:
-    """Everything that the storm strikes. ``violations`` are the invariants that did not hold, ``journal`` is what
-    happened, with the seconds since the start."""
+    """Everything that the storm strikes.
+
+    ``server`` makes the API server, by default a fake one. ``violations`` are the invariants that did not hold,
+    ``journal`` is what happened, with the seconds since the start.
+    """
 
     directory: Path
     seed: int
+    server: "Callable[[World], ApiServer] | None" = None
     violations: list[str] = field(default_factory=list)
     journal: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
@@ -66,14 +105,8 @@ class World:
         for path in (self.pods_dir, self.registry_dir, self.providers_dir, self.tmp, self.vault):
             path.mkdir(parents=True)
         self.port, self.status_port, self.metrics_port = free_port(), free_port(), free_port()
-        api_port = free_port()
-        self.admin = Admin(f"http://127.0.0.1:{api_port}")
-        self.api = Service(
-            "tests.faults.storm.api_process",
-            [str(api_port), str(self.vault / "journal"), str(self.directory / "counts")],
-            # It stores Secrets, and prints nothing.
-            Output("the API server", [], self.complain),
-        )
+        self.api = self.server(self) if self.server is not None else FakeServer(self)
+        self.admin = self.api.admin
         self.provider = Service(
             "tests.faults.storm.provider",
             [
@@ -86,7 +119,6 @@ class World:
             Output("the provider", forbidden, self.complain),
             before=lambda: self.providers_dir.mkdir(exist_ok=True),
         )
-        configuration = kubeconfig.write(self.directory / "kubeconfig", f"http://127.0.0.1:{api_port}", b"", "token")
         self.container = Container(
             self.inner,
             self.directory / "memory",
@@ -96,7 +128,7 @@ class World:
                 (self.providers_dir, self.inner / "providers"),
                 (self.pods_dir, self.pods_dir),
             ],
-            self._flags(configuration),
+            self._flags(self.api.kubeconfig),
             self.port,
             Output("the container", forbidden, self.complain),
             self.note,
@@ -155,7 +187,8 @@ class World:
 
     async def make_class(self, name: str, **parameters: str) -> None:
         """Create or replace a class."""
-        spec: Object = {"provider": PROVIDER, "parameters": {"content": name, **parameters}}
+        path = f"{CLASSES_PATH}/{name}"
+        spec: Object = {"provider": PROVIDER, "parameters": {"content": name, "edit": None, **parameters}}
         if name == "synced":
             data = [{"objectName": item, "key": item} for item in content.CLASSES[name]]
             spec["secretObjects"] = [{"secretName": content.SYNCED_SECRET, "type": "Opaque", "data": data}]
@@ -165,7 +198,9 @@ class World:
             "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": spec,
         }
-        if not await self.admin.call("PUT", f"{CLASSES_PATH}/{name}", body, accepted=(404,)):
+        if not await self.admin.call("PATCH", path, body, accepted=(404,)):
+            if spec["parameters"]["edit"] is None:
+                del spec["parameters"]["edit"]
             await self.admin.call("POST", CLASSES_PATH, body, accepted=(409,))
 
     def kubelet_config(self) -> Config:
@@ -184,11 +219,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(directory: Path, seed: int) -> AsyncIterator[World]:
+async def world(directory: Path, seed: int, server: Callable[[World], ApiServer] | None = None) -> AsyncIterator[World]:
     """A running world; at the end all its processes are killed, and nothing stays mounted."""
     async with AsyncExitStack() as stack:
         stack.callback(unmount_below, directory)
-        made = World(directory, seed)
+        made = World(directory, seed, server)
         made.write("generation", "1")
         mount_small_tmpfs(made.tmp, TMP_BYTES)
         bind(made.pods_dir, made.pods_dir)
