@@ -56,7 +56,7 @@ class Process:
         """Terminate it; kill it if it has not ended after ``seconds``."""
         self._end(signal.SIGTERM, seconds)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it any signal."""
         self._running().send_signal(number)
 

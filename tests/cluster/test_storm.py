@@ -48,7 +48,7 @@ class RealServer:
         process = self._cluster.api_server
         if not process.is_running:
             return None
-        process.signal(number)
+        process.send(number)
         return process.pid
 
     def order(self, order: Object) -> bool:
