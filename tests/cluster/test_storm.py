@@ -14,7 +14,6 @@ from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import ACCOUNT, BASE_RULES, SYNC_RULES, grant
 from tests.cluster.servers import ControlPlane
 from tests.faults.storm.api_process import strike_calls
-from tests.faults.storm.kinds import PENDING
 from tests.faults.storm.services import Admin, Object
 from tests.faults.storm.storm import Options, run
 from tests.faults.storm.world import NAMESPACE, World
@@ -71,7 +70,7 @@ def test_storm(cluster: ControlPlane, tmp_path: Path) -> None:
         stack.callback(cluster.wait_ready)
         proxy = stack.enter_context(FaultProxy(cluster.url, cluster.client_context()))
         options = Options(
-            1, SECONDS, PER_SECOND, (*PENDING, *NOT_HERE), 80, lambda made: RealServer(cluster, proxy, made)
+            1, SECONDS, PER_SECOND, NOT_HERE, 80, patient=False, server=lambda made: RealServer(cluster, proxy, made)
         )
         summary = asyncio.run(run(tmp_path, options))
     print(summary.text())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.storm import content, schedule
-from tests.faults.storm.kinds import KINDS, PENDING
+from tests.faults.storm.kinds import KINDS
 from tests.faults.storm.storm import Options, run
 
 SEED = 1
@@ -29,7 +29,7 @@ def _quiet() -> Iterator[None]:
 def test_storm(tmp_path: Path) -> None:
     """Pods come and go while processes are killed and stopped, the API server and the provider give wrong answers,
     files are removed, space and descriptors are short, and the clock jumps → no invariant is broken."""
-    summary = asyncio.run(run(tmp_path, Options(SEED, SECONDS, PER_SECOND, PENDING, churned=160)))
+    summary = asyncio.run(run(tmp_path, Options(SEED, SECONDS, PER_SECOND, churned=160, patient=False)))
     print(summary.text())
     assert summary.violations == []
     assert summary.faults > SECONDS * PER_SECOND / 2

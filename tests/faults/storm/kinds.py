@@ -82,5 +82,3 @@ _ALL = (
     Kind("class-wrong", "class", "wrong", 2),
 )
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
-PENDING = ("remove-csi-socket", "remove-csi-directory")
-"""Kinds that are not survived yet: nobody binds a removed CSI socket again."""

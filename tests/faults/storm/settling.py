@@ -29,12 +29,14 @@ class Settling:
         self.took: dict[str, float] = {}
         self._world, self._pods = world, pods
 
-    async def converge(self) -> None:
+    async def converge(self, patient: bool) -> None:
         """Calm, then a new generation and new pods: all get it, old and new."""
         world = self._world
         world.clock[SHIFT] = 0.0
         for name in content.CLASSES:
             await world.make_class(name)
+            if not patient:
+                await world.make_class(name, edit="the storm is over")
         started = time.monotonic()
         world.next_generation()
         async with AsyncExitStack() as stack:

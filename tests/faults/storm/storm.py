@@ -29,14 +29,19 @@ MAX_VIOLATIONS = 10
 
 @dataclass(frozen=True)
 class Options:
-    """``seconds`` is how long faults strike; ``per_second`` how many do; ``churned`` is how many
-    volumes come and go afterwards; ``server`` makes the API server, by default a fake one."""
+    """``seconds`` is how long faults strike, ``per_second`` how many do, ``without`` are kinds to leave out.
+
+    ``churned`` is how many volumes come and go afterwards. ``patient`` waits for the back-off after failed refreshes to
+    end, which takes up to a minute; otherwise a change of the classes ends it. ``server`` makes the API server, by
+    default a fake one.
+    """
 
     seed: int
     seconds: float
     per_second: float = 2.5
     without: Sequence[str] = ()
     churned: int = 200
+    patient: bool = True
     server: Callable[[World], ApiServer] | None = None
 
 
@@ -57,7 +62,7 @@ async def run(directory: Path, options: Options) -> Summary:
             workers = [asyncio.create_task(pods.run(number, end)) for number in range(WORKERS)]
             try:
                 await _storm(made, steps, invariants, done)
-                await settling.converge()
+                await settling.converge(options.patient)
                 end.set()
                 async with asyncio.timeout(60):
                     await asyncio.gather(*workers, *lasting)
