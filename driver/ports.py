@@ -103,7 +103,7 @@ class RefreshFailure:
 @dataclass(frozen=True)
 class VolumeRecord:
     """What a SecretProviderClassPodStatus says about a volume. ``objects`` maps object ids to versions; times are Unix
-    time."""
+    time, but for ``refreshed_at``: the last refresh as a moment of ``runtime.clock``, which is not in the object."""
 
     pod: Pod
     class_ref: ClassRef
@@ -112,6 +112,7 @@ class VolumeRecord:
     objects: Mapping[str, str]
     last_refresh: float | None = None
     failure: RefreshFailure | None = None
+    refreshed_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ class Volume:
             self.objects,
             self.last_refresh,
             self.failure,
+            self.refreshed_at,
         )
 
 

@@ -42,7 +42,10 @@ MALFORMED: Mapping[str, Callable[[], provider_pb2.MountResponse]] = {
     "dot": lambda: _reply("."),
     "empty-path": lambda: _reply(""),
     "unclean": lambda: _reply("a//ordered"),
-    "duplicate": lambda: _reply("ordered", "ordered"),
+    "duplicate": lambda: provider_pb2.MountResponse(
+        object_version=_reply().object_version,
+        files=[*_reply("ordered", contents=b"first").files, *_reply("ordered", contents=b"last").files],
+    ),
     "conflict": lambda: _reply("q", "q/r"),
     "long-name": lambda: _reply("n" * 256),
     "long-path": lambda: _reply("d/" * 2050 + "f"),

@@ -5,6 +5,7 @@ import json
 import re
 import ssl
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 
@@ -74,6 +75,14 @@ def quote(content: bytes) -> str:
         return redact.text(json.loads(content)["message"])
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def date_of(headers: Mapping[str, str]) -> float | None:
+    """The server's time (Unix time, in whole seconds); None if it does not say."""
+    try:
+        return parsedate_to_datetime(headers["Date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return None
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

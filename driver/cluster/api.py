@@ -20,8 +20,8 @@ from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 
-from driver.cluster.answers import Expired, describe, failure_of, is_tls_failure, quote, retry_after
-from runtime import logs, redact
+from driver.cluster.answers import Expired, date_of, describe, failure_of, is_tls_failure, quote, retry_after
+from runtime import clock, logs, redact
 from runtime.errors import Failure, InvalidRequest, PermissionDenied, Unavailable
 from runtime.tasks import cancellation_was_requested
 from runtime.version import build
@@ -57,6 +57,12 @@ class Api:
         self._opening = asyncio.Lock()
         self._unreachable_at = float("-inf")
         self.last_error = ""
+        # What must be added to a moment of ``runtime.clock`` to get the server's time; ours until its first answer.
+        self._server_clock = clock.wall_time(0.0)
+
+    def server_time(self) -> float:
+        """The time (Unix time) by the clock of the server that answered last; up to a second behind."""
+        return clock.now() + self._server_clock
 
     async def call(
         self,
@@ -87,6 +93,8 @@ class Api:
                     headers = {"Content-Type": content_type, "Accept": accept}
                     async with await self._send(transport, method, url, body, headers, timeout) as response:
                         status, content = response.status, await response.read()
+                    if (date := date_of(response.headers)) is not None:
+                        self._server_clock = date - clock.now()
                     if status == 401:
                         self._discard(transport)
                     answer = json.loads(content) if 200 <= status < 300 else None

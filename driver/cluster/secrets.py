@@ -1,7 +1,8 @@
 """Kubernetes Secrets by name: read, created, patched. Never listed, watched or applied.
 
-1. Read the Secret. With the pod, which is read once for its owners, a new pod's Secret costs two reads and one write.
-2. Not found: POST. Not as it should be: PATCH with the resourceVersion that was read, owners in the same write.
+1. Read the Secret. With the pod, which is read for its owners, a new pod's Secret costs two reads and one write.
+2. Not found: POST. Not as it should be: PATCH with the resourceVersion that was read, owners in the same write. Before
+   either, owners that were read in an earlier run are read again (``sync.owners``).
 3. Changed by somebody else meanwhile (409, or 404 on the PATCH): again from 1, after a pause with jitter. So when two
    nodes write one Secret, it ends up with the owners of both.
 4. Owners refused by admission: the rest of the PATCH without them.
@@ -9,7 +10,8 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from driver.cluster.answers import Conflict, is_refused_by_admission
@@ -17,8 +19,11 @@ from driver.cluster.api import MERGE_PATCH, Api
 from driver.cluster.statuses import StatusStore
 from driver.objects import GROUP_VERSION, pod_status
 from driver.ports import Pod
+from driver.sync.ledger import Fetched
 from driver.sync.merge import Change, Outcome, Owner, merge, new_secret
+from driver.sync.owners import Owners
 from driver.sync.wanted import Wanted
+from runtime import clock
 from runtime.errors import Aborted, Failure, InvalidRequest, NotFound, PermissionDenied, PreconditionFailed
 
 TRIES = 8
@@ -33,20 +38,13 @@ class SecretWriter:
         self._adopt = adopt
         self._statuses = statuses
 
-    async def ensure(self, wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
-        """Make the Secret what it should be. Raises a Failure that says what to do."""
-        try:
-            for _ in range(TRIES):
-                outcome = await self._write(wanted, owners)
-                if outcome is not None:
-                    return outcome
-                await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
-        except PermissionDenied as failure:
-            raise PermissionDenied(_forbidden(wanted, failure)) from None
-        except InvalidRequest as failure:
-            raise PreconditionFailed(
-                f"the Secret {wanted} is refused: {failure}; correct spec.secretObjects of class {wanted.class_name}"
-            ) from None
+    async def ensure(self, wanted: Wanted, owners: Owners) -> Outcome:
+        """Make the Secret what it should be. Raises a Failure that says what to do, or PodsGone."""
+        for _ in range(TRIES):
+            outcome = await self._write(wanted, owners)
+            if outcome is not None:
+                return outcome
+            await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
         raise Aborted(f"Secret {wanted} keeps being changed by others; it will be tried again")
 
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
@@ -66,21 +64,31 @@ class SecretWriter:
         name, uid = await self._statuses.identity(target_path)
         return [Owner(GROUP_VERSION, pod_status.KIND, name, uid)]
 
-    async def _write(self, wanted: Wanted, owners: Sequence[Owner]) -> Outcome | None:
+    async def _write(self, wanted: Wanted, owners: Owners) -> Outcome | None:
         """One try; None if somebody else changed the Secret meanwhile."""
         found = await self._get(wanted)
-        try:
-            if found is None:
-                await self._api.call("POST", _path(wanted.namespace), body=new_secret(wanted, owners))
+        fetched = self._fetched(wanted)
+        if found is None:
+            body = new_secret(wanted, await owners.confirmed(), fetched)
+            with suppress(Conflict, NotFound), _explained(wanted):
+                await self._api.call("POST", _path(wanted.namespace), body=body)
                 return Outcome(True)
-            change: Change = merge(found, wanted, owners, adopt=self._adopt)
-            if change.patch is None:
-                return Outcome(False)
+            return None
+        change: Change = merge(found, wanted, await owners.known(), fetched, adopt=self._adopt)
+        if change.patch is not None:
+            change = merge(found, wanted, await owners.confirmed(change.only_owners), fetched, adopt=self._adopt)
+        if change.patch is None:
+            return Outcome(False)
+        with suppress(Conflict, NotFound), _explained(wanted):
             refused = await self._change(wanted, change)
             written = not refused or change.without_owners() is not None
             return Outcome(written, change.adopted, change.taken, refused)
-        except (Conflict, NotFound):
-            return None
+        return None
+
+    def _fetched(self, wanted: Wanted) -> Fetched:
+        """When the values were fetched: the API server's time, which its last answer told, minus their age."""
+        now = self._api.server_time()
+        return Fetched(0.0 if wanted.refreshed_at is None else now - (clock.now() - wanted.refreshed_at), now)
 
     async def _change(self, wanted: Wanted, change: Change) -> str:
         """Make a change; if it is refused because of its owners, make it without them: a Secret with yesterday's
@@ -99,9 +107,23 @@ class SecretWriter:
 
     async def _get(self, wanted: Wanted) -> dict[str, Any] | None:
         try:
-            return await self._api.call("GET", _path(wanted.namespace, wanted.name))
+            with _explained(wanted):
+                return await self._api.call("GET", _path(wanted.namespace, wanted.name))
         except NotFound:
             return None
+
+
+@contextmanager
+def _explained(wanted: Wanted) -> Iterator[None]:
+    """Say what to do about a rejection."""
+    try:
+        yield
+    except PermissionDenied as failure:
+        raise PermissionDenied(_forbidden(wanted, failure)) from None
+    except InvalidRequest as failure:
+        raise PreconditionFailed(
+            f"the Secret {wanted} is refused: {failure}; correct spec.secretObjects of class {wanted.class_name}"
+        ) from None
 
 
 def _path(namespace: str, name: str = "") -> str:

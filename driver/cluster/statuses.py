@@ -27,13 +27,15 @@ from driver.objects.pod_status import (
     status_name,
 )
 from driver.ports import Pod, VolumeRecord
-from runtime import logs
+from runtime import clock, logs
 from runtime.errors import Failure, InvalidRequest, NotFound, PermissionDenied
 
 log = logs.get(__name__)
 
 # A volume whose object exists does not wait longer than this for an API server that is away; it is written later.
 WRITE_SECONDS = 3.0
+# How long the UID of an object is taken to be the same without a look.
+IDENTITY_SECONDS = 30.0
 # A retried write that takes longer than this makes way for the others.
 RETRY_SECONDS = 30.0
 
@@ -42,7 +44,8 @@ RETRY_SECONDS = 30.0
 class _Written:
     """An object of this node: its pod and name, what it said last (None if unknown), its UID and condition.
 
-    The UID is empty until the API server has told it: an earlier driver wrote the object, as ``remembered`` says.
+    The UID is empty until the API server has told it, at the moment ``seen_at``: an earlier driver wrote the object.
+    ``record`` is what it should say, as far as that is known.
     """
 
     pod: Pod
@@ -50,7 +53,8 @@ class _Written:
     fields: object = None
     uid: str = ""
     condition: Mapping[str, Any] = field(default_factory=dict)
-    remembered: VolumeRecord | None = None
+    record: VolumeRecord | None = None
+    seen_at: float = 0.0
 
 
 class StatusStore:
@@ -88,7 +92,7 @@ class StatusStore:
     def remember(self, record: VolumeRecord, status_name: str, *, current: bool) -> None:
         """An earlier process of this driver wrote the object; ``current`` is whether it says the same as ``record``."""
         fields = _significant_fields(record) if current else None
-        known = _Written(record.pod, status_name, fields, remembered=record)
+        known = _Written(record.pod, status_name, fields, record=record)
         self._written.setdefault(record.target_path, known)
         self._wake_waiting()
 
@@ -129,7 +133,7 @@ class StatusStore:
             answer = await self._take_over(known, record)
         else:
             answer = await self._update(known, record)
-        known.fields = fields
+        known.fields, known.record = fields, record
         self._remember(record.target_path, known, answer)
         if not known.condition and not self._warned_of_schema:
             self._warn_of_schema()
@@ -141,12 +145,25 @@ class StatusStore:
         self._retry_queue.pop(target_path, None)
 
     async def identity(self, target_path: str) -> tuple[str, str]:
-        """Name and UID of a volume's object; waits until it is written."""
+        """Name and UID of a volume's object; waits until it is written. If it was deleted meanwhile it is written again
+        and has another UID; what its former self owns is collected."""
         while (known := self._written.get(target_path)) is None:
             await self._any_written.wait()
-        if not known.uid and known.remembered is not None:
-            self._remember(target_path, known, await self._take_over(known, known.remembered))
+        if known.record is not None and (not known.uid or clock.now() - known.seen_at > IDENTITY_SECONDS):
+            self._remember(target_path, known, await self._confirm(known, known.record))
         return known.name, known.uid
+
+    async def _confirm(self, known: _Written, record: VolumeRecord) -> Object:
+        """The object of a volume as it is; written if it is not there, or is that of another volume."""
+        if known.uid:
+            try:
+                answer = await self._patch(known, {})  # there is no right to read
+                found = parse_status(answer)
+                if found is not None and found.target_path == record.target_path:
+                    return answer
+            except NotFound:
+                return await self._create(known, record)
+        return await self._take_over(known, record)
 
     async def read(self, targets: Collection[str]) -> list[tuple[VolumeRecord, str]]:
         """The objects that describe these target paths, and their names: one LIST by node label, in pages, and one GET
@@ -187,7 +204,7 @@ class StatusStore:
                 return
 
     def _remember(self, target_path: str, known: _Written, answer: Object) -> None:
-        known.uid = answer["metadata"]["uid"]
+        known.uid, known.seen_at = answer["metadata"]["uid"], clock.now()
         known.condition = condition_of(answer)
         self._written[target_path] = known
         self._wake_waiting()

@@ -1,5 +1,6 @@
 """A provider's request and reply as types of our own. A reply is validated as a whole before any of it is used."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,11 +19,12 @@ class ProviderFailure(Failure):
 @dataclass(frozen=True)
 class MountReply:
     """``objects`` maps object ids to versions. ``payload`` may be empty: some providers write the files themselves. A
-    ``large`` one takes long to write."""
+    ``large`` one takes long to write. ``repeated`` are the paths that the reply lists twice; the last file counts."""
 
     objects: Mapping[str, str]
     payload: Tree = field(repr=False)
     large: bool = False
+    repeated: tuple[str, ...] = ()
 
 
 def mount_request(attributes: str, secrets: str, target_path: str, permission: str) -> provider_pb2.MountRequest:
@@ -69,7 +71,8 @@ def check_reply(
     except InvalidRequest as error:
         # Not InvalidRequest: the request was valid, and it is the provider that must be corrected.
         raise ProviderFailure(f"the provider's reply is invalid: {error}", error_type="FileWriteError") from None
-    return MountReply(objects, payload, is_large(files))
+    repeated = [path for path, times in Counter(file.path for file in files).items() if times > 1]
+    return MountReply(objects, payload, is_large(files), tuple(sorted(repeated)))
 
 
 def _objects(reply: provider_pb2.MountResponse, max_entries: int) -> dict[str, str]:

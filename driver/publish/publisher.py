@@ -162,6 +162,7 @@ class Publisher:
         """Steps 6 to 8."""
         failed_before = volume.failure is not None
         reply = await self._remote.fetch(attempt, volume, provider_class)  # step 6
+        await self._reporter.repeated_paths(volume, reply.repeated)
         committed = volume.after_refresh(attempt.provider, reply.objects)
         content_changed = await self._target.commit(attempt, reply, committed)  # step 7
         attempt.committed, former = True, volume.objects

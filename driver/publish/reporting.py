@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from driver import limits
@@ -20,6 +20,7 @@ log = logs.get(__name__)
 STATUS_SECONDS = 5.0
 REFRESH_FAILED, REFRESH_RECOVERED = "SecretRefreshFailed", "SecretRefreshRecovered"
 RESERVED_PARAMETER, INVALID_INTERVAL = "ReservedParameter", "InvalidInterval"
+REPEATED_PATH = "RepeatedInReply"
 
 
 class Content(StrEnum):
@@ -38,7 +39,8 @@ class Reporter:
     def __init__(self, cluster: Cluster, metrics: DriverMetrics) -> None:
         self._cluster = cluster
         self._metrics = metrics
-        self._invalid_intervals: dict[ClassRef, str] = {}
+        # What an event has said of a class, by its reason.
+        self._said: dict[tuple[ClassRef, str], str] = {}
 
     async def refresh_failed(self, volume: Volume, failure: Failure, content: Content) -> None:
         """Count one more failure in a row, start the back-off and report it everywhere."""
@@ -87,13 +89,26 @@ class Reporter:
 
     async def invalid_interval(self, pod: Pod, class_ref: ClassRef, problem: str) -> None:
         """Report an invalid rotation interval of a class, once for each ``problem``."""
-        if self._invalid_intervals.get(class_ref) == problem:
-            return
-        self._invalid_intervals[class_ref] = problem
-        if len(self._invalid_intervals) > limits.MAX_REMEMBERED_WARNINGS:
-            del self._invalid_intervals[next(iter(self._invalid_intervals))]
         message = f"SecretProviderClass {class_ref}: {problem}; until it is corrected the driver's own interval applies"
-        await self._event(pod, True, INVALID_INTERVAL, message, class_ref.name)
+        await self._event_once(pod, class_ref, INVALID_INTERVAL, message)
+
+    async def repeated_paths(self, volume: Volume, paths: Sequence[str]) -> None:
+        """Report, once for each class, that a reply lists paths twice: the last file counts, as with the Go driver."""
+        if paths:
+            shown = ", ".join(path[:80] for path in paths[: limits.SHOWN_OBJECTS])
+            message = (
+                f"the provider's reply for SecretProviderClass {volume.class_ref} lists paths twice, and the last file "
+                f"counts: {redact.text(shown)}. Give each object of the class a file name of its own"
+            )
+            await self._event_once(volume.pod, volume.class_ref, REPEATED_PATH, message)
+
+    async def _event_once(self, pod: Pod, class_ref: ClassRef, reason: str, message: str) -> None:
+        if self._said.get((class_ref, reason)) == message:
+            return
+        self._said[class_ref, reason] = message
+        if len(self._said) > limits.MAX_REMEMBERED_WARNINGS:
+            del self._said[next(iter(self._said))]
+        await self._event(pod, True, reason, message, class_ref.name)
 
     async def _write_status(self, volume: Volume) -> None:
         volume.status_current = False

@@ -83,7 +83,7 @@ async def data_of(
             f"{limits.MAX_SECRET_BYTES}: divide them among several SecretSyncs",
         )
     wanted = Wanted(
-        sync.ref.namespace, sync.ref.name, sync.type, sync.class_name, data, sync.labels, sync.annotations, 0.0
+        sync.ref.namespace, sync.ref.name, sync.type, sync.class_name, data, sync.labels, sync.annotations, None
     )
     item = SecretObject(sync.ref.name, sync.type, tuple((path, key) for key, path in sync.data))
     try:

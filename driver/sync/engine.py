@@ -10,7 +10,7 @@
 5. After a restart of the driver the jobs of the restored volumes run, spread over a few seconds.
 6. The jobs of a class end with its last volume. The Secret is garbage-collected with its last owner.
 
-A run builds the Secret from the files of a volume, resolves the owners, and lets the writer do the API calls.
+A run builds the Secret from the files of a volume, and lets the writer do the API calls.
 """
 
 import asyncio
@@ -21,16 +21,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
+from driver import limits
 from driver.metrics import DriverMetrics
-from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
+from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, VolumeRecord
 from driver.sync import wanted
 from driver.sync.jobs import Job, Member, Table
 from driver.sync.merge import Outcome, Owner
+from driver.sync.owners import Owners, PodsGone
 from driver.sync.parser.client import Parser
 from driver.sync.wanted import NoContent, Wanted
 from driver.volume.workers import TENANT, DiskWorkers
 from runtime import logs, redact
-from runtime.errors import Failure, NotFound, PreconditionFailed
+from runtime.errors import Failure, NotFound
 
 log = logs.get(__name__)
 
@@ -44,11 +46,7 @@ AWAY_SECONDS = 10.0
 # The jobs that run at a time, and those of one namespace: a class with thousands of secretObjects delays no other's.
 AT_ONCE, AT_ONCE_IN_NAMESPACE = 8, 4
 FAILED, SYNCED, TAKEN, ADOPTED = "FailedToCreateSecret", "SyncedSecret", "SecretKeyTaken", "SecretAdopted"
-OWNER_REFUSED = "SecretOwnerRefused"
-
-
-class _Gone(Failure):
-    """No pod exists that could own the Secret."""
+OWNER_REFUSED, REPEATED = "SecretOwnerRefused", "RepeatedInClass"
 
 
 class Writer(Protocol):
@@ -57,8 +55,8 @@ class Writer(Protocol):
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
         """Who owns the Secret on behalf of a pod; None if the pod is gone."""
 
-    async def ensure(self, wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
-        """Make the Secret what it should be. Raises a Failure that says what to do."""
+    async def ensure(self, wanted: Wanted, owners: Owners) -> Outcome:
+        """Make the Secret what it should be. Raises a Failure that says what to do, or PodsGone."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ class SyncEngine:
         members = [item for item in self._table.members.values() if item.class_ref == job.class_ref and not item.gone]
         if not members:
             return float("inf")
-        users = sorted(members, key=lambda item: item.last_refresh)
+        users = sorted(members, key=lambda item: float("-inf") if item.refreshed_at is None else item.refreshed_at)
         TENANT.set(job.class_ref.namespace)
         with redact.withholding():  # what the Secret gets, which an API server may repeat in its refusal
             return await self._attempt_for(job, users)
@@ -206,8 +204,8 @@ class SyncEngine:
         try:
             async with asyncio.timeout(RUN_SECONDS):
                 await self._sync(job, users)
-        except _Gone:
-            return float("inf")  # until the next publish; a Secret without an owner would never be collected
+        except PodsGone:
+            return float("inf")  # until the next publish
         except NoContent:  # no event: the volume is being unpublished
             return AWAY_SECONDS
         except TimeoutError:  # no event: it could not be sent either
@@ -232,15 +230,15 @@ class SyncEngine:
         started = time.monotonic()
         member = users[-1]
         limit = self._limits.largest_volume
-        entry = _entry(job)
+        entry = job.entries[-1]
         as_stored = await self._disk.run(
-            wanted.build, job.class_ref, entry, member.target_path, limit, member.last_refresh
+            wanted.build, job.class_ref, entry, member.target_path, limit, member.refreshed_at
         )
         redact.withhold(*as_stored.data.values())
         secret = await wanted.with_tls(as_stored, entry, self._parser)
         if secret is not as_stored:
             redact.withhold(*secret.data.values())
-        outcome = await self._writer.ensure(secret, await self._owners(users))
+        outcome = await self._writer.ensure(secret, Owners(users, self._writer.owners))
         if outcome.written:
             self._metrics.synced(job.provider, time.monotonic() - started)
             log.info(
@@ -249,17 +247,7 @@ class SyncEngine:
                 secretProviderClass=job.class_ref,
             )
         await self._report(member, secret, outcome)
-
-    async def _owners(self, users: Sequence[Member]) -> Sequence[Owner]:
-        """The owners of all pods that use the class; each pod is read once. Raises _Gone if there are none."""
-        unread = [member for member in users if member.owners is None]
-        found = await asyncio.gather(*(self._writer.owners(member.pod, member.target_path) for member in unread))
-        for member, owners in zip(unread, found, strict=True):
-            member.owners, member.gone = owners or (), owners is None
-        union = [owner for member in users for owner in member.owners or ()]
-        if not union:
-            raise _Gone("the pods are gone")
-        return union
+        await self._report_repetition(job, member, secret)
 
     async def _report(self, member: Member, secret: Wanted, outcome: Outcome) -> None:
         """Events about a Secret that others write, too, or that did not get all of its owners."""
@@ -279,18 +267,24 @@ class SyncEngine:
         if outcome.owners_refused:
             await self._event(member, True, OWNER_REFUSED, outcome.owners_refused, secret.name)
 
+    async def _report_repetition(self, job: Job, member: Member, secret: Wanted) -> None:
+        """An event, once, about an entry or a key that is there twice: the last one counts, as with the Go driver."""
+        sentences = []
+        if len(job.entries) > 1:
+            sentences.append(
+                f"{len(job.entries)} entries of spec.secretObjects name Secret {secret.name}: the last counts"
+            )
+        if secret.repeated:
+            keys = ", ".join(secret.repeated[: limits.SHOWN_OBJECTS])
+            sentences.append(f"the entry for Secret {secret.name} lists twice, and the last counts: {keys}")
+        sentence = "; ".join(sentences)
+        if sentence and sentence != job.reported:
+            message = f"SecretProviderClass {job.class_ref}: {sentence}. Remove what is not wanted"
+            await self._event(member, True, REPEATED, message, job.secret_name)
+        job.reported = sentence
+
     async def _event(self, member: Member, warning: bool, reason: str, message: str, subject: str) -> None:
         await self._cluster.event(PodEvent(member.pod, warning, reason, message, subject))
-
-
-def _entry(job: Job) -> SecretObject:
-    """The class's one entry for a Secret."""
-    if len(job.entries) > 1:
-        raise PreconditionFailed(
-            f"failed to get data in spc {job.class_ref} for secret {job.secret_name}, err: "
-            "spec.secretObjects names it more than once: list all its data in one entry"
-        )
-    return job.entries[0]
 
 
 def _jittered(seconds: float) -> float:

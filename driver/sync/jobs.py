@@ -10,27 +10,29 @@ from driver.sync.merge import Owner
 
 @dataclass
 class Member:
-    """A volume. ``owners`` is set once its pod was read, ``gone`` if the pod was not found or is being deleted."""
+    """A volume. ``refreshed_at`` is that of its record. ``owners`` is set once its pod was read, ``gone`` if the pod
+    was not found or is being deleted."""
 
     pod: Pod
     class_ref: ClassRef
     target_path: str
-    last_refresh: float
+    refreshed_at: float | None
     owners: Sequence[Owner] | None = None
     gone: bool = False
 
     @staticmethod
     def of(record: VolumeRecord) -> "Member":
         """The volume that a record describes; its owners are not known yet."""
-        return Member(record.pod, record.class_ref, record.target_path, record.last_refresh or 0.0)
+        return Member(record.pod, record.class_ref, record.target_path, record.refreshed_at)
 
 
 @dataclass
 class Job:
     """One Secret of one class, for all volumes of the node that use the class.
 
-    ``entries`` are those of ``spec.secretObjects`` that name the Secret: one, or the class is invalid. ``due`` is loop
-    time; ``again`` asks a run that is in progress for one more.
+    ``entries`` are those of ``spec.secretObjects`` that name the Secret, of which the last one counts. ``due`` is loop
+    time; ``again`` asks a run that is in progress for one more. ``reported`` is what an event has said of entries and
+    keys that are named twice.
     """
 
     class_ref: ClassRef
@@ -40,6 +42,7 @@ class Job:
     due: float = float("inf")
     failures: int = 0
     again: bool = False
+    reported: str = ""
     task: asyncio.Task[None] | None = None
 
 

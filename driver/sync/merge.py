@@ -1,12 +1,11 @@
 """What a Secret should become: a class's keys are set, those that it no longer lists are removed, all others are kept.
 
 Only objects are compared here; the calls are in ``driver.cluster``. The Secret's annotation ``managed-keys`` is a
-ledger: for each class that writes to the Secret, its data keys, labels and annotations, and the last refresh of the
-values that it wrote. It allows these rules:
+ledger (``sync.ledger``), which allows these rules:
  - A key that a class no longer lists is removed if that class wrote it.
  - Two classes may share a Secret. If both list a key, the later write takes it over, which is reported.
- - A volume whose content is older than what was written (a pod that runs on without rotation, a node that refreshes a
-   minute later) does not write its old values back. It only adds missing keys.
+ - A volume whose content is not the newest (that of a pod that runs on without rotation, on a node that refreshes a
+   minute later) does not write its values back. It only adds missing keys.
 
 A Secret that somebody else created is left alone, since a class would otherwise overwrite any Secret of its namespace,
 unless the Secret's annotation ``adopt`` or the driver's flag allows it. Then it is adopted: it gets the class's keys
@@ -14,13 +13,12 @@ and remains theirs. If it had no owner it gets none, because it would be deleted
 have its label and count as the driver's own.
 """
 
-import json
-import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from driver.sync.ledger import Fetched, Ledger
 from driver.sync.wanted import Wanted
 from runtime.errors import PreconditionFailed
 
@@ -29,12 +27,6 @@ LEDGER = "secrets-store.csi.k8s.io/managed-keys"
 ADOPT = "secrets-store.csi.k8s.io/adopt"
 # How the ledger of an adopted Secret begins, damaged or not; the chart's policies know it, too.
 ADOPTED_LEDGER = '{"adopted":true'
-# The time in the volume is a moment before the driver's own, and the clocks of nodes differ.
-CLOCK_TOLERANCE = 5.0
-MAX_CLOCK_DIFFERENCE = 300.0
-_PARTS = ("data", "labels", "annotations")
-# The field's name in the annotations of existing Secrets.
-_LAST_REFRESH = "fetched"
 
 Object = dict[str, Any]
 
@@ -58,12 +50,14 @@ class Change:
     """What must be done to a Secret that exists.
 
     ``patch`` is None if it is as it should be. ``adopted`` is whether this change adopts it. ``taken`` are the keys
-    that are taken over from other classes, as (key, class) pairs.
+    that are taken over from other classes, as (key, class) pairs. ``only_owners`` are the UIDs of the owners that it
+    adds, if it does nothing else.
     """
 
     patch: Object | None = field(repr=False)
     adopted: bool = False
     taken: Sequence[tuple[str, str]] = ()
+    only_owners: frozenset[str] | None = None
 
     @property
     def changes_owners(self) -> bool:
@@ -90,10 +84,10 @@ class Outcome:
     owners_refused: str = ""
 
 
-def new_secret(wanted: Wanted, owners: Iterable[Owner]) -> Object:
+def new_secret(wanted: Wanted, owners: Iterable[Owner], fetched: Fetched) -> Object:
     """The Secret to create if there is none."""
     ledger = Ledger(False, {})
-    ledger.enter(wanted, data_written=True)
+    ledger.enter(wanted, fetched, newest=True, data_written=True)
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -108,7 +102,7 @@ def new_secret(wanted: Wanted, owners: Iterable[Owner]) -> Object:
     }
 
 
-def merge(found: Object, wanted: Wanted, owners: Iterable[Owner], *, adopt: bool = False) -> Change:
+def merge(found: Object, wanted: Wanted, owners: Iterable[Owner], fetched: Fetched, *, adopt: bool = False) -> Change:
     """The difference as a JSON merge patch for exactly the version of the Secret that was found.
 
     ``adopt`` is whether Secrets of others may be adopted without their annotation. Raises PreconditionFailed if that is
@@ -122,7 +116,7 @@ def merge(found: Object, wanted: Wanted, owners: Iterable[Owner], *, adopt: bool
             "delete the Secret, or set another secretName or type"
         )
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    ledger = Ledger.parse(annotations.get(LEDGER))
+    ledger = Ledger.parse(annotations.get(LEDGER), fetched.now)
     adopted = ledger is None and labels.get(MANAGED_LABEL) != "true"
     if adopted and not adopt and annotations.get(ADOPT) != "true":
         raise PreconditionFailed(
@@ -131,14 +125,15 @@ def merge(found: Object, wanted: Wanted, owners: Iterable[Owner], *, adopt: bool
         )
     ledger = ledger or Ledger(adopted or (annotations.get(LEDGER) or "").startswith(ADOPTED_LEDGER), {})
     before = ledger.text()
-    data, taken = _data_changes(found, wanted, ledger)
+    newest = ledger.is_newest(wanted, fetched)
+    data, taken = _data_changes(found, wanted, ledger, newest=newest)
     if data and found.get("immutable"):
         raise PreconditionFailed(
             f"Secret {wanted} is immutable and its content has changed: delete the Secret, or set another secretName"
         )
     label_changes = _changes(labels, {**wanted.labels, MANAGED_LABEL: "true"}, ledger.former("labels", wanted))
     annotation_changes = _changes(annotations, wanted.annotations, ledger.former("annotations", wanted) - {LEDGER})
-    ledger.enter(wanted, data_written=bool(data))
+    ledger.enter(wanted, fetched, newest=newest, data_written=bool(data))
     if ledger.text() != before or LEDGER not in annotations:
         annotation_changes[LEDGER] = ledger.text()
     references = metadata.get("ownerReferences") or []
@@ -155,77 +150,17 @@ def merge(found: Object, wanted: Wanted, owners: Iterable[Owner], *, adopt: bool
     patch: Object = {"metadata": {"resourceVersion": metadata["resourceVersion"], **changed}}
     if data:
         patch["data"] = data
-    return Change(patch, adopted, taken)
+    added = frozenset(item["uid"] for item in united[len(references) :])
+    return Change(patch, adopted, taken, added if not data and changed.keys() == {"ownerReferences"} else None)
 
 
-class Ledger:
-    """Which class wrote what; ``adopted`` is whether somebody else created the Secret."""
-
-    def __init__(self, adopted: bool, classes: dict[str, Object]) -> None:
-        self.adopted = adopted
-        self._classes = classes
-
-    @staticmethod
-    def parse(text: str | None) -> "Ledger | None":
-        """None if there is no annotation, or it is damaged."""
-        try:
-            found = json.loads(text or "")
-            classes = {str(name): _entry(entry) for name, entry in found["classes"].items()}
-            return Ledger(found.get("adopted") is True, classes)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
-
-    def text(self) -> str:
-        """The value of the annotation."""
-        return json.dumps({"adopted": self.adopted, "classes": self._classes}, sort_keys=True, separators=(",", ":"))
-
-    def last_refresh(self, class_name: str) -> float:
-        """The last refresh (Unix time) of the values that this class wrote last."""
-        return float(self._classes.get(class_name, {}).get(_LAST_REFRESH, 0.0))
-
-    def former(self, part: str, wanted: Wanted) -> set[str]:
-        """The keys that this class wrote and no other class lists."""
-        mine = set(self._classes.get(wanted.class_name, {}).get(part, ()))
-        return mine - {key for entry in self._others(wanted).values() for key in entry[part]}
-
-    def holder(self, key: str, wanted: Wanted) -> str:
-        """The other class that wrote a data key last; empty if none did."""
-        return next((name for name, entry in self._others(wanted).items() if key in entry["data"]), "")
-
-    def _others(self, wanted: Wanted) -> dict[str, Object]:
-        return {name: entry for name, entry in self._classes.items() if name != wanted.class_name}
-
-    def enter(self, wanted: Wanted, *, data_written: bool) -> None:
-        """Replace the entry of the class; keys that were written now belong to it alone."""
-        last_refresh = self.last_refresh(wanted.class_name)
-        if data_written or not last_refresh:
-            last_refresh = max(last_refresh, round(wanted.last_refresh, 3))
-        if data_written:
-            for entry in self._others(wanted).values():
-                entry["data"] = [key for key in entry["data"] if key not in wanted.data]
-        self._classes[wanted.class_name] = {
-            "data": sorted(wanted.data),
-            "labels": sorted(wanted.labels),
-            "annotations": sorted(wanted.annotations),
-            _LAST_REFRESH: last_refresh,
-        }
-        self._classes = {name: entry for name, entry in self._classes.items() if any(entry[part] for part in _PARTS)}
-
-
-def _entry(found: Mapping[str, Any]) -> Object:
-    entry: Object = {part: [str(key) for key in found.get(part) or ()] for part in _PARTS}
-    last_refresh = float(found.get(_LAST_REFRESH, 0))
-    # Whoever may edit the Secret may write anything here: a time in the future would keep all later values out.
-    plausible = 0.0 <= last_refresh <= time.time() + MAX_CLOCK_DIFFERENCE
-    return {**entry, _LAST_REFRESH: last_refresh if plausible else 0.0}
-
-
-def _data_changes(found: Object, wanted: Wanted, ledger: Ledger) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
+def _data_changes(
+    found: Object, wanted: Wanted, ledger: Ledger, *, newest: bool
+) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
     current = found.get("data") or {}
-    older = wanted.last_refresh < ledger.last_refresh(wanted.class_name) - CLOCK_TOLERANCE
     changes: dict[str, str | None] = {}
     for key, value in wanted.data.items():
-        if key not in current or (not older and b64decode(current[key] or "") != value):
+        if key not in current or (newest and b64decode(current[key] or "") != value):
             changes[key] = b64encode(value).decode()
     taken = [(key, holder) for key in changes if key in current and (holder := ledger.holder(key, wanted))]
     changes.update({key: None for key in ledger.former("data", wanted) if key not in wanted.data and key in current})

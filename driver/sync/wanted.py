@@ -4,6 +4,7 @@ What is wrong with the entry or the files is a PreconditionFailed that names the
 nothing of a file. A volume that is being unpublished is NoContent.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ REFUSED_TYPES = {
 TLS_KEYS = ("tls.crt", "tls.key", "ca.crt")
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 READ_TRIES = 3
+_ID_DIGITS = 16
 
 
 class NoContent(Failure):
@@ -35,7 +37,8 @@ class NoContent(Failure):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A Secret as a class wants it; ``last_refresh`` is that of the volume (Unix time)."""
+    """A Secret as a class wants it. ``refreshed_at`` is that of the volume. ``content_id`` names its content: no other
+    volume has the same, nor this one after a change. ``repeated`` are the keys that the entry lists twice."""
 
     namespace: str
     name: str
@@ -44,7 +47,9 @@ class Wanted:
     data: Mapping[str, bytes] = field(repr=False)
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    last_refresh: float
+    refreshed_at: float | None
+    content_id: str = ""
+    repeated: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -72,19 +77,23 @@ async def with_tls(secret: Wanted, item: SecretObject, parser: TlsParser) -> Wan
         ) from None
 
 
-def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int, last_refresh: float) -> Wanted:
+def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int, refreshed_at: float | None) -> Wanted:
     """Read the volume and build the Secret. Blocks. ``limit`` is the most bytes to read."""
     try:
         _check(item)
+        files, generation = _files(target_path, limit)
+        keys = [key.strip() for _, key in item.data]
         return Wanted(
             class_ref.namespace,
             item.secret_name.strip(),
             item.type.strip() or "Opaque",
             class_ref.name,
-            _data(item, _files(target_path, limit)),
+            _data(item, files),
             item.labels,
             item.annotations,
-            last_refresh,
+            refreshed_at,
+            hashlib.sha256(f"{target_path}|{generation}".encode()).hexdigest()[:_ID_DIGITS],
+            tuple(sorted({key for key in keys if keys.count(key) > 1})),
         )
     except NoContent:
         raise
@@ -103,12 +112,12 @@ def _check(item: SecretObject) -> None:
 
 
 def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The value of a key that is listed twice is the last one, as with the Go driver."""
     data: dict[str, bytes] = {}
     for object_name, key in ((name.strip(), key.strip()) for name, key in item.data):
         _require(object_name, "an objectName is empty: name a file of the volume")
         _require(key, f"the key of objectName {object_name} is empty")
         _require(_KEY.fullmatch(key), f"key {key} must be 1 to 253 letters, digits, '-', '_' or '.'")
-        _require(key not in data, f"key {key} appears twice")
         _require(
             object_name in files,
             f"file matching objectName {object_name} not found in the pod's volume, which has: {_names(files)}",
@@ -120,8 +129,8 @@ def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
     return data
 
 
-def _files(target_path: str, limit: int) -> Mapping[str, bytes]:
-    """All files of one generation of the content: read again if it was swapped meanwhile."""
+def _files(target_path: str, limit: int) -> tuple[Mapping[str, bytes], str]:
+    """All files of one generation of the content, and its name: read again if it was swapped meanwhile."""
     for _ in range(READ_TRIES):
         before = _generation(target_path)
         files = content.read_files(target_path, limit)
@@ -129,7 +138,7 @@ def _files(target_path: str, limit: int) -> Mapping[str, bytes]:
             break
     if not before and not files:  # without ..data, a provider may have written the files itself
         raise NoContent("the volume has no content")
-    return files
+    return files, before
 
 
 def _generation(target_path: str) -> str:

@@ -1,7 +1,8 @@
 """The payload of a volume: the files that a provider wants there, validated as a whole before any is written.
 
 The rules for paths are those of kubelet's atomic writer, which reserves names that begin with ``..`` for itself. In
-addition ``.`` is rejected, and so are paths that are listed twice or would be both a file and a directory.
+addition ``.`` is rejected, and so are paths that would be both a file and a directory. Of a path that is listed twice
+the last file counts, as with the Go driver.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -47,8 +48,8 @@ def plan(files: Iterable[File], *, readable_by_group: bool, max_entries: int = l
     for file in files:
         names = _checked(file.path)
         directory, created = _directory_for(tree, names[:-1], file.path)
+        entries += created + (names[-1] not in directory)
         directory[names[-1]] = Leaf(_mode(file.mode, readable_by_group), file.contents)
-        entries += created + 1
         if entries > max_entries:
             raise InvalidRequest(too_many_entries(max_entries))
     return tree
@@ -82,9 +83,8 @@ def _directory_for(tree: Tree, names: Sequence[str], path: str) -> tuple[Tree, i
             raise InvalidRequest(f"invalid path {path[:80]!r}: {name[:80]!r} is a file of the same payload")
         tree = below
     taken = tree.get(path.rpartition("/")[2])
-    if taken is not None:
-        what = "listed twice" if isinstance(taken, Leaf) else "also a directory of the same payload"
-        raise InvalidRequest(f"invalid path {path[:80]!r}: it is {what}")
+    if taken is not None and not isinstance(taken, Leaf):
+        raise InvalidRequest(f"invalid path {path[:80]!r}: it is also a directory of the same payload")
     return tree, created
 
 

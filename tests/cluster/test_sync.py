@@ -70,6 +70,82 @@ def test_owners(cluster_rig: ClusterRig, kind: str, replicas: int, owner: str) -
     run_async(test)
 
 
+STATUS = "SecretProviderClassPodStatus"
+
+
+@pytest.mark.parametrize(
+    ("kind", "created_again", "owner"),
+    [
+        ("StatefulSet", True, "StatefulSet"),
+        ("ReplicaSet", True, "ReplicaSet"),
+        ("StatefulSet", False, STATUS),
+        ("Job", False, STATUS),
+    ],
+)
+def test_orphaned_pods(cluster_rig: ClusterRig, kind: str, created_again: bool, owner: str) -> None:
+    """`kubectl delete --cascade=orphan`, and the controller is created again or not → the next check gives the Secret
+    to the pod's new owner, or to its pod status, and later checks leave it so; it is collected with that owner."""
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    (pod,) = workload(cluster_rig, kind)
+    group = "batch/v1" if kind == "Job" else "apps/v1"
+    path = f"/apis/{group}/namespaces/{cluster_rig.namespace}/{kind.lower()}s/web"
+
+    def pod_owners() -> list[str]:
+        found = cluster_rig.api.get(cluster_rig.path("pods", pod.name))
+        return [item["uid"] for item in found["metadata"].get("ownerReferences") or ()]
+
+    def secret_owners() -> list[Object]:
+        found = cluster_rig.secret("synced") or {"metadata": {}}
+        return list(found["metadata"].get("ownerReferences") or ())
+
+    async def test() -> None:
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            former = pod_owners()
+            await asyncio.to_thread(cluster_rig.api.delete, path, "Orphan")
+            await until_blocking(lambda: pod_owners() == [] and not secret_owners(), "the pod to be an orphan")
+            await until_blocking(lambda: cluster_rig.api.find(path) is None, "the end of its controller")
+            if created_again:
+                assert await asyncio.to_thread(workload, cluster_rig, kind) == [pod]
+                await until_blocking(lambda: pod_owners() not in ([], former), "the pod to be adopted")
+            check_now(rig)
+            await until_blocking(secret_owners, "the owner")
+            (found,) = secret_owners()
+            assert found["kind"] == owner and found["uid"] not in former
+            secret = cluster_rig.secret("synced")
+            mark = cluster_rig.cluster.audit.mark()
+            check_now(rig)
+            await until_blocking(lambda: cluster_rig.count(mark)["get", "secrets"], "a check")
+            assert cluster_rig.secret("synced") == secret
+            cluster_rig.api.delete(path if created_again else cluster_rig.path("pods", pod.name))
+            await until_blocking(lambda: cluster_rig.secret("synced") is None, "the Secret to be collected")
+
+    run_async(test)
+
+
+def test_pod_status_with_a_new_uid(cluster_rig: ClusterRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pod status of a bare pod, which owns its Secret, is deleted by hand, so that the Secret is collected → the
+    next check writes both again, and the Secret stays."""
+    monkeypatch.setattr("driver.cluster.statuses.IDENTITY_SECONDS", 0.0)
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
+
+    async def test() -> None:
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            before = cluster_rig.api.get(cluster_rig.status_path(pod.name))
+            cluster_rig.api.delete(cluster_rig.status_path(pod.name))
+            await until_blocking(lambda: cluster_rig.secret("synced") is None, "the Secret to be collected")
+            check_now(rig)
+            secret = await until_blocking(lambda: cluster_rig.secret("synced"), "the Secret")
+            after = cluster_rig.api.get(cluster_rig.status_path(pod.name))
+            assert secret is not None and after["metadata"]["uid"] != before["metadata"]["uid"]
+            assert [item["uid"] for item in secret["metadata"]["ownerReferences"]] == [after["metadata"]["uid"]]
+            assert after["status"]["objects"] == before["status"]["objects"]
+
+    run_async(test)
+
+
 def test_two_workloads_own_one_secret(cluster_rig: ClusterRig) -> None:
     """Two Deployments share a Secret → both ReplicaSets own it, and it outlives the first one that is deleted."""
     cluster_rig.make_class(secretObjects=[ENTRY])
@@ -377,7 +453,9 @@ def test_older_content_is_not_written_back(cluster_rig: ClusterRig) -> None:
                 state = rig.driver.volumes.get(str(volume.target))
                 assert state is not None
                 state.refreshed_at = None
-            engine_of(two)._table.members[str(second.target)].last_refresh -= 60
+            member = engine_of(two)._table.members[str(second.target)]
+            assert member.refreshed_at is not None
+            member.refreshed_at -= 60
             one.provider.put("password", "new")
             await first.publish()
             assert values(cluster_rig.secret("synced")) == {"pw": b"new"}

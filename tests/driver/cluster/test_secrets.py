@@ -1,8 +1,11 @@
 """One Secret is created, patched or left alone, also while others write it; each rejection says what to do."""
 
 import asyncio
+import json
+import time
 from base64 import b64decode
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,18 +14,45 @@ import pytest
 from driver.cluster.api import Api
 from driver.cluster.secrets import SecretWriter
 from driver.cluster.statuses import StatusStore
-from driver.ports import Pod
-from driver.sync.merge import Owner
+from driver.ports import ClassRef, Pod
+from driver.sync.jobs import Member
+from driver.sync.merge import LEDGER, Owner
+from driver.sync.owners import Owners, PodsGone
 from driver.sync.wanted import Wanted
+from runtime import clock
 from runtime.errors import Aborted, Failure, PermissionDenied, PreconditionFailed
 from tests.driver.cluster.connecting import run
 from tests.support.fake_api import Answer, ApiError, Object
 from tests.support.fake_api_rig import FakeApiRig
 from tests.support.rig import DRIVER, NODE
 
-WANTED = Wanted("default", "synced", "Opaque", "app", {"pw": b"v1"}, {"team": "a"}, {"note": "b"}, 1000.0)
+WANTED = Wanted("default", "synced", "Opaque", "app", {"pw": b"v1"}, {"team": "a"}, {"note": "b"}, None, "content")
 OWNERS = [Owner("apps/v1", "ReplicaSet", "web", "uid-1")]
 Test = Callable[[SecretWriter, StatusStore], Coroutine[Any, Any, None]]
+
+
+class Pods:
+    """Pods with a volume of the class, whose owners can change; ``reads`` counts how often each was read."""
+
+    def __init__(self, *owners: Sequence[Owner]) -> None:
+        self.of: dict[int, Sequence[Owner] | None] = dict(enumerate(owners))
+        self.reads = Counter[int]()
+        pods = [Pod("default", str(number), "uid") for number in self.of]
+        self.members = [Member(pod, ClassRef("default", "app"), f"/{pod.name}", None) for pod in pods]
+
+    async def read(self, pod: Pod, _: str) -> Sequence[Owner] | None:
+        """The owners of one pod, now."""
+        self.reads[int(pod.name)] += 1
+        return self.of[int(pod.name)]
+
+    def run(self) -> Owners:
+        """For one run of the job."""
+        return Owners(self.members, self.read)
+
+
+def owned(*owners: Owner) -> Owners:
+    """The owners of one pod."""
+    return Pods(owners or OWNERS).run()
 
 
 def run_writer(rig: FakeApiRig, test: Test) -> None:
@@ -57,14 +87,14 @@ def test_refused_owners(rig: FakeApiRig, refusal: Answer, drift: bool) -> None:
     """Another owner is refused → what else has changed is written all the same, and the outcome says what to do."""
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
-        await writer.ensure(WANTED, OWNERS)
+        await writer.ensure(WANTED, owned())
         rig.server.on("PATCH", "secrets", refusal, times=1)
-        wanted = replace(WANTED, data={"pw": b"v2"}, last_refresh=2000.0) if drift else WANTED
-        outcome = await writer.ensure(wanted, [*OWNERS, replace(OWNERS[0], uid="uid-2")])
+        wanted = replace(WANTED, data={"pw": b"v2"}, refreshed_at=clock.now()) if drift else WANTED
+        outcome = await writer.ensure(wanted, owned(*OWNERS, replace(OWNERS[0], uid="uid-2")))
         assert outcome.owners_refused and outcome.written is drift
         assert secret(rig)["data"] == {"pw": "djI=" if drift else "djE="} and owner_uids(rig) == ["uid-1"]
         assert rig.count()["patch", "secrets"] == (2 if drift else 1)
-        assert not (await writer.ensure(wanted, [*OWNERS, replace(OWNERS[0], uid="uid-2")])).owners_refused
+        assert not (await writer.ensure(wanted, owned(*OWNERS, replace(OWNERS[0], uid="uid-2")))).owners_refused
         assert owner_uids(rig) == ["uid-1", "uid-2"]
 
     run_writer(rig, test)
@@ -75,11 +105,11 @@ def test_what_is_refused_without_owners_too(rig: FakeApiRig, message: str) -> No
     """The rights to patch are missing, or a patch without owners is refused → a failure, as ever."""
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
-        await writer.ensure(WANTED, OWNERS)
+        await writer.ensure(WANTED, owned())
         rig.server.on("PATCH", "secrets", Answer(403, message=message))
-        more = OWNERS if message == CANNOT_OWN.message else [*OWNERS, replace(OWNERS[0], uid="uid-2")]
+        more = owned() if message == CANNOT_OWN.message else owned(*OWNERS, replace(OWNERS[0], uid="uid-2"))
         with pytest.raises(PermissionDenied):
-            await writer.ensure(replace(WANTED, data={"pw": b"v2"}, last_refresh=2000.0), more)
+            await writer.ensure(replace(WANTED, data={"pw": b"v2"}, refreshed_at=clock.now()), more)
         assert rig.count()["patch", "secrets"] == 1
 
     run_writer(rig, test)
@@ -90,16 +120,16 @@ def test_create_and_patch(rig: FakeApiRig) -> None:
     keeps what others added."""
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
-        assert (await writer.ensure(WANTED, OWNERS)).written
+        assert (await writer.ensure(WANTED, owned())).written
         made = secret(rig)
         assert {key: b64decode(value) for key, value in made["data"].items()} == {"pw": b"v1"}
         labels = made["metadata"]["labels"]
         assert labels == {"team": "a", "secrets-store.csi.k8s.io/managed": "true"} and owner_uids(rig) == ["uid-1"]
-        assert not (await writer.ensure(WANTED, OWNERS)).written
+        assert not (await writer.ensure(WANTED, owned())).written
         assert rig.count() == {("get", "secrets"): 2, ("create", "secrets"): 1}
         rig.api.patch(rig.path("secrets", "synced"), {"data": {"pw": "eA==", "own": "eA=="}})
         rig.api.patch(rig.path("secrets", "synced"), {"metadata": {"labels": {"team": None, "own": "x"}}})
-        assert (await writer.ensure(WANTED, [*OWNERS, replace(OWNERS[0], uid="uid-2")])).written
+        assert (await writer.ensure(WANTED, owned(*OWNERS, replace(OWNERS[0], uid="uid-2")))).written
         assert secret(rig)["data"] == {"pw": "djE=", "own": "eA=="} and owner_uids(rig) == ["uid-1", "uid-2"]
         assert secret(rig)["metadata"]["labels"] == {**labels, "own": "x"}
 
@@ -112,9 +142,9 @@ def test_foreign_secret(rig: FakeApiRig) -> None:
     rig.make_adoptable_secret(data={"own": "eA=="})
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
-        assert (await writer.ensure(WANTED, OWNERS)).adopted
+        assert (await writer.ensure(WANTED, owned())).adopted
         assert secret(rig)["data"] == {"own": "eA==", "pw": "djE="} and owner_uids(rig) == []
-        outcome = await writer.ensure(replace(WANTED, class_name="other", data={"pw": b"v2"}), OWNERS)
+        outcome = await writer.ensure(replace(WANTED, class_name="other", data={"pw": b"v2"}), owned())
         assert list(outcome.taken) == [("pw", "app")] and not outcome.adopted
 
     run_writer(rig, test)
@@ -124,7 +154,7 @@ def test_concurrent_writers(rig: FakeApiRig) -> None:
     """Five writers create the Secret concurrently → it has the owners of all, and no writer fails."""
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
-        owners = [[replace(OWNERS[0], uid=f"uid-{number}")] for number in range(5)]
+        owners = [owned(replace(OWNERS[0], uid=f"uid-{number}")) for number in range(5)]
         await asyncio.gather(*(writer.ensure(WANTED, mine) for mine in owners))
         assert sorted(owner_uids(rig)) == [f"uid-{number}" for number in range(5)]
 
@@ -137,9 +167,9 @@ def test_conflict(rig: FakeApiRig, method: str, status: int) -> None:
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
         if method == "PATCH":
-            await writer.ensure(WANTED, OWNERS)
+            await writer.ensure(WANTED, owned())
         rule = rig.server.on(method, "secrets", Answer(status), times=2)
-        await writer.ensure(replace(WANTED, data={"pw": b"v2"}, last_refresh=2000.0), OWNERS)
+        await writer.ensure(replace(WANTED, data={"pw": b"v2"}, refreshed_at=clock.now()), owned())
         assert rule.hits == 2 and secret(rig)["data"] == {"pw": "djI="}
 
     run_writer(rig, test)
@@ -151,7 +181,7 @@ def test_endless_conflicts(rig: FakeApiRig) -> None:
     async def test(writer: SecretWriter, _: StatusStore) -> None:
         rule = rig.server.on("POST", "secrets", Answer(409))
         with pytest.raises(Aborted, match="default/synced"):
-            await writer.ensure(WANTED, OWNERS)
+            await writer.ensure(WANTED, owned())
         assert rule.hits == 8 and rig.secret("synced") is None
 
     run_writer(rig, test)
@@ -180,11 +210,11 @@ def test_rejected_writes(rig: FakeApiRig, method: str, error: ApiError, expected
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
         if method == "PATCH":
-            await writer.ensure(WANTED, OWNERS)
+            await writer.ensure(WANTED, owned())
         rig.server.admit("secrets", refuse)
         mark = rig.server.calls.mark()
         with pytest.raises(expected, match=sentence) as raised:
-            await writer.ensure(replace(WANTED, data={"pw": b"v2"}, last_refresh=2000.0), OWNERS)
+            await writer.ensure(replace(WANTED, data={"pw": b"v2"}, refreshed_at=clock.now()), owned())
         assert "s3cret" not in str(raised.value) and len(rig.server.calls.calls(mark)) == 2
 
     run_writer(rig, test)
@@ -198,7 +228,7 @@ def test_forbidden_reads(rig: FakeApiRig, resource: str) -> None:
     async def test(writer: SecretWriter, _: StatusStore) -> None:
         rig.server.on("GET", resource, Answer(403))
         with pytest.raises(PermissionDenied, match="syncSecret.enabled=true"):
-            await (writer.owners(pod, "/target") if resource == "pods" else writer.ensure(WANTED, OWNERS))
+            await (writer.owners(pod, "/target") if resource == "pods" else writer.ensure(WANTED, owned()))
 
     run_writer(rig, test)
 
@@ -222,5 +252,97 @@ def test_owners_of_a_pod(rig: FakeApiRig) -> None:
         assert (owner.kind, owner.uid) == ("SecretProviderClassPodStatus", status["uid"])
         for pod in (going, replace(controlled, uid="another"), Pod(rig.namespace, "gone", "uid")):
             assert await writer.owners(pod, "/a") is None
+
+    run_writer(rig, test)
+
+
+NEW = [replace(OWNERS[0], uid="uid-new")]
+
+
+@pytest.mark.parametrize("written", ["created", "data", "labels", "nothing", "another owner"])
+def test_owners_are_read_again(rig: FakeApiRig, written: str) -> None:
+    """The pod has got another owner since it was read, as after `--cascade=orphan` → the former one is not written any
+    more, whatever is about to be written. Nothing is → no pod is read. Only the owner of another pod is → only that
+    one is read."""
+    wanted = replace(WANTED, refreshed_at=clock.now())
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        pods = Pods(OWNERS, [replace(OWNERS[0], uid="uid-2")])
+        await writer.ensure(wanted, Owners(pods.members[:1], pods.read))
+        pods.of[0] = NEW
+        pods.reads.clear()
+        path = rig.path("secrets", "synced")
+        if written == "created":
+            rig.api.delete(path)
+        elif written == "data":
+            rig.api.patch(path, {"data": {"pw": "eA=="}})
+        elif written == "labels":
+            rig.api.patch(path, {"metadata": {"labels": {"team": "b"}}})
+        both = written == "another owner"
+        await writer.ensure(wanted, pods.run() if both else Owners(pods.members[:1], pods.read))
+        expected = {
+            "created": ["uid-new"],
+            "data": ["uid-1", "uid-new"],
+            "labels": ["uid-1", "uid-new"],
+            "nothing": ["uid-1"],
+            "another owner": ["uid-1", "uid-2"],
+        }
+        assert owner_uids(rig) == expected[written]
+        assert pods.reads == {"nothing": {}, "another owner": {1: 1}}.get(written, {0: 1})
+
+    run_writer(rig, test)
+
+
+def test_the_last_pod_ends_before_the_write(rig: FakeApiRig) -> None:
+    """The Secret is gone and so is its pod → it is not written for the owner that is remembered."""
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        pods = Pods(OWNERS)
+        await writer.ensure(WANTED, pods.run())
+        rig.api.delete(rig.path("secrets", "synced"))
+        pods.of[0] = None
+        with pytest.raises(PodsGone):
+            await writer.ensure(WANTED, pods.run())
+        assert rig.secret("synced") is None and pods.members[0].gone
+
+    run_writer(rig, test)
+
+
+@pytest.mark.parametrize("fate", ["there", "deleted", "deleted, and created again"])
+def test_identity_of_a_pod_status(rig: FakeApiRig, fate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pod status that owns a bare pod's Secret is looked at again before it is named: still there, deleted, or
+    restored from a backup with a new UID → its present UID, of an object that exists and says the same."""
+    bare = rig.make_pod("bare")
+
+    async def test(writer: SecretWriter, store: StatusStore) -> None:
+        record = rig.record(bare)
+        await store.record(record)
+        before = rig.api.get(rig.status_path("bare"))
+        if fate != "there":
+            rig.api.delete(rig.status_path("bare"))
+        if fate == "deleted, and created again":
+            metadata = {key: before["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences")}
+            rig.api.create({**before, "metadata": metadata})
+        assert await store.identity(record.target_path) == (before["metadata"]["name"], before["metadata"]["uid"])
+        monkeypatch.setattr("driver.cluster.statuses.IDENTITY_SECONDS", -1.0)
+        (owner,) = await writer.owners(bare, record.target_path) or ()
+        now = rig.api.get(rig.status_path("bare"))
+        assert owner.uid == now["metadata"]["uid"] and now["status"] == before["status"]
+        assert (owner.uid == before["metadata"]["uid"]) == (fate == "there")
+
+    run_writer(rig, test)
+
+
+@pytest.mark.parametrize(("date", "known"), [("Thu, 26 Nov 2020 06:00:00 GMT", True), ("soon", False), ("", False)])
+def test_times_are_by_the_servers_clock(rig: FakeApiRig, date: str, known: bool) -> None:
+    """The server's clock is years behind the node's → the ledger's time is by the server's clock; a server that does
+    not tell the time → by ours."""
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        rig.server.on("GET", "secrets", Answer(404, date=date))
+        await writer.ensure(replace(WANTED, refreshed_at=clock.now() - 600), owned())
+        ledger = json.loads(secret(rig)["metadata"]["annotations"][LEDGER])
+        expected = 1606370400.0 if known else time.time()
+        assert ledger["classes"]["app"]["fetched"] == pytest.approx(expected - 600, abs=60)
 
     run_writer(rig, test)

@@ -43,7 +43,7 @@ def counted(it: Rig) -> dict[tuple[str, str], float]:
         (spec(stubReply="no-versions"), "stub", "GRPCProviderError"),
         (spec(stubErrorCode="Forbidden"), "stub", "Forbidden"),
         (spec(stubReply="dot-dot"), "stub", "FileWriteError"),
-        (spec(stubReply="duplicate"), "stub", "FileWriteError"),
+        (spec(stubReply="conflict"), "stub", "FileWriteError"),
     ],
 )
 def test_errors_of_class_and_provider(tmp_path: Path, change: dict[str, Any], provider: str, error_type: str) -> None:

@@ -37,7 +37,6 @@ from tests.support.rig import rig
                 ("dot", "shortest form"),
                 ("empty-path", "must not be empty"),
                 ("unclean", "shortest form"),
-                ("duplicate", "listed twice"),
                 ("conflict", "is a file of the same payload"),
                 ("long-name", "longer than 255 bytes"),
                 ("long-path", "longer than 4096 bytes"),

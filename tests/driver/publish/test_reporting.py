@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from driver.ports import INTERVAL_ANNOTATION
-from tests.driver.publish.support import FAILING, known
+from tests.driver.publish.support import FAILING, known, make_due
 from tests.support.rig import rig
 
 
@@ -111,5 +111,24 @@ def test_invalid_interval(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
             it.write_class(annotations={INTERVAL_ANNOTATION: "soon"})
             await volume.publish()
             assert len(events()) == 2 and "the driver's own interval applies" in events()[1]
+
+    asyncio.run(run())
+
+
+def test_repeated_paths(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The provider's reply lists a path twice → the publish succeeds with the last file, as with the Go driver, and one
+    event for the class says so, not one for each refresh or volume."""
+
+    async def run() -> None:
+        async with rig(tmp_path, enable_secret_rotation=True) as it:
+            it.write_class(parameters={"objects": "- objectName: password", "stubReply": "duplicate"})
+            volume, other = it.volume(), it.volume("pod-2")
+            await volume.publish()
+            await other.publish()
+            make_due(it, volume)
+            await volume.publish()
+            assert it.provider.calls == 3 and volume.read("ordered") == b"last"
+            [event] = [each for item in caplog.records if (each := getattr(item, "fields", {})).get("reason")]
+            assert event["reason"] == "RepeatedInReply" and "the last file counts: ordered." in event["message"]
 
     asyncio.run(run())

@@ -2,10 +2,8 @@
 
 import asyncio
 import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -18,6 +16,7 @@ from driver.publish.reporting import Content
 from provider_stub.running import running
 from runtime import clock
 from tests.driver.publish.support import FAILING, known, make_due
+from tests.support.clocks import clock_set
 from tests.support.rig import Rig, Volume, rig
 
 
@@ -256,24 +255,6 @@ def test_no_versions_are_sent(tmp_path: Path) -> None:
             assert known(it, volume).failure is None and len(known(it, volume).objects) == 2
 
     asyncio.run(run())
-
-
-@contextmanager
-def clock_set(hours: float) -> Iterator[None]:
-    """The wall clock is ahead by so many hours, for the modules that decide and report. Not for gRPC, which turns time
-    limits into times by it, and back by the kernel's, which no test can set."""
-    real, packages = (
-        time.time,
-        ("driver.publish", "driver.registry", "driver.volume", "driver.restore", "runtime.clock"),
-    )
-
-    def shifted() -> float:
-        caller = sys._getframe(1).f_globals["__name__"]
-        return real() + hours * 3600 if caller.startswith(packages) else real()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "time", shifted)
-        yield
 
 
 @pytest.mark.parametrize("hours", [1.0, -1.0, 24.0 * 365])

@@ -16,6 +16,7 @@ from driver.ports import ClassRef, Pod, PodEvent, ProviderClass, SecretObject, V
 from driver.registry import VolumeRegistry
 from driver.sync import engine, jobs
 from driver.sync.merge import Outcome, Owner
+from driver.sync.owners import Owners
 from driver.sync.wanted import Wanted
 from driver.volume.workers import DiskWorkers
 from runtime.errors import PreconditionFailed
@@ -35,8 +36,9 @@ class Writer:
     asked: list[Wanted] = field(default_factory=list)
     running: int = 0
 
-    async def ensure(self, wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
+    async def ensure(self, wanted: Wanted, owners: Owners) -> Outcome:
         """As the real one, without an API."""
+        await owners.confirmed()
         self.asked.append(wanted)
         self.running += 1
         assert self.running == 1, "two runs of one job at a time"
@@ -259,7 +261,7 @@ def test_an_api_server_that_repeats_the_secret(
     async def test(rig: SyncRig) -> None:
         (Path(rig.record.target_path) / "password").write_bytes(b"content-canary/77")
 
-        async def refuse(wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
+        async def refuse(wanted: Wanted, owners: Owners) -> Outcome:
             raise PreconditionFailed(f"admission webhook denied {encode(wanted.data['k'])}, sorry")
 
         monkeypatch.setattr(rig.writer, "ensure", refuse)
@@ -279,7 +281,7 @@ def test_a_flood_delays_no_other_namespace(run_in_rig: Run, monkeypatch: pytest.
     hanging = asyncio.Event()
     written: list[str] = []
 
-    async def ensure(wanted: Wanted, owners: Sequence[Owner]) -> Outcome:
+    async def ensure(wanted: Wanted, owners: Owners) -> Outcome:
         if wanted.namespace == "flood":
             await hanging.wait()
         written.append(wanted.namespace)

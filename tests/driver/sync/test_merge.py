@@ -5,17 +5,30 @@ from typing import Any
 
 import pytest
 
+from driver.sync.ledger import Fetched
 from driver.sync.merge import ADOPT, ADOPTED_LEDGER, LEDGER, MANAGED_LABEL, Change, Object, Owner, merge, new_secret
 from driver.sync.wanted import Wanted
 from runtime.errors import PreconditionFailed
 
+NOW = 10_000.0
 ONE, TWO = Owner("apps/v1", "ReplicaSet", "one", "1"), Owner("apps/v1", "ReplicaSet", "two", "2")
 
 
 def wanted(class_name: str = "app", last_refresh: float = 1000.0, **fields: Any) -> Wanted:
     """A Secret as a class wants it."""
     values: dict[str, Any] = {"data": {"k": b"v"}, "labels": {}, "annotations": {}, "type": "Opaque", **fields}
-    return Wanted(namespace="ns", name="s", class_name=class_name, last_refresh=last_refresh, **values)
+    values.setdefault("content_id", f"content of {last_refresh}")
+    return Wanted(namespace="ns", name="s", class_name=class_name, refreshed_at=last_refresh, **values)
+
+
+def made(secret: Wanted, owners: list[Owner]) -> Object:
+    """A new Secret."""
+    return new_secret(secret, owners, Fetched(secret.refreshed_at or 0.0, NOW))
+
+
+def merged(found: Object, secret: Wanted, owners: list[Owner], *, adopt: bool = False, now: float = NOW) -> Change:
+    """What a Secret becomes ``now``."""
+    return merge(found, secret, owners, Fetched(secret.refreshed_at or 0.0, now), adopt=adopt)
 
 
 def stored(body: Object) -> Object:
@@ -58,17 +71,17 @@ def foreign(**fields: Any) -> Object:
 
 def test_a_new_secret_is_as_it_should_be() -> None:
     """What was made needs no change; owners are named once."""
-    body = stored(new_secret(wanted(labels={"a": "b"}), [ONE, ONE]))
+    body = stored(made(wanted(labels={"a": "b"}), [ONE, ONE]))
     assert body["metadata"]["labels"] == {"a": "b", MANAGED_LABEL: "true"}
     assert body["metadata"]["ownerReferences"] == [ONE.reference()]
-    assert merge(body, wanted(labels={"a": "b"}), [ONE]).patch is None
+    assert merged(body, wanted(labels={"a": "b"}), [ONE]).patch is None
 
 
 def test_an_owner_is_added_in_a_patch_of_its_own_version() -> None:
     """By UID: another object of the same name is another owner."""
-    body = stored(new_secret(wanted(), [ONE]))
+    body = stored(made(wanted(), [ONE]))
     namesake = Owner("apps/v1", "ReplicaSet", "one", "3")
-    change = merge(body, wanted(), [ONE, namesake])
+    change = merged(body, wanted(), [ONE, namesake])
     assert change.patch == {
         "metadata": {"resourceVersion": "1", "ownerReferences": [ONE.reference(), namesake.reference()]}
     }
@@ -77,59 +90,105 @@ def test_an_owner_is_added_in_a_patch_of_its_own_version() -> None:
 def test_own_keys_go_and_foreign_ones_stay() -> None:
     """The class drops a key, a label and an annotation: these go, what others put there stays."""
     old = wanted(data={"k": b"v", "old": b"o"}, labels={"l": "1", "m": "1"}, annotations={"n": "1"})
-    body = stored(new_secret(old, [ONE]))
+    body = stored(made(old, [ONE]))
     body["data"]["theirs"] = b64encode(b"x").decode()
     body["metadata"]["labels"]["theirs"] = body["metadata"]["annotations"]["theirs"] = "x"
-    change = merge(body, wanted(labels={"l": "2"}), [ONE])
+    change = merged(body, wanted(labels={"l": "2"}), [ONE])
     result = after(body, change)
     assert data(result) == {"k": b"v", "theirs": b"x"}
     assert result["metadata"]["labels"] == {"l": "2", "theirs": "x", MANAGED_LABEL: "true"}
     assert result["metadata"]["annotations"].keys() == {"theirs", LEDGER}
-    assert merge(result, wanted(labels={"l": "2"}), [ONE]).patch is None
+    assert merged(result, wanted(labels={"l": "2"}), [ONE]).patch is None
 
 
 def test_older_content_does_not_overwrite() -> None:
     """A pod whose volume was fetched earlier adds its owner and missing keys, not its old values."""
-    body = stored(new_secret(wanted(last_refresh=2000.0), [ONE]))
+    body = stored(made(wanted(last_refresh=2000.0), [ONE]))
     older = wanted(last_refresh=1000.0, data={"k": b"old", "more": b"m"})
-    result = after(body, merge(body, older, [TWO]))
+    result = after(body, merged(body, older, [TWO]))
     assert data(result) == {"k": b"v", "more": b"m"}
     assert len(result["metadata"]["ownerReferences"]) == 2
 
 
-def test_ledger_of_an_earlier_version_is_understood() -> None:
-    """The annotation is stored in clusters: what was written as `fetched` protects newer values from older content."""
-    body = stored(new_secret(wanted(last_refresh=2000.0), [ONE]))
+@pytest.mark.parametrize(("time", "writes"), [(1000.0, False), (1996.0, True), (2001.0, True)])
+def test_ledger_of_an_earlier_version_is_understood(time: float, writes: bool) -> None:
+    """The annotation is stored in clusters: what was written as `fetched`, by the clock of a node and without a
+    content, protects newer values from older content."""
+    body = stored(made(wanted(last_refresh=2000.0), [ONE]))
     text = '{"adopted":false,"classes":{"app":{"annotations":[],"data":["k"],"fetched":2000.0,"labels":[]}}}'
-    assert body["metadata"]["annotations"][LEDGER] == text
-    assert merge(body, wanted(last_refresh=1000.0, data={"k": b"old"}), [ONE]).patch is None
+    body["metadata"]["annotations"][LEDGER] = text
+    change = merged(body, wanted(last_refresh=time, data={"k": b"other"}), [ONE])
+    assert (change.patch is not None and "data" in change.patch) == writes
 
 
-def test_about_the_same_age_overwrites() -> None:
-    """Clocks differ by a second or two."""
-    body = stored(new_secret(wanted(last_refresh=2000.0), [ONE]))
-    result = after(body, merge(body, wanted(last_refresh=1998.0, data={"k": b"n"}), [ONE]))
-    assert data(result) == {"k": b"n"}
+@pytest.mark.parametrize("written", [2000.0, 2030.0, 2299.0, 5000.0])
+def test_what_was_fetched_just_now_is_the_newest(written: float) -> None:
+    """A first publish or a refresh writes its values at once, whatever time the ledger has: of a moment ago, or ahead
+    because it is by another clock."""
+    body = stored(made(wanted(last_refresh=written), [ONE]))
+    change = merged(body, wanted(last_refresh=2000.0, data={"k": b"n"}), [ONE], now=2002.0)
+    assert data(after(body, change)) == {"k": b"n"}
+
+
+@pytest.mark.parametrize(("time", "writes"), [(1990.0, False), (1999.0, False), (2000.5, False), (2002.0, True)])
+def test_content_that_is_written_late(time: float, writes: bool) -> None:
+    """Content that could not be written for an hour → it is written if it was fetched after that of the Secret. If both
+    were fetched in the same second, the one that was written first stays, instead of each writing over the other."""
+    body = stored(made(wanted(last_refresh=2000.0), [ONE]))
+    change = merged(body, wanted(last_refresh=time, data={"k": b"n"}), [ONE], now=time + 3600)
+    assert (change.patch is not None) == writes
+
+
+def test_two_nodes_two_seconds_apart() -> None:
+    """Two nodes fetch another value each, 2 s apart → the later one is in the Secret, and no later check of either, in
+    whatever order, writes the earlier one back; an edit is corrected by the node whose content it was."""
+    one, two = wanted(last_refresh=2000.0, data={"k": b"1"}), wanted(last_refresh=2002.0, data={"k": b"2"})
+    body = stored(made(one, [ONE]))
+    body = after(body, merged(body, two, [ONE], now=2002.1))
+    for now in (2300.0, 2600.0):
+        for secret in (one, two):
+            assert merged(body, secret, [ONE], now=now).patch is None
+    body["data"]["k"] = b64encode(b"edited").decode()
+    assert merged(body, one, [ONE], now=3000.0).patch is None
+    assert data(after(body, merged(body, two, [ONE], now=3000.0))) == {"k": b"2"}
+
+
+def test_content_of_unknown_age() -> None:
+    """A restart with the clock set back: the age of the content is unknown → it fills gaps, and writes over nothing but
+    an edit of its own values."""
+    body = stored(made(wanted(last_refresh=2000.0), [ONE]))
+    unknown = wanted(last_refresh=0.0, data={"k": b"old", "more": b"m"}, content_id="another")
+    assert data(after(body, merged(body, unknown, [ONE]))) == {"k": b"v", "more": b"m"}
+    same = wanted(last_refresh=0.0, data={"k": b"own"}, content_id="content of 2000.0")
+    assert data(after(body, merged(body, same, [ONE]))) == {"k": b"own"}
+
+
+def test_owners_alone() -> None:
+    """A patch that only adds owners says which; one that does more does not."""
+    body = stored(made(wanted(), [ONE]))
+    assert merged(body, wanted(), [ONE, TWO]).only_owners == frozenset({TWO.uid})
+    assert merged(body, wanted(last_refresh=9999.0, data={"k": b"n"}), [ONE, TWO]).only_owners is None
+    assert merged(body, wanted(labels={"a": "b"}), [ONE, TWO]).only_owners is None
 
 
 def test_older_writes_do_not_set_the_clock_back() -> None:
     """An older volume that filled in a key does not open the door to its other old values."""
-    body = stored(new_secret(wanted(last_refresh=2000.0), [ONE]))
+    body = stored(made(wanted(last_refresh=2000.0), [ONE]))
     older = wanted(last_refresh=1000.0, data={"k": b"old", "more": b"m"})
-    result = after(body, merge(body, older, [ONE]))
-    assert merge(result, older, [ONE]).patch is None
+    result = after(body, merged(body, older, [ONE]))
+    assert merged(result, older, [ONE]).patch is None
 
 
 @pytest.mark.parametrize("references, expected", [([], 0), ([TWO.reference()], 2)])
 def test_adoption(references: list[Object], expected: int) -> None:
     """Ours is added and theirs kept; owners only where there was one before, now and later."""
     body = foreign(metadata={"ownerReferences": references})
-    change = merge(body, wanted(), [ONE], adopt=True)
+    change = merged(body, wanted(), [ONE], adopt=True)
     assert change.adopted
     result = after(body, change)
     assert data(result) == {"theirs": b"x", "k": b"v"}
     assert len(result["metadata"].get("ownerReferences") or []) == expected
-    again = merge(result, wanted(), [ONE])
+    again = merged(result, wanted(), [ONE])
     assert again.patch is None and not again.adopted
 
 
@@ -150,10 +209,10 @@ def test_a_secret_of_others_is_left_alone(metadata: Object) -> None:
     it; with the annotation, or the flag, it is adopted."""
     body = foreign(metadata=metadata)
     with pytest.raises(PreconditionFailed, match=f'created by somebody else.*{ADOPT}: "true"'):
-        merge(body, wanted(), [ONE])
-    assert merge(body, wanted(), [ONE], adopt=True).adopted
+        merged(body, wanted(), [ONE])
+    assert merged(body, wanted(), [ONE], adopt=True).adopted
     allowed = foreign(metadata={**metadata, "annotations": {**metadata.get("annotations", {}), ADOPT: "true"}})
-    assert merge(allowed, wanted(), [ONE]).adopted
+    assert merged(allowed, wanted(), [ONE]).adopted
 
 
 @pytest.mark.parametrize(
@@ -161,25 +220,25 @@ def test_a_secret_of_others_is_left_alone(metadata: Object) -> None:
 )
 def test_a_spoilt_ledger_does_not_stop_the_sync(moment: str) -> None:
     """Scenario: somebody edits the time in the ledger. Expected: a new value is written all the same."""
-    body = stored(new_secret(wanted(last_refresh=2000.0), [ONE]))
+    body = stored(made(wanted(last_refresh=2000.0), [ONE]))
     entry = '{"annotations":[],"data":["k"],"fetched":' + moment + ',"labels":[]}'
     body["metadata"]["annotations"][LEDGER] = '{"adopted":false,"classes":{"app":' + entry + "}}"
-    assert data(after(body, merge(body, wanted(last_refresh=3000.0, data={"k": b"new"}), [ONE])))["k"] == b"new"
+    assert data(after(body, merged(body, wanted(last_refresh=3000.0, data={"k": b"new"}), [ONE])))["k"] == b"new"
 
 
 def test_the_go_drivers_secret_is_not_adopted() -> None:
     """Its label says that it is ours."""
-    change = merge(foreign(metadata={"labels": {MANAGED_LABEL: "true"}}), wanted(), [ONE])
+    change = merged(foreign(metadata={"labels": {MANAGED_LABEL: "true"}}), wanted(), [ONE])
     assert not change.adopted and change.patch is not None and "ownerReferences" in change.patch["metadata"]
 
 
 @pytest.mark.parametrize("spoilt", ["", "x", "[]", "{}", '{"classes":[]}', '{"classes":{"app":3}}'])
 def test_a_spoilt_ledger(spoilt: str) -> None:
     """Somebody edited the annotation: it is written anew."""
-    body = stored(new_secret(wanted(), [ONE]))
+    body = stored(made(wanted(), [ONE]))
     body["metadata"]["annotations"][LEDGER] = spoilt
-    result = after(body, merge(body, wanted(), [ONE]))
-    assert merge(result, wanted(), [ONE]).patch is None
+    result = after(body, merged(body, wanted(), [ONE]))
+    assert merged(result, wanted(), [ONE]).patch is None
 
 
 @pytest.mark.parametrize(
@@ -187,39 +246,39 @@ def test_a_spoilt_ledger(spoilt: str) -> None:
 )
 def test_a_spoilt_ledger_of_an_adopted_secret(spoilt: str) -> None:
     """The Secret is somebody else's and has no owner: it stays so, and is not deleted with the pods."""
-    body = stored({**new_secret(wanted(), []), "type": "Opaque"})
+    body = stored({**made(wanted(), []), "type": "Opaque"})
     body["metadata"]["annotations"][LEDGER] = spoilt
-    change = merge(body, wanted(data={"k": b"new"}), [ONE])
+    change = merged(body, wanted(data={"k": b"new"}), [ONE])
     assert change.patch is not None and "ownerReferences" not in change.patch["metadata"]
     assert after(body, change)["metadata"]["annotations"][LEDGER].startswith(ADOPTED_LEDGER)
 
 
 def test_two_classes() -> None:
     """Each keeps its keys; a key that both want is taken and told of; its former holder does not remove it."""
-    body = stored(new_secret(wanted("one", data={"a": b"1", "both": b"1"}), [ONE]))
-    change = merge(body, wanted("two", data={"b": b"2", "both": b"2"}), [ONE])
+    body = stored(made(wanted("one", data={"a": b"1", "both": b"1"}), [ONE]))
+    change = merged(body, wanted("two", data={"b": b"2", "both": b"2"}), [ONE])
     assert change.taken == [("both", "one")]
     result = after(body, change)
     assert data(result) == {"a": b"1", "b": b"2", "both": b"2"}
-    result = after(result, merge(result, wanted("one", data={"a": b"1", "new": b"n"}), [ONE]))
+    result = after(result, merged(result, wanted("one", data={"a": b"1", "new": b"n"}), [ONE]))
     assert data(result) == {"a": b"1", "b": b"2", "both": b"2", "new": b"n"}
 
 
 def test_types_and_immutable_secrets() -> None:
     """Refused with what to do; an immutable Secret that is right already gets a new owner."""
-    body = stored(new_secret(wanted(), [ONE]))
+    body = stored(made(wanted(), [ONE]))
     with pytest.raises(PreconditionFailed, match="type cannot be changed"):
-        merge(body, wanted(type="kubernetes.io/tls"), [ONE])
+        merged(body, wanted(type="kubernetes.io/tls"), [ONE])
     body["immutable"] = True
     with pytest.raises(PreconditionFailed, match="immutable"):
-        merge(body, wanted(data={"k": b"n"}), [ONE])
-    change = merge(body, wanted(), [TWO])
+        merged(body, wanted(data={"k": b"n"}), [ONE])
+    change = merged(body, wanted(), [TWO])
     assert change.patch is not None and "data" not in change.patch
 
 
 def test_values_do_not_show() -> None:
     """A repr in a log or a traceback has keys at most."""
     secret = wanted(data={"k": b"s3cret"})
-    body = stored(new_secret(wanted(), [ONE]))
+    body = stored(made(wanted(), [ONE]))
     assert "s3cret" not in repr(secret) and "s3cret" not in str(secret)
-    assert b64encode(b"s3cret").decode() not in repr(merge(body, secret, [ONE]))
+    assert b64encode(b"s3cret").decode() not in repr(merged(body, secret, [ONE]))

@@ -9,6 +9,7 @@ import pytest
 
 from driver.ports import Pod
 from driver.sync import engine
+from tests.support.clocks import clock_set
 from tests.support.fake_api import Answer
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
 from tests.support.rig import Rig, Volume
@@ -42,7 +43,6 @@ def messages(here: FakeApiRig, reason: str) -> list[str]:
     [
         ([WRONG], "file matching objectName nothing not found"),
         ([{**ENTRY, "type": ""}], "secret type is empty"),
-        ([ENTRY, {**ENTRY, "type": "other"}], "names it more than once"),
         (
             [{**ENTRY, "type": "kubernetes.io/tls", "data": [{"objectName": "password", "key": "tls.key"}]}],
             "private key",
@@ -307,5 +307,76 @@ def test_startup_taint(here: FakeApiRig) -> None:
         async with here.driver(remove_startup_taint=True):
             here.api.create({**csi_node, "spec": {"drivers": drivers}})
             await until(lambda: not here.api.get("/api/v1/nodes/node-1")["spec"].get("taints"), "the taint to go")
+
+    asyncio.run(run())
+
+
+OTHER = {**ENTRY, "data": [{"objectName": "password", "key": "other"}]}
+TWICE = {**ENTRY, "data": [*ENTRY["data"], {"objectName": "second", "key": "pw"}]}
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected", "words"),
+    [
+        ([ENTRY, OTHER], {"other": b"s3cret"}, "2 entries of spec.secretObjects name Secret synced"),
+        ([ENTRY, WRONG, {**OTHER, "secretName": " synced "}], {"other": b"s3cret"}, "3 entries"),
+        ([TWICE], {"pw": b"2nd"}, "lists twice, and the last counts: pw"),
+        ([ENTRY, TWICE], {"pw": b"2nd"}, "the last counts; the entry for Secret synced lists twice"),
+    ],
+)
+def test_repetition(here: FakeApiRig, entries: list[dict[str, object]], expected: dict[str, bytes], words: str) -> None:
+    """A class names a Secret in two entries, or a key twice in one → as with the Go driver the last one counts, and one
+    event says so, not one for each check. Correct it → no further event."""
+    parameters = {"objects": "- objectName: password\n- objectName: second\n"}
+    here.make_class(secretObjects=entries, parameters=parameters)
+    pod = here.make_pod()
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await here.watch_open()
+            rig.provider.put("second", "2nd")
+            await publish(here, rig, pod)
+            await until(lambda: here.events("RepeatedInClass"), "the event")
+            assert values(here.secret("synced")) == expected
+            (message,) = messages(here, "RepeatedInClass")
+            assert words in message and f"{here.namespace}/app" in message
+            mark = here.server.calls.mark()
+            check_now(rig)
+            await until(lambda: here.count(mark)["get", "secrets"], "the check")
+            here.make_class(secretObjects=[ENTRY], parameters=parameters)
+            await until(lambda: values(here.secret("synced")) == {"pw": b"s3cret"}, "the corrected class")
+            assert [item["count"] for item in here.events()] == [1]
+
+    asyncio.run(run())
+
+
+async def checked(here: FakeApiRig, rig: Rig) -> None:
+    """Have the Secret checked, as after five minutes."""
+    mark = here.server.calls.mark()
+    check_now(rig)
+    await asyncio.gather(*(job.task for job in engine_of(rig)._table.jobs.values() if job.task))
+    assert here.count(mark)["get", "secrets"]
+
+
+@pytest.mark.parametrize("hours", [30 / 3600, -30 / 3600, 2.0])
+def test_clocks_of_two_nodes(here: FakeApiRig, hours: float) -> None:
+    """The clock of one node is 30 s or two hours ahead of, or 30 s behind, that of another. Its value is synced first,
+    then a newer one of the other node → the newer one stays, also after the checks of both nodes."""
+    here.make_class(secretObjects=[ENTRY])
+    pods = [here.make_pod(name, [here.make_owner(name)]) for name in ("pod-1", "pod-2")]
+
+    async def run() -> None:
+        async with here.driver(name="a") as one, here.driver(name="b", nodeid="node-2") as two:
+            with clock_set(hours):
+                await publish(here, one, pods[0])
+            two.provider.put("password", "new")
+            await publish(here, two, pods[1])
+            await until(lambda: values(here.secret("synced")) == {"pw": b"new"}, "the newer value")
+            # As minutes later, when neither content is fresh.
+            with clock_set(hours), pytest.MonkeyPatch.context() as patch:
+                patch.setattr("driver.sync.ledger.FRESH_SECONDS", -1.0)
+                for rig in (one, two):
+                    await checked(here, rig)
+                    assert values(here.secret("synced")) == {"pw": b"new"}
 
     asyncio.run(run())

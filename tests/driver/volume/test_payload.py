@@ -71,19 +71,31 @@ def test_valid_paths(path: str) -> None:
     validate([file(path)])
 
 
+def test_the_last_of_equal_paths_counts() -> None:
+    """A path is listed twice or three times → its last file with its mode, counted as one entry; another spelling of it
+    is rejected as always."""
+    files = [File("a/q", 0o600, b"1"), File("r", 0o600, b"r"), File("a/q", 0o640, b"2"), File("a/q", 0o644, b"3")]
+    assert plan(files, readable_by_group=False, max_entries=3) == {
+        "a": {"q": Leaf(0o644, b"3")},
+        "r": Leaf(0o600, b"r"),
+    }
+    for path in ("./r", "a//q", "a/../r"):
+        with pytest.raises(InvalidRequest, match="invalid path"):
+            plan([*files, File(path, 0o600, b"")], readable_by_group=False)
+
+
 @pytest.mark.parametrize(
     "paths",
     [
-        ["q", "q"],
         ["q", "q/r"],
         ["q/r", "q"],
-        ["q/r", "q/r"],
+        ["q", "q", "q/r"],
         ["q/r/s", "q/r"],
         ["q/r", "q/r/s/t"],
     ],
 )
-def test_duplicates_and_conflicts(paths: list[str]) -> None:
-    """A path that is listed twice, or that is both a file and a directory, is rejected in either order."""
+def test_conflicts(paths: list[str]) -> None:
+    """A path that is both a file and a directory is rejected in either order."""
     with pytest.raises(InvalidRequest, match="invalid path"):
         validate([file(path) for path in paths])
 

@@ -40,16 +40,20 @@ class Fault(Protocol):
 @dataclass(frozen=True)
 class Answer:
     """Respond with a status code and a Kubernetes ``Status``, and do nothing. ``retry_after`` is in seconds, or the
-    header's whole value."""
+    header's whole value. ``date`` is the header Date; None is the present time, "" is no such header."""
 
     status: int
     retry_after: int | str | None = None
     message: str = "injected fault"
     reason: str = ""
+    date: str | None = None
 
     async def strike(self, exchange: Exchange) -> web.StreamResponse:
         """Implements ``Fault``."""
-        return refusal(ApiError(self.status, self.message, reason=self.reason, retry_after=self.retry_after))
+        response = refusal(ApiError(self.status, self.message, reason=self.reason, retry_after=self.retry_after))
+        if self.date is not None:
+            response.headers["Date"] = self.date
+        return response
 
 
 @dataclass(frozen=True)

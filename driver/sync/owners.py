@@ -1,0 +1,60 @@
+"""The owners of a Secret, on behalf of the pods that use it.
+
+They are remembered, so that the check of a Secret that is as it should be costs one read. But the owners of a pod
+change while it runs: after ``kubectl delete statefulset --cascade=orphan`` a new StatefulSet adopts it, and a Secret
+with the former owner is collected as often as it is written. So they are read again before anything is written.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from driver.ports import Pod
+from driver.sync.jobs import Member
+from driver.sync.merge import Owner
+from runtime.errors import Failure
+
+# Who owns the Secret on behalf of the pod with a volume at this target path; None if the pod is gone.
+ReadOwners = Callable[[Pod, str], Awaitable[Sequence[Owner] | None]]
+
+
+class PodsGone(Failure):
+    """No pod exists that could own the Secret: without an owner it would never be collected."""
+
+
+class Owners:
+    """The owners for one run of a job, whose volumes are ``users``."""
+
+    def __init__(self, users: Sequence[Member], read: ReadOwners) -> None:
+        self._users = users
+        self._read_owners = read
+        self._read: set[str] = set()  # the target paths of those that were read in this run
+
+    async def known(self) -> Sequence[Owner]:
+        """As they were when each pod was last read. Raises PodsGone."""
+        await self._update([member for member in self._users if member.owners is None])
+        return self._union()
+
+    async def confirmed(self, only: Collection[str] | None = None) -> Sequence[Owner]:
+        """As they are: read again, unless that was in this run; if only the owners with these UIDs are about to be
+        written, then for the pods that have them. Raises PodsGone."""
+        await self._update(
+            [
+                member
+                for member in self._users
+                if member.target_path not in self._read
+                and (only is None or any(owner.uid in only for owner in member.owners or ()))
+            ]
+        )
+        return self._union()
+
+    async def _update(self, members: Sequence[Member]) -> None:
+        found = await asyncio.gather(*(self._read_owners(member.pod, member.target_path) for member in members))
+        for member, owners in zip(members, found, strict=True):
+            member.owners, member.gone = owners or (), owners is None
+            self._read.add(member.target_path)
+
+    def _union(self) -> Sequence[Owner]:
+        union = [owner for member in self._users for owner in member.owners or ()]
+        if not union:
+            raise PodsGone("the pods are gone")
+        return union
