@@ -61,6 +61,22 @@ LONG_REPLY_ITEMS = 64
 LONG_TEXT_CHARACTERS = 512
 """A provider's error text with more characters is searched for secrets by it, too."""
 
+SMALL_REPLY_BYTES = 256 * 1024
+"""A reply of a provider up to this size is received beside many others."""
+
+SMALL_REPLIES_OF_ONE = 64
+"""So many of them are waited for at a time, for one namespace."""
+
+LARGE_REPLIES, LARGE_REPLIES_OF_ONE = 4, 2
+"""So many larger ones, for the node and for one namespace."""
+
+REPLY_COPIES = 3
+"""How often the content of a reply is in memory until it is written, besides the volume: as received, as a message, and
+as files."""
+
+MAX_LARGE_SUBJECTS = 1024
+"""For how many classes it is remembered that their replies are large."""
+
 LARGE_VOLUME_INODES = 1024
 """A volume with more inodes is removed by it, too."""
 

@@ -30,6 +30,7 @@ from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
 from driver.restore import restore_from_statuses, restore_volumes
 from driver.volume import mounts, usage
+from driver.volume.memory import MemoryBudget
 from driver.volume.target import Target
 from driver.volume.workers import DiskWorkers
 from protos import csi_pb2_grpc
@@ -55,15 +56,16 @@ class Driver:
         self.disk = DiskWorkers()
         self.metrics = DriverMetrics(self.volumes)
         self.provider_sockets = ProviderSockets(config.provider_directories)
+        memory = MemoryBudget(config.memory_headroom)
         self.providers = ProviderPool(
-            self.provider_sockets, self.disk, config.max_call_recv_msg_size, config.max_volume_entries
+            self.provider_sockets, self.disk, memory, config.max_call_recv_msg_size, config.max_volume_entries
         )
         self.tasks = TaskSupervisor(self.metrics.background_task_failed)
         self.health = Health(config.host_directories, config.kubelet_pods_dir, lambda: self.tasks.broken)
         self.backend: Backend = open_backend(config, self.disk, self.metrics, self.providers.answers)
         cluster, sync = self.backend.cluster, self.backend.sync
         reporter = Reporter(cluster, self.metrics)
-        target = TargetSteps(config, self.disk, noswap)
+        target = TargetSteps(config, self.disk, memory, noswap)
         remote = RemoteSteps(config, cluster, sync, self.providers, reporter)
         publisher = Publisher(config, self.volumes, cluster, target, remote, reporter, self.metrics)
         unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics)

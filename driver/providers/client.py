@@ -35,21 +35,28 @@ _ERROR_TEXTS = (
 Reply = TypeVar("Reply", bound=Message)
 
 
+class ReplyTooLarge(Exception):
+    """The reply is larger than was allowed for this call, and may be received as a large one."""
+
+
 class ProviderClient:
     """Calls one provider at one socket.
 
     ``version`` is what the last health check reported. ``last_error`` is that of the last call, empty if it succeeded.
     """
 
-    def __init__(self, name: str, socket: str, workers: DiskWorkers, max_reply_bytes: int) -> None:
+    def __init__(self, name: str, socket: str, workers: DiskWorkers, small_bytes: int, max_reply_bytes: int) -> None:
         self.name = name
         self._workers = workers
         self.socket = socket
         self.version = self.last_error = ""
         self._max_reply_bytes = max_reply_bytes
-        channel = rpc.dial(socket, (*_RECONNECT, *_ERROR_TEXTS, ("grpc.max_receive_message_length", max_reply_bytes)))
+        self._small_bytes = small_bytes
+        channel = self._dial(small_bytes)
         self._connection = rpc.Connection(channel)
         self._stub: provider_pb2_grpc.CSIDriverProviderAsyncStub = provider_pb2_grpc.CSIDriverProviderStub(channel)
+        # A connection's limit is that of all its calls, so large replies have one of their own, once there are any.
+        self._large_channel: grpc.aio.Channel | None = None
         self._calls = self._unanswered = 0
         self._retired = False
 
@@ -72,9 +79,12 @@ class ProviderClient:
         """Whether this is the provider's connection to a socket, and stands."""
         return self.socket == socket and self._connection.ready
 
-    async def mount(self, request: provider_pb2.MountRequest, deadline: float) -> provider_pb2.MountResponse:
-        """Call Mount, which ends at ``deadline`` (event loop time). Raises RemoteFailure."""
-        reply = await self._call(self._stub.Mount, request, deadline)
+    async def mount(
+        self, request: provider_pb2.MountRequest, deadline: float, *, large: bool = True
+    ) -> provider_pb2.MountResponse:
+        """Call Mount, which ends at ``deadline`` (event loop time). Raises RemoteFailure, or ReplyTooLarge if the reply
+        must be ``large`` to be received."""
+        reply = await self._call(self._large_stub().Mount if large else self._stub.Mount, request, deadline, large)
         size = reply.ByteSize()
         if size > LARGE_REPLY_BYTES:
             log.warning("A provider's reply is larger than 1 MiB", provider=self.name, bytes=size)
@@ -108,6 +118,22 @@ class ProviderClient:
     async def close(self) -> None:
         """Close the connection and cancel its calls."""
         await self._connection.close()
+        if self._large_channel is not None:
+            await self._large_channel.close()
+
+    def _dial(self, max_reply_bytes: int) -> grpc.aio.Channel:
+        limit = ("grpc.max_receive_message_length", max_reply_bytes)
+        return rpc.dial(self.socket, (*_RECONNECT, *_ERROR_TEXTS, limit))
+
+    def _large_stub(self) -> "provider_pb2_grpc.CSIDriverProviderAsyncStub":
+        if self._small_bytes == self._max_reply_bytes:
+            return self._stub
+        if self._large_channel is None:
+            self._large_channel = self._dial(self._max_reply_bytes)
+        stub: provider_pb2_grpc.CSIDriverProviderAsyncStub = provider_pb2_grpc.CSIDriverProviderStub(
+            self._large_channel
+        )
+        return stub
 
     @asynccontextmanager
     async def _keep_open(self) -> AsyncIterator[None]:
@@ -119,7 +145,9 @@ class ProviderClient:
             if self._retired and not self._calls:
                 await self.close()
 
-    async def _call(self, method: Callable[..., Awaitable[Reply]], request: Message, deadline: float) -> Reply:
+    async def _call(
+        self, method: Callable[..., Awaitable[Reply]], request: Message, deadline: float, large: bool = True
+    ) -> Reply:
         try:
             async with self._keep_open():
                 reply: Reply | None = await method(request, timeout=_seconds_until(deadline))
@@ -130,6 +158,8 @@ class ProviderClient:
                 )
         except grpc.aio.AioRpcError as error:
             self._unanswered = self._unanswered + 1 if error.details() == rpc.DEADLINE_DETAILS else 0
+            if not large and self._small_bytes < self._max_reply_bytes and _is_too_large(error):
+                raise ReplyTooLarge from None
             failure = await self._failure_of(error)
             self.last_error = str(failure)
             raise failure from None
@@ -145,13 +175,17 @@ class ProviderClient:
             details = await self._workers.run_long(redact.text, text)
         else:
             details = redact.text(text)
-        if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        if _is_too_large(error):
             details += f" (the limit is --max-call-recv-msg-size={self._max_reply_bytes})"
         if "metadata size exceeds" in details:
             details = (
                 f"its error text is longer than {limits.MAX_PROVIDER_ERROR_BYTES} bytes; the provider's log has it"
             )
         return rpc.RemoteFailure(error.code(), f'provider "{self.name}": {details}')
+
+
+def _is_too_large(error: grpc.aio.AioRpcError) -> bool:
+    return error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (error.details() or "")
 
 
 def _seconds_until(deadline: float) -> float:

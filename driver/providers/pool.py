@@ -13,14 +13,17 @@ is probably restarting.
 import asyncio
 import random
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from functools import partial
 
 import grpc
 
 from driver import limits
 from driver.providers import wire
-from driver.providers.client import ProviderClient
+from driver.providers.client import ProviderClient, ReplyTooLarge
+from driver.providers.reply_room import ReplyRoom
 from driver.providers.sockets import ProviderSockets
+from driver.volume.memory import MemoryBudget
 from driver.volume.workers import DiskWorkers
 from protos import provider_pb2
 from runtime import logs, rpc
@@ -43,27 +46,44 @@ class ProviderPool:
         self,
         sockets: ProviderSockets,
         workers: DiskWorkers,
+        memory: MemoryBudget,
         max_reply_bytes: int,
         max_entries: int = limits.MAX_VOLUME_ENTRIES,
     ) -> None:
         self._workers = workers
         self._sockets = sockets
-        self._max_reply_bytes = max_reply_bytes
+        self._room = ReplyRoom(memory, max_reply_bytes)
         self._max_entries = max_entries
         self._clients: dict[str, ProviderClient] = {}
 
     async def mount(
-        self, name: str, request: provider_pb2.MountRequest, deadline: float, *, readable_by_group: bool
+        self,
+        name: str,
+        request: provider_pb2.MountRequest,
+        deadline: float,
+        *,
+        readable_by_group: bool,
+        subject: str,
+        held: AsyncExitStack,
     ) -> wire.MountReply:
         """Call the provider's Mount by ``deadline`` (event loop time) and check its reply.
 
-        Raises a Failure; that of the provider itself keeps its status code.
+        The reply has its place in memory until ``held`` is closed. Of ``subject``, such as a class, it is remembered
+        whether replies are large. Raises a Failure; that of the provider itself keeps its status code.
         """
         loop, attempt = asyncio.get_running_loop(), 1
         while True:
             client = await self._connected(name, deadline)
+            large = self._room.is_large(subject)
+            place = AsyncExitStack()
             try:
-                reply = await client.mount(request, deadline)
+                async with place:
+                    await place.enter_async_context(self._room.turn(large, deadline))
+                    reply = await client.mount(request, deadline, large=large)
+                    held.push_async_exit(place.pop_all())
+            except ReplyTooLarge:
+                self._room.note_large(subject)
+                continue
             except rpc.RemoteFailure as failure:
                 pause = FIRST_RETRY_SECONDS * random.uniform(0.8, 1.2)
                 is_last = attempt == MAX_ATTEMPTS or loop.time() + pause >= deadline
@@ -138,7 +158,7 @@ class ProviderPool:
         known = self._clients.get(name)
         if known is not None and known.socket == socket and not known.is_given_up:
             return known
-        client = self._clients[name] = ProviderClient(name, socket, self._workers, self._max_reply_bytes)
+        client = self._clients[name] = ProviderClient(name, socket, self._workers, self._room.small, self._room.largest)
         if known is not None:
             if known.socket == socket:
                 log.warning("Provider does not answer; connecting to it again", provider=name, socket=socket)

@@ -10,6 +10,7 @@ from driver.volume.payload import File, Tree, is_large, plan, too_many_entries
 from protos import provider_pb2
 from runtime import redact
 from runtime.errors import Failure, InvalidRequest
+from runtime.limits import REDACTED_VALUE_BYTES
 
 
 class ProviderFailure(Failure):
@@ -55,7 +56,7 @@ def check_reply(
     ``readable_by_group`` is that of ``payload.plan``. An error with an empty code counts as no error. Until the end of
     the call that is being answered, the files' contents are masked in all texts.
     """
-    redact.withhold(*(file.contents for file in reply.files[:max_entries]))
+    redact.withhold(*(file.contents[:REDACTED_VALUE_BYTES] for file in reply.files[:max_entries]))
     if reply.HasField("error") and reply.error.code:
         code = redact.text(reply.error.code)
         error_type = code if is_error_type(code) else PROVIDER_ERROR

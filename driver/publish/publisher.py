@@ -33,6 +33,7 @@ directory away from it (https://github.com/kubernetes/kubernetes/issues/121271).
 """
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from driver.config import DriverConfig
 from driver.metrics import DriverMetrics
@@ -160,8 +161,14 @@ class Publisher:
 
     async def _refresh(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> None:
         """Steps 6 to 8."""
+        async with AsyncExitStack() as held:
+            await self._refresh_holding(attempt, volume, provider_class, held)
+
+    async def _refresh_holding(
+        self, attempt: Attempt, volume: Volume, provider_class: ProviderClass, held: AsyncExitStack
+    ) -> None:
         failed_before = volume.failure is not None
-        reply = await self._remote.fetch(attempt, volume, provider_class)  # step 6
+        reply = await self._remote.fetch(attempt, volume, provider_class, held)  # step 6
         await self._reporter.repeated_paths(volume, reply.repeated)
         committed = volume.after_refresh(attempt.provider, reply.objects)
         content_changed = await self._target.commit(attempt, reply, committed)  # step 7

@@ -2,6 +2,7 @@
 They raise Failures that have their ``error_type``."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from driver.config import DriverConfig
 from driver.ports import Cluster, ProviderClass, SecretSync, VolumeRecord
@@ -58,8 +59,10 @@ class RemoteSteps:
             await self._reporter.invalid_interval(attempt.request.pod, provider_class.class_ref, str(error))
             return self._config.rotation_poll_interval
 
-    async def fetch(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> wire.MountReply:
-        """Step 6."""
+    async def fetch(
+        self, attempt: Attempt, volume: Volume, provider_class: ProviderClass, held: AsyncExitStack
+    ) -> wire.MountReply:
+        """Step 6. The reply has its place in memory until ``held`` is closed."""
         request = attempt.request
         volume.fingerprint, volume.provider_away = provider_class.fingerprint, False
         try:
@@ -74,6 +77,8 @@ class RemoteSteps:
                 wire.mount_request(merged.attributes, merged.secrets, request.target.path, attributes.PERMISSION),
                 attempt.deadline,
                 readable_by_group=request.group is not None,
+                subject=str(request.class_ref),
+                held=held,
             )
         except Exception as error:
             volume.provider_away = not self._providers.is_connected(provider_class.provider)

@@ -26,10 +26,10 @@ log = logs.get(__name__)
 class TargetSteps:
     """Steps 3, 5, 7 and 9."""
 
-    def __init__(self, config: DriverConfig, disk: DiskWorkers, noswap: bool) -> None:
+    def __init__(self, config: DriverConfig, disk: DiskWorkers, memory: MemoryBudget, noswap: bool) -> None:
         self._volume_size, self._volume_inodes = config.volume_size, config.volume_inodes
         self._noswap, self._noexec = noswap, config.tmpfs_noexec
-        self._memory = MemoryBudget(config.memory_headroom)
+        self._memory = memory
         self._disk = disk
 
     async def inspect(self, attempt: Attempt) -> operations.Found:

@@ -14,6 +14,7 @@ A failure in any step leaves the Secret as it is, and is a condition and an even
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,7 +147,15 @@ class Reconciler:
             raise SyncFailure(conditions.SYNC_ERROR, str(failure)) from None
         request = wire.mount_request(self._attributes(sync, provider_class, tokens), "{}", TARGET_PATH, PERMISSION)
         try:
-            reply = await self._providers.mount(provider_class.provider, request, deadline, readable_by_group=False)
+            async with AsyncExitStack() as held:
+                reply = await self._providers.mount(
+                    provider_class.provider,
+                    request,
+                    deadline,
+                    readable_by_group=False,
+                    subject=str(provider_class.class_ref),
+                    held=held,
+                )
         except PreconditionFailed as failure:
             raise _misconfigured(sync, str(failure)) from None  # no such provider
         except Failure as failure:

@@ -21,6 +21,7 @@ from driver.secretsync.controller import Controller
 from driver.secretsync.metrics import SyncMetrics
 from driver.secretsync.reconciler import Cluster, Identity, Reconciler
 from driver.sync.parser.client import Parser
+from driver.volume.memory import MemoryBudget
 from driver.volume.workers import DiskWorkers
 from runtime import http, logs, metrics
 from runtime.tasks import BackgroundTask, TaskSupervisor
@@ -86,7 +87,7 @@ class SyncServer:
         """Everything that only the leader does, with a state of its own: what was known before may be old."""
         api, parser, workers = self._api, Parser(), DiskWorkers()
         sockets = ProviderSockets((self._config.provider_volume,))
-        providers = ProviderPool(sockets, workers, self._config.max_call_recv_msg_size)
+        providers = ProviderPool(sockets, workers, MemoryBudget(-1), self._config.max_call_recv_msg_size)
         classes, events = ClassStore(api, WATCH_IDLE_SECONDS), SyncEvents(api)
         statuses = SecretSyncStore(api, WATCH_IDLE_SECONDS)
         tokens = TokenSource(api, self._config.token_request_audience)

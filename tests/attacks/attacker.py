@@ -28,6 +28,7 @@ SECONDS = 60.0
 NICENESS = 10
 PARALLEL = 8
 ABSENT = 100
+MANY = 120
 NAMESPACE = "attacker"
 SECRETS = {"password": "publish-canary/Zb81+x", "other": "x" * 5000}
 CONTEXT = {"clientSecret": "attribute-canary-Pw55"}
@@ -109,6 +110,20 @@ def connections(_: Path, ports: Sequence[int]) -> None:
             time.sleep(0.2)
 
 
+def memory(directory: Path, _: Sequence[int]) -> None:
+    """A hundred pods at once ask for the largest volumes, and keep them."""
+
+    def work(number: int) -> None:
+        publish(directory, f"attacker-{number}", "bytes", SECRETS, CONTEXT, 30, NAMESPACE)
+        _round()
+
+    made = {"bytes": REPLIES["bytes"]()}
+    with hostile_provider(directory / "providers", made, threads=32), ThreadPoolExecutor(MANY) as pool:
+        for number in range(MANY):
+            pool.submit(work, number)
+        threading.Event().wait()
+
+
 def computing(_: Path, __: Sequence[int]) -> None:
     """No attack on the container: what a neighbour that only computes costs everybody on a small machine."""
     while True:
@@ -145,7 +160,9 @@ def _publish_for_ever(directory: Path, replies: Sequence[str], classes: Sequence
         threading.Event().wait()
 
 
-ATTACKS = {attack.__name__: attack for attack in (large_replies, costly_values, echoes, labels, connections, computing)}
+ATTACKS = {
+    attack.__name__: attack for attack in (large_replies, costly_values, echoes, labels, connections, memory, computing)
+}
 
 
 def main() -> None:

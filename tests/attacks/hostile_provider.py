@@ -37,10 +37,12 @@ class _Servicer(provider_pb2_grpc.CSIDriverProviderServicer):
 
 
 @contextmanager
-def hostile_provider(directory: Path, replies: Mapping[str, Reply], name: str = "hostile") -> Iterator[None]:
+def hostile_provider(
+    directory: Path, replies: Mapping[str, Reply], name: str = "hostile", threads: int = 4
+) -> Iterator[None]:
     """Serve a provider in a directory of provider sockets; the class's parameter ``reply`` selects the reply."""
     server = grpc.server(
-        ThreadPoolExecutor(4),
+        ThreadPoolExecutor(threads),
         options=[("grpc.max_send_message_length", -1), ("grpc.max_metadata_size", 16 << 20)],
     )
     provider_pb2_grpc.add_CSIDriverProviderServicer_to_server(_Servicer(replies), server)

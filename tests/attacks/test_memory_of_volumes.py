@@ -18,6 +18,7 @@ from driver.volume.payload import plan
 from runtime.errors import ResourceExhausted
 from tests.attacks.hostile_provider import Reply, hostile_provider, reply_with
 from tests.driver.volume.support import file
+from tests.support.cgroups import memory_cgroup
 from tests.support.mounts import unmount_below
 from tests.support.rig import rig
 
@@ -202,19 +203,8 @@ print(written, refused)
 
 def test_eighty_volumes_under_a_real_limit(tmp_path: Path) -> None:
     """80 volumes of 3.9 MiB under a limit of 128 MiB → some are written, the rest is refused, nothing is killed."""
-    limit = "memory.max"
-    cgroup = Path("/sys/fs/cgroup") / f"secrets-store-test-{os.getpid()}"
-    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        limit, cgroup = "memory.limit_in_bytes", Path("/sys/fs/cgroup/memory") / cgroup.name
-    try:
-        cgroup.mkdir()
-        (cgroup / limit).write_text(str(128 * MIB))
-    except OSError as error:
-        if cgroup.exists():
-            cgroup.rmdir()
-        pytest.skip(f"no memory cgroup can be made here: {error}")
-    enter = f"open({str(cgroup / 'cgroup.procs')!r}, 'w').write('0')\n"
-    try:
+    with memory_cgroup(128 * MIB) as cgroup:
+        enter = f"open({str(cgroup.directory / 'cgroup.procs')!r}, 'w').write('0')\n"
         result = subprocess.run(
             [sys.executable, "-c", enter + FILL, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
         )
@@ -222,6 +212,4 @@ def test_eighty_volumes_under_a_real_limit(tmp_path: Path) -> None:
         written, refused_ = map(int, result.stdout.split())
         print(f"{written} volumes were written and {refused_} refused under 128 MiB")
         assert written >= 10 and refused_ >= 40
-    finally:
         unmount_below(tmp_path)
-        cgroup.rmdir()

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -23,6 +24,7 @@ import pytest
 from tests.attacks.calls import publish, target_path, unpublish
 from tests.container.test_whole import Container
 from tests.support import unmeasured
+from tests.support.cgroups import MemoryCgroup
 from tests.support.mounts import unmount_below
 from tests.support.waiting import wait_until
 
@@ -95,24 +97,40 @@ class Drain:
             self.text += os.read(self._descriptor, 65536)
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Container, Drain]]:
-    """A container that logs every call, and the stub as a process of its own."""
-    directory = tmp_path_factory.mktemp("neighbours")
-    log = Drain(directory / "log")
+@dataclass(frozen=True)
+class Place:
+    """A container and who reads its log."""
+
+    container: Container
+    log: Drain
+
+
+@contextmanager
+def place_in(directory: Path, cgroup: MemoryCgroup | None = None) -> Iterator[Place]:
+    """A container that logs every call, and the stub and the fake API server as processes of their own."""
     kubeconfig = directory / "kubeconfig"
     with ExitStack() as stack:
         stack.callback(unmount_below, directory / "kubelet")
+        log = Drain(directory / "log")
         stack.callback(log.close)
         api = stack.enter_context(program("tests.attacks.api_server", str(kubeconfig)))
         assert api.stdout is not None and api.stdout.readline() == "serving\n"
         container = Container(directory, "-v=5", "--manifests=", f"--kubeconfig={kubeconfig}")
         stack.callback(_end, container)
+        if cgroup is not None:
+            cgroup.add(container.process.pid)
         stub = f"--endpoint=unix://{directory}/providers/stub.sock"
         stack.enter_context(program("provider_stub.main", stub, f"--secrets-dir={directory}/store"))
         wait_until((directory / "providers" / "stub.sock").exists, "the provider")
         wait_until(lambda: container.fetch("/healthz") == (200, "ok"), "healthz")
-        yield container, log
+        yield Place(container, log)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One place for all attacks."""
+    with place_in(tmp_path_factory.mktemp("neighbours")) as made:
+        yield made
 
 
 def _end(container: Container) -> None:
@@ -149,10 +167,10 @@ def report(attack: str, quiet: Times, busy: Times) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attack_costs_its_author(place: tuple[Container, Drain], attack: str) -> None:
+def test_an_attack_costs_its_author(place: Place, attack: str) -> None:
     """A provider, a pod's author or a client attacks without a pause, from a process of its own → a well-behaved pod's
     volume comes and goes, and kubelet's probe is answered, about as fast as before."""
-    container, log = place
+    container, log = place.container, place.log
     ports = [str(container.port), str(container.metrics_port)]
     quiet, busy = Times(), Times()
     measure(container, "warm", Times())

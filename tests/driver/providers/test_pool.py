@@ -5,7 +5,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +166,10 @@ def test_provider_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
             pool, clients = it.driver.providers, set()
             slow = mount_request(json.dumps({**SLOW, "stubDelay": "20s"}), "{}", "/nowhere", "420")
             for _ in range(rpc.MAX_UNANSWERED + 1):
+                deadline = asyncio.get_running_loop().time() + 0.3
                 with pytest.raises(rpc.RemoteFailure) as raised:
-                    await pool.mount("stub", slow, asyncio.get_running_loop().time() + 0.3, readable_by_group=False)
+                    async with AsyncExitStack() as held:
+                        await pool.mount("stub", slow, deadline, readable_by_group=False, subject="a", held=held)
                 assert raised.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
                 clients.add(pool._clients["stub"])
             assert len(clients) == 2
