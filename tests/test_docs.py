@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helm import flags
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     *ROOT.glob("*.md"),
@@ -104,6 +106,20 @@ def test_choices_can_be_taken_back() -> None:
     for row in rows:
         named = re.findall(r"`([\w.-]+)[:=`]", row.split("|")[-2])
         assert named and set(named) <= known | {"helm"}, row
+
+
+def test_the_charts_flags_are_the_programs() -> None:
+    """helm/flags.yaml, by which the chart refuses what the program would, is what ``python -m tests.helm.flags``
+    prints."""
+    assert flags.path().read_text() == flags.text()
+
+
+def test_static_crds_are_the_charts() -> None:
+    """The CRDs in deploy/, under a line of comment, are those of the chart; ``make manifests`` copies them."""
+    copies = sorted((ROOT / "deploy").glob("*_*.yaml"))
+    assert [path.read_text().partition("\n")[2] for path in copies] == [
+        path.read_text() for path in sorted((ROOT / "helm" / "crds").glob("*.yaml"))
+    ]
 
 
 def _anchor(heading: str) -> str:
