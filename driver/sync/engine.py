@@ -235,7 +235,8 @@ class SyncEngine:
             wanted.build, job.class_ref, entry, member.target_path, limit, member.refreshed_at
         )
         redact.withhold(*as_stored.data.values())
-        secret = await wanted.with_tls(as_stored, entry, self._parser)
+        whole = await wanted.with_objects(as_stored, entry, self._parser)
+        secret = await wanted.with_tls(whole, entry, self._parser)
         if secret is not as_stored:
             redact.withhold(*secret.data.values())
         outcome = await self._writer.ensure(secret, Owners(users, self._writer.owners))

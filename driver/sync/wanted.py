@@ -7,6 +7,7 @@ nothing of a file. A volume that is being unpublished is NoContent.
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -14,6 +15,8 @@ from typing import Protocol
 from driver import limits
 from driver.objects.names import is_object_name
 from driver.ports import ClassRef, SecretObject
+from driver.sync import key_sources
+from driver.sync.key_sources import EntriesParser
 from driver.sync.parser.client import BadPart
 from driver.volume import content, layout
 from runtime.errors import Failure, PreconditionFailed
@@ -38,7 +41,8 @@ class NoContent(Failure):
 @dataclass(frozen=True)
 class Wanted:
     """A Secret as a class wants it. ``refreshed_at`` is that of the volume. ``content_id`` names its content: no other
-    volume has the same, nor this one after a change. ``repeated`` are the keys that the entry lists twice."""
+    volume has the same, nor this one after a change. ``repeated`` are the keys that the entry has twice. ``files`` are
+    those of the volume if keys come from whole objects, until ``with_objects`` has added them."""
 
     namespace: str
     name: str
@@ -50,6 +54,7 @@ class Wanted:
     refreshed_at: float | None
     content_id: str = ""
     repeated: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -60,6 +65,22 @@ class TlsParser(Protocol):
 
     async def tls(self, namespace: str, parts: Mapping[str, bytes]) -> Mapping[str, bytes]:
         """What ``tls.crt``, ``tls.key`` and ``ca.crt`` get from these files. Raises BadPart."""
+
+
+async def with_objects(secret: Wanted, item: SecretObject, parser: EntriesParser) -> Wanted:
+    """The Secret with the keys of ``dataFrom``; what ``data`` lists takes precedence."""
+    if not item.data_from:
+        return secret
+    try:
+        found, repeated = await key_sources.collect(item.data_from, secret.files, secret.namespace, parser)
+        data = {**found, **secret.data}
+        _check_size(data)
+    except PreconditionFailed as failure:
+        raise PreconditionFailed(
+            f"failed to get data in spc {secret.namespace}/{secret.class_name} for secret {secret.name}, err: {failure}"
+        ) from None
+    repeated = sorted({*repeated, *secret.repeated, *(found.keys() & secret.data.keys())})
+    return replace(secret, data=data, repeated=tuple(repeated), files={})
 
 
 async def with_tls(secret: Wanted, item: SecretObject, parser: TlsParser) -> Wanted:
@@ -82,7 +103,7 @@ def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int,
     try:
         _check(item)
         files, generation = _files(target_path, limit)
-        keys = [key.strip() for _, key in item.data]
+        keys = Counter(key.strip() for _, key in item.data)
         return Wanted(
             class_ref.namespace,
             item.secret_name.strip(),
@@ -93,7 +114,8 @@ def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int,
             item.annotations,
             refreshed_at,
             hashlib.sha256(f"{target_path}|{generation}".encode()).hexdigest()[:_ID_DIGITS],
-            tuple(sorted({key for key in keys if keys.count(key) > 1})),
+            tuple(sorted(key for key, times in keys.items() if times > 1)),
+            files if item.data_from else {},
         )
     except NoContent:
         raise
@@ -108,7 +130,10 @@ def _check(item: SecretObject) -> None:
     _require(is_object_name(name), "secretName must be a DNS name: lower case letters, digits, '-' and '.'")
     _require(item.type, "secret type is empty: set type in spec.secretObjects, for example Opaque")
     _require(kind not in REFUSED_TYPES, f"type {kind} is refused: such a Secret {REFUSED_TYPES.get(kind)}")
-    _require(item.data, "data is empty: list objectName and key in spec.secretObjects[].data")
+    _require(
+        item.data or item.data_from,
+        "data is empty: list objectName and key in spec.secretObjects[].data, or whole objects in dataFrom",
+    )
 
 
 def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -123,10 +148,14 @@ def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
             f"file matching objectName {object_name} not found in the pod's volume, which has: {_names(files)}",
         )
         data[key] = files[object_name]
+    _check_size(data)
+    return data
+
+
+def _check_size(data: Mapping[str, bytes]) -> None:
     size = sum(len(value) for value in data.values())
     most = limits.MAX_SECRET_BYTES
     _require(size <= most, f"its data are {size} bytes, and a Secret holds at most {most}")
-    return data
 
 
 def _files(target_path: str, limit: int) -> tuple[Mapping[str, bytes], str]:
