@@ -92,6 +92,11 @@ class DriverConfig:
     volume_condition: bool = flag(
         False, "report a volume's condition with its statistics; kubelet turns abnormal ones into events"
     )
+    accept_context_tokens: bool = flag(
+        True,
+        "pass on service account tokens in the volume context; false where the CSIDriver object has no tokenRequests, "
+        "because then they are the pod author's",
+    )
     volume_attributes_override: bool = flag(
         False, "let a pod's volumeAttributes override the parameters of the class, as in the Go driver"
     )

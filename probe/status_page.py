@@ -35,7 +35,7 @@ def render(state: Mapping[str, Any]) -> str:
             _table(
                 ("name", "socket", "version", "last error"),
                 [
-                    (bool(item["last_error"]), (item["name"], item["socket"], item["version"], item["last_error"]))
+                    (bool(item["last_error"]), (item["name"], _sockets(item), item["version"], item["last_error"]))
                     for item in driver.get("providers", ())
                 ],
             ),
@@ -43,6 +43,12 @@ def render(state: Mapping[str, Any]) -> str:
             _table(("role", "pid", "memory", "CPU", "restarts"), map(_process, state["processes"])),
         ]
     )
+
+
+def _sockets(provider: Mapping[str, Any]) -> str:
+    """The socket that is used, and those of other providers of the same name."""
+    unused = provider.get("unused_sockets")
+    return f"{provider['socket']} (not used: {unused})" if unused else str(provider["socket"])
 
 
 def _volumes(volumes: Iterable[Mapping[str, Any]]) -> list[tuple[bool, Cells]]:

@@ -58,7 +58,10 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         deadline = _deadline(context)
         try:
             checked = PublishRequest.parse(
-                request, pods_dir=self._config.kubelet_pods_dir, apply_group=self._config.apply_volume_mount_group
+                request,
+                pods_dir=self._config.kubelet_pods_dir,
+                apply_group=self._config.apply_volume_mount_group,
+                context_tokens=self._config.accept_context_tokens,
             )
         except InvalidRequest:
             self._publisher.count_invalid_request()

@@ -116,7 +116,13 @@ class ProviderPool:
     def snapshot(self) -> list[Mapping[str, str]]:
         """The providers for the status socket."""
         return [
-            {"name": name, "socket": client.socket, "version": client.version, "last_error": client.last_error}
+            {
+                "name": name,
+                "socket": client.socket,
+                "unused_sockets": ", ".join(self._sockets.others(name, client.socket)),
+                "version": client.version,
+                "last_error": client.last_error,
+            }
             for name, client in sorted(self._clients.items())
         ]
 
@@ -159,10 +165,17 @@ class ProviderPool:
         if known is not None and known.socket == socket and not known.is_given_up:
             return known
         client = self._clients[name] = ProviderClient(name, socket, self._workers, self._room.small, self._room.largest)
+        if others := self._sockets.others(name, socket):
+            log.warning(
+                "Two providers have the same name; the one whose directory is searched first is used",
+                provider=name,
+                socket=socket,
+                unused=", ".join(others),
+            )
         if known is not None:
             if known.socket == socket:
                 log.warning("Provider does not answer; connecting to it again", provider=name, socket=socket)
             else:
-                log.info("Provider has moved", provider=name, socket=socket)
+                log.info("Provider has moved", provider=name, socket=socket, former=known.socket)
             await known.retire()
         return client

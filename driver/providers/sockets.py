@@ -37,6 +37,10 @@ class ProviderSockets:
         """What is wrong with each path of the provider at which something is, as sentences without a full stop."""
         return [problem for path in self._paths(name) if (problem := _problem(path))]
 
+    def others(self, name: str, used: str) -> list[str]:
+        """The paths besides the ``used`` one at which a provider of this name listens."""
+        return [path for path in self._paths(name) if path != used and _is_socket(path) and not why_not_served(path)]
+
     def installed(self) -> list[str]:
         """The names of all providers that have a socket, sorted."""
         names: set[str] = set()

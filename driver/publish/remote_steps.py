@@ -69,6 +69,8 @@ class RemoteSteps:
             merged = attributes.merge(request, provider_class, pod_overrides=self._config.volume_attributes_override)
             if merged.dropped:
                 await self._reporter.reserved_parameters(request.pod, request.class_ref, merged.dropped)
+            if request.ignored:
+                await self._reporter.reserved_attributes(request.pod, request.target.volume_name, request.ignored)
         except Exception as error:
             raise failed_step(error, "FailedToMount") from None
         try:

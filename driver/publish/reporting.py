@@ -10,6 +10,7 @@ from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Cluster, Pod, PodEvent, RefreshFailure
 from driver.publish import schedule
 from driver.publish.failures import METHOD
+from driver.publish.request import SERVICE_ACCOUNT_TOKENS
 from driver.registry import Volume
 from runtime import clock, logs, redact, rpc
 from runtime.errors import Failure
@@ -19,8 +20,8 @@ log = logs.get(__name__)
 # The answer to a failed refresh is known already; an API server that is away must not delay it for long.
 STATUS_SECONDS = 5.0
 REFRESH_FAILED, REFRESH_RECOVERED = "SecretRefreshFailed", "SecretRefreshRecovered"
-RESERVED_PARAMETER, INVALID_INTERVAL = "ReservedParameter", "InvalidInterval"
-REPEATED_PATH = "RepeatedInReply"
+RESERVED_PARAMETER, RESERVED_ATTRIBUTE = "ReservedParameter", "ReservedAttribute"
+INVALID_INTERVAL, REPEATED_PATH = "InvalidInterval", "RepeatedInReply"
 
 
 class Content(StrEnum):
@@ -86,6 +87,19 @@ class Reporter:
             "remove it from spec.parameters"
         )
         await self._event(pod, True, RESERVED_PARAMETER, message, class_ref.name)
+
+    async def reserved_attributes(self, pod: Pod, volume_name: str, names: Sequence[str]) -> None:
+        """Report that a pod sets volume attributes which only kubelet may set."""
+        shown = redact.text(", ".join(name[:80] for name in names[: limits.SHOWN_OBJECTS]))
+        hint = (
+            "; if the tokens are kubelet's, because the CSIDriver object has tokenRequests, set tokenRequests in the "
+            "chart's values or --accept-context-tokens=true"
+        )
+        message = (
+            f"volume {volume_name} sets {shown}, which only kubelet may set; remove it from its volumeAttributes"
+            f"{hint if SERVICE_ACCOUNT_TOKENS in names else ''}"
+        )
+        await self._event(pod, True, RESERVED_ATTRIBUTE, message, volume_name)
 
     async def invalid_interval(self, pod: Pod, class_ref: ClassRef, problem: str) -> None:
         """Report an invalid rotation interval of a class, once for each ``problem``."""

@@ -15,6 +15,12 @@ from runtime.errors import InvalidRequest
 RESERVED_PREFIX = "csi.storage.k8s.io/"
 POD_NAME, POD_NAMESPACE, POD_UID = (RESERVED_PREFIX + key for key in ("pod.name", "pod.namespace", "pod.uid"))
 SERVICE_ACCOUNT_TOKENS = RESERVED_PREFIX + "serviceAccount.tokens"
+# What kubelet sets in every request, over what the pod's author wrote there, if the CSIDriver object has podInfoOnMount
+# (https://kubernetes-csi.github.io/docs/pod-info.html). Under the same prefix it passes anything else on as it is, the
+# tokens too if the object has no tokenRequests.
+KUBELETS = frozenset(
+    {POD_NAME, POD_NAMESPACE, POD_UID, RESERVED_PREFIX + "serviceAccount.name", RESERVED_PREFIX + "ephemeral"}
+)
 CLASS_ATTRIBUTE = "secretProviderClass"
 _MAX_GROUP_DIGITS = 20
 
@@ -24,7 +30,8 @@ class PublishRequest:
     """A volume to publish.
 
     The volume context is divided into ``attributes``, which the pod's author sets, and ``identity``, which kubelet
-    sets. ``group`` is the group id that is to own the files.
+    sets. ``ignored`` are the keys with kubelet's prefix that are neither. ``group`` is the group id that is to own the
+    files.
     """
 
     target: Target
@@ -34,10 +41,16 @@ class PublishRequest:
     identity: Mapping[str, str] = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)
     group: int | None = None
+    ignored: tuple[str, ...] = ()
 
     @staticmethod
-    def parse(wire: csi_pb2.NodePublishVolumeRequest, *, pods_dir: str, apply_group: bool) -> "PublishRequest":
-        """Validate and parse the request. Raises InvalidRequest for the first thing that is wrong."""
+    def parse(
+        wire: csi_pb2.NodePublishVolumeRequest, *, pods_dir: str, apply_group: bool, context_tokens: bool = True
+    ) -> "PublishRequest":
+        """Validate and parse the request. Raises InvalidRequest for the first thing that is wrong.
+
+        ``context_tokens``: tokens in the volume context are kubelet's.
+        """
         _require(wire.HasField("volume_capability"), "Volume capability missing in request")
         _require(wire.volume_id, "Volume ID missing in request")
         _require(wire.target_path, "Target path missing in request")
@@ -57,14 +70,21 @@ class PublishRequest:
         )
         for key in (POD_NAME, POD_NAMESPACE, POD_UID):
             _require(context.get(key), f"{key} is not set: the CSIDriver object needs podInfoOnMount: true")
+        target = Target.from_text(wire.target_path, pods_dir)
+        _require(
+            context[POD_UID] == target.pod_uid,
+            f"{POD_UID} is not the UID in the target path: the CSIDriver object needs podInfoOnMount: true",
+        )
+        kubelets = KUBELETS | {SERVICE_ACCOUNT_TOKENS} if context_tokens else KUBELETS
         return PublishRequest(
-            target=Target.from_text(wire.target_path, pods_dir),
+            target=target,
             pod=Pod(context[POD_NAMESPACE], context[POD_NAME], context[POD_UID]),
             class_ref=ClassRef(context[POD_NAMESPACE], context[CLASS_ATTRIBUTE]),
             attributes={key: value for key, value in context.items() if not key.startswith(RESERVED_PREFIX)},
-            identity={key: value for key, value in context.items() if key.startswith(RESERVED_PREFIX)},
+            identity={key: value for key, value in context.items() if key in kubelets},
             secrets=dict(wire.secrets),
             group=_group(wire.volume_capability.mount.volume_mount_group) if apply_group else None,
+            ignored=tuple(sorted(key for key in context if key.startswith(RESERVED_PREFIX) and key not in kubelets)),
         )
 
 

@@ -1,3 +1,9 @@
+{{/* "true" if kubelet sends tokens: by the values, or by a CSIDriver object that somebody has changed. */}}
+{{- define "sscd.tokensRequested" -}}
+{{- $found := lookup "storage.k8s.io/v1" "CSIDriver" "" "secrets-store.csi.k8s.io" -}}
+{{- if or .Values.tokenRequests (dig "spec" "tokenRequests" list (default dict $found)) -}}true{{- end -}}
+{{- end -}}
+
 {{/* The container's arguments except linux.extraArgs, as a YAML list. */}}
 {{- define "sscd.args" -}}
 {{- $linux := .Values.linux -}}
@@ -29,6 +35,7 @@
 {{- if ne (int .Values.rotationJitterPercent) 10 }}{{- $args = append $args (printf "--rotation-jitter-percent=%d" (int .Values.rotationJitterPercent)) }}{{- end -}}
 {{- if not .Values.tmpfsNoexec }}{{- $args = append $args "--tmpfs-noexec=false" }}{{- end -}}
 {{- if .Values.volumeAttributesOverride }}{{- $args = append $args "--volume-attributes-override=true" }}{{- end -}}
+{{- if not (include "sscd.tokensRequested" .) }}{{- $args = append $args "--accept-context-tokens=false" }}{{- end -}}
 {{- if .Values.volumeCondition }}{{- $args = append $args "--volume-condition=true" }}{{- end -}}
 {{- if .Values.startupTaint.enabled }}
 {{- $args = concat $args (list "--remove-startup-taint=true" (printf "--startup-taint=%s" .Values.startupTaint.key)) }}

@@ -41,6 +41,7 @@ OURS = {
     "apply-volume-mount-group",
     "volume-condition",
     "volume-attributes-override",
+    "accept-context-tokens",
     "adopt-secrets",
     "sync-secrets",
     "remove-startup-taint",

@@ -128,6 +128,15 @@ def test_tokens_in_secrets(version: str, in_secrets: bool) -> None:
     assert ("serviceAccountTokenInSecrets: true" in done.stdout) is in_secrets
 
 
+def test_tokens_of_the_pods_author() -> None:
+    """Without tokenRequests kubelet sends no tokens, so what is in the volume context is the pod author's and is not
+    passed on; with them it is kubelet's, whatever the version."""
+    flag = "--accept-context-tokens=false"
+    assert flag in container()["args"]
+    for requests in ('[{"audience":"vault"}]', '[{"audience":""}]'):
+        assert flag not in container(f"--set-json=tokenRequests={requests}")["args"]
+
+
 def test_no_secret_access_unless_asked() -> None:
     """RBAC has no right for Secrets by default, a ClusterRole with syncSecret, and Roles if namespaces are listed."""
 

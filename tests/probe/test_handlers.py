@@ -172,7 +172,15 @@ def test_status_page(tmp_path: Path) -> None:
                 "last_refresh": time.time() - 61,
             }
         ],
-        "providers": [{"name": hostile, "socket": "/p/x.sock", "version": hostile, "last_error": hostile}],
+        "providers": [
+            {
+                "name": hostile,
+                "socket": "/p/x.sock",
+                "unused_sockets": hostile,
+                "version": hostile,
+                "last_error": hostile,
+            }
+        ],
     }
 
     async def run() -> None:

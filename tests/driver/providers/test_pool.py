@@ -111,6 +111,37 @@ def test_first_directory_comes_alive(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_two_providers_of_one_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Another provider takes the name of one that is in use, by a socket in a directory that is searched earlier → it
+    is called from then on, as with the Go driver, but the log says that there are two and which is not used, and the
+    status too; a dead socket is no second provider, nor is one of another name."""
+
+    def warnings() -> list[str]:
+        found = [vars(record)["fields"] for record in caplog.records if "same name" in record.getMessage()]
+        return [f"{fields['socket']} not {fields['unused']}" for fields in found]
+
+    async def run() -> None:
+        first, last = tmp_path / "first", tmp_path / "last"
+        for directory in (first, last):
+            directory.mkdir()
+        async with rig(tmp_path, additional_provider_volume_paths=(str(first), str(last))) as it:
+            leave(last / "stub.sock", "dead socket")
+            async with running(last / "another.sock", it.secrets_dir):
+                await it.volume("pod-1").publish()
+                assert warnings() == [] and it.driver.providers.snapshot()[0]["unused_sockets"] == ""
+                async with running(first / "stub.sock", it.secrets_dir) as intruder:
+                    await it.volume("pod-2").publish()
+                    assert intruder.calls == 1
+                    assert warnings() == [f"{first / 'stub.sock'} not {it.provider.path}"]
+                    (provider,) = it.driver.providers.snapshot()
+                    assert provider["socket"] == str(intruder.path)
+                    assert provider["unused_sockets"] == str(it.provider.path)
+                    await it.volume("pod-3").publish()
+                    assert len(warnings()) == 1
+
+    asyncio.run(run())
+
+
 def test_health_check_follows_a_provider_that_moved(tmp_path: Path) -> None:
     """A provider was called, died and serves in another directory → the health check asks it there, without a call in
     between."""

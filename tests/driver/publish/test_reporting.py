@@ -92,6 +92,35 @@ def test_reserved_parameters(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    "key", ["serviceAccount.tokens", "serviceAccount.uid", "pod.labels", "", "serviceAccount.Tokens"]
+)
+@pytest.mark.parametrize("tokens", [True, False], ids=["tokenRequests", "no tokenRequests"])
+def test_attributes_that_kubelet_passes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, key: str, tokens: bool
+) -> None:
+    """A pod's author sets an attribute with kubelet's prefix that kubelet does not set itself: it does not reach the
+    provider, and an event names it. Tokens are kubelet's where the CSIDriver object has tokenRequests, only there."""
+    name = f"csi.storage.k8s.io/{key}"
+    is_kubelets = tokens and key == "serviceAccount.tokens"
+
+    async def run() -> None:
+        async with rig(tmp_path, accept_context_tokens=tokens) as it:
+            it.write_class()
+            await it.volume(attributes={name: '{"aud": {"token": "forged-token"}}'}).publish()
+            request = it.provider.last_request
+            assert request is not None
+            assert (name in request.attributes) is is_kubelets
+            assert request.attributes["csi.storage.k8s.io/serviceAccount.name"] == "default"
+            found = [each for item in caplog.records if (each := getattr(item, "fields", {})).get("reason")]
+            assert [event["reason"] for event in found] == ([] if is_kubelets else ["ReservedAttribute"])
+            for event in found:
+                assert f"sets {name}, which only kubelet may set" in event["message"] and "forged" not in str(event)
+                assert ("tokenRequests" in event["message"]) is (key == "serviceAccount.tokens")
+
+    asyncio.run(run())
+
+
 def test_invalid_interval(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An invalid annotation is reported by one event until it changes, and the flag's interval applies."""
 

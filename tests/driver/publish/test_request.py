@@ -38,6 +38,13 @@ from tests.support.rig import rig
                 "x" * 254,
             )
         ],
+        *[
+            (
+                lambda r, uid=uid: r.volume_context.update({"csi.storage.k8s.io/pod.uid": uid}),
+                "not the UID in the target",
+            )
+            for uid in ("uid-pod-2", "uid-pod-", "UID-POD-1")
+        ],
         (lambda r: r.volume_capability.block.SetInParent(), "block volumes"),
         (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "staff"), "numeric group id"),
         (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "9" * 5000), "numeric group id"),
