@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from driver.volume import mountinfo
+from runtime import logs
+
+log = logs.get(__name__)
 
 # Probe may be called thousands of times a second; directories and the mount table are read at most once in this time.
 FRESH_SECONDS = 1.0
@@ -45,7 +48,11 @@ class Health:
         """Why the container must be restarted; empty if it need not."""
         now = time.monotonic()
         if now - self._checked_at >= FRESH_SECONDS:
-            self._checked_at, self._broken = now, self._check()
+            self._checked_at = now
+            try:
+                self._broken = self._check()
+            except OSError as error:  # out of descriptors or memory, say: what was known before is still the best guess
+                log.warning("Cannot check the driver's health; it counts as unchanged", err=error)
         return self._broken
 
     def _check(self) -> str:

@@ -1,6 +1,11 @@
 """When Probe answers "not ready": only if a restart of the container helps."""
 
 import asyncio
+import errno
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -113,3 +118,51 @@ def test_result_is_cached_for_a_second(tmp_path: Path, monkeypatch: pytest.Monke
     for _ in range(1000):
         assert found.ready
     assert looks == 1
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """This process cannot open anything meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_no_descriptor_left(tmp_path: Path) -> None:
+    """The driver has run out of descriptors, so that the mount table cannot be read → what was known before still
+    holds, ready or not, and is checked again when there are some."""
+    bind(tmp_path, tmp_path)
+    share(tmp_path)
+    found = Health(shared=str(tmp_path), started=True)
+    with no_descriptor_left():
+        with pytest.raises(OSError) as raised:
+            os.close(os.open("/", os.O_RDONLY))
+        assert raised.value.errno == errno.EMFILE
+        assert found.ready and found.snapshot()["reason"] == ""
+    unshare(tmp_path)
+    assert not found.ready
+    with no_descriptor_left():
+        assert not found.ready and "no longer reach the node" in found.broken
+    share(tmp_path)
+    assert found.ready
+
+
+@pytest.mark.parametrize("error", [errno.ENFILE, errno.ENOMEM, errno.EIO])
+def test_unreadable_mount_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """The mount table cannot be read for another reason → the same; and so it is before the first check."""
+    bind(tmp_path, tmp_path)
+    share(tmp_path)
+    found = Health(shared=str(tmp_path), started=True)
+
+    def fail(path: str) -> bool:
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("driver.health.mountinfo.is_shared", fail)
+        assert found.ready
+    assert found.ready
