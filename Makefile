@@ -1,6 +1,9 @@
 # What developers and CI (.ci/run) call; `make help` lists it.
 PYTHON ?= python3
 VENV ?= .venv
+# The release of Kubernetes that test-cluster and test-kubelet use; tests/cluster/releases.py has the choice.
+KUBERNETES ?=
+export KUBERNETES
 export VENV := $(abspath $(VENV))
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -8,7 +11,7 @@ SEED ?= 1
 MINUTES ?= 10
 CLUSTER_TESTS := SECRETS_STORE_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest
 
-.PHONY: help venv hooks demo test lint conformance test-faults test-cluster test-kubelet manifests image lock audit bench clean
+.PHONY: help venv hooks demo test test-python lint conformance test-faults test-cluster test-kubelet manifests image lock audit bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,6 +32,9 @@ demo: venv  ## publish, rotate and unpublish a volume, step by step, without a c
 test: venv  ## lint, then all tests that need no cluster
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports,unit,conformance
 
+test-python:  ## make test under another Python: PYTHON=python3.13
+	$(MAKE) test VENV=build/venv-$(notdir $(PYTHON))
+
 lint: venv  ## ruff, mypy --strict, import-linter, suppressions, release check
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports
 
@@ -39,7 +45,7 @@ conformance: venv  ## run csi-sanity against the driver; builds it with Go on th
 test-faults: venv  ## the fault storm: ten minutes, or MINUTES=; repeatable by SEED=
 	$(BIN)/python -m tests.faults.storm --seed $(SEED) --minutes $(MINUTES)
 
-test-cluster: venv  ## tests against a real API server; builds it with Go on the first run
+test-cluster: venv  ## tests against a real API server; builds it with Go on the first run; KUBERNETES=1.30 or 1.37
 	$(BIN)/python -m tests.cluster.build apiserver helm
 	$(CLUSTER_TESTS) tests/cluster tests/helm
 

@@ -3,6 +3,7 @@
     python -m tests.cluster.build [sanity] [helm] [apiserver] [node]     (all of them without an argument)
 
 prints the path of every program, one a line. Versions are pinned by the ``go.mod`` of each group and by nothing else.
+The environment's ``KUBERNETES=1.XX`` chooses a release of ``releases.py``; each has a cache directory of its own.
 Callers at the same time wait for one another; what is already built is not built again. Exits with 3, and one line, on
 a machine without Go.
 """
@@ -20,7 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parent.parent
+from tests.cluster import releases
+from tests.cluster.releases import RELEASE, TESTS, required_version
+
 FAILED, NO_GO = 1, 3
 
 
@@ -40,11 +43,7 @@ class Group:
     @property
     def version(self) -> str:
         """The version that the group's ``go.mod`` requires."""
-        text = (TESTS / self.directory / "go.mod").read_text()
-        found = re.search(rf"^(?:require )?\s*{re.escape(self.module)} (v\S+)", text, re.MULTILINE)
-        if found is None:
-            raise LookupError(f"tests/{self.directory}/go.mod requires no {self.module}")
-        return found[1]
+        return required_version(self.directory, self.module)
 
     @property
     def home(self) -> Path:
@@ -67,27 +66,33 @@ def _kubernetes(*names: str) -> dict[str, str]:
     return {name: f"k8s.io/kubernetes/cmd/{name}" for name in names}
 
 
-GROUPS = {
-    "sanity": Group(
-        "conformance",
-        "github.com/kubernetes-csi/csi-test/v5",
-        {
-            "csi-sanity": "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
-        },
-    ),
-    "helm": Group("helm", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"}),
-    # etcd is of the release that this Kubernetes is made with; Debian's is older and lacks progress notifications,
-    # without which a watch without a resource version fails.
-    "apiserver": Group(
-        "cluster",
-        "k8s.io/kubernetes",
-        {
-            "etcd": "go.etcd.io/etcd/server/v3",
-            **_kubernetes("kube-apiserver", "kube-controller-manager", "kubectl"),
-        },
-    ),
-    "node": Group("cluster", "k8s.io/kubernetes", _kubernetes("kube-scheduler", "kubelet")),
-}
+def groups(release: str) -> dict[str, Group]:
+    """All groups; those of Kubernetes in ``release``, such as 1.34."""
+    directory = releases.directory(release)
+    return {
+        "sanity": Group(
+            "conformance",
+            "github.com/kubernetes-csi/csi-test/v5",
+            {
+                "csi-sanity": "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
+            },
+        ),
+        "helm": Group("helm", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"}),
+        # etcd is of the release that this Kubernetes is made with; Debian's is older and lacks progress notifications,
+        # without which a watch without a resource version fails.
+        "apiserver": Group(
+            directory,
+            "k8s.io/kubernetes",
+            {
+                "etcd": "go.etcd.io/etcd/server/v3",
+                **_kubernetes("kube-apiserver", "kube-controller-manager", "kubectl"),
+            },
+        ),
+        "node": Group(directory, "k8s.io/kubernetes", _kubernetes("kube-scheduler", "kubelet")),
+    }
+
+
+GROUPS = groups(RELEASE)
 
 
 def path(program: str) -> Path:
@@ -114,18 +119,10 @@ def _compile(name: str, group: Group) -> None:
     started = time.monotonic()
     unfinished = group.home / f".{name}"
     unfinished.mkdir(exist_ok=True)
+    # Kubernetes 1.30 still has cloud providers; no test needs them.
+    command = ["go", "build", "-buildvcs=false", "-trimpath", "-tags=providerless", "-ldflags", _linker_flags(group)]
     subprocess.run(
-        [
-            "go",
-            "build",
-            "-buildvcs=false",
-            "-trimpath",
-            "-ldflags",
-            _linker_flags(group),
-            "-o",
-            f"{unfinished}/",
-            *group.packages.values(),
-        ],
+        [*command, "-o", f"{unfinished}/", *group.packages.values()],
         cwd=TESTS / group.directory,
         env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
         check=True,
@@ -160,13 +157,16 @@ def main(arguments: list[str] | None = None) -> int:
     description = "Build the pinned Go programs that the tests run against, once, into a cache."
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.build", description=description)
     parser.add_argument("groups", nargs="*", metavar="group", help=f"any of {', '.join(GROUPS)}; all by default")
-    groups = parser.parse_args(arguments).groups or list(GROUPS)
-    if unknown := [name for name in groups if name not in GROUPS]:
+    named = parser.parse_args(arguments).groups or list(GROUPS)
+    if RELEASE not in releases.RELEASES:
+        parser.error(f"KUBERNETES={RELEASE} is not pinned; there are {', '.join(releases.RELEASES)}")
+    if unknown := [name for name in named if name not in GROUPS]:
         parser.error(f"no group is called {unknown[0]!r}; there are {', '.join(GROUPS)}")
-    if shutil.which("go") is None and any(GROUPS[name].missing for name in groups):
-        print(f"no Go on this machine: {', '.join(groups)} cannot be built; install Go 1.24 or later", file=sys.stderr)
+    if shutil.which("go") is None and any(GROUPS[name].missing for name in named):
+        needed = "Go 1.24 or later, 1.26 for Kubernetes 1.37"
+        print(f"no Go on this machine: {', '.join(named)} cannot be built; install {needed}", file=sys.stderr)
         return NO_GO
-    for name in groups:
+    for name in named:
         try:
             print(*ensure(name), sep="\n", flush=True)
         except subprocess.CalledProcessError as error:

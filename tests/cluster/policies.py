@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.cluster import build, kubeconfig
+from tests.cluster import build, kubeconfig, releases
 from tests.cluster.api import Api, ApiError, Object
 from tests.cluster.servers import ControlPlane
 from tests.support.rig import NODE
@@ -34,7 +34,7 @@ def rendered(release: str, namespace: str, values: Sequence[str]) -> list[Object
     """The chart's objects of these kinds, without its hooks."""
     command = [str(build.path("helm")), "template", release, str(CHART), f"--namespace={namespace}", "--no-hooks"]
     done = subprocess.run(
-        [*command, "--kube-version=1.34.2", *(f"--set={value}" for value in values)],
+        [*command, f"--kube-version={releases.version()}", *(f"--set={value}" for value in values)],
         check=True,
         capture_output=True,
         text=True,

@@ -6,29 +6,50 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.cluster import build
+from tests.cluster import build, releases
 
 
 @pytest.mark.parametrize(
-    ("group", "home"),
+    ("release", "group", "home"),
     [
-        ("sanity", "csi-test-v5.4.0"),
-        ("helm", "helm-v3.19.2"),
-        ("apiserver", "kubernetes-v1.34.2"),
-        ("node", "kubernetes-v1.34.2"),
+        ("1.34", "sanity", "csi-test-v5.4.0"),
+        ("1.34", "helm", "helm-v3.19.2"),
+        ("1.30", "apiserver", "kubernetes-v1.30.14"),
+        ("1.34", "apiserver", "kubernetes-v1.34.2"),
+        ("1.34", "node", "kubernetes-v1.34.2"),
+        ("1.37", "node", "kubernetes-v1.37.2"),
     ],
 )
-def test_versions_come_from_go_mod(group: str, home: str) -> None:
+def test_versions_come_from_go_mod(release: str, group: str, home: str) -> None:
     """The name of a group's cache directory has the version that its go.mod requires."""
-    assert build.GROUPS[group].home.name == home
+    assert build.groups(release)[group].home.name == home
 
 
-def test_staging_modules_are_of_the_same_release() -> None:
-    """go.mod requires Kubernetes v1.X.Y → every ``replace`` line points to v0.X.Y."""
-    lines = (build.TESTS / "cluster" / "go.mod").read_text().splitlines()
+@pytest.mark.parametrize("release", releases.RELEASES)
+def test_staging_modules_are_of_the_same_release(release: str) -> None:
+    """go.mod requires Kubernetes v1.X.Y → it is the release that it is called, and every ``replace`` line points to
+    v0.X.Y."""
+    version = build.groups(release)["apiserver"].version
+    assert version.startswith(f"v{release}.")
+    lines = (releases.TESTS / releases.directory(release) / "go.mod").read_text().splitlines()
     replaced = {line.split()[-1] for line in lines if " => " in line}
-    assert replaced == {build.GROUPS["apiserver"].version.replace("v1.", "v0.", 1)}
+    assert replaced == {version.replace("v1.", "v0.", 1)}
+
+
+def test_the_chart_allows_every_release() -> None:
+    """The chart's kubeVersion → its lower bound is the first release here."""
+    chart = yaml.safe_load((releases.TESTS.parent / "helm" / "Chart.yaml").read_text())
+    assert chart["kubeVersion"] == f">={next(iter(releases.RELEASES))}.0-0"
+
+
+@pytest.mark.parametrize("release", ["1.29", "1.99", "v1.34", "newest"])
+def test_unknown_release(release: str) -> None:
+    """KUBERNETES names a release that is not pinned → exit code 2 and a line with the pinned ones."""
+    done = _run({**os.environ, "KUBERNETES": release}, "apiserver")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"KUBERNETES={release}" in done.stderr and "1.30, 1.34, 1.37" in done.stderr
 
 
 def test_unknown_program() -> None:
@@ -75,7 +96,7 @@ def test_an_unknown_group_is_refused() -> None:
 def _run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tests.cluster.build", *arguments],
-        cwd=build.TESTS.parent,
+        cwd=releases.TESTS.parent,
         env=environment,
         capture_output=True,
         text=True,

@@ -50,7 +50,7 @@ def test_rights_are_the_minimum() -> None:
 def test_server_accepts_every_object(cluster: ControlPlane, name: str) -> None:
     """Server-side dry run of all objects of a set of values, except those of the Prometheus operator, whose CRDs this
     server lacks → accepted."""
-    rendered = [item for item in yaml.safe_load_all(chart.golden(name)) if item]
+    rendered = [item for item in yaml.safe_load_all(chart.golden(name, chart.KUBE_VERSION)) if item]
     for namespace in {item["metadata"].get("namespace", "default") for item in rendered}:
         cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     known = [item for item in rendered if item["apiVersion"] != "monitoring.coreos.com/v1"]

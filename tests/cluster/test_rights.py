@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster import build
+from tests.cluster import build, releases
 from tests.cluster.api import Object
 from tests.cluster.rig import BASE_RULES, SYNC_RULES, TAINT_RULES
 
@@ -15,7 +15,7 @@ CHART = Path(__file__).resolve().parent.parent.parent / "helm"
 
 def rules(role: str, *values: str) -> list[Object]:
     """The rules of a role in the rendered chart, in canonical order; empty without the role."""
-    command = [str(build.path("helm")), "template", "release", str(CHART), "--kube-version", "1.34.2"]
+    command = [str(build.path("helm")), "template", "release", str(CHART), "--kube-version", releases.version()]
     done = subprocess.run(
         [*command, *(word for value in values for word in ("--set", value))], check=True, capture_output=True, text=True
     )

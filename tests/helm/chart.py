@@ -12,13 +12,14 @@ from typing import Any
 
 import yaml
 
-from tests.cluster import build
+from tests.cluster import build, releases
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm"
 GOLDEN = Path(__file__).parent / "golden"
 VALUES = Path(__file__).parent / "values"
-KUBE_VERSION = "1.34.2"
+KUBE_VERSION = releases.version()
+GOLDEN_VERSION = "1.34.2"
 RELEASE = "csi-secrets-store"
 SETS = ("default", "everything", "trio", "rotation-and-sync", "windows")
 
@@ -54,9 +55,9 @@ def render(*arguments: str) -> list[Object]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def golden(name: str) -> str:
-    """The output for a set of values, as in its golden file."""
-    done = template(f"--values={VALUES}/{name}.yaml")
+def golden(name: str, kube_version: str = GOLDEN_VERSION) -> str:
+    """The output for a set of values; by default as in its golden file."""
+    done = template(f"--values={VALUES}/{name}.yaml", kube_version=kube_version)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
