@@ -8,6 +8,8 @@ choices and bounds are in values.schema.json.
 {{- $drive := list "^[A-Za-z]:" "a path with its drive such as C:\\var\\lib\\kubelet" -}}
 {{- $address := list "^[^ /]*:[0-9]{1,5}$" "an address such as :8095 or 127.0.0.1:8095" -}}
 {{- $digest := list "^sha256:[0-9a-f]{64}$" "sha256: and 64 hexadecimal digits" -}}
+{{- $repository := list "^[^\\s@:]+(:[0-9]+/[^\\s@:]+)?$" "an image's name without tag and digest, such as registry.example/secrets-store-csi" -}}
+{{- $tag := list "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$" "an image's tag such as 0.1.0" -}}
 {{- $checks := list
   (list "rotationPollInterval" .Values.rotationPollInterval $duration)
   (list "providerHealthCheckInterval" .Values.providerHealthCheckInterval $duration)
@@ -18,6 +20,8 @@ choices and bounds are in values.schema.json.
   (list "linux.kubeletRootDir" $linux.kubeletRootDir $directory)
   (list "linux.providersDir" $linux.providersDir $directory)
   (list "linux.metricsAddr" (default nil $linux.metricsAddr) $address)
+  (list "linux.image.repository" $linux.image.repository $repository)
+  (list "linux.image.tag" $linux.image.tag $tag)
   (list "linux.image.digest" (default nil $linux.image.digest) $digest)) -}}
 {{- range $linux.additionalProvidersDirs }}{{- $checks = append $checks (list "linux.additionalProvidersDirs" . $directory) }}{{- end -}}
 {{- range $part := list "driver" "registrar" "livenessProbe" -}}
@@ -38,6 +42,13 @@ choices and bounds are in values.schema.json.
   (list "windows.kubeletRootDir" .Values.windows.kubeletRootDir $drive)
   (list "windows.providersDir" .Values.windows.providersDir $drive)
   (list "windows.metricsAddr" .Values.windows.metricsAddr $address)) -}}
+{{- range $part := list "image" "registrarImage" "livenessProbeImage" -}}
+{{- $image := get $.Values.windows $part -}}
+{{- $checks = concat $checks (list
+  (list (printf "windows.%s.repository" $part) $image.repository $repository)
+  (list (printf "windows.%s.tag" $part) $image.tag $tag)
+  (list (printf "windows.%s.digest" $part) (default nil $image.digest) $digest)) -}}
+{{- end -}}
 {{- range .Values.windows.additionalProvidersDirs }}{{- $checks = append $checks (list "windows.additionalProvidersDirs" . $drive) }}{{- end -}}
 {{- if .Values.syncSecret.namespaces -}}
 {{- fail "syncSecret.namespaces: the Go driver on Windows nodes needs access to the Secrets of all namespaces; leave the list empty, or set windows.enabled=false" -}}

@@ -24,6 +24,8 @@ NAMESPACE = "kube-system"
 NAME = "csi-secrets-store"
 SETTINGS = (f"nameOverride={NAME}", f"fullnameOverride={NAME}")
 OF_HELM = ("helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance")
+# What Helm says if a template renders nothing.
+_NOTHING = "Error: could not find template"
 HEAD = "# Written by `make manifests` from the chart in helm/; change that, or write your own with your values.\n"
 
 
@@ -48,6 +50,10 @@ SOURCES = {
         "Kubelet republishes volumes, which without --enable-secret-rotation=true has no effect.",
         ("enableSecretRotation=true",),
     ),
+    "secrets-store-csi-driver-windows.yaml": Source(
+        "secrets-store-csi-driver-windows.yaml", "The Go driver on Windows nodes."
+    ),
+    "monitoring.yaml": Source("monitoring.yaml", "PodMonitor, PrometheusRule and NetworkPolicy."),
     "admission-policies.yaml": Source("admission-policies.yaml", "Limits what the driver's account may write."),
     "secrets-store-csi-driver.yaml": Source(
         "secrets-store-csi-driver.yaml", "The driver: name your image, and add flags of docs/flags.md to args."
@@ -60,7 +66,8 @@ CRDS = {
 
 
 def files(values: str = "") -> Iterator[tuple[str, str]]:
-    """Name and content of each file; ``values`` is the path of a values file."""
+    """Name and content of each file that has an object with these values; ``values`` is the path of a values file.
+    Raises ValueError with Helm's error."""
     for name, kind in CRDS.items():
         yield name, HEAD + (chart.CHART / "crds" / f"{kind}.yaml").read_text()
     for name, source in SOURCES.items():
@@ -76,6 +83,8 @@ def files(values: str = "") -> Iterator[tuple[str, str]]:
             *given,
             f"--set={settings}",
         )
+        if _NOTHING in done.stderr:
+            continue
         if done.returncode:
             raise ValueError(done.stderr.strip())
         objects = [plain(item) for item in yaml.safe_load_all(done.stdout) if item]

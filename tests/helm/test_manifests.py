@@ -60,6 +60,25 @@ def test_values_of_ones_own(tmp_path: Path) -> None:
     assert only["image"] == "mirror.example/sscd:1" and "--metrics-addr=" in only["args"]
 
 
+@pytest.mark.parametrize(
+    ("text", "more", "fewer"),
+    [
+        ("{}", set(), set()),
+        ("windows: {enabled: true}", {"secrets-store-csi-driver-windows.yaml"}, set()),
+        ("networkPolicy: {enabled: true}", {"monitoring.yaml"}, set()),
+        ("validatingAdmissionPolicies: {applyPolicies: false}", set(), {"admission-policies.yaml"}),
+        ("rbac: {install: false}", set(), {"rbac-secretproviderclass.yaml"}),
+    ],
+)
+def test_files_depend_on_values(tmp_path: Path, text: str, more: set[str], fewer: set[str]) -> None:
+    """What values turn on or off → a file more or fewer than in deploy/."""
+    values = tmp_path / "values.yaml"
+    values.write_text(text)
+    assert {name for name, _ in manifests.files(str(values))} == (
+        {path.name for path in manifests.DEPLOY.iterdir()} | more
+    ) - fewer
+
+
 def test_wrong_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Wrong values → exit code 1, the chart's error, and nothing is written."""
     values = tmp_path / "values.yaml"
