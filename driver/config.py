@@ -105,6 +105,7 @@ class DriverConfig:
         "write to Secrets that others created, as the Go driver does; otherwise only if the Secret has the annotation "
         'secrets-store.csi.k8s.io/adopt: "true"',
     )
+    max_secret_objects: int = flag(limits.MAX_SECRET_OBJECTS, "maximum number of Secrets that one class may ask for")
     sync_secrets: bool = flag(True, "sync Kubernetes Secrets as the classes' secretObjects say")
     remove_startup_taint: bool = flag(False, "remove the node's startup taint when CSINode lists the driver")
     startup_taint: str = flag("secrets-store.csi.k8s.io/agent-not-ready", "key of the startup taint (effect NoExecute)")
@@ -130,6 +131,8 @@ class DriverConfig:
             raise ConfigurationError("--tmpfs-size must be a number of bytes, 0 for the kernel's default, or -1")
         if self.max_volume_entries <= 0:
             raise ConfigurationError("--max-volume-entries must be a number above 0")
+        if self.max_secret_objects <= 0:
+            raise ConfigurationError("--max-secret-objects must be a number above 0")
         if self.memory_headroom < -1:
             raise ConfigurationError("--memory-headroom must be a number of bytes, 0 to refuse nothing, or -1")
         if self.kubelet_pods_dir and not self.kubelet_pods_dir.startswith("/"):

@@ -1,10 +1,16 @@
 """Bounds on what others send, in one place. Those that people may have to raise are flags (``driver.config``)."""
 
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""A request to the driver: attributes, the pod's tokens and a Secret, of which the API server allows 1 MiB each."""
+
+MAX_ATTRIBUTES, MAX_ATTRIBUTES_BYTES = 1024, 256 * 1024
+"""The volume attributes of a publish, kubelet's included: names and values together. Pods have some dozens."""
+
+MAX_PROVIDERS = 64
+"""Providers to which a connection is kept; of more, the one that was called first is closed."""
+
 MAX_SECRET_BYTES = 1024 * 1024
 """The data of one Secret: the API server's own limit."""
-
-MAX_SECRET_KEYS = 1024
-"""Keys of one Secret that come from all entries of an object (``dataFrom``)."""
 
 MAX_COMPOSED_FILES = 64
 """Files that a class composes from several objects (``spec.files``)."""
@@ -14,6 +20,13 @@ MAX_COMPOSED_OBJECTS = 256
 
 MAX_COMPOSED_BYTES = 1024 * 1024
 """The size of one such file."""
+
+MAX_SECRET_OBJECTS = 256
+"""Secrets that one class asks for (flag ``--max-secret-objects``). Each is read every few minutes by each node."""
+
+MAX_SECRET_KEYS, MAX_SECRET_KEYS_BYTES = 1024, 96 * 1024
+"""Keys of one Secret, and their lengths together: they are also in an annotation, and the API server takes annotations
+of 256 KiB in all."""
 
 PARSE_SECONDS = 5.0
 """How long the parser may take for one Secret, by the clock; a third of that in CPU time."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc.aio
 
+from driver import limits
 from driver.backend import open_backend
 from driver.config import DriverConfig
 from driver.csi.controller import ControllerService
@@ -155,7 +156,9 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
                 http.serve(config.metrics, {"/metrics": http.SharedPage(_metrics_page(driver))})
             )
         await stack.enter_async_context(status.serve(config.status_directory, "driver", driver.snapshot))
-        socket = await stack.enter_async_context(serve_kept(config.listen, driver.register))
+        socket = await stack.enter_async_context(
+            serve_kept(config.listen, driver.register, [("grpc.max_receive_message_length", limits.MAX_REQUEST_BYTES)])
+        )
         log.info(
             "Serving CSI",
             endpoint=config.endpoint,

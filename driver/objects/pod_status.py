@@ -7,6 +7,7 @@ from typing import Any
 from driver.objects import GROUP_VERSION
 from driver.objects.names import LONGEST_NAME, is_label_value
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
+from runtime import redact
 from runtime.errors import ConfigurationError
 from runtime.timestamps import parse_timestamp, timestamp
 
@@ -64,7 +65,10 @@ def build_status(
         "secretProviderClassName": record.class_ref.name,
         "mounted": True,
         "targetPath": record.target_path,
-        "objects": [{"id": key, "version": version} for key, version in sorted(record.objects.items())],
+        "objects": [
+            {"id": redact.visible(key), "version": redact.visible(version)}
+            for key, version in sorted(record.objects.items())
+        ],
         "conditions": [_build_condition(record, former_condition or {})],
     }
     if record.last_refresh is not None:

@@ -172,6 +172,8 @@ class ProviderPool:
                 socket=socket,
                 unused=", ".join(others),
             )
+        if len(self._clients) > limits.MAX_PROVIDERS:
+            await self._clients.pop(next(iter(self._clients))).retire()
         if known is not None:
             if known.socket == socket:
                 log.warning("Provider does not answer; connecting to it again", provider=name, socket=socket)

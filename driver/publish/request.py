@@ -3,9 +3,11 @@
 The errors begin with the phrases that users of the Go driver know. The disk is not accessed here.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from driver import limits
 from driver.objects.names import is_object_name
 from driver.ports import ClassRef, Pod
 from driver.volume.target import Target
@@ -23,6 +25,7 @@ KUBELETS = frozenset(
 )
 CLASS_ATTRIBUTE = "secretProviderClass"
 _MAX_GROUP_DIGITS = 20
+_IDENTITY = re.compile(r"[-_.a-zA-Z0-9]{1,253}")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class PublishRequest:
         _require(wire.readonly, "Readonly is not true in request: set readOnly: true on the pod's csi volume")
         _require(not wire.volume_capability.HasField("block"), "block volumes are not supported: secrets are files")
         context = dict(wire.volume_context)
+        size = sum(len(key.encode()) + len(value.encode()) for key, value in context.items())
+        _require(
+            len(context) <= limits.MAX_ATTRIBUTES and size <= limits.MAX_ATTRIBUTES_BYTES,
+            f"the volume has {len(context)} volumeAttributes of {size} bytes; at most {limits.MAX_ATTRIBUTES} of "
+            f"{limits.MAX_ATTRIBUTES_BYTES} bytes are possible: set parameters in the SecretProviderClass instead",
+        )
         _require(
             context.get(CLASS_ATTRIBUTE),
             "secretProviderClass is not set: name a SecretProviderClass in the volume's volumeAttributes",
@@ -70,6 +79,11 @@ class PublishRequest:
         )
         for key in (POD_NAME, POD_NAMESPACE, POD_UID):
             _require(context.get(key), f"{key} is not set: the CSIDriver object needs podInfoOnMount: true")
+            # Only kubelet sets them, but they become parts of paths, names, log lines and labels of metrics.
+            _require(
+                _IDENTITY.fullmatch(context[key]),
+                f"{key} is not a name or UID of Kubernetes: it must be 1 to 253 letters, digits, '-', '_' and '.'",
+            )
         target = Target.from_text(wire.target_path, pods_dir)
         _require(
             context[POD_UID] == target.pod_uid,

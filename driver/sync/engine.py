@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from driver import limits
+from driver.limits import MAX_SECRET_OBJECTS
 from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, VolumeRecord
 from driver.sync import wanted
@@ -61,10 +62,12 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest volume that is read, in bytes, and how many seconds a publish waits for its jobs."""
+    """The largest volume that is read, in bytes, how many seconds a publish waits for its jobs, and how many Secrets a
+    class may ask for."""
 
     largest_volume: int
     first: float = FIRST_SECONDS
+    of_class: int = MAX_SECRET_OBJECTS
 
 
 class SyncEngine:
@@ -79,7 +82,7 @@ class SyncEngine:
         self._metrics = metrics
         self._limits = limits
         self._parser = Parser()
-        self._table = Table()
+        self._table = Table(most_of_class=limits.of_class)
         # Classes to be read again, with the seconds over which their jobs are then spread.
         self._stale: dict[ClassRef, float] = {}
         self._wake = asyncio.Event()
@@ -118,6 +121,7 @@ class SyncEngine:
             self._class_changed(provider_class.class_ref)
         tasks = [self._start(job) for job in due]
         if tasks:
+            await self._report_excess(provider_class, record.pod)
             await asyncio.wait(tasks, timeout=self._limits.first)
 
     def restored(self, records: Iterable[VolumeRecord]) -> None:
@@ -152,6 +156,7 @@ class SyncEngine:
             for job in self._table.plan(provider_class):
                 job.due = loop.time() + random.uniform(0.0, spread)
             self._wake.set()
+            await self._report_excess(provider_class, self._table.user_of(class_ref).pod)
 
     def _start(self, job: Job) -> asyncio.Task[None]:
         """Run a job now, or once more if it is running."""
@@ -249,6 +254,17 @@ class SyncEngine:
             )
         await self._report(member, secret, outcome)
         await self._report_repetition(job, member, secret)
+
+    async def _report_excess(self, provider_class: ProviderClass, pod: Pod) -> None:
+        """An event about Secrets of a class that are left out."""
+        asked = len({entry.secret_name.strip() for entry in provider_class.secret_objects})
+        if asked > self._limits.of_class:
+            class_ref = provider_class.class_ref
+            message = (
+                f"SecretProviderClass {class_ref} asks for {asked} Secrets; the first {self._limits.of_class} are "
+                "synced (--max-secret-objects): divide them among several classes"
+            )
+            await self._cluster.event(PodEvent(pod, True, FAILED, message, class_ref.name))
 
     async def _report(self, member: Member, secret: Wanted, outcome: Outcome) -> None:
         """Events about a Secret that others write, too, or that did not get all of its owners."""

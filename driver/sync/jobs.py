@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
+from driver import limits
 from driver.ports import ClassRef, Pod, ProviderClass, SecretObject, VolumeRecord
 from driver.sync.merge import Owner
 
@@ -52,6 +54,7 @@ class Table:
 
     members: dict[str, Member] = field(default_factory=dict)
     jobs: dict[tuple[ClassRef, str], Job] = field(default_factory=dict)
+    most_of_class: int = limits.MAX_SECRET_OBJECTS
 
     def publish(self, record: VolumeRecord, provider_class: ProviderClass, changed: bool) -> list[Job]:
         """Remember a volume and plan its class; the jobs that must run now, because the volume or its content
@@ -64,13 +67,13 @@ class Table:
         return self.of_class(provider_class.class_ref) if former is None or changed else replanned
 
     def plan(self, provider_class: ProviderClass) -> list[Job]:
-        """Keep one job for each Secret that the class asks for; all of its jobs if an entry is new, changed or gone,
-        else none."""
+        """Keep one job for each Secret that the class asks for, up to ``most_of_class``; all of its jobs if an entry is
+        new, changed or gone, else none."""
         class_ref = provider_class.class_ref
         grouped: dict[str, list[SecretObject]] = {}
         for entry in provider_class.secret_objects:
             grouped.setdefault(entry.secret_name.strip(), []).append(entry)
-        entries = {name: tuple(group) for name, group in grouped.items()}
+        entries = {name: tuple(group) for name, group in islice(grouped.items(), self.most_of_class)}
         former = {job.secret_name: job.entries for job in self.of_class(class_ref)}
         for name in former.keys() - entries.keys():
             del self.jobs[class_ref, name]
@@ -85,6 +88,10 @@ class Table:
         if member is not None and not self.uses(member.class_ref):
             for job in self.of_class(member.class_ref):
                 del self.jobs[job.class_ref, job.secret_name]
+
+    def user_of(self, class_ref: ClassRef) -> Member:
+        """A volume that uses a class that is in use."""
+        return next(item for item in self.members.values() if item.class_ref == class_ref)
 
     def uses(self, class_ref: ClassRef) -> bool:
         """Whether any volume uses a class."""

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -134,6 +134,16 @@ def _check(item: SecretObject) -> None:
         item.data or item.data_from,
         "data is empty: list objectName and key in spec.secretObjects[].data, or whole objects in dataFrom",
     )
+    _check_keys([key for _, key in item.data])
+
+
+def _check_keys(keys: Collection[str]) -> None:
+    size = sum(len(key.encode()) for key in keys)
+    _require(
+        len(keys) <= limits.MAX_SECRET_KEYS and size <= limits.MAX_SECRET_KEYS_BYTES,
+        f"data has {len(keys)} keys of {size} bytes in all; at most {limits.MAX_SECRET_KEYS} keys of "
+        f"{limits.MAX_SECRET_KEYS_BYTES} bytes are possible: divide them among several Secrets",
+    )
 
 
 def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -153,6 +163,7 @@ def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _check_size(data: Mapping[str, bytes]) -> None:
+    _check_keys(data.keys())
     size = sum(len(value) for value in data.values())
     most = limits.MAX_SECRET_BYTES
     _require(size <= most, f"its data are {size} bytes, and a Secret holds at most {most}")

@@ -15,7 +15,7 @@ from runtime.redact.values import mask as mask_values
 
 __all__ = [
     "MAX_TEXT_LENGTH", "WITHHELD", "held", "is_secret_name", "line", "lines", "mask", "message", "secrets_of", "text",
-    "withhold", "withholding",
+    "visible", "withhold", "withholding",
 ]  # fmt: skip  # one line for each would hide the list
 
 MAX_TEXT_LENGTH = 1024

@@ -32,6 +32,17 @@ def test_round_trip(fields: dict[str, Any]) -> None:
     assert parse_status(build_status(record, status_name(record), "node")) == record
 
 
+@pytest.mark.parametrize("hidden", ["\x1b[31m", "\0", "\r", "\u202e", "\u200b", "\x9b2J", "\u2028", "\U000e0041"])
+def test_what_people_read_has_no_invisible_characters(hidden: str) -> None:
+    """A provider's id or version has a character that moves the cursor or turns the text around → the status has the
+    text without it, and is not refused by the API server for it."""
+    record = replace(RECORD, objects={f"secret/{hidden}a": f"v{hidden}1"})
+    (shown,) = build_status(record, "name")["status"]["objects"]
+    assert hidden not in shown["id"] + shown["version"]
+    assert shown["id"].startswith("secret/") and shown["version"].replace(" ", "").startswith("v")
+    assert record.objects == {f"secret/{hidden}a": f"v{hidden}1"}
+
+
 def test_a_patch_removes_what_is_over() -> None:
     """A patch names the fields that the record has not any more, so that a failure disappears."""
     status = merge_patch(build_status(replace(RECORD, failure=None), "name"))["status"]

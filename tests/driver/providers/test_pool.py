@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from driver import limits
 from driver.providers.wire import mount_request
 from provider_stub.running import running
 from runtime import rpc
@@ -44,6 +45,32 @@ def test_provider_that_restarts_or_moves(tmp_path: Path) -> None:
 
     def is_publishing(it: Rig) -> bool:
         return len(it.driver.volumes) == 1 and len(it.driver.node._running) == 1
+
+    asyncio.run(run())
+
+
+def test_connections_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More providers are called than connections are kept, one of them at the moment → the first one's connection is
+    closed when its call has ended, and it is called again over a new one."""
+    monkeypatch.setattr(limits, "MAX_PROVIDERS", 3)
+
+    async def run() -> None:
+        async with rig(tmp_path) as it, AsyncExitStack() as stack:
+            for name in "abcd":
+                await stack.enter_async_context(running(it.providers_dir / f"{name}.sock", it.secrets_dir))
+                it.write_class(name, provider=name)
+            it.write_class("slow", provider="a", parameters=SLOW)
+            slow = asyncio.create_task(it.volume("slow", class_name="slow").publish())
+            pool = it.driver.providers
+            await until(lambda: "a" in pool._clients and pool._clients["a"]._calls, "the slow call")
+            first = pool._clients["a"]
+            for name in "bcd":
+                await it.volume(name, class_name=name).publish()
+            assert list(pool._clients) == ["b", "c", "d"]
+            await slow
+            assert first._retired
+            await it.volume("again", class_name="a").publish()
+            assert list(pool._clients) == ["c", "d", "a"]
 
     asyncio.run(run())
 

@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from driver import limits
 from protos import csi_pb2
 from tests.support.rig import rig
 
@@ -45,6 +46,23 @@ from tests.support.rig import rig
             )
             for uid in ("uid-pod-2", "uid-pod-", "UID-POD-1")
         ],
+        *[
+            (lambda r, more=more: r.volume_context.update(more), "volumeAttributes of")
+            for more in (
+                {f"key-{number}": "" for number in range(1024)},
+                {"x": "v" * 262_144},
+                {"k" * 300_000: ""},
+                {"x": "ü" * 131_072},
+            )
+        ],
+        *[
+            (
+                lambda r, key=key, text=text: r.volume_context.update({f"csi.storage.k8s.io/pod.{key}": text}),
+                f"csi.storage.k8s.io/pod.{key} is not a name or UID",
+            )
+            for key in ("name", "namespace", "uid")
+            for text in ("x" * 254, "a/../b", "a\nb", "\x1b[31m", "a b", "é")
+        ],
         (lambda r: r.volume_capability.block.SetInParent(), "block volumes"),
         (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "staff"), "numeric group id"),
         (lambda r: setattr(r.volume_capability.mount, "volume_mount_group", "9" * 5000), "numeric group id"),
@@ -74,5 +92,24 @@ def test_invalid_requests(
             assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
             assert sentence in (error.value.details() or "")
             assert list(it.pods_dir.iterdir()) == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("size", [4_100_000, 4_200_000, 20_000_000])
+def test_a_request_of_megabytes(tmp_path: Path, size: int) -> None:
+    """A request that is just small enough to be read, or too large → the code says which bound; the driver goes on."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as it:
+            request = it.volume().request()
+            request.volume_context["x"] = "v" * size
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await it.node.NodePublishVolume(request)
+            too_large = size > limits.MAX_REQUEST_BYTES
+            assert error.value.code() == (
+                grpc.StatusCode.RESOURCE_EXHAUSTED if too_large else grpc.StatusCode.INVALID_ARGUMENT
+            )
+            await it.volume().publish()
 
     asyncio.run(run())

@@ -301,3 +301,23 @@ def test_a_flood_delays_no_other_namespace(run_in_rig: Run, monkeypatch: pytest.
         await until(lambda: len(rig.engine._namespace_slots) == 0, "the flood to end", 30)
 
     run_in_rig(test)
+
+
+@pytest.mark.parametrize("asked", [3, 4, 5, 300])
+def test_more_secrets_than_a_class_may_ask_for(run_in_rig: Run, asked: int) -> None:
+    """A class asks for as many Secrets as it may, for one more, and for many → the first ones are synced, and one event
+    says what to do about the others; when the class changes again, too."""
+
+    async def test(rig: SyncRig) -> None:
+        rig.engine._limits = replace(rig.engine._limits, of_class=4)
+        rig.engine._table.most_of_class = 4
+        many = tuple(replace(APP.secret_objects[0], secret_name=f"s{number}") for number in range(asked))
+        rig.cluster.current = replace(APP, secret_objects=many)
+        await rig.engine.published(rig.record, rig.cluster.current, True)
+        synced = [f"s{number}" for number in range(min(asked, 4))]
+        assert sorted(job.secret_name for job in rig.engine._table.jobs.values()) == synced
+        told = [event.message for event in rig.cluster.events if "--max-secret-objects" in event.message]
+        assert len(told) == (asked > 4)
+        assert all(f"asks for {asked} Secrets; the first 4 are synced" in message for message in told)
+
+    run_in_rig(test)
