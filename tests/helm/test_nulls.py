@@ -58,6 +58,15 @@ def test_the_templates_defaults_are_those_of_values() -> None:
         assert mine == theirs or (isinstance(mine, dict) and isinstance(theirs, dict)), key
 
 
+def test_every_template_prepares_the_values() -> None:
+    """Helm renders templates in an order of its own, and any of them alone with ``--show-only`` → each begins with what
+    fills in and checks the values."""
+    templates = [path for path in (chart.CHART / "templates").iterdir() if path.suffix != ".tpl"]
+    assert len(templates) > 5
+    for path in templates:
+        assert path.read_text().startswith('{{- include "sscd.prepare" . -}}\n'), path.name
+
+
 def keys_of(part: str) -> list[str]:
     """The keys of values.yaml and of the schema in one part of the values: linux, windows, or the rest."""
     every = [*nodes(defaults()), *(row.key for row in values_page.rows() if row.default is ...)]
