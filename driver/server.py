@@ -52,10 +52,12 @@ class Driver:
 
     def __init__(self, config: DriverConfig, noswap: bool) -> None:
         self.config = config
+        self.noswap = noswap
         self.started = clock.now()
         self.volumes = VolumeRegistry()
         self.disk = DiskWorkers()
         self.metrics = DriverMetrics(self.volumes)
+        self.metrics.noswap(noswap)
         self.provider_sockets = ProviderSockets(config.provider_directories)
         memory = MemoryBudget(config.memory_headroom)
         self.providers = ProviderPool(
@@ -84,6 +86,7 @@ class Driver:
             "role": "driver",
             "version": build().version,
             "node": self.config.nodeid,
+            "noswap": self.noswap,
             "started": clock.wall_time(self.started),
             **self.health.snapshot(self._missing()),
             "volumes": [
@@ -166,6 +169,8 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
             node=config.nodeid,
             version=build().version,
         )
+        if not driver.noswap:
+            await _warn_of_swap()
         unknown = await driver.restore()
         stack.push_async_callback(driver.backend.cluster.close)
         tasks = [BackgroundTask("CSI socket", socket.keep, finite=True), *driver.background_tasks(unknown)]
@@ -173,6 +178,17 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
         await asyncio.wait([running[RESTORE]], timeout=RESTORE_SECONDS)
         driver.health.started = True
         yield driver
+
+
+async def _warn_of_swap() -> None:
+    """One line for those who have promised that secrets reach no disk."""
+    if await asyncio.to_thread(mounts.swap_is_on):
+        log.warning(
+            "Secrets in volumes may be swapped to disk: this kernel's tmpfs has no noswap (Linux 6.3, outside user "
+            "namespaces), and swap is on; turn it off, encrypt it, or use a newer kernel"
+        )
+    else:
+        log.info("This kernel's tmpfs has no noswap; the node has no swap now, so that secrets stay in memory")
 
 
 def _metrics_page(driver: Driver) -> http.Handler:

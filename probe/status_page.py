@@ -27,6 +27,7 @@ def render(state: Mapping[str, Any]) -> str:
             f"<p class='verdict{' bad' if reasons else ''}'>{'Not ready' if reasons else 'Ready'}",
             _list(reasons),
             f"<p>Node: {_text(driver.get('node') or 'unknown')}<br>Registration: {_text(_registration(registrar))}",
+            "" if driver.get("noswap", True) else "<br>Volumes may be swapped: the kernel's tmpfs has no noswap",
             "<h2>Volumes</h2>",
             _table(
                 ("pod", "class", "provider", "refreshed", "failures", "reason"), _volumes(driver.get("volumes", ()))

@@ -19,6 +19,10 @@ class Conflict(Failure):
     """The object exists already, or has changed since it was read (409)."""
 
 
+class NotServed(NotFound):
+    """The server does not know this kind of object (404): its CRD is not installed."""
+
+
 class Expired(Failure):
     """The resourceVersion is too old (410)."""
 
@@ -45,6 +49,21 @@ def failure_of(status: int) -> type[Failure] | None:
     if 400 <= status < 500 and status not in _TRANSIENT:
         return _FAILURES.get(status, InvalidRequest)
     return None
+
+
+def is_not_served(status: int, content: bytes) -> bool:
+    """Whether a path is unknown to the server, rather than the object that it names: then it answers as plain text."""
+    return status == 404 and content.strip() == b"404 page not found"
+
+
+def not_served(path: str) -> NotServed:
+    """The failure for a path of a kind of objects that the server does not know: /apis/GROUP/VERSION/…/KIND/…"""
+    parts = path.split("/")
+    plural = parts[6 if parts[4:5] == ["namespaces"] and len(parts) > 6 else 4] if len(parts) > 4 else path
+    group = parts[2] if len(parts) > 4 else ""
+    return NotServed(
+        f"the CRD {plural}.{group} is not installed: kubectl apply --server-side -f the chart's directory crds/"
+    )
 
 
 def describe(method: str, path: str, status: int, content: bytes) -> str:

@@ -20,7 +20,17 @@ from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 
-from driver.cluster.answers import Expired, date_of, describe, failure_of, is_tls_failure, quote, retry_after
+from driver.cluster.answers import (
+    Expired,
+    date_of,
+    describe,
+    failure_of,
+    is_not_served,
+    is_tls_failure,
+    not_served,
+    quote,
+    retry_after,
+)
 from runtime import clock, logs, redact
 from runtime.errors import Failure, InvalidRequest, PermissionDenied, Unavailable
 from runtime.tasks import cancellation_was_requested
@@ -105,6 +115,8 @@ class Api:
                 if isinstance(answer, dict):
                     self.last_error = ""
                     return answer
+                if is_not_served(status, content):
+                    raise not_served(path)
                 failure = failure_of(status)
                 if failure is not None and not (failure is PermissionDenied and self._just_back()):
                     described = describe(method, path, status, content)
@@ -129,6 +141,8 @@ class Api:
                 with contextlib.closing(response):
                     if response.status == 401:
                         self._discard(transport)
+                    if response.status == 404 and is_not_served(404, await response.read()):
+                        raise not_served(path)
                     if response.status != 200:
                         failure = failure_of(response.status) or Unavailable
                         raise failure(f"watch of {path} was answered with status {response.status}")

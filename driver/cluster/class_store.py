@@ -11,13 +11,14 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from driver.cluster.answers import NotServed
 from driver.cluster.api import Api
 from driver.cluster.follow import Follower
 from driver.objects import API_PATH, GROUP
 from driver.objects.classes import KIND, PLURAL, parse_class
 from driver.ports import ClassListener, ClassRef, ProviderClass
 from runtime import logs
-from runtime.errors import NotFound
+from runtime.errors import Failure, NotFound
 
 log = logs.get(__name__)
 
@@ -60,7 +61,7 @@ class ClassStore:
                 self._changed_while_read.discard(class_ref)
                 try:
                     found = await self._read(class_ref)
-                except NotFound:
+                except Failure:  # missing, or not to be read: when that may have changed, it is read again
                     if class_ref in self._changed_while_read:
                         continue
                     self._missing.add(class_ref)
@@ -136,5 +137,7 @@ class ClassStore:
         try:
             path = f"{API_PATH}/namespaces/{class_ref.namespace}/{PLURAL}/{class_ref.name}"
             return parse_class(await self._api.call("GET", path))
+        except NotServed:
+            raise
         except NotFound:
             raise NotFound(f'{KIND}.{GROUP} "{class_ref.name}" not found') from None

@@ -80,8 +80,9 @@ class EventRecorder:
         if count == 1:
             try:
                 await self._api.call("POST", path, body=self._object(event, name))
-            except Conflict:  # a series from before a restart; the next write includes this event in its count
+            except Conflict:  # a series from before a restart; there is no right to read its count
                 count = 1 + int((await self._count(path, name, event, None)).get("count") or 0)
+                await self._count(path, name, event, count)
         else:
             try:
                 await self._count(path, name, event, count)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from driver.cluster.answers import Expired
+from driver.cluster.answers import Expired, NotServed
 from driver.cluster.api import Api
 from runtime import logs
 from runtime.errors import Failure, Unavailable
@@ -78,7 +78,10 @@ class Follower:
             log.verbose(2, "A watch ended; starting again", path=self._path, reason=failure)
         elif str(failure) != self._logged:
             self._logged = str(failure)
-            log.warning(self._forbidden, err=failure)
+            if isinstance(failure, NotServed):
+                log.warning("The API server does not know the objects to be watched", err=failure)
+            else:
+                log.warning(self._forbidden, err=failure)
 
     async def _watch(self) -> None:
         self._any_event = False

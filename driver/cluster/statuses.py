@@ -69,6 +69,7 @@ class StatusStore:
         self._retry_queue: dict[str, VolumeRecord] = {}
         self._any_retry = asyncio.Event()
         self._retrying = ""
+        self._retry_write: asyncio.Task[str] | None = None
         self._warned_of_schema = False
 
     async def record(self, record: VolumeRecord) -> str:
@@ -105,16 +106,19 @@ class StatusStore:
                 await self._retry(*next(iter(self._retry_queue.items())))
 
     async def _retry(self, target_path: str, record: VolumeRecord) -> None:
+        write = self._retry_write = asyncio.create_task(self._write(record))
         self._retrying = target_path
-        timed_out = False
         try:
-            async with asyncio.timeout(RETRY_SECONDS):
-                await self._write(record)
-        except TimeoutError:
-            timed_out = True
-        except Failure as failure:
-            log.warning("A pod status could not be written", pod=record.pod, err=failure)
-        self._retrying = ""
+            await asyncio.wait([write], timeout=RETRY_SECONDS)
+            timed_out = not write.done()
+        finally:
+            self._retrying, self._retry_write = "", None
+            write.cancel()
+            await asyncio.gather(write, return_exceptions=True)
+        if not write.cancelled() and (error := write.exception()) is not None:
+            if not isinstance(error, Failure):
+                raise error
+            log.warning("A pod status could not be written", pod=record.pod, err=error)
         newest = self._retry_queue.pop(target_path, None)
         if newest is None:  # the volume was unpublished meanwhile
             self.forget(target_path)
@@ -140,7 +144,9 @@ class StatusStore:
         return known.name
 
     def forget(self, target_path: str) -> None:
-        """The volume is gone; the object is deleted with its pod."""
+        """The volume is gone; the object is deleted with its pod, and not written any more."""
+        if target_path == self._retrying and self._retry_write is not None:
+            self._retry_write.cancel()
         self._written.pop(target_path, None)
         self._retry_queue.pop(target_path, None)
 

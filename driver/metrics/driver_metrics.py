@@ -100,6 +100,11 @@ class DriverMetrics:
             "Memory that the node's volumes take, which is charged to the driver's container",
             registry=registry,
         )
+        self._noswap = Gauge(
+            "secrets_store_noswap",
+            "Whether volumes are mounted with noswap: 0 means that their secrets may be swapped to disk",
+            registry=registry,
+        )
         registry.register(_VolumeAges(volumes))
 
     def published(self, provider: str) -> None:
@@ -134,6 +139,10 @@ class DriverMetrics:
     def background_task_failed(self, task: str) -> None:
         """A background task ended and is started again."""
         self._task_failures.labels(task).inc()
+
+    def noswap(self, in_force: bool) -> None:
+        """Whether volumes are mounted with ``noswap``."""
+        self._noswap.set(in_force)
 
     def volumes_measured(self, size: int) -> None:
         """The volumes take so many bytes in all."""

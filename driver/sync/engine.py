@@ -42,6 +42,8 @@ RUN_SECONDS = 30.0
 RESTART_SPREAD = 10.0
 CHECK_SECONDS, JITTER = 300.0, 0.1
 BACKOFF_FIRST, BACKOFF_LAST = 2.0, 300.0
+# Retry after a class that could not be read, for example because a permission was missing.
+CLASS_SECONDS = 30.0
 # Retry after an API server that did not answer, and after a volume without content.
 AWAY_SECONDS = 10.0
 # The jobs that run at a time, and those of one namespace: a class with thousands of secretObjects delays no other's.
@@ -150,7 +152,7 @@ class SyncEngine:
             provider_class = ProviderClass(class_ref, "", {})
         except Failure as failure:
             log.warning("A class cannot be read for its secretObjects", secretProviderClass=class_ref, err=failure)
-            loop.call_later(_jittered(BACKOFF_LAST), self._class_changed, class_ref)
+            loop.call_later(_jittered(CLASS_SECONDS), self._class_changed, class_ref)
             return
         if self._table.uses(class_ref):
             for job in self._table.plan(provider_class):

@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from driver.volume import syscalls, walk
 from driver.volume.failures import os_errors_as
@@ -21,6 +22,7 @@ _FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV
 # A volume that is being measured or read for a Secret is busy for a moment: worth a few short waits, in seconds.
 _BUSY_WAITS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _MAX_LAYERS = 64
+SWAPS = Path("/proc/swaps")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ def probe_noswap() -> bool:
     except OSError:
         return False  # the option is unknown, or mounting is not permitted at all, which the first publish reports
     return True
+
+
+def swap_is_on() -> bool:
+    """Whether the node has swap; assumed if that cannot be found out."""
+    try:
+        return len(SWAPS.read_text().splitlines()) > 1
+    except OSError:
+        return True
 
 
 def mounted_at(path: str) -> Mounted | None:

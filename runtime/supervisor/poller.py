@@ -19,8 +19,6 @@ from supervisor.states import ProcessStates, SupervisorStates
 from runtime.supervisor.role_output import RoleOutput
 
 IDLE_SECONDS = 60.0
-# The longest wait for a moment in time: supervisord notices that the wall clock was set back only when it looks.
-_MAX_WAIT = 1.0
 _AT_ONCE = 0.0
 
 
@@ -39,7 +37,7 @@ class WakingPoller(PollPoller):  # type: ignore[misc]  # the package is untyped
 
     def poll(self, timeout: float) -> tuple[list[int], list[int]]:
         """The readable and writable descriptors. ``timeout``, supervisord's fixed second, is ignored."""
-        now, running = time.time(), self.options.mood == SupervisorStates.RUNNING
+        now, running = time.monotonic(), self.options.mood == SupervisorStates.RUNNING
         waits = [max(_AT_ONCE, wait) for process in self.processes() for wait in _waits(process, now, running)]
         # supervisord handles one signal per iteration; more of them may have arrived.
         pending = self.options.signal_receiver._signals_recvd
@@ -66,7 +64,7 @@ def seconds_until_due(process: Any, now: float, running: bool) -> float:
     if not running:
         return IDLE_SECONDS
     if state == ProcessStates.EXITED:
-        return float(min(process.seconds_until_restart(), _MAX_WAIT))
+        return float(process.seconds_until_restart())
     if state == ProcessStates.STOPPED and not process.laststart:
         return _AT_ONCE
     if state == ProcessStates.BACKOFF:
@@ -76,4 +74,4 @@ def seconds_until_due(process: Any, now: float, running: bool) -> float:
 
 def _until(moment: float, now: float) -> float:
     # supervisord acts when the moment lies in the past, not when it is reached
-    return min(moment - now + 0.001, _MAX_WAIT)
+    return moment - now + 0.001

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import supervisor.process
 from supervisor.dispatchers import POutputDispatcher
 from supervisor.options import ProcessConfig
 from supervisor.process import Subprocess
@@ -15,12 +16,22 @@ from supervisor.states import ProcessStates
 from runtime.supervisor.role_output import RoleOutput
 
 
+class _MonotonicTime:
+    """What supervisord's process states take for the module ``time``: by the wall clock, a role that is stopped while
+    the clock is set ahead would be killed at once, and one that has just started would count as up."""
+
+    time = staticmethod(time.monotonic)
+
+
+supervisor.process.time = _MonotonicTime
+
+
 class RoleProcess(Subprocess):  # type: ignore[misc]  # the package is untyped
     """A supervised role.
 
     ``exit_code`` is how its last attempt ended (minus the number of a signal), None if it could not even be forked;
-    ``started`` and ``not_before``, the earliest time of its next start, are moments of the monotonic clock, since the
-    wall clock may be set while we wait. ``on_start`` is called with the pid of each start. ``ending`` is whether
+    ``started`` and ``not_before``, the earliest time of its next start, are moments of the monotonic clock, as are the
+    base class's ``laststart`` and ``delay``. ``on_start`` is called with the pid of each start. ``ending`` is whether
     ``end_now`` has been called since.
     """
 

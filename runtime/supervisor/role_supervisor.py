@@ -102,7 +102,7 @@ class RoleSupervisor(Supervisor):  # type: ignore[misc]  # the package is untype
         """A role died before it counted as up. supervisord has just set a delay of whole seconds: replace it."""
         process = event.process
         self._record_exit(process)
-        process.delay = time.time() + self._policy.delay(process.backoff)
+        process.delay = time.monotonic() + self._policy.delay(process.backoff)
         log.warning(
             "A role exited right after its start",
             role=process.config.name,

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from driver.cluster.answers import NotServed
 from driver.cluster.api import Api
 from driver.cluster.gateway import ApiCluster
+from driver.objects import GROUP
 from driver.ports import ClassRef, PodEvent, RefreshFailure
 from runtime.errors import ConfigurationError, NotFound
 from tests.cluster.rig import BASE_RULES, ClusterRig
@@ -332,5 +334,38 @@ def test_event_series(cluster_rig: ClusterRig) -> None:
             cluster_rig.api.delete(cluster_rig.path("events", found["metadata"]["name"]))
             await it.event(event("back"))
             await until_blocking(lambda: counts().get("back"), "the event that had expired")
+
+    run_async(test)
+
+
+@pytest.mark.parametrize(
+    ("path", "crd"),
+    [
+        ("/apis/nothing.example.com/v1/namespaces/{}/things", "things.nothing.example.com"),
+        ("/apis/secrets-store.csi.x-k8s.io/v1/namespaces/{}/others/app", "others.secrets-store.csi.x-k8s.io"),
+        ("/apis/secrets-store.csi.x-k8s.io/v9/namespaces/{}/secretproviderclasses", "secretproviderclasses.secrets-"),
+        ("/apis/secrets-store.csi.x-k8s.io/v1/namespaces/{}/secretproviderclasses/app", ""),
+    ],
+)
+def test_kinds_that_the_server_does_not_know(
+    cluster: ControlPlane, namespace: str, tmp_path: Path, path: str, crd: str
+) -> None:
+    """Objects of a group, a kind or a version without a CRD are asked for → the failure names the CRD; an object of a
+    kind that exists is missing → it does not."""
+    unknown = [
+        {"apiGroups": [group], "resources": [plural], "verbs": ["get", "list"]}
+        for group, plural in (("nothing.example.com", "things"), (GROUP, "others"))
+    ]
+    rig = ClusterRig(cluster, namespace, tmp_path, [*BASE_RULES, *unknown])
+
+    async def test() -> None:
+        api = Api(rig.kubeconfig())
+        try:
+            with pytest.raises(NotFound) as raised:
+                await api.call("GET", path.format(namespace))
+        finally:
+            await api.close()
+        assert isinstance(raised.value, NotServed) == bool(crd), raised.value
+        assert f"the CRD {crd}" in str(raised.value) or not crd
 
     run_async(test)

@@ -51,6 +51,15 @@ def test_failures_come_first() -> None:
     assert "<tr class=bad><td>driver<td>down<td><td><td>2" in text
 
 
+def test_noswap_and_unknown_ages() -> None:
+    """The kernel has no noswap → the page says so, and is silent if it has, or if the driver is an earlier one. The age
+    of a volume is unknown → "unknown", not an age of 0."""
+    words = "Volumes may be swapped"
+    assert words in render(state(noswap=False))
+    assert words not in render(state(noswap=True)) and words not in render(state())
+    assert "<td>unknown<td>0" in render(state(volumes=[volume("a", last_refresh=None)]))
+
+
 def test_unknown_roles() -> None:
     """The driver and the registrar are unknown (Go programs) → shown as such, without empty tables."""
     text = render({"version": "v1", "driver": None, "registrar": None, "not_ready": [], "processes": []})

@@ -235,3 +235,75 @@ def test_read_is_forbidden(rig: FakeApiRig) -> None:
         assert (await store.get(APP)).provider == "stub"
 
     run_store(rig, test)
+
+
+NOT_SERVED = Page("404 page not found\n", 404)
+
+
+@pytest.mark.parametrize(
+    ("verb", "fault", "words", "not_words"),
+    [
+        ("GET", NOT_SERVED, "secretproviderclasses.secrets-store.csi.x-k8s.io is not installed", "account needs"),
+        ("WATCH", NOT_SERVED, "secretproviderclasses.secrets-store.csi.x-k8s.io is not installed", "account needs"),
+        ("GET", Answer(403), "account needs get, list and watch", "not installed"),
+        ("WATCH", Answer(404), "account needs get, list and watch", "not installed"),
+    ],
+)
+def test_missing_crds_are_told_from_missing_rights(
+    rig: FakeApiRig, verb: str, fault: Fault, words: str, not_words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server does not know the kind, or denies the call → the one warning says which of both, and the watch is
+    opened when that has changed."""
+
+    async def test(store: ClassStore) -> None:
+        await until(lambda: "to be watched" in caplog.text or "cannot be watched" in caplog.text, "the warning")
+        shown = [f"{item.getMessage()} {getattr(item, 'fields', {}).get('err', '')}" for item in caplog.records]
+        assert len([line for line in shown if words in line]) == 1
+        assert not [line for line in shown if not_words in line]
+        rule.lift()
+        await rig.watch_open()
+
+    rule = rig.server.on(verb, f"/{CLASSES}$", fault)
+    with caplog.at_level(logging.WARNING):
+        run_store(rig, test)
+
+
+def test_read_without_crds(rig: FakeApiRig) -> None:
+    """A class is read while its CRD is missing → the failure names the CRD and what to do, not the class; a 404 of a
+    proxy or of the class itself is not taken for that."""
+
+    async def test(store: ClassStore) -> None:
+        with_fault = rig.server.on("GET", "/app$", NOT_SERVED, times=1)
+        with pytest.raises(NotFound, match="the CRD secretproviderclasses.secrets-store.* is not installed: kubectl"):
+            await store.get(APP)
+        assert with_fault.hits == 1
+        for fault in (Answer(404), Page("<html>not here</html>", 404)):
+            rig.server.on("GET", "/app$", fault, times=1)
+            with pytest.raises(NotFound, match='"app" not found'):
+                await store.get(APP)
+
+    run_store(rig, test)
+
+
+@pytest.mark.parametrize("way", ["the class changes", "the watch is opened again"])
+def test_a_forbidden_class_is_read_again(rig: FakeApiRig, way: str) -> None:
+    """A class cannot be read (403) → listeners are told when it changes, and when the classes are listed again, so that
+    it is read as soon as the permission is there."""
+    rig.make_class()
+
+    async def test(store: ClassStore) -> None:
+        changed: list[ClassRef] = []
+        store.on_change(changed.append)
+        await rig.watch_open()
+        rig.server.on("GET", "/app$", Answer(403), times=1)
+        with pytest.raises(PermissionDenied):
+            await store.get(APP)
+        if way == "the class changes":
+            rig.make_class(provider="other")
+        else:
+            rig.server.on("WATCH", "", Answer(403), times=1)
+            rig.server.end_watches()
+        await until(lambda: changed, "the news")
+        assert (await store.get(APP)).provider == ("other" if way == "the class changes" else "stub")
+
+    run_store(rig, test)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -92,6 +93,24 @@ def test_series_after_a_restart(rig: FakeApiRig) -> None:
 
     run_recorder(rig, test)
     run_recorder(rig, again)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_first_repeat_after_a_restart(rig: FakeApiRig, repeats: int) -> None:
+    """A new recorder repeats an event of the former one once or twice → each repeat is in the count at once."""
+
+    async def test(recorder: EventRecorder) -> None:
+        for number in range(1, repeats + 1):
+            recorder.put(WARNING)
+            await until(partial(counted, formers + number), "the count")
+
+    def counted(count: int) -> bool:
+        return [item["count"] for item in rig.events()] == [count]
+
+    formers = 0
+    run_recorder(rig, test)
+    formers = repeats
+    run_recorder(rig, test)
 
 
 def test_expired_series(rig: FakeApiRig) -> None:

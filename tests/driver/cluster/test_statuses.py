@@ -229,6 +229,32 @@ def test_retry_of_an_unpublished_volume(rig: FakeApiRig, monkeypatch: pytest.Mon
     run_store(rig, test)
 
 
+def test_unpublished_during_a_retry(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume is unpublished while the retried write of its record is under way → the write is given up, the object
+    is not written any more, and others are."""
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.1)
+    first, second = (rig.record(rig.make_pod(f"pod-{number}")) for number in range(2))
+
+    async def test(store: StatusStore) -> None:
+        for record in (first, second):
+            await store.record(record)
+        rule = rig.server.on("PATCH", "pod-0", Answer(503))
+        await store.record(replace(first, failure=FAILURE))
+        mark = rule.hits
+        await until(lambda: rule.hits > mark, "the retry")
+        store.forget(first.target_path)
+        await until(lambda: not store._retrying, "its end")
+        rule.lift()
+        patched = rig.count()["patch", STATUSES]
+        await store.record(replace(second, failure=FAILURE))
+        assert rig.count()["patch", STATUSES] == patched + 1
+        assert "lastFailure" not in rig.api.get(rig.status_path("pod-0"))["status"]
+        await store.record(first)
+        assert not store._retry_queue
+
+    run_store(rig, test)
+
+
 def test_retry_is_rejected(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A retry fails permanently → a warning and no further retry; the next record is written."""
     monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.1)

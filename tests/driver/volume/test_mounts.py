@@ -151,3 +151,19 @@ def test_mount_where_there_is_no_directory(target: Path) -> None:
     with pytest.raises(InvalidRequest):
         mounts.mount_tmpfs(str(target), size=SIZE, noswap=False)
     assert not mounts.is_mounted(str(elsewhere))
+
+
+@pytest.mark.parametrize(
+    ("swaps", "expected"),
+    [
+        ("Filename\t\tType\tSize\tUsed\tPriority\n", False),
+        ("Filename\t\tType\tSize\tUsed\tPriority\n/dev/dm-1   partition\t8388604\t0\t-2\n", True),
+        (None, True),
+    ],
+)
+def test_swap(tmp_path: Path, swaps: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's table of swaps is empty or not → whether there is swap; it cannot be read → there may be."""
+    monkeypatch.setattr(mounts, "SWAPS", tmp_path / "swaps")
+    if swaps is not None:
+        (tmp_path / "swaps").write_text(swaps)
+    assert mounts.swap_is_on() is expected
