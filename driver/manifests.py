@@ -8,7 +8,8 @@ file of its own. Events are logged.
 
 import asyncio
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ STATUS_DIRECTORY = "podstatuses"
 # Files are read at each publish, and libyaml, if PyYAML was built with it, takes a tenth of the time.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+# What PyYAML raises, beside its own errors, for a value that is not of the type that it looks like or is tagged with.
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Manifests:
@@ -123,8 +126,7 @@ class Manifests:
     def _read_records(self, targets: Collection[str]) -> list[tuple[VolumeRecord, str]]:
         records = []
         for path in sorted(self._statuses.glob("*.yaml")):
-            for document in _documents(path):
-                record = parse_status(document)
+            for record in _statuses_in(path):
                 if record is None:
                     log.warning("Ignoring a file that is not a pod status of this driver", file=path)
                     continue
@@ -132,6 +134,14 @@ class Manifests:
                     self._written[record.target_path] = path
                     records.append((record, path.name))
         return records
+
+
+def _statuses_in(path: Path) -> list[VolumeRecord | None]:
+    """The pod statuses in a file; None for each document that is not one, and for a file that cannot be read."""
+    try:
+        return [parse_status(document) for document in _documents(path)]
+    except PreconditionFailed:
+        return [None]
 
 
 def _documents(path: Path) -> Iterator[Any]:
@@ -152,6 +162,7 @@ def _load_all(text: str) -> Iterator[Any]:
     """The documents of a file. Raises YAMLError also for one that its aliases make enormous: each alias may stand for
     nodes with aliases of their own, and whoever then prints or compares the document does not come to an end."""
     loader = _LOADER(text)
+    loader.construct_object = partial(_construct, loader.construct_object)
     try:
         while loader.check_node():
             node = loader.get_node()
@@ -163,6 +174,17 @@ def _load_all(text: str) -> Iterator[Any]:
             yield loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _construct(construct: Callable[..., Any], node: yaml.Node, deep: bool = False) -> Any:
+    """The value of a node. Raises YAMLError with its place also for one like the date 2001-02-30."""
+    try:
+        return construct(node, deep)
+    except _UNREADABLE:
+        kind = node.tag.rpartition(":")[2]
+        raise yaml.MarkedYAMLError(
+            problem=f"a value cannot be read as {kind}: if it is a text, put it in quotes", problem_mark=node.start_mark
+        ) from None
 
 
 def _size(node: yaml.Node, known: dict[int, float]) -> float:
@@ -180,5 +202,5 @@ def _class_of(document: Any, path: Path) -> ProviderClass | None:
         return None
     try:
         return parse_class(document)
-    except (AttributeError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise PreconditionFailed(f"{path}: the {KIND} in it is malformed: {error}") from None

@@ -67,7 +67,8 @@ def load(path: Path) -> list[Pod | Secret]:
             for body, kind in kinds
             if kind in ("Pod", "Secret")
         ]
-    except (OSError, yaml.YAMLError, AttributeError) as error:
+    # PyYAML raises many kinds of errors for a value like the date 2001-02-30.
+    except (OSError, yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, ValueError) as error:
         raise ConfigurationError(f"cannot read pods from {path}: {error}") from None
 
 

@@ -95,7 +95,8 @@ def parse(text: str, rotation_period: float = 0.0) -> list[SecretObject]:
 def _load(text: str, what: str) -> Any:
     try:
         return yaml.load(text, _LOADER)
-    except yaml.YAMLError as error:
+    # PyYAML raises many kinds of errors for a value like the date 2001-02-30.
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" (line {mark.line + 1})" if mark is not None else ""
         raise InvalidRequest(f"{what} is not valid YAML{place}") from None

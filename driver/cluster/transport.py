@@ -72,7 +72,7 @@ async def _load(kubeconfig: str, configuration: Configuration) -> None:
 
     try:
         await load_kube_config(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION, client_configuration=configuration)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError) as error:  # PyYAML's, for odd values
         raise ValueError(str(error)) from None
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -14,17 +14,17 @@ KIND, PLURAL = "SecretProviderClass", "secretproviderclasses"
 def parse_class(document: Mapping[str, Any]) -> ProviderClass:
     """Raises ValueError, naming the field, if the type of a field is not the CRD's."""
     metadata, spec = _mapping(document, "metadata"), _mapping(document, "spec")
-    provider, parameters = str(spec.get("provider") or ""), _strings(spec, "parameters")
+    provider, parameters = _string(spec, "provider"), _strings(spec, "parameters")
     annotations = _strings(metadata, "annotations")
-    files = tuple(_composed_file(item) for item in spec.get("files") or ())
+    files = tuple(map(_composed_file, _mappings(spec, "files")))
     content: list[object] = [provider, sorted(parameters.items()), annotations.get(REFRESH_ANNOTATION, "")]
     if files:
         content.append([astuple(item) for item in files])
     return ProviderClass(
-        class_ref=ClassRef(metadata.get("namespace") or "default", str(metadata.get("name", ""))),
+        class_ref=ClassRef(_string(metadata, "namespace") or "default", _string(metadata, "name")),
         provider=provider,
         parameters=parameters,
-        secret_objects=tuple(_secret_object(item) for item in spec.get("secretObjects") or ()),
+        secret_objects=tuple(map(_secret_object, _mappings(spec, "secretObjects"))),
         annotations=annotations,
         files=files,
         fingerprint=_fingerprint(*content),
@@ -36,10 +36,10 @@ def _fingerprint(*content: object) -> str:
 
 
 def _secret_object(item: Mapping[str, Any]) -> SecretObject:
-    data = tuple((str(entry.get("objectName") or ""), str(entry.get("key") or "")) for entry in item.get("data") or ())
+    data = tuple((_string(entry, "objectName"), _string(entry, "key")) for entry in _mappings(item, "data"))
     return SecretObject(
-        secret_name=str(item.get("secretName") or ""),
-        type=str(item.get("type") or ""),
+        secret_name=_string(item, "secretName"),
+        type=_string(item, "type"),
         data=data,
         labels=_strings(item, "labels"),
         annotations=_strings(item, "annotations"),
@@ -48,25 +48,25 @@ def _secret_object(item: Mapping[str, Any]) -> SecretObject:
 
 
 def key_sources(item: Mapping[str, Any]) -> tuple[KeySource, ...]:
-    """The field ``dataFrom`` of an entry."""
+    """The field ``dataFrom`` of an entry. Raises ValueError, as ``parse_class``."""
     return tuple(
         KeySource(
-            object_name=str(source.get("objectName") or ""),
-            format=str(source.get("format") or ""),
-            prefix=str(source.get("prefix") or ""),
+            object_name=_string(source, "objectName"),
+            format=_string(source, "format"),
+            prefix=_string(source, "prefix"),
             all=source.get("all") is True,
         )
-        for source in item.get("dataFrom") or ()
+        for source in _mappings(item, "dataFrom")
     )
 
 
 def _composed_file(item: Mapping[str, Any]) -> ComposedFile:
-    objects = item.get("objects") or ()
+    objects = _mappings(item, "objects")
     return ComposedFile(
-        path=str(item.get("path") or ""),
-        format=str(item.get("format") or ""),
-        template=str(item.get("template") or ""),
-        objects=tuple((str(entry.get("objectName") or ""), str(entry.get("key") or "")) for entry in objects),
+        path=_string(item, "path"),
+        format=_string(item, "format"),
+        template=_string(item, "template"),
+        objects=tuple((_string(entry, "objectName"), _string(entry, "key")) for entry in objects),
     )
 
 
@@ -77,8 +77,22 @@ def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
+def _mappings(document: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
+    value = document.get(key) or ()
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, Mapping) for item in value):
+        raise ValueError(f"{key} must be a list of maps")
+    return value
+
+
+def _string(document: Mapping[str, Any], key: str) -> str:
+    value = document.get(key)
+    if not isinstance(value, str | None):
+        raise ValueError(f"{key} must be a string; put it in quotes")
+    return value or ""
+
+
 def _strings(document: Mapping[str, Any], key: str) -> dict[str, str]:
     for name, value in _mapping(document, key).items():
-        if not isinstance(value, str):
+        if not isinstance(name, str) or not isinstance(value, str):
             raise ValueError(f"{key}.{name} must be a string; put it in quotes")
     return dict(_mapping(document, key))

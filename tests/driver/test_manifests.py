@@ -71,6 +71,7 @@ def test_files_that_are_not_statuses_are_ignored(tmp_path: Path) -> None:
     """What else lies among the pod statuses is left as it is, and keeps no other from being read."""
     manifests = Manifests(str(tmp_path))
     foreign = {"a.yaml": "text", "b.yaml": "[]", "c.yaml": "{}", "d.yaml": "status: {targetPath: 5}", "e.yaml": ""}
+    foreign |= {"f.yaml": "[", "g.yaml": "a: 2001-02-30", "h.yaml": "[" * 100_000, "i.yaml": "\0"}
 
     async def run() -> None:
         await manifests.record(RECORD)
@@ -198,6 +199,54 @@ def test_a_broken_file_fails_its_own_classes_only(tmp_path: Path, content: str |
     assert asyncio.run(manifests.get_class(ClassRef("ns", "good"))).provider == "stub"
     with pytest.raises(PreconditionFailed, match="a.yaml"):
         asyncio.run(manifests.get_class(ClassRef("ns", "elsewhere")))
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("x: 2001-02-30", "timestamp"),
+        ("x: 9999-99-99T99:99:99Z", "timestamp"),
+        ("x: !!timestamp soon", "timestamp"),
+        ("x: !!int one", "int"),
+        ("x: !!float one", "float"),
+        ("x: !!bool maybe", "bool"),
+        ("x:\n- y: {z: !!int one}", "int"),
+        ("? 2001-02-30\n: x", "timestamp"),
+    ],
+)
+def test_a_value_of_another_type(tmp_path: Path, line: str, kind: str) -> None:
+    """Scenario: a value looks like a date, or is tagged as a number, and is none, in a file beside a good one.
+    Expected: the class in the good file is found; the error for others names the file, the line and the type."""
+    (tmp_path / "a.yaml").write_text(f"# one\n{line}\n")
+    (tmp_path / "b.yaml").write_text(CLASS.replace("NAME", "good"))
+    manifests = Manifests(str(tmp_path))
+    assert asyncio.run(manifests.get_class(ClassRef("ns", "good"))).provider == "stub"
+    with pytest.raises(PreconditionFailed, match=rf"a.yaml line [23]: not valid YAML: .* as {kind}: .* in quotes"):
+        asyncio.run(manifests.get_class(ClassRef("ns", "elsewhere")))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "field"),
+    [
+        ("namespace: ns", "namespace: {a: b}", "namespace must be a string"),
+        ("namespace: ns", "namespace: 2001", "namespace must be a string"),
+        ("name: NAME", "name: 2001-01-01", "name must be a string"),
+        ("provider: stub", "provider: [stub]", "provider must be a string"),
+        ("objects: x", "objects: 1", "parameters.objects must be a string"),
+        ("objects: x", "1: x", "parameters.1 must be a string"),
+        ("provider: stub", "secretObjects: text", "secretObjects must be a list"),
+        ("provider: stub", "secretObjects: [text]", "secretObjects must be a list"),
+        ("provider: stub", "secretObjects: [{data: {a: b}}]", "data must be a list"),
+        ("provider: stub", "secretObjects: [{secretName: 5}]", "secretName must be a string"),
+        ("provider: stub", "secretObjects: [{data: [{key: 5}]}]", "key must be a string"),
+    ],
+)
+def test_a_field_of_another_type(tmp_path: Path, before: str, after: str, field: str) -> None:
+    """Scenario: a field of a class has not the CRD's type. Expected: the error names the file and the field."""
+    assert before in CLASS
+    (tmp_path / "a.yaml").write_text(CLASS.replace(before, after, 1))
+    with pytest.raises(PreconditionFailed, match=f"a.yaml: the SecretProviderClass in it is malformed: {field}"):
+        asyncio.run(Manifests(str(tmp_path)).get_class(ClassRef("ns", "app")))
 
 
 def test_ordinary_aliases_are_fine(tmp_path: Path) -> None:

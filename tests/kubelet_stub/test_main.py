@@ -42,10 +42,11 @@ def test_runs_pods_until_a_signal(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_broken_manifest(tmp_path: Path) -> None:
-    """The pod file is not YAML → exit code 1 and one sentence that names the file."""
+@pytest.mark.parametrize("content", ["kind: [Pod", "kind: Pod\nx: 2001-02-30", "x: !!bool maybe"])
+def test_broken_manifest(tmp_path: Path, content: str) -> None:
+    """The pod file is not YAML, or a value is of another type → exit code 1 and one sentence that names the file."""
     manifest = tmp_path / "bad.yaml"
-    manifest.write_text("kind: [Pod\n")
+    manifest.write_text(content)
 
     async def run() -> None:
         process = await asyncio.create_subprocess_exec(

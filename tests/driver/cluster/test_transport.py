@@ -67,7 +67,9 @@ def test_service_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servic
     assert host("") == url
 
 
-@pytest.mark.parametrize("content", ["", "a: [", "[]", "apiVersion: v1\nkind: Config\n", "\0"])
+@pytest.mark.parametrize(
+    "content", ["", "a: [", "[]", "apiVersion: v1\nkind: Config\n", "\0", "!!bool maybe", "!!int one"]
+)
 def test_incomplete_kubeconfig(file: Path, content: str) -> None:
     """The kubeconfig is being written → one of CONFIGURATION_ERRORS, after which it is read again."""
     file.write_text(content)
