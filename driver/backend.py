@@ -63,7 +63,5 @@ def _open_sync(
     from driver.cluster.secrets import SecretWriter
     from driver.sync.engine import Limits, SyncEngine
 
-    limits = Limits(
-        largest_volume=config.volume_size or 4 * config.max_call_recv_msg_size, of_class=config.max_secret_objects
-    )
+    limits = Limits(largest_volume=config.volume_size or 4 * config.largest_reply, of_class=config.max_secret_objects)
     return SyncEngine(cluster, SecretWriter(api, cluster.statuses, adopt=config.adopt_secrets), disk, metrics, limits)

@@ -129,8 +129,10 @@ class DriverConfig:
             raise ConfigurationError("--max-call-recv-msg-size must be a number of bytes above 0")
         if self.tmpfs_size < -1:
             raise ConfigurationError("--tmpfs-size must be a number of bytes, 0 for the kernel's default, or -1")
-        if self.max_volume_entries <= 0:
-            raise ConfigurationError("--max-volume-entries must be a number above 0")
+        if not 0 < self.max_volume_entries <= limits.MAX_FLAG_VOLUME_ENTRIES:
+            raise ConfigurationError(
+                f"--max-volume-entries must be a number from 1 to {limits.MAX_FLAG_VOLUME_ENTRIES}"
+            )
         if self.max_secret_objects <= 0:
             raise ConfigurationError("--max-secret-objects must be a number above 0")
         if self.memory_headroom < -1:
@@ -155,10 +157,15 @@ class DriverConfig:
         return parse_host_port(self.metrics_addr) if self.metrics_addr else None
 
     @property
+    def largest_reply(self) -> int:
+        """The maximum size of a provider's reply in bytes: a larger one than gRPC allows means no limit of ours."""
+        return min(self.max_call_recv_msg_size, limits.MAX_MESSAGE_BYTES)
+
+    @property
     def volume_size(self) -> int | None:
         """The size limit of a volume in bytes; None means the kernel's default, half of the memory."""
         if self.tmpfs_size == -1:
-            return 4 * self.max_call_recv_msg_size
+            return 4 * self.largest_reply
         return self.tmpfs_size or None
 
     @property

@@ -47,10 +47,16 @@ MAX_KEY_DERIVATION_ROUNDS = 10_000_000
 """Rounds of a PKCS#12 file's key derivation. OpenSSL writes 2,048, careful people a million; a round takes a
 microsecond."""
 
+MAX_MESSAGE_BYTES = 2**31 - 1
+"""Of any gRPC message: gRPC counts its length in 32 bits, and protobuf has the same limit."""
+
 MAX_VOLUME_ENTRIES = 4096
 """Files and directories of one volume's content (flag ``--max-volume-entries``). Providers send some hundreds of files
 at most; each entry costs about 1 KiB of the kernel's memory, which no ``size`` limits, and each file that is not
 empty a page of 4 KiB."""
+
+MAX_FLAG_VOLUME_ENTRIES = 1_000_000_000
+"""The flag's own limit: the kernel takes a number of inodes that does not fit into 64 bits for another one."""
 
 INODES_PER_ENTRY = 4
 """Inodes of a volume's tmpfs for each entry: the old and the new content, each with a symlink for every top-level

@@ -74,7 +74,8 @@ def parse_csi_address(text: str) -> UnixEndpoint:
 def parse_host_port(text: str) -> TcpEndpoint:
     """``:8095``, ``127.0.0.1:8095`` or ``[::1]:8095``, as Go's net.Listen accepts them."""
     host, separator, port = text.rpartition(":")
-    if separator and port.isascii() and port.isdecimal() and 0 <= int(port) <= 65535:
+    # Python refuses to convert thousands of digits, by a ValueError.
+    if separator and port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535:
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         if ":" not in bare or bare != host:
             return TcpEndpoint(bare, int(port))

@@ -52,7 +52,7 @@ class ProviderPool:
     ) -> None:
         self._workers = workers
         self._sockets = sockets
-        self._room = ReplyRoom(memory, max_reply_bytes)
+        self._room = ReplyRoom(memory, min(max_reply_bytes, limits.MAX_MESSAGE_BYTES))
         self._max_entries = max_entries
         self._clients: dict[str, ProviderClient] = {}
 

@@ -8,7 +8,9 @@ Duration = NewType("Duration", float)
 """Seconds; written as Go writes durations: ``2m30s``, ``500ms``, ``1.5h``, ``0``."""
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+# Go counts nanoseconds in 64 bits.
+_LONGEST = 2**63 / 1e9
 _TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
 
 
@@ -25,7 +27,10 @@ def parse_duration(text: str) -> Duration:
     parts = list(_DURATION.finditer(rest))
     if not parts or "".join(part.group(0) for part in parts) != rest:
         raise ValueError("want a duration such as 2m, 90s, 1h30m or 500ms")
-    return Duration(sign * sum(float(part.group(1)) * _UNITS[part.group(2)] for part in parts))
+    seconds = sum(float(part.group(1)) * _UNITS[part.group(2)] for part in parts)
+    if seconds >= _LONGEST:
+        raise ValueError("want a duration of less than 292 years")
+    return Duration(sign * seconds)
 
 
 def format_value(value: Any) -> str:
@@ -60,9 +65,14 @@ def _parse_bool(text: str) -> bool:
 
 def _parse_int(text: str) -> int:
     try:
-        return int(text, 0)
+        if not text.isascii() or text != text.strip():  # what Python takes for a number, and Go does not
+            raise ValueError
+        value = int(text, 0)
     except ValueError:
         raise ValueError("want a whole number") from None
+    if not -(2**63) <= value < 2**63:
+        raise ValueError("want a whole number of 64 bits")
+    return value
 
 
 def _parse_list(text: str) -> tuple[str, ...]:

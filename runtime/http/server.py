@@ -50,6 +50,8 @@ async def serve(address: TcpEndpoint, routes: Mapping[str, Handler]) -> AsyncIte
             server = await loop.create_server(connect, sock=_bind_all_addresses(address.port), backlog=ACCEPT_BATCH)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from None
+    except UnicodeError:  # a label that is empty or too long
+        raise ConfigurationError(f"cannot listen on {address.host}:{address.port}: this is not a host name") from None
     for listening in server.sockets:  # inherited by the accepted connections
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

@@ -1,8 +1,10 @@
 """The driver's flags: the Go driver's names and defaults are pinned, and values are validated."""
 
+import asyncio
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from driver.config import GO_ONLY, DriverConfig
 from driver.main import main
 from runtime.errors import ConfigurationError
 from runtime.flags import flags_of, format_value
+from tests.support.rig import rig
 
 OF_THE_GO_DRIVER = {
     "endpoint": "unix://tmp/csi.sock",
@@ -90,6 +93,7 @@ def test_flags_and_defaults() -> None:
         ({"memory_headroom": -2}, "--memory-headroom"),
         ({"max_volume_entries": 0}, "--max-volume-entries"),
         ({"max_secret_objects": 0}, "--max-secret-objects"),
+        ({"max_volume_entries": 2**62}, "--max-volume-entries"),
         ({"kubelet_pods_dir": "pods"}, "--kubelet-pods-dir"),
         ({"startup_taint_providers": ("vault", "a.sock")}, "--startup-taint-providers=a.sock: a provider's name has"),
         ({"endpoint": "/csi.sock"}, "invalid endpoint: /csi.sock"),
@@ -106,6 +110,21 @@ def test_invalid_values(values: dict[str, Any], sentence: str) -> None:
 def test_volume_size(size: int, expected: int | None) -> None:
     """Four times the maximum reply by default; 0 means the kernel's default."""
     assert DriverConfig(tmpfs_size=size).volume_size == expected
+
+
+@pytest.mark.parametrize("size", [2**31 - 1, 2**31, 2**40, 2**63 - 1])
+def test_a_maximum_of_more_bytes_than_grpc_counts(tmp_path: Path, size: int) -> None:
+    """--max-call-recv-msg-size is a number that Go accepts, and gRPC's C core counts in 32 bits → the largest that it
+    can count, and the size of a volume is one that the kernel understands: a volume is published."""
+    assert DriverConfig(max_call_recv_msg_size=size).volume_size == 4 * (2**31 - 1)
+
+    async def run() -> None:
+        async with rig(tmp_path, max_call_recv_msg_size=size) as it:
+            volume = it.volume()
+            await volume.publish()
+            assert volume.read() == b"s3cret"
+
+    asyncio.run(run())
 
 
 def test_additional_directories_come_first() -> None:

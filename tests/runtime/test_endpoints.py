@@ -43,7 +43,7 @@ def test_host_port(text: str, expected: TcpEndpoint) -> None:
     assert parse_host_port(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "8095", ":", ":x", ":70000", "::1:80", "host:-1"])
+@pytest.mark.parametrize("text", ["", "8095", ":", ":x", ":70000", "::1:80", "host:-1", ":" + "9" * 5000, ":\u0665"])
 def test_bad_host_port(text: str) -> None:
     """Anything else → ConfigurationError with an example."""
     with pytest.raises(ConfigurationError, match="127.0.0.1:8095"):

@@ -65,6 +65,12 @@ def test_accepted(argv: tuple[str, ...], expected: Config) -> None:
         (("--unknown",), "flag provided but not defined: -unknown"),
         (("--private=x",), "flag provided but not defined: -private"),
         (("--size=x",), 'invalid value "x" for flag -size: want a whole number'),
+        (("--size=",), "want a whole number"),
+        (("--size= 5",), "want a whole number"),
+        (("--size=\u0665",), "want a whole number"),
+        (("--size=9223372036854775808",), "want a whole number of 64 bits"),
+        (("--size=-9223372036854775809",), "want a whole number of 64 bits"),
+        (("--size=" + "9" * 5000,), "want a whole number"),
         (("--verbose=maybe",), "want true or false"),
         (("--verbose", "false"), "unexpected argument 'false'"),
         (("--interval=5",), "want a duration"),
@@ -123,7 +129,9 @@ def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "5", "1d", "m", "1 m", "5s ", "1m2"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "1d", "m", "1 m", "5s ", "1m2", "\u0665s", "2562048h", "9" * 400 + "h", "1" + "0" * 12 + "s"]
+)
 def test_bad_durations(text: str) -> None:
     """Anything else → ValueError."""
     with pytest.raises(ValueError):
