@@ -7,6 +7,7 @@ only as far as the next head while its last response is being made, or waits to 
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -17,6 +18,8 @@ MAX_HEAD_BYTES = 32 * 1024
 HEAD_SECONDS, KEEP_ALIVE_SECONDS, LINGER_SECONDS = 10.0, 75.0, 2.0
 MAX_CONNECTIONS = 256
 HEAD_END = b"\r\n\r\n"
+# Only whole ones: a server in front of us that does not take a single CR or LF for a line would see another request.
+_EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
 
 log = logs.get(__name__)
 
@@ -110,7 +113,8 @@ class Connection(asyncio.Protocol):
         """Start the response to the next request if its head is complete."""
         if self._write_paused:
             return
-        self._buffer = self._buffer.lstrip(b"\r\n")  # RFC 9112, section 2.2: ignore empty lines before a request
+        if self._buffer.startswith(b"\r\n"):  # RFC 9112, section 2.2: ignore empty lines before a request
+            self._buffer = _EMPTY_LINES.sub(b"", self._buffer)
         head, found, rest = self._buffer.partition(HEAD_END)
         if len(head) > MAX_HEAD_BYTES:
             self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)

@@ -322,6 +322,31 @@ def test_slow_head_on_a_kept_connection(monkeypatch: pytest.MonkeyPatch, begun: 
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("before", "status"),
+    [
+        (b"\r\n", b"200"),
+        (b"\r\n\r\n\r\n", b"200"),
+        (b"\n", b"400"),
+        (b"\r", b"400"),
+        (b"\r\n\n", b"400"),
+        (b"\r\r\n", b"400"),
+    ],
+)
+def test_empty_lines_before_a_request(before: bytes, status: bytes) -> None:
+    """Whole empty lines are ignored (RFC 9112, section 2.2); a single CR or LF, which not every server in front of this
+    one takes for an empty line, makes the request invalid."""
+
+    async def run() -> None:
+        async with http_rig() as rig:
+            assert (await rig.exchange(before + request("/ok", "GET", CLOSE))).startswith(b"HTTP/1.1 " + status)
+            assert (await rig.exchange(request() + before + request("/ok", "GET", CLOSE))).count(b" 200 OK") == (
+                2 if status == b"200" else 1
+            )
+
+    asyncio.run(run())
+
+
 def test_bug_in_a_handler(caplog: pytest.LogCaptureFixture) -> None:
     """A handler raises → 500 without the exception's text, one log line with it, and the next request is served."""
 
@@ -349,7 +374,9 @@ def test_all_addresses_and_port_zero() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "", "203.0.113.1", "no.such.host.invalid"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "", "203.0.113.1", "no.such.host.invalid", "a..b", "x" * 64, "\u00df." * 99]
+)
 def test_unusable_address(host: str) -> None:
     """A port in use, a foreign address or an unknown host name → ConfigurationError."""
 
