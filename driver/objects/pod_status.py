@@ -131,7 +131,7 @@ def parse_status(document: Any) -> VolumeRecord | None:
             last_refresh=parse_timestamp(status.get("lastRefresh")),
             failure=_parse_failure(status.get("lastFailure")),
         )
-    except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, StopIteration, TypeError, ValueError):
         return None
 
 

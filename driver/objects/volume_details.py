@@ -57,7 +57,7 @@ def decode(details: Mapping[str, Any]) -> VolumeDetails | None:
             status_name=_text(status["name"]),
             status_current=status["current"] is True,
         )
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         return None
 
 

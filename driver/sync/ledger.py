@@ -57,7 +57,8 @@ class Ledger:
             found = json.loads(text or "")
             classes = {str(name): _entry(entry, now) for name, entry in found["classes"].items()}
             return Ledger(found.get("adopted") is True, classes)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        # Numbers that no float can hold, and lists in lists without end, too: anybody may have edited the annotation.
+        except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
             return None
 
     def text(self) -> str:

@@ -100,6 +100,6 @@ def _recorded_driver(path: str) -> str:
     """The name of the driver that kubelet recorded for a target path; empty if there is no readable record."""
     try:
         data = json.loads(Path(os.path.dirname(path), VOLUME_DATA).read_text())
-    except (OSError, ValueError):
+    except (OSError, RecursionError, ValueError):
         return ""
     return str(data.get("driverName", "")) if isinstance(data, dict) else ""

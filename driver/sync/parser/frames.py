@@ -43,7 +43,7 @@ def parse_header(text: bytes, max_bytes: int) -> tuple[dict[str, Any], dict[str,
     try:
         header = json.loads(text)
         sizes = {str(key): int(size) for key, size in header.pop("sizes").items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
         raise BadFrame("the header is not valid") from None
     if any(size < 0 for size in sizes.values()) or sum(sizes.values()) > max_bytes:
         raise BadFrame("the blobs are too large")

@@ -17,6 +17,12 @@ DETAILS = VolumeDetails(
 )
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**309])
+def test_a_time_that_no_float_can_hold(number: int) -> None:
+    """As if there were no record."""
+    assert decode({**DETAILS.encode(), "failure": ["reason", "message", 1, number]}) is None
+
+
 @pytest.mark.parametrize("fields", [{}, {"failure": None}, {"objects": {}, "status_name": "", "status_current": False}])
 def test_round_trip(fields: dict[str, Any]) -> None:
     """Nothing is lost on the way through JSON."""

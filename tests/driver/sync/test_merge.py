@@ -216,7 +216,22 @@ def test_a_secret_of_others_is_left_alone(metadata: Object) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["1e999", "-1e999", "9999999999", "1e300", "-5", "null", '"soon"', "[]", "true", "NaN", "{}"]
+    "moment",
+    [
+        "1e999",
+        "-1e999",
+        "9999999999",
+        "1e300",
+        "-5",
+        "null",
+        '"soon"',
+        "[]",
+        "true",
+        "NaN",
+        "{}",
+        "9" * 400,
+        "9" * 5000,
+    ],
 )
 def test_a_spoilt_ledger_does_not_stop_the_sync(moment: str) -> None:
     """Scenario: somebody edits the time in the ledger. Expected: a new value is written all the same."""
@@ -232,7 +247,9 @@ def test_the_go_drivers_secret_is_not_adopted() -> None:
     assert not change.adopted and change.patch is not None and "ownerReferences" in change.patch["metadata"]
 
 
-@pytest.mark.parametrize("spoilt", ["", "x", "[]", "{}", '{"classes":[]}', '{"classes":{"app":3}}'])
+@pytest.mark.parametrize(
+    "spoilt", ["", "x", "[]", "{}", '{"classes":[]}', '{"classes":{"app":3}}', "[" * 9999, '{"classes":' * 9999]
+)
 def test_a_spoilt_ledger(spoilt: str) -> None:
     """Somebody edited the annotation: it is written anew."""
     body = stored(made(wanted(), [ONE]))
