@@ -9,11 +9,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from runtime import errors, logs, redact, sockets
 from runtime.endpoints import Endpoint, UnixEndpoint
@@ -46,7 +48,9 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
             return handler
         wrapped = self._wrap(handler_call_details.method, handler.unary_unary)
         return grpc.unary_unary_rpc_method_handler(
-            wrapped, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
+            wrapped,
+            request_deserializer=partial(_decode, handler.request_deserializer),
+            response_serializer=handler.response_serializer,
         )
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
@@ -67,7 +71,7 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
             _log_request(method, request, context)
             code, sentence = grpc.StatusCode.CANCELLED, ""
             try:
-                with redact.withholding(request):
+                with redact.withholding(*(() if request is None else (request,))):
                     reply, code, sentence = await answer(request, context)
             finally:
                 _log_response(method, code, sentence, time.monotonic() - started)
@@ -78,6 +82,8 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
 
         async def answer(request: Any, context: Any) -> tuple[Any, grpc.StatusCode, str]:
             try:
+                if request is None:
+                    raise errors.Internal("the request is not a message of the method's type")
                 return await handler(request, context), grpc.StatusCode.OK, ""
             except NotImplementedError:  # raised by the generated servicer for a method that is not overridden
                 return None, grpc.StatusCode.UNIMPLEMENTED, ""
@@ -88,9 +94,18 @@ class FailureInterceptor(grpc.aio.ServerInterceptor):
         return counted
 
 
+def _decode(decode: Callable[[bytes], Any], data: bytes) -> Any:
+    """The request; None for bytes that are not one. gRPC would log an exception with its stack, and answer UNKNOWN with
+    its text; in Go the code is INTERNAL."""
+    try:
+        return decode(data)
+    except DecodeError:
+        return None
+
+
 def _log_request(method: str, request: Any, context: Any) -> None:
     if log.enabled(REQUEST_VERBOSITY):
-        shown = redact.message(request)
+        shown = None if request is None else redact.message(request)
         log.verbose(REQUEST_VERBOSITY, "request", method=method, request=shown, deadline=context.time_remaining())
 
 

@@ -1,6 +1,7 @@
 """gRPC servers and clients: failures become status codes, sockets are handled with care."""
 
 import asyncio
+import logging
 import os
 import socket
 import stat
@@ -33,6 +34,19 @@ def registering(servicer: Failing) -> rpc.Register:
     return lambda server: csi_pb2_grpc.add_IdentityServicer_to_server(servicer, server)
 
 
+class Accepting(csi_pb2_grpc.NodeServicer):
+    """A Node service that unpublishes anything."""
+
+    async def NodeUnpublishVolume(
+        self, request: csi_pb2.NodeUnpublishVolumeRequest, context: Any
+    ) -> csi_pb2.NodeUnpublishVolumeResponse:
+        return csi_pb2.NodeUnpublishVolumeResponse()
+
+
+def registering_node() -> rpc.Register:
+    return lambda server: csi_pb2_grpc.add_NodeServicer_to_server(Accepting(), server)
+
+
 class Odd(errors.NotFound):
     """A failure that the table of status codes does not list."""
 
@@ -61,6 +75,28 @@ def test_codes(tmp_path: Path, error: Exception, code: grpc.StatusCode, text: st
             assert "hunter2" not in str(caught.value) and "private" not in str(caught.value)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05ab", b"\x08", b"\x0a\x01\xff", b"\x0b" * 200])
+@pytest.mark.parametrize("verbosity", [0, 5])
+def test_what_is_not_a_message(tmp_path: Path, caplog: pytest.LogCaptureFixture, data: bytes, verbosity: int) -> None:
+    """Bytes that are not a request of the method, such as a field that is cut or text that is not UTF-8 → INTERNAL, as
+    in Go, with a sentence; no stack is logged, and the next request is answered."""
+    caplog.set_level(logging.INFO - verbosity)
+
+    async def run() -> None:
+        endpoint = UnixEndpoint(str(tmp_path / "s"))
+        async with rpc.serve(endpoint, registering_node()) as _, rpc.dial(endpoint.path) as channel:
+            method: Any = channel.unary_unary("/csi.v1.Node/NodeUnpublishVolume")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await method(data)
+            assert caught.value.code() == grpc.StatusCode.INTERNAL
+            assert caught.value.details() == "the request is not a message of the method's type"
+            reply = await csi_pb2_grpc.NodeStub(channel).NodeUnpublishVolume(csi_pb2.NodeUnpublishVolumeRequest())
+            assert reply == csi_pb2.NodeUnpublishVolumeResponse()
+
+    asyncio.run(run())
+    assert not any(record.exc_info or record.levelno >= logging.ERROR for record in caplog.records)
 
 
 def test_undefined_method(tmp_path: Path) -> None:
