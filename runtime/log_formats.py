@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import traceback
 from datetime import UTC, datetime
@@ -84,7 +85,7 @@ def _level(record: logging.LogRecord) -> str:
 
 
 def _json_value(value: object) -> object:
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (bool, int)) or isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, dict):
         return {redact.text(key): _json_value(item) for key, item in value.items()}

@@ -13,6 +13,7 @@ what may be shown: gRPC's C core, which repeats what a peer has sent, the interp
 import json
 import re
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from runtime import redact
 
@@ -73,6 +74,11 @@ class LineFilter:
 
 def _is_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(json.loads(text, parse_constant=_refuse), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _refuse(constant: str) -> NoReturn:
+    """NaN and Infinity are not JSON (https://www.rfc-editor.org/rfc/rfc8259#section-6), though Python reads them."""
+    raise ValueError(constant)

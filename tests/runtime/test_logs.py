@@ -47,6 +47,19 @@ def test_json_keys() -> None:
     assert re.fullmatch(r"runtime/test_logs\.py:\d+\$tests\.logs\.test_json_keys", line["caller"])
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_json_lacks(number: float) -> None:
+    """A field, or a part of one, is no finite number → a text, since a strict reader would refuse the line."""
+    stream = configured(as_json=True)
+    log.info("waited", seconds=number, parts=[number], request={"a": number})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    line = json.loads(stream.getvalue(), parse_constant=refuse)
+    assert line["parts"] == [line["seconds"]] == [line["request"]["a"]] == [str(number)]
+
+
 @pytest.mark.parametrize("verbosity, written", [(0, ["a"]), (3, ["a", "b"]), (5, ["a", "b", "c"])])
 def test_verbosity(verbosity: int, written: list[str]) -> None:
     """A line is written if the verbosity is at least the line's."""

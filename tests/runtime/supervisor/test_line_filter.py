@@ -54,6 +54,9 @@ def test_our_own_lines_pass(as_json: bool) -> None:
     [
         (b'["a list"]', '["a list"]'),
         (b"{not json}", "{not json}"),
+        (b'{"a": NaN}', '{"a": NaN}'),
+        (b'{"a": [-Infinity]}', '{"a": [-Infinity]}'),
+        (b'{"a": {"b": Infinity}}', '{"a": {"b": Infinity}}'),
         (b'{"a": 1} {"b": 2}', '{"a": 1} {"b": 2}'),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"", ""),
