@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driver.manifests import Manifests
@@ -103,7 +103,18 @@ def check_class(found: ProviderClass) -> None:
             assert all(isinstance(text, str) for pair in mapping.items() for text in pair)
 
 
-@given(json_like | objects)
+def status(**fields: Any) -> dict[str, Any]:
+    """A pod status in which one thing is odd."""
+    target = "/a/pods/u/volumes/kubernetes.io~csi/v/mount"
+    metadata = {"namespace": "default", "ownerReferences": [{"kind": "Pod", "name": "p", "uid": "u"}]}
+    return {"metadata": metadata, "status": {"targetPath": target, **fields}}
+
+
+@given(json_like | objects | st.dictionaries(st.sampled_from(KEYS), json_like, max_size=5).map(lambda d: status(**d)))
+@example(document=status(lastFailure={"count": float("inf")}))
+@example(document=status(lastFailure={"count": 10**400, "time": 10**400}))
+@example(document=status(lastRefresh="9999-12-31T23:59:59-23:59", lastFailure={"time": "0001-01-01T00:00:00Z"}))
+@example(document={"classes": {"one": {"fetched": 10**400}}})
 @fuzzed(150)
 def test_objects_of_others(document: Any) -> None:
     """Any JSON where a pod status, a pod, a ledger or a record is expected → what it says, or nothing; never an

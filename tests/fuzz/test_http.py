@@ -13,7 +13,7 @@ import h11
 from runtime import http
 from runtime.http import connection
 from runtime.http.connection import Connection
-from tests.fuzz.effort import scaled, source, tally, time_limit
+from tests.fuzz.effort import scaled, source, tally
 from tests.fuzz.http_streams import pieces, stream
 
 COUNT = 3_000
@@ -182,7 +182,6 @@ def check(sent: bytes, answers: Sequence[Answer], seen: Sequence[http.Request]) 
     return "open"
 
 
-@time_limit(60)
 def test_generated_streams() -> None:
     """Requests in a row, of odd and of ordinary parts, cut at any place → as above; and the cuts make no difference."""
     numbers = source("http")

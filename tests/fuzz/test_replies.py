@@ -12,7 +12,7 @@ from driver.providers.wire import ProviderFailure, check_reply
 from driver.volume.payload import Leaf, Tree
 from protos import provider_pb2
 from runtime import rpc
-from tests.fuzz.effort import scaled, source, tally, time_limit
+from tests.fuzz.effort import scaled, source, tally
 from tests.fuzz.replies import read, reply
 
 COUNT = 20_000
@@ -85,7 +85,6 @@ def check(message: provider_pb2.MountResponse, readable_by_group: bool) -> bool:
     return True
 
 
-@time_limit(60)
 def test_generated_replies() -> None:
     """Replies of odd and of ordinary parts, some damaged on the wire → each is either accepted, and then all of it and
     nothing else is what will be written, within the volume; or refused with one printable sentence, because it breaks
