@@ -19,7 +19,7 @@ from driver.objects.volume_details import decode
 from driver.ports import INTERVAL_ANNOTATION, ClassRef, Pod, ProviderClass, SecretObject, VolumeRecord
 from driver.publish.schedule import interval_of
 from driver.sync import wanted
-from driver.sync.merge import Ledger
+from driver.sync.ledger import Ledger
 from runtime.errors import NotFound, PreconditionFailed
 from tests.fuzz.effort import fuzzed, tally
 
@@ -129,8 +129,8 @@ def test_objects_of_others(document: Any) -> None:
     example = VolumeRecord(Pod("default", "p", "u"), CLASS, "v", "/t", {}, None)
     if isinstance(document, dict):
         assert not confirms(document, example, "driver") or document["metadata"]["uid"] == "u"
-    ledger = Ledger.parse(json.dumps(document))
-    assert ledger is None or Ledger.parse(ledger.text()) is not None
+    ledger = Ledger.parse(json.dumps(document), 0.0)
+    assert ledger is None or Ledger.parse(ledger.text(), 0.0) is not None
 
 
 lines = st.lists(

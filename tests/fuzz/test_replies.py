@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import grpc
 
 from driver import limits
-from driver.metric_labels import is_error_type
+from driver.metrics.labels import is_error_type
 from driver.providers.wire import ProviderFailure, check_reply
 from driver.volume.payload import Leaf, Tree
 from protos import provider_pb2
@@ -52,9 +52,9 @@ def is_valid(message: provider_pb2.MountResponse) -> bool:
         and max(texts) <= limits.MAX_VERSION_BYTES
         and sum(texts) <= limits.MAX_VERSIONS_BYTES
         and all(map(is_valid_path, paths))
-        and len(set(paths)) == len(paths)
         and directories.isdisjoint(paths)
-        and len(paths) + len(directories) <= limits.MAX_VOLUME_ENTRIES
+        and len(paths) <= limits.MAX_VOLUME_ENTRIES
+        and len(set(paths)) + len(directories) <= limits.MAX_VOLUME_ENTRIES
     )
 
 
@@ -73,7 +73,8 @@ def check(message: provider_pb2.MountResponse, readable_by_group: bool) -> bool:
     assert dict(result.objects) == {item.id: item.version for item in message.object_version}
     written = dict(leaves(result.payload))
     assert {path: leaf.contents for path, leaf in written.items()} == {f.path: f.contents for f in message.files}
-    modes = {file.path: file.mode for file in message.files}
+    modes = {file.path: file.mode for file in message.files}  # of a path that is listed twice the last file counts
+    assert set(result.repeated) == {path for path, times in Counter(f.path for f in message.files).items() if times > 1}
     for path, leaf in written.items():
         assert os.path.normpath(f"/volume/{path}") == f"/volume/{path}", path
         assert 0 <= leaf.mode <= 0o777

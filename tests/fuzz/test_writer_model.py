@@ -36,7 +36,7 @@ paths = st.sampled_from(["a", "b", "c", "d", "d/x", "d/y", "d/z/w", "e/f/g", "e"
 contents = st.sampled_from([b"", b"1", b"2", b"3" * 5000])
 payloads = st.dictionaries(paths, st.tuples(st.sampled_from([0o644, 0o600, 0o400, 0o755]), contents), max_size=6)
 groups = st.sampled_from([None, None, GROUP])
-steps = st.integers(0, 40)
+steps = st.integers(0, 25)
 
 
 def without_conflicts(files: Content) -> Content:
@@ -70,6 +70,7 @@ class VolumeMachine(RuleBasedStateMachine):
         self.group: int | None = None
         self.foreign: dict[str, bytes] = {}
         self.details: dict[str, object] = {}
+        self.tidy = True  # nothing is left of former writes
 
     def teardown(self) -> None:
         unmount_below(self.directory)
@@ -135,17 +136,21 @@ class VolumeMachine(RuleBasedStateMachine):
         self.content, self.group, self.details = payload, group, {"number": self.number}
         self.foreign = {path: data for path, data in self.foreign.items() if top(path) not in hidden}
         self.check_tidy()
+        self.tidy = True
 
     @precondition(lambda self: self.mounted)
-    @rule(files=payloads, group=groups, calls=steps)
-    def write_and_die(self, files: Content, group: int | None, calls: int) -> None:
-        """Killed before any system call."""
+    @rule(files=payloads, group=groups, calls=steps, again=st.booleans())
+    def write_and_die(self, files: Content, group: int | None, calls: int, again: bool) -> None:
+        """Killed before any system call; perhaps the same is written again."""
         payload = without_conflicts(files)
         former, before = self.link(), self.details
         self.number += 1
         if not killed(lambda: self.commit(payload, group), calls):
             tally("writes that were not killed in time")
         self.settle(payload, group, former, before)
+        self.tidy = False
+        if again:
+            self.write(files, group)
 
     @precondition(lambda self: self.mounted)
     @rule(
@@ -163,12 +168,16 @@ class VolumeMachine(RuleBasedStateMachine):
         def fail() -> None:
             raise OSError(number, os.strerror(number))
 
+        names = set(os.listdir(self.volume))
         try:
             with interrupting(calls, fail):
                 self.commit(payload, group)
         except Failure as failure:
             assert isinstance(failure, ResourceExhausted) == (number == errno.ENOSPC)
+            if self.link() == former and self.tidy:
+                assert set(os.listdir(self.volume)) == names  # the attempt has left nothing
         self.settle(payload, group, former, before)
+        self.tidy = False
 
     @precondition(lambda self: self.mounted)
     @rule()
