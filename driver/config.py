@@ -89,6 +89,10 @@ class DriverConfig:
         True,
         "give up what a role does not need: capabilities, core dumps, ptrace, system calls; false only for debugging",
     )
+    volume_metrics: bool = flag(
+        True,
+        "name namespace, pod and volume in the metrics of volumes; false leaves the worst figure of each provider",
+    )
     volume_condition: bool = flag(
         False, "report a volume's condition with its statistics; kubelet turns abnormal ones into events"
     )

@@ -56,7 +56,7 @@ class Driver:
         self.started = clock.now()
         self.volumes = VolumeRegistry()
         self.disk = DiskWorkers()
-        self.metrics = DriverMetrics(self.volumes)
+        self.metrics = DriverMetrics(self.volumes, named_volumes=config.volume_metrics)
         self.metrics.noswap(noswap)
         self.provider_sockets = ProviderSockets(config.provider_directories)
         memory = MemoryBudget(config.memory_headroom)

@@ -4,6 +4,7 @@ The labels ``otel_scope_*`` are added by the Go driver's OpenTelemetry exporter;
 """
 
 from collections.abc import Iterable, Iterator
+from math import inf
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -40,7 +41,7 @@ BUCKETS = (
 class DriverMetrics:
     """Counts events; a series appears when it is first counted."""
 
-    def __init__(self, volumes: Iterable[Volume]) -> None:
+    def __init__(self, volumes: Iterable[Volume], *, named_volumes: bool = True) -> None:
         self.registry = registry = metrics.registry()
         # Those that work have a set of their own: names in classes that never worked cannot fill it.
         self._working_provider = BoundedLabel(is_provider_label, limits.MAX_PROVIDER_LABELS)
@@ -105,7 +106,7 @@ class DriverMetrics:
             "Whether volumes are mounted with noswap: 0 means that their secrets may be swapped to disk",
             registry=registry,
         )
-        registry.register(_VolumeAges(volumes))
+        registry.register(_VolumeAges(volumes, named_volumes))
 
     def published(self, provider: str) -> None:
         """A publish was answered OK, with or without a call to the provider."""
@@ -150,28 +151,32 @@ class DriverMetrics:
 
     def synced(self, provider: str, seconds: float) -> None:
         """A Kubernetes Secret was written, in so many seconds."""
-        self._synced.labels(provider=self._working_provider(provider), **_OS).inc()
+        self._synced.labels(provider=self._provider(provider), **_OS).inc()
         self._sync_seconds.labels(**_OS).observe(seconds)
 
     def sync_failed(self, provider: str) -> None:
         """A Kubernetes Secret could not be written, for a reason that its pod's event says."""
-        self._sync_failed.labels(provider=self._working_provider(provider), **_OS).inc()
+        self._sync_failed.labels(provider=self._provider(provider), **_OS).inc()
 
     def _failure(self, provider: str, error_type: str) -> dict[str, str]:
         """The labels of a failure."""
-        if not self._working_provider.knows(provider):
-            provider = self._failed_provider(provider)
-        return {"provider": provider, "error_type": self._error_type(error_type)}
+        return {"provider": self._provider(provider), "error_type": self._error_type(error_type)}
+
+    def _provider(self, provider: str) -> str:
+        """The label of a provider of which this does not say that it works: a class may name another one at any
+        time."""
+        return provider if self._working_provider.knows(provider) else self._failed_provider(provider)
 
 
 class _VolumeAges(Collector):
     """Computed at each scrape, so that ages are never stale and an unpublished volume leaves no series."""
 
-    def __init__(self, volumes: Iterable[Volume]) -> None:
+    def __init__(self, volumes: Iterable[Volume], named: bool) -> None:
         self._volumes = volumes
+        self._named = named
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The age and the number of failures of each volume."""
+        """The age and the number of failures of each volume; without their names, the worst of each provider."""
         labels = ("namespace", "pod", "volume", "provider")
         ages = GaugeMetricFamily(
             "secrets_store_volume_age_seconds",
@@ -185,11 +190,18 @@ class _VolumeAges(Collector):
         )
         now = clock.now()
         volumes = list(self._volumes)
+        oldest: dict[tuple[str, str, str, str], float] = {}
+        worst: dict[tuple[str, str, str, str], int] = {}
         for volume in volumes:
-            values = (volume.pod.namespace, volume.pod.name, volume.target.volume_name, volume.provider)
+            name = (volume.pod.namespace, volume.pod.name, volume.target.volume_name) if self._named else ("", "", "")
+            values = (*name, volume.provider)
             if volume.refreshed_at is not None:
-                ages.add_metric(values, now - volume.refreshed_at)
-            failures.add_metric(values, volume.failure.count if volume.failure else 0)
+                oldest[values] = max(oldest.get(values, -inf), now - volume.refreshed_at)
+            worst[values] = max(worst.get(values, 0), volume.failure.count if volume.failure else 0)
+        for values, age in oldest.items():
+            ages.add_metric(values, age)
+        for values, count in worst.items():
+            failures.add_metric(values, count)
         yield from (ages, failures)
         yield GaugeMetricFamily(
             "secrets_store_volumes_refreshed_in_future",

@@ -11,12 +11,22 @@ import pytest
 
 from driver import limits
 from driver.metrics import DriverMetrics
+from driver.ports import ClassRef, Pod
+from driver.registry import Volume
+from driver.secretsync.metrics import SyncMetrics
+from driver.volume.target import Target
 from protos import provider_pb2
 from runtime import metrics
 from tests.attacks.hostile_provider import Reply, hostile_provider
 from tests.support.rig import rig
 
 CANARY = "canary-77aa"
+_SCOPE = {
+    "os_type": "linux",
+    "otel_scope_name": "sigs.k8s.io/secrets-store-csi-driver",
+    "otel_scope_version": "",
+    "otel_scope_schema_url": "",
+}
 CODES = [
     *(f"Code{number}" for number in range(200)),
     *(f"{CANARY} free text {'x' * 100} {number}" for number in range(20)),
@@ -48,6 +58,91 @@ def test_thousand_of_everything() -> None:
     made.publish_failed("real", "Error1")
     shown = metrics.render(made.registry).decode()
     assert 'provider="real"' in shown and 'provider="other"' in shown and 'error_type="other"' in shown
+
+
+PROVIDERS = limits.MAX_PROVIDER_LABELS + limits.MAX_FAILED_PROVIDER_LABELS + 1
+# How many values each label may have, whatever is counted: a label that is new must be bounded and entered here.
+BOUNDS = {
+    "provider": PROVIDERS,
+    "error_type": limits.MAX_ERROR_TYPE_LABELS + 1,
+    "rotated": 2,
+    "os_type": 1,
+    "otel_scope_name": 1,
+    "otel_scope_version": 1,
+    "otel_scope_schema_url": 1,
+    "service_name": 1,
+    "service_version": 1,
+    "le": 12,
+    "written": 2,
+    # From code of ours and from the administrator: the statuses of HTTP, its methods, the API server; names of tasks.
+    "code": 600,
+    "method": 9,
+    "host": 1,
+    "task": 20,
+    "reason": 20,
+}
+# One series for each volume on the node, which goes with it.
+OF_VOLUMES = {"namespace", "pod", "volume"}
+
+
+def count_everything(made: DriverMetrics, number: int) -> None:
+    """Call each method that counts, with names that were never seen before."""
+    provider, error = f"name-{number}", f"Error{number}"
+    made.synced(f"synced-{number}", 0.1)
+    made.sync_failed(f"unsynced-{number}")
+    made.publish_failed(f"absent-{number}", error)
+    made.rotation_failed(f"away-{number}", f"{error}:r")
+    made.published(provider)
+    made.rotated(provider, 0.1)
+    made.unpublished()
+    made.unpublish_failed()
+    made.volumes_measured(number)
+    made.noswap(bool(number % 2))
+
+
+def test_each_label_of_each_metric_has_a_bound() -> None:
+    """All metrics are counted with thousands of names → each label of each of them is one that has a bound, and has no
+    more values than that; those that are not of a volume do not grow any more."""
+    target = Target.from_text("/p/pods/u/volumes/kubernetes.io~csi/v/mount", "")
+    made = DriverMetrics([Volume(target, Pod("ns", "pod", "u"), ClassRef("ns", "c"), provider="p", refreshed_at=1.0)])
+    sync = SyncMetrics()
+    for number in range(2000):
+        count_everything(made, number)
+        sync.synced(f"name-{number}", 0.1, written=bool(number % 2))
+        sync.failed(f"failed-{number}", "ProviderError")
+    series = series_of(made)
+    values: dict[tuple[str, str], set[str]] = {}
+    for registry in (made.registry, sync.registry):
+        for family in registry.collect():
+            for sample in family.samples:
+                for label, value in sample.labels.items():
+                    values.setdefault((family.name, label), set()).add(value)
+    assert {label for _, label in values} <= BOUNDS.keys() | OF_VOLUMES
+    assert all(len(found) <= BOUNDS[label] for (_, label), found in values.items() if label not in OF_VOLUMES)
+    assert max(len(found) for (_, label), found in values.items() if label == "provider") > limits.MAX_PROVIDER_LABELS
+    for number in range(2000, 3000):
+        count_everything(made, number)
+    assert series_of(made) == series
+
+
+def test_no_method_is_forgotten() -> None:
+    """A method of DriverMetrics that counts is new → the test above must call it, or its labels come from code of
+    ours."""
+    called = set(count_everything.__code__.co_names)
+    ours = {"api_request", "background_task_failed"}
+    methods = {name for name in vars(DriverMetrics) if not name.startswith("_")}
+    assert methods - ours <= called
+
+
+def test_names_that_never_worked_take_no_place() -> None:
+    """The class of a mounted volume names another provider again and again, and its Secrets are counted → providers
+    that work are still counted by their names."""
+    made = DriverMetrics([])
+    for number in range(1000):
+        made.sync_failed(f"made-up-{number}")
+        made.synced(f"made-up-{number}", 0.1)
+    made.published("real")
+    assert made.registry.get_sample_value("node_publish_total", {"provider": "real", **_SCOPE}) == 1
 
 
 @pytest.mark.parametrize("name", ["x" * 1_000_000, "a b", "é", "../stub", "a\nb", 'a"} 1', "x" * 31])

@@ -44,6 +44,7 @@ OURS = {
     "memory-headroom",
     "apply-volume-mount-group",
     "volume-condition",
+    "volume-metrics",
     "volume-attributes-override",
     "accept-context-tokens",
     "adopt-secrets",

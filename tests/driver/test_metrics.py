@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from driver.metrics import DriverMetrics
-from driver.ports import ClassRef, Pod
+from driver.ports import ClassRef, Pod, RefreshFailure
 from driver.registry import Volume
 from driver.volume.target import Target
 from runtime import clock, metrics
@@ -58,6 +60,32 @@ def test_volume_age() -> None:
     assert 99 < float(line.rsplit(" ", 1)[1]) < 110
     volumes.clear()
     assert "secrets_store_volume_age_seconds{" not in text(made)
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2, 3])
+def test_volumes_without_names(failing: int) -> None:
+    """--volume-metrics=false → the age of a provider's oldest volume and its most failures, under the same names; no
+    namespace, pod or volume anywhere."""
+    volumes = []
+    for number, provider in enumerate(("stub", "stub", "other")):
+        target = Target.from_text(f"/p/pods/u{number}/volumes/kubernetes.io~csi/named-volume/mount", "")
+        volume = Volume(target, Pod("named-ns", f"named-pod-{number}", f"u{number}"), ClassRef("named-ns", "c"))
+        volume.provider, volume.refreshed_at = provider, clock.now() - 100 * (number + 1)
+        volume.failure = RefreshFailure("GRPCProviderError", "no", number + 5, 0.0) if number < failing else None
+        volumes.append(volume)
+    registry = DriverMetrics(volumes, named_volumes=False).registry
+    assert "named-" not in metrics.render(registry).decode()
+    nobody = {"namespace": "", "pod": "", "volume": ""}
+
+    def figure(name: str, provider: str) -> float:
+        value = registry.get_sample_value(name, {**nobody, "provider": provider})
+        assert value is not None
+        return value
+
+    assert 199 < figure("secrets_store_volume_age_seconds", "stub") < 210
+    assert 299 < figure("secrets_store_volume_age_seconds", "other") < 310
+    most = {"stub": (0, 5, 6, 6)[failing], "other": 7 if failing == 3 else 0}
+    assert {each: figure("secrets_store_volume_refresh_failures", each) for each in most} == most
 
 
 def test_served(tmp_path: Path) -> None:
