@@ -52,4 +52,4 @@ def _condition(volumes: VolumeRegistry, path: str) -> csi_pb2.VolumeCondition:
     if volume is not None and volume.failure is not None:
         times = "once" if volume.failure.count == 1 else f"{volume.failure.count} times"
         return csi_pb2.VolumeCondition(abnormal=True, message=f"refresh failed {times}: {volume.failure.message}")
-    return csi_pb2.VolumeCondition(abnormal=False, message="the content is up to date")
+    return csi_pb2.VolumeCondition(abnormal=False, message="no refresh has failed")

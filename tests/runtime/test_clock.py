@@ -1,5 +1,7 @@
 """The clock by which ages and waits are measured."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -26,3 +28,15 @@ def test_times_in_the_past(ago: float) -> None:
 def test_times_in_the_future(ahead: float) -> None:
     """A Unix time in the future → no moment."""
     assert clock.moment_of(time.time() + ahead) is None
+
+
+def test_suspended_machine() -> None:
+    """The machine was suspended for 5,000 s, here by a time namespace → they have passed for this clock, not for the
+    monotonic one, which stands still meanwhile."""
+    code = "import time; from runtime import clock; print(clock.now() - time.monotonic())"
+    command = ["unshare", "--time", "--fork", "--boottime", "5000", sys.executable, "-c", code]
+    if subprocess.run([*command[:-3], "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no time namespaces here")
+    apart = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    here = clock.now() - time.monotonic()
+    assert float(apart) - here == pytest.approx(5000, abs=60)
