@@ -10,7 +10,6 @@ waits for one of its connections, and that is a network error.
 
 import asyncio
 import contextlib
-import importlib
 import json
 import random
 import re
@@ -26,14 +25,13 @@ from driver.cluster.answers import (
     describe,
     failure_of,
     is_not_served,
-    is_tls_failure,
     not_served,
     quote,
     retry_after,
 )
+from driver.cluster.connections import NETWORK_ERRORS, Connections, UnusableConfigurationError, network_errors
 from runtime import clock, logs, redact
 from runtime.errors import Failure, InvalidRequest, PermissionDenied, Unavailable
-from runtime.tasks import cancellation_was_requested
 from runtime.version import build
 
 if TYPE_CHECKING:
@@ -47,8 +45,6 @@ WATCH_IDLE_SECONDS = 180.0
 FIRST_PAUSE, LAST_PAUSE = 0.1, 3.0
 # An API server that has just started rejects requests until it has read the roles.
 BOOT_SECONDS = 15.0
-# The server was not reached, or something in between returned a non-JSON response; timeouts are OSErrors.
-NETWORK_ERRORS = (aiohttp.ClientError, OSError, ValueError)
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 USER_AGENT = f"csi-secrets-store/controller/{build().version} (linux) python"
@@ -61,10 +57,8 @@ class Api:
     method and the server's address of each request, as client-go counts them."""
 
     def __init__(self, kubeconfig: str, answered: Callable[[str, str, str], None] = lambda *_: None) -> None:
-        self._kubeconfig = kubeconfig
+        self._connections = Connections(kubeconfig)
         self._answered = answered
-        self._transport: Transport | None = None
-        self._opening = asyncio.Lock()
         self._unreachable_at = float("-inf")
         self.last_error = ""
         # What must be added to a moment of ``runtime.clock`` to get the server's time; ours until its first answer.
@@ -99,17 +93,19 @@ class Api:
         while True:
             wait = 0.0
             try:
-                async with self._connected() as transport, _network_errors():
+                async with self._connections.use() as transport, network_errors():
                     headers = {"Content-Type": content_type, "Accept": accept}
                     async with await self._send(transport, method, url, body, headers, timeout) as response:
                         status, content = response.status, await response.read()
                     if (date := date_of(response.headers)) is not None:
                         self._server_clock = date - clock.now()
                     if status == 401:
-                        self._discard(transport)
+                        self._connections.discard(transport)
                     answer = json.loads(content) if 200 <= status < 300 else None
             except NETWORK_ERRORS as error:
                 problem, detail = type(error).__name__, redact.text(error)
+                if isinstance(error, UnusableConfigurationError):
+                    problem, detail = f"{problem}: {detail}", ""  # another cause is another problem
                 self._unreachable_at = asyncio.get_running_loop().time()
             else:
                 if isinstance(answer, dict):
@@ -134,13 +130,13 @@ class Api:
         a 410."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds)
         try:
-            async with self._connected() as transport:
+            async with self._connections.use() as transport:
                 url = f"{path}?{urlencode(query)}"
-                async with _network_errors():
+                async with network_errors():
                     response = await self._send(transport, "GET", url, None, {"Accept": accept}, timeout)
                 with contextlib.closing(response):
                     if response.status == 401:
-                        self._discard(transport)
+                        self._connections.discard(transport)
                     if response.status == 404 and is_not_served(404, await response.read()):
                         raise not_served(path)
                     if response.status != 200:
@@ -164,9 +160,7 @@ class Api:
 
     async def close(self) -> None:
         """Close the connections, if there are any, as soon as no call uses them; a later call opens new ones."""
-        transport, self._transport = self._transport, None
-        if transport is not None and not transport.users:
-            await transport.close()
+        await self._connections.close()
 
     async def _open_connection(self) -> None:
         with contextlib.suppress(Failure):  # the connection is open even if /version requires a permission
@@ -175,43 +169,6 @@ class Api:
     def _just_back(self) -> bool:
         """Whether the server was unreachable a moment ago."""
         return asyncio.get_running_loop().time() - self._unreachable_at < BOOT_SECONDS
-
-    @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncGenerator["Transport", None]:
-        """The connections with the current credentials, for one call.
-
-        After a TLS failure they are not used again: the CA or the client certificate may have been replaced.
-        """
-        transport = await self._open()
-        transport.users += 1
-        try:
-            yield transport
-        except NETWORK_ERRORS as error:
-            if is_tls_failure(error):
-                self._discard(transport)
-            raise
-        finally:
-            transport.users -= 1
-            if transport is not self._transport and not transport.users:
-                await transport.close()
-
-    def _discard(self, stale: "Transport") -> None:
-        """Let the next call read the credentials again: the file or the token has changed. The calls that use the old
-        connections go on; the last one closes them."""
-        if self._transport is stale:
-            self._transport = None
-
-    async def _open(self) -> "Transport":
-        async with self._opening:
-            if self._transport is None:
-                # Imported here, in a thread, so that it does not delay serving the CSI socket (docs/performance.md).
-                module = await asyncio.to_thread(importlib.import_module, "driver.cluster.transport")
-                try:
-                    self._transport = await module.Transport.open(self._kubeconfig)
-                except module.CONFIGURATION_ERRORS as error:
-                    raise OSError(f"no usable API configuration: {error}") from None
-            assert self._transport is not None
-            return self._transport
 
     async def _send(self, transport: "Transport", method: str, *request: Any) -> aiohttp.ClientResponse:
         """Send one request, and count it."""
@@ -232,20 +189,9 @@ class Api:
             )
 
 
-@contextlib.asynccontextmanager
-async def _network_errors() -> AsyncGenerator[None, None]:
-    """Turn a cancellation that nobody requested into the network error that it stands for."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        if cancellation_was_requested():
-            raise
-        raise ConnectionAbortedError("the connection was closed while it was waited for") from None
-
-
 async def _next_line(response: aiohttp.ClientResponse) -> bytes:
     """The next line of a watch; empty at its end."""
-    async with _network_errors():
+    async with network_errors():
         line: bytes = await response.content.readline()
     return line
 
@@ -262,7 +208,7 @@ async def _send(
     try:
         bearer = (await transport.credentials()).get("BearerToken")  # read again if the token was rotated
     except transport.CREDENTIAL_ERRORS as error:  # the token's file is being replaced
-        raise OSError(f"no usable credentials: {error}") from None
+        raise UnusableConfigurationError(f"no usable credentials: {error}") from None
     if bearer is not None:
         headers[bearer["key"]] = str(bearer["value"])
     headers["User-Agent"] = USER_AGENT

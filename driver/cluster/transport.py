@@ -1,5 +1,6 @@
 """Connections to the API server, made by the ``kubernetes`` package: configuration, self-renewing credentials, TLS."""
 
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from kubernetes.aio.config.incluster_config import (  # noqa: E402  # after prep
     load_incluster_config,
 )
 
+from driver.cluster.token_file import TokenFile  # noqa: E402  # after prepare()
+from runtime.errors import ConfigurationError  # noqa: E402  # after prepare()
+
 CONNECTIONS = 8
 
 # A file that is being replaced may be incomplete, and the package assumes that what it reads is a map.
-CONFIGURATION_ERRORS = (ConfigException, OSError, ValueError, TypeError, AttributeError)
+CONFIGURATION_ERRORS = (ConfigException, ConfigurationError, OSError, ValueError, TypeError, AttributeError)
 
 
 class Transport:
@@ -48,9 +52,11 @@ class Transport:
         configuration = Configuration()
         kubeconfig = kubeconfig or os.environ.get("KUBECONFIG", "")
         if not kubeconfig and Path(SERVICE_TOKEN_FILENAME).exists():  # noqa: ASYNC240  # a file of the pod's tmpfs
-            load_incluster_config(client_configuration=configuration)
+            _load_service_account(configuration)
         else:
-            await _load(kubeconfig, configuration)
+            # Imported here because it brings YAML and the ApiClient.
+            module = importlib.import_module("driver.cluster.kubeconfig")
+            await module.load(kubeconfig, configuration)
         configuration.connection_pool_maxsize = CONNECTIONS + 1  # and the watch
         # Some clusters have CA certificates without keyUsage. Go accepts them, Python's strict mode (3.13) does not.
         configuration.disable_strict_ssl_verification = True
@@ -65,15 +71,16 @@ class Transport:
         await self.client.close()
 
 
-async def _load(kubeconfig: str, configuration: Configuration) -> None:
-    """Load a file. The imports are here because they bring YAML and the ApiClient."""
-    import yaml
-    from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, load_kube_config
+def _load_service_account(configuration: Configuration) -> None:
+    """Use what kubelet gives to each pod; the package reads address and CA, and does not read tokens carefully."""
+    token_file = TokenFile(SERVICE_TOKEN_FILENAME)
+    load_incluster_config(client_configuration=configuration, try_refresh_token=False)
 
-    try:
-        await load_kube_config(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION, client_configuration=configuration)
-    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError) as error:  # PyYAML's, for odd values
-        raise ValueError(str(error)) from None
+    def refresh(configuration: Configuration) -> None:
+        configuration.api_key["BearerToken"] = f"Bearer {token_file.current()}"
+
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]  # declared as None
+    refresh(configuration)
 
 
 def _choose_proxy(configuration: Configuration) -> None:

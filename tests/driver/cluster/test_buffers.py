@@ -43,7 +43,7 @@ def test_a_connection_has_a_small_buffer(tmp_path: Path) -> None:
         configuration.host = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         configuration.ssl_ca_cert = str(tmp_path / "ca")
         api = Api("")
-        api._transport = transport = Transport(configuration)
+        api._connections.transport = transport = Transport(configuration)
         try:
             assert await api.call("GET", "/list") == json.loads(BODY)
             clients: list[Any] = [each for each in gc.get_objects() if isinstance(each, SSLProtocol)]

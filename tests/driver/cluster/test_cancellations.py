@@ -138,7 +138,7 @@ def test_a_watch_under_which_connections_are_given_up(server: FakeApi, tmp_path:
         events = api.watch("/api/v1/pods", {"watch": "true"}, "application/json")
         server.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod-1"}})
         assert (await anext(events))["type"] == "ADDED"
-        transport = api._transport
+        transport = api._connections.transport
         assert transport is not None
         await api.close()
         server.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod-2"}})
@@ -180,11 +180,11 @@ def test_old_connections_are_closed_after_their_last_user(server: FakeApi, tmp_p
         old = []
         for _ in range(10):
             await api.call("GET", PATH)
-            assert api._transport is not None
-            old.append(api._transport)
+            assert api._connections.transport is not None
+            old.append(api._connections.transport)
             fail_once(server)
             await all_answered(burst(api))
-        assert api._transport not in old
+        assert api._connections.transport not in old
         assert all(map(is_closed, old))
         with pytest.raises(Failure):
             await api.call("GET", "/no such path")

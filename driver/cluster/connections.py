@@ -1,0 +1,118 @@
+"""The connections to the API server with the current credentials, opened when they are first used.
+
+They are opened by a task of their own: a caller whose time is over does not end what the others wait for, such as a
+credential plugin that takes longer than one call may. After a 401 or a TLS failure the credentials are read again: new
+calls use new connections, and the old ones are closed after their last user.
+"""
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from driver.cluster.answers import is_tls_failure
+from runtime.tasks import cancellation_was_requested
+
+if TYPE_CHECKING:
+    from driver.cluster.transport import Transport
+
+# The server was not reached, or something in between returned a non-JSON response; timeouts are OSErrors.
+NETWORK_ERRORS = (aiohttp.ClientError, OSError, ValueError)
+# Longer than a credential plugin may take. Others, such as gcloud and OpenID Connect, have no limit of their own.
+OPEN_SECONDS = 60.0
+
+
+class UnusableConfigurationError(OSError):
+    """There is no address, or there are no credentials, that could be used; may pass, since files are replaced."""
+
+
+class Connections:
+    """``transport`` is what new calls use; None before the first one, and after the credentials were given up."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        self._kubeconfig = kubeconfig
+        self.transport: Transport | None = None
+        self._opening: asyncio.Task[Transport] | None = None
+
+    @contextlib.asynccontextmanager
+    async def use(self) -> AsyncGenerator["Transport", None]:
+        """The connections, for one call.
+
+        After a TLS failure they are not used again: the CA or the client certificate may have been replaced. Raises
+        UnusableConfigurationError.
+        """
+        transport = await self._open()
+        transport.users += 1
+        try:
+            yield transport
+        except NETWORK_ERRORS as error:
+            if is_tls_failure(error):
+                self.discard(transport)
+            raise
+        finally:
+            transport.users -= 1
+            if transport is not self.transport and not transport.users:
+                await transport.close()
+
+    def discard(self, stale: "Transport") -> None:
+        """Let the next call read the credentials again: the file or the token has changed. The calls that use the old
+        connections go on; the last one closes them."""
+        if self.transport is stale:
+            self.transport = None
+
+    async def close(self) -> None:
+        """Close the connections, if there are any, as soon as no call uses them; a later call opens new ones."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+            self._opening = None  # one that had not begun could not do that itself
+        transport, self.transport = self.transport, None
+        if transport is not None and not transport.users:
+            await transport.close()
+
+    async def _open(self) -> "Transport":
+        if self.transport is not None:
+            return self.transport
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._load())
+            self._opening.add_done_callback(_retrieve)
+        async with network_errors():
+            return await asyncio.shield(self._opening)
+
+    async def _load(self) -> "Transport":
+        try:
+            # Imported here, in a thread, so that it does not delay serving the CSI socket (docs/performance.md).
+            module = await asyncio.to_thread(importlib.import_module, "driver.cluster.transport")
+            try:
+                async with asyncio.timeout(OPEN_SECONDS):
+                    transport: Transport = await module.Transport.open(self._kubeconfig)
+            except TimeoutError:
+                raise UnusableConfigurationError(
+                    f"no usable API configuration: reading it took longer than {OPEN_SECONDS:g} s"
+                ) from None
+            except module.CONFIGURATION_ERRORS as error:
+                raise UnusableConfigurationError(f"no usable API configuration: {error}") from None
+            self.transport = transport
+            return transport
+        finally:
+            self._opening = None
+
+
+def _retrieve(opening: "asyncio.Task[Transport]") -> None:
+    """Keep asyncio from logging a failure for which nobody waits any more."""
+    if not opening.cancelled():
+        opening.exception()
+
+
+@contextlib.asynccontextmanager
+async def network_errors() -> AsyncGenerator[None, None]:
+    """Turn a cancellation that nobody requested into the network error that it stands for."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        if cancellation_was_requested():
+            raise
+        raise ConnectionAbortedError("the connection was closed while it was waited for") from None
