@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-MANY = {f"item-{number:02d}": 300 for number in range(30)}
+MANY = {f"item-{number:03d}": 1000 for number in range(150)}
 CLASSES: Mapping[str, Mapping[str, int]] = {
     "plain": {"password": 120, "nested/key": 5000},
     "many": {**MANY, "deep/er/file": 100},

@@ -1,4 +1,4 @@
-"""What must hold after each step, seen from outside: by the mount table, by the files, by what was printed."""
+"""What must hold after each step, and between them, seen from outside: by the mount table, by the files, by what was printed."""
 
 import asyncio
 import os
@@ -11,6 +11,9 @@ from tests.faults.storm.pods import Pods, Volume
 from tests.faults.storm.world import World
 
 
+READ_SECONDS = 0.02
+
+
 class Invariants:
     """``checks`` counts what was checked."""
 
@@ -20,12 +23,21 @@ class Invariants:
 
     async def after_step(self) -> None:
         """The volumes of living pods, and the mount table."""
+        await self._volumes()
+        await asyncio.to_thread(self._mount_table)
+
+    async def read_on(self) -> None:
+        """Read as pods do, until cancelled: a content that is broken for a moment is seen only in that moment."""
+        while True:
+            await self._volumes()
+            await asyncio.sleep(READ_SECONDS)
+
+    async def _volumes(self) -> None:
         async with self._pods.steady:
             mounted = [volume for volume in self._pods.living.values() if self._pods.is_mounted(volume)]
             for problem in await asyncio.to_thread(lambda: [self._volume(volume) for volume in mounted]):
                 if problem:
                     self._world.complain(problem)
-        await asyncio.to_thread(self._mount_table)
 
     def _volume(self, volume: Volume) -> str:
         """Whole, of one version, and not older than before."""

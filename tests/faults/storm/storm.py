@@ -59,10 +59,12 @@ async def run(directory: Path, options: Options) -> Summary:
                 asyncio.create_task(_lasting(pods, f"lasting-{number}", classes, end))
                 for number, classes in enumerate(LASTING_PODS)
             ]
+            reader = asyncio.create_task(invariants.read_on())
             workers = [asyncio.create_task(pods.run(number, end)) for number in range(WORKERS)]
             try:
                 await _storm(made, steps, invariants, done)
                 await settling.converge(options.patient)
+                reader.cancel()
                 end.set()
                 async with asyncio.timeout(60):
                     await asyncio.gather(*workers, *lasting)
@@ -73,9 +75,9 @@ async def run(directory: Path, options: Options) -> Summary:
             except TimeoutError:
                 made.complain("pods were not deleted within 60 s")
             finally:
-                for task in (*workers, *lasting):
+                for task in (*workers, *lasting, reader):
                     task.cancel()
-                await asyncio.gather(*workers, *lasting, return_exceptions=True)
+                await asyncio.gather(*workers, *lasting, reader, return_exceptions=True)
         return Summary.of(made, pods, invariants, settling, done, measured)
 
 
