@@ -1,4 +1,4 @@
-"""What must hold after each step, and between them, seen from outside: by the mount table, by the files, by what was printed."""
+"""What must hold at any time, seen from outside: by the mount table, and by the files."""
 
 import asyncio
 import os
@@ -9,7 +9,6 @@ from driver.volume import mountinfo
 from tests.faults.storm import content
 from tests.faults.storm.pods import Pods, Volume
 from tests.faults.storm.world import World
-
 
 READ_SECONDS = 0.02
 

@@ -77,7 +77,9 @@ async def run(directory: Path, options: Options) -> Summary:
             finally:
                 for task in (*workers, *lasting, reader):
                     task.cancel()
-                await asyncio.gather(*workers, *lasting, reader, return_exceptions=True)
+                for ended in await asyncio.gather(*workers, *lasting, reader, return_exceptions=True):
+                    if isinstance(ended, Exception):
+                        made.complain(f"the storm itself failed: {ended!r}")
         return Summary.of(made, pods, invariants, settling, done, measured)
 
 

@@ -161,8 +161,9 @@ class World:
 
     def complain(self, what: str) -> None:
         """An invariant did not hold."""
-        self.violations.append(what)
-        self.note(f"VIOLATION {what}")
+        if what not in self.violations:
+            self.violations.append(what)
+            self.note(f"VIOLATION {what}")
 
     def note(self, what: str) -> None:
         """Write something down in the journal."""
