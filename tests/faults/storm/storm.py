@@ -121,7 +121,7 @@ def _timed_calls(made: World, invariants: Invariants) -> Iterator[None]:
                 await call(*args)
                 invariants.checks[f"{name}: OK"] += 1
             except Failure as failure:
-                # gRPC's own text: the driver was killed or stopped meanwhile, or the machine is too busy for its answer.
+                # gRPC's own text: the driver was stopped meanwhile, or the machine was too busy for its answer.
                 own = str(failure) != rpc.DEADLINE_DETAILS
                 invariants.checks[f"{name}: {'failed' if own else 'not answered in time'}"] += 1
                 raise
