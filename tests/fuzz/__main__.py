@@ -24,7 +24,8 @@ def main() -> int:
     environment = {**os.environ, effort.SEED: str(options.seed), effort.FACTOR: str(options.factor)}
     where = [argument for argument in others if not argument.startswith("-")] or ["tests/fuzz"]
     flags = [argument for argument in others if argument.startswith("-")]
-    command = [sys.executable, "-m", "pytest", "-q", f"--hypothesis-seed={options.seed}", *flags, *where]
+    command = [sys.executable, "-m", "pytest", "-q", "--show-capture=no", f"--hypothesis-seed={options.seed}"]
+    command += [*flags, *where]
     result = subprocess.run(command, env=environment, check=False).returncode
     print(f"seed {options.seed}, factor {options.factor}: {'passed' if result == 0 else 'FAILED'}", flush=True)
     return result

@@ -1,6 +1,7 @@
 """Generates what clients send to an HTTP server: requests one after the other, valid ones and almost valid ones."""
 
 import random
+from collections.abc import Sequence
 
 METHODS = (b"GET", b"HEAD", b"POST", b"OPTIONS", b"get", b"M-SEARCH", b"CONNECT", b"G(T", b"", b"GET GET", b"PRI")
 TARGETS = (
@@ -49,12 +50,13 @@ BODIES = (
     *(b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n", b"\r\n", b"\r\n\r\n", b"\n", b"\x00", b"\x16\x03\x01\x02\x00"),
 )
 ENDS = (b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\r\n ")
-ORDINARY_METHODS, ORDINARY_TARGETS, ORDINARY_HEADERS = METHODS[:4], TARGETS[:6], HEADERS[:6]
+ORDINARY_METHODS, ORDINARY_HEADERS = METHODS[:4], HEADERS[:6]
 
 
-def stream(source: random.Random) -> bytes:
-    """Some requests in a row, the later ones sent before the first is answered; some bytes of them changed."""
-    sent = b"".join(_request(source) for _ in range(source.choice((1, 1, 2, 3, 5))))
+def stream(source: random.Random, targets: Sequence[bytes] = TARGETS[:6]) -> bytes:
+    """Some requests in a row, most of them of ordinary ``targets``, the later ones sent before the first is answered;
+    some bytes of them changed."""
+    sent = b"".join(_request(source, targets) for _ in range(source.choice((1, 1, 2, 3, 5))))
     if source.random() < 0.25:
         data = bytearray(sent)
         for _ in range(source.randrange(1, 4)):
@@ -72,14 +74,14 @@ def pieces(source: random.Random, sent: bytes) -> list[bytes]:
     return [sent[first:last] for first, last in zip([0, *cuts], [*cuts, len(sent)], strict=True) if first < last]
 
 
-def _request(source: random.Random) -> bytes:
+def _request(source: random.Random, targets: Sequence[bytes]) -> bytes:
     odd = source.random() < 0.25
     end = source.choice(ENDS) if odd and source.random() < 0.1 else b"\r\n"
     separator = source.choice((b" ", b"  ", b"\t")) if odd and source.random() < 0.1 else b" "
     line = separator.join(
         (
             source.choice(METHODS if odd else ORDINARY_METHODS),
-            source.choice(TARGETS if odd else ORDINARY_TARGETS),
+            source.choice(TARGETS if odd and source.random() < 0.5 else targets),
             source.choice(VERSIONS if odd else VERSIONS[:2]),
         )
     )

@@ -93,16 +93,15 @@ async def ours(parts: Sequence[bytes]) -> tuple[list[Answer], list[http.Request]
         await asyncio.sleep(0)
     protocol.connection_lost(None)
     assert not open_connections
-    return _answers(wire.written, seen), seen
+    return read_answers(wire.written, [request.method for request in seen]), seen
 
 
-def _answers(written: bytes, seen: Sequence[http.Request]) -> list[Answer]:
-    """Read the responses, as h11 does as a client."""
-    client = h11.Connection(h11.CLIENT)
+def read_answers(written: bytes, methods: Sequence[str]) -> list[Answer]:
+    """Read the responses to requests of these methods, and to one more, as h11 does as a client."""
     answers: list[Answer] = []
     rest = written
     while rest:
-        method = seen[len(answers)].method if len(answers) < len(seen) else "GET"
+        method = methods[len(answers)] if len(answers) < len(methods) else "GET"
         client = h11.Connection(h11.CLIENT)
         client.send(h11.Request(method="HEAD" if method == "HEAD" else "GET", target="/", headers=[("Host", "h")]))
         client.send(h11.EndOfMessage())
