@@ -40,7 +40,7 @@ STEP_SECONDS = 60.0
 MOST_ROUNDS = 4
 SPOILT = ("", "nonsense", "[]", '{"classes":{"one":{}}}', '{"classes":{"one":{"data":5}}}', '{"classes":[]}',
           '{"classes":{"one":{"data":["x"],"fetched":1e999}}}', '{"classes":{"one":{"fetched":' + "9" * 400 + "}}}",
-          "[" * 100_000, '{"adopted":true,"classes":{}}')  # fmt: skip  # short
+          "[" * 100_000, '{"adopted":true,"classes":{}}')  # fmt: skip  # one line for each would hide the list
 
 node = st.sampled_from(NODES)
 class_name = st.sampled_from(CLASSES)
