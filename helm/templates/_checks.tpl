@@ -3,6 +3,13 @@ Checks that a JSON schema cannot express in readable errors: each error names th
 choices and bounds are in values.schema.json.
 */}}
 {{- define "sscd.check" -}}
+{{- if .Chart.IsRoot -}}
+{{- range $key := list "install" "installed" "enable" "enabled" "create" "deploy" "tags" -}}
+{{- if and (hasKey $.Values $key) (not (kindIs "invalid" (get $.Values $key))) -}}
+{{- fail (printf "%s is a key of a chart that has this one as a subchart; here it has no effect: remove it" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $duration := list "^([0-9]+(\\.[0-9]*)?(ms|s|m|h))*[0-9.]*[1-9][0-9.]*(ms|s|m|h)([0-9]+(\\.[0-9]*)?(ms|s|m|h))*$" "a duration such as 30s, 2m or 1h30m" -}}
 {{- $directory := list "^/[^ ,]+$" "an absolute path such as /var/lib/kubelet" -}}
 {{- $drive := list "^[A-Za-z]:" "a path with its drive such as C:\\var\\lib\\kubelet" -}}

@@ -69,6 +69,15 @@ def test_wrong_keys_are_still_named(tmp_path: Path, key: str, alias: str) -> Non
     assert f"{alias or NAME}:" in done.stderr
 
 
+@pytest.mark.parametrize("setting", ["install=false", "enabled=false", "enabled=true", "create=true", "tags.a=true"])
+def test_a_parents_keys_without_a_parent(setting: str) -> None:
+    """A parent's key for the chart itself, where it would have no effect → refused with the key; null is no value."""
+    key = setting.partition("=")[0].partition(".")[0]
+    done = chart.template(f"--set={setting}")
+    assert done.returncode != 0 and f"{key} is a key of a chart that has this one as a subchart" in done.stderr
+    assert chart.template(f"--set={key}=null").returncode == 0
+
+
 def test_a_condition_must_be_a_boolean() -> None:
     """What a parent's condition cannot be → refused with the key."""
     done = chart.template("--set=install=maybe")
