@@ -12,9 +12,11 @@ import grpc
 import pytest
 
 from driver.ports import REFRESH_ANNOTATION
+from driver.publish import schedule
 from driver.publish.reporting import Content
 from provider_stub.running import running
 from runtime import clock
+from runtime.flags import Duration
 from tests.driver.publish.support import FAILING, known, make_due
 from tests.support.clocks import clock_set
 from tests.support.rig import Rig, Volume, rig
@@ -49,6 +51,29 @@ def test_rotation(tmp_path: Path) -> None:
             await volume.publish()
             assert volume.read() == b"new"
             assert it.metric("rotation_reconcile_total", provider="stub", rotated="true") == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("percent, calls", [(0, 2), (50, 1)])
+def test_jitter(tmp_path: Path, percent: int, calls: int) -> None:
+    """The interval has just passed, and with its jitter the volume is due later only → without jitter it is fetched,
+    as with the Go driver, with jitter it is not yet."""
+
+    async def run() -> None:
+        config = {"rotation_poll_interval": Duration(1000.0), "rotation_jitter_percent": percent}
+        async with rig(tmp_path, enable_secret_rotation=True, **config) as it:
+            volume = it.volume()
+            await volume.publish()
+            state = known(it, volume)
+            passed = (clock.now() - 1001.0 - step for step in range(200))
+            state.refreshed_at = next(
+                moment
+                for moment in passed
+                if schedule.due_time(str(volume.target), moment, 1000.0, 0.5) > clock.now() + 100.0
+            )
+            await volume.publish()
+            assert it.provider.calls == calls
 
     asyncio.run(run())
 
