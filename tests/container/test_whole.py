@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from kubelet_stub.config import Config as KubeletConfig
+from kubelet_stub.events import Reason
 from kubelet_stub.kubelet import KubeletStub
 from provider_stub.running import running
 from runtime.flags import Duration
@@ -150,6 +151,31 @@ def test_readyz_and_status(container: Container) -> None:
             for page in pages:
                 assert SECRET not in page and "r0le-name" not in page
             await kubelet.delete_pod(started)
+
+    asyncio.run(run())
+
+
+def test_the_csi_socket_is_removed(container: Container) -> None:
+    """Somebody removes the CSI socket, twice → the next pod gets its volume, no role is restarted for that, the driver
+    is not registered anew, and /healthz is good again."""
+
+    async def run() -> None:
+        config = KubeletConfig(root=f"{container.directory}/kubelet", republish_interval=Duration(0))
+        container.write_class("app", {"objects": "- objectName: password"})
+        async with (
+            running(container.directory / "providers" / "stub.sock", container.directory / "store"),
+            KubeletStub(config) as kubelet,
+        ):
+            await kubelet.wait_registered(DRIVER)
+            before = {name: process.pid for name, process in container.roles().items()}
+            for name in ("one", "two"):
+                (container.directory / "csi.sock").unlink()
+                started = await kubelet.add_pod(pod(name, "app"))
+                await kubelet.wait_mounted(started)
+                await asyncio.to_thread(wait_until, lambda: container.fetch("/healthz") == (200, "ok"), "healthz")
+                await kubelet.delete_pod(started)
+            assert {name: process.pid for name, process in container.roles().items()} == before
+            assert len(kubelet.events.of(Reason.REGISTERED)) == 1
 
     asyncio.run(run())
 
