@@ -64,4 +64,5 @@ def _open_sync(
     from driver.sync.engine import Limits, SyncEngine
 
     limits = Limits(largest_volume=config.volume_size or 4 * config.largest_reply, of_class=config.max_secret_objects)
-    return SyncEngine(cluster, SecretWriter(api, cluster.statuses, adopt=config.adopt_secrets), disk, metrics, limits)
+    writer = SecretWriter(api, cluster.statuses, adopt=config.adopt_secrets, read_by_patch=config.read_secrets_by_patch)
+    return SyncEngine(cluster, writer, disk, metrics, limits)

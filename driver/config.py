@@ -110,6 +110,10 @@ class DriverConfig:
         'secrets-store.csi.k8s.io/adopt: "true"',
     )
     max_secret_objects: int = flag(limits.MAX_SECRET_OBJECTS, "maximum number of Secrets that one class may ask for")
+    read_secrets_by_patch: bool = flag(
+        False,
+        "read Secrets by a patch that changes nothing: it needs no right to get, and admission policies limit it",
+    )
     sync_secrets: bool = flag(True, "sync Kubernetes Secrets as the classes' secretObjects say")
     remove_startup_taint: bool = flag(False, "remove the node's startup taint when CSINode lists the driver")
     startup_taint: str = flag("secrets-store.csi.k8s.io/agent-not-ready", "key of the startup taint (effect NoExecute)")

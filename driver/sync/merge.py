@@ -102,6 +102,14 @@ def new_secret(wanted: Wanted, owners: Iterable[Owner], fetched: Fetched) -> Obj
     }
 
 
+def foreign_secret(wanted: Wanted, hint: str = "") -> PreconditionFailed:
+    """The failure for a Secret that the driver must not write to."""
+    return PreconditionFailed(
+        f"Secret {wanted} was created by somebody else and is left as it is: set another secretName, or allow it "
+        f'with the annotation {ADOPT}: "true" on the Secret{hint}'
+    )
+
+
 def merge(found: Object, wanted: Wanted, owners: Iterable[Owner], fetched: Fetched, *, adopt: bool = False) -> Change:
     """The difference as a JSON merge patch for exactly the version of the Secret that was found.
 
@@ -119,10 +127,7 @@ def merge(found: Object, wanted: Wanted, owners: Iterable[Owner], fetched: Fetch
     ledger = Ledger.parse(annotations.get(LEDGER), fetched.now)
     adopted = ledger is None and labels.get(MANAGED_LABEL) != "true"
     if adopted and not adopt and annotations.get(ADOPT) != "true":
-        raise PreconditionFailed(
-            f"Secret {wanted} was created by somebody else and is left as it is: set another secretName, or allow it "
-            f'with the annotation {ADOPT}: "true" on the Secret'
-        )
+        raise foreign_secret(wanted)
     ledger = ledger or Ledger(adopted or (annotations.get(LEDGER) or "").startswith(ADOPTED_LEDGER), {})
     before = ledger.text()
     newest = ledger.is_newest(wanted, fetched)

@@ -35,6 +35,7 @@
 {{- if ne (int .Values.rotationJitterPercent) 10 }}{{- $args = append $args (printf "--rotation-jitter-percent=%d" (int .Values.rotationJitterPercent)) }}{{- end -}}
 {{- if not .Values.tmpfsNoexec }}{{- $args = append $args "--tmpfs-noexec=false" }}{{- end -}}
 {{- if .Values.volumeAttributesOverride }}{{- $args = append $args "--volume-attributes-override=true" }}{{- end -}}
+{{- if include "sscd.readByPatch" . }}{{- $args = append $args "--read-secrets-by-patch=true" }}{{- end -}}
 {{- if not (include "sscd.tokensRequested" .) }}{{- $args = append $args "--accept-context-tokens=false" }}{{- end -}}
 {{- if .Values.volumeCondition }}{{- $args = append $args "--volume-condition=true" }}{{- end -}}
 {{- if .Values.startupTaint.enabled }}

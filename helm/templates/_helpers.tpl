@@ -180,12 +180,17 @@ spec:
 {{- else if $asked -}}true{{- end -}}
 {{- end -}}
 
+{{/* "true" if Secrets are read in such a way that the policies apply; the account then has no right to get. */}}
+{{- define "sscd.readByPatch" -}}
+{{- if and (include "sscd.policies" .) (not (include "sscd.goDriver" .)) -}}true{{- end -}}
+{{- end -}}
+
 {{- define "sscd.syncRules" -}}
 {{- $goDriver := include "sscd.goDriver" . -}}
 rules:
   - apiGroups: [""]
     resources: [secrets]
-    verbs: [create, get, patch{{ if $goDriver }}, delete, list, update, watch{{ else if include "sscd.deleteForOwners" . }}, delete{{ end }}]
+    verbs: [create, {{ if not (include "sscd.readByPatch" .) }}get, {{ end }}patch{{ if $goDriver }}, delete, list, update, watch{{ else if include "sscd.deleteForOwners" . }}, delete{{ end }}]
   - apiGroups: [""]
     resources: [pods]
     verbs: [get]

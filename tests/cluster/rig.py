@@ -27,7 +27,7 @@ BASE_RULES: list[Object] = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
 ]
 SYNC_RULES: list[Object] = [
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "get", "patch"]},
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "patch"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
 ]
 TAINT_RULES: list[Object] = [
@@ -112,6 +112,7 @@ class ClusterRig(NamespaceRig):
     @asynccontextmanager
     async def driver(self, proxy: FaultProxy | None = None, name: str = "rig", **config: Any) -> AsyncIterator[Rig]:
         """A whole driver of this node, with a provider on its socket and kubelet's directories."""
+        config.setdefault("read_secrets_by_patch", True)
         if "kubeconfig" not in config:  # it takes a running API server to make one
             config["kubeconfig"] = self.kubeconfig(proxy)
         async with self.driver_at(name, **config) as running:

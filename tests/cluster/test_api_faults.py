@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
-from driver.cluster import class_store, statuses
+from driver.cluster import follow, statuses
 from driver.cluster.api import Api
 from driver.cluster.gateway import ApiCluster
 from driver.ports import ClassRef
@@ -244,7 +244,7 @@ def test_silent_watch(cluster_rig: ClusterRig, proxy: FaultProxy, silent: Silenc
 def test_outage(cluster_rig: ClusterRig, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections are refused → a volume of a known class is still refreshed within seconds, a new class fails with
     UNAVAILABLE near its deadline. The API server is back → class, pod status and Secret are brought up to date."""
-    monkeypatch.setattr(class_store, "LAST_PAUSE", 2.0)
+    monkeypatch.setattr(follow, "LAST_PAUSE", 2.0)
     cluster_rig.make_class(secretObjects=[ENTRY])
     cluster_rig.make_class("new")
     first, second = cluster_rig.make_pod(), cluster_rig.make_pod("pod-2")

@@ -44,9 +44,12 @@ def test_the_drivers_rights() -> None:
 
 
 def test_the_rights_to_sync() -> None:
-    """With syncSecret.enabled → Secrets by name only: no list, watch or delete; the same in a namespace's Role."""
+    """With syncSecret.enabled → Secrets by name only: no list, watch or delete, and get only without the policies; the
+    same in a namespace's Role."""
     for values in (["syncSecret.enabled=true"], ["syncSecret.enabled=true", "syncSecret.namespaces={a}"]):
         assert rules("secretprovidersyncing-role", *values) == canonical(SYNC_RULES)
+        without = rules("secretprovidersyncing-role", "validatingAdmissionPolicies.applyPolicies=false", *values)
+        assert without == canonical([{**SYNC_RULES[0], "verbs": ["create", "get", "patch"]}, *SYNC_RULES[1:]])
 
 
 def test_the_rights_to_remove_the_taint() -> None:

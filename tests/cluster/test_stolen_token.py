@@ -32,7 +32,7 @@ class Attempt:
     refused_by: str
     method: str
     path: str
-    body: Object | None = None
+    body: Any = None
     content_type: str = MERGE
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -80,6 +80,8 @@ def node(name: str = NODE, **body: Any) -> Attempt:
     return Attempt("nodes", "PATCH", f"/api/v1/nodes/{name}", body)
 
 
+JSON_PATCH = "application/json-patch+json"
+THEIRS: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "theirs"}}
 POD: Object = {"apiVersion": "v1", "kind": "Pod", "name": "pod-1", "uid": str(uuid.uuid4())}
 ACCOUNT_TOKEN: Object = {"annotations": {"kubernetes.io/service-account.name": "clusterrole-aggregation-controller"}}
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -143,6 +145,14 @@ ATTEMPTS = {
         },
     ),
     "an adoptable one without saying so": change("adoptable", metadata={"labels": MANAGED}),
+    "theirs, read": change("theirs"),
+    "theirs, read as JSON patch": Attempt("secrets", "PATCH", "/api/v1/namespaces/{ns}/secrets/theirs", [], JSON_PATCH),
+    "theirs, read as server-side apply": Attempt(
+        "secrets", "PATCH", "/api/v1/namespaces/{ns}/secrets/theirs?fieldManager=x", THEIRS, APPLY
+    ),
+    "theirs, read by a dry run": Attempt("secrets", "PATCH", "/api/v1/namespaces/{ns}/secrets/theirs?dryRun=All", {}),
+    "theirs, read by name": Attempt("roles", "GET", "/api/v1/namespaces/{ns}/secrets/theirs"),
+    "a Helm release, read": change("sh.helm.release.v1.app.v1"),
     # The driver's own.
     "the label goes": change("ours", metadata={"labels": {"secrets-store.csi.k8s.io/managed": None}}),
     "the owners go": change("ours", metadata={"ownerReferences": []}),
@@ -259,11 +269,10 @@ def attempt(cluster: ControlPlane, api: Api, tried: Attempt, namespace: str) -> 
     return ""
 
 
-def _placed(cluster: ControlPlane, body: Object, namespace: str) -> Object:
+def _placed(cluster: ControlPlane, body: Any, namespace: str) -> Any:
     """With the namespace and its UID, which owns what must not be collected."""
     uid = cluster.api.get(f"/api/v1/namespaces/{namespace}")["metadata"]["uid"]
-    placed: Object = json.loads(json.dumps(body).replace("{ns}", namespace).replace("{uid}", uid))
-    return placed
+    return json.loads(json.dumps(body).replace("{ns}", namespace).replace("{uid}", uid))
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)

@@ -49,6 +49,7 @@ OURS = {
     "accept-context-tokens",
     "adopt-secrets",
     "sync-secrets",
+    "read-secrets-by-patch",
     "remove-startup-taint",
     "restrict-privileges",
     "startup-taint",

@@ -215,6 +215,28 @@ def test_policies() -> None:
     assert policies("--set=validatingAdmissionPolicies.applyPolicies=false") == {}
 
 
+@pytest.mark.parametrize(
+    "values, by_patch",
+    [
+        ("syncSecret.enabled=true", True),
+        ("syncSecret.enabled=true,syncSecret.namespaces={a}", True),
+        ("syncSecret.enabled=true,validatingAdmissionPolicies.applyPolicies=false", False),
+        ("syncSecret.enabled=true,rbac.goDriver=true", False),
+    ],
+)
+def test_how_secrets_are_read(values: str, by_patch: bool) -> None:
+    """With the policies → by patches, which they see, without the right to get; otherwise by GET, with the right."""
+    verbs = {
+        verb
+        for item in chart.render(f"--set={values}")
+        for rule in item.get("rules") or ()
+        if "secrets" in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert ("get" not in verbs) is by_patch and verbs >= {"create", "patch"}
+    assert ("--read-secrets-by-patch=true" in container(f"--set={values}")["args"]) is by_patch
+
+
 def test_what_the_policies_take_from_the_values() -> None:
     """Types, namespaces, adoption and the taint's key are those of the values; the Go driver, which overwrites Secrets
     of others, is only kept from the types of credentials."""

@@ -15,8 +15,8 @@ ROWS = list(values_page.rows())
 OF_FLAGS = [row for row in ROWS if row.flag]
 # Flags that follow from the pod's specification and cannot be chosen.
 FIXED = {"endpoint", "nodeid", "kubelet-registration-path", "plugin-registration-path", "probe-timeout"}
-# Follows from the value tokenRequests, which is the CSIDriver object's.
-FROM_TOKEN_REQUESTS = {"accept-context-tokens"}
+# Follow from the value tokenRequests, which is the CSIDriver object's, and from the policies and the roles.
+FROM_OTHERS = {"accept-context-tokens", "read-secrets-by-patch"}
 # Not in values.yaml, because their absence has a meaning or because they are only accepted.
 ABSENT = (
     "nameOverride",
@@ -102,18 +102,18 @@ def test_a_value_sets_its_flag(row: Row) -> None:
 def test_every_flag_of_the_chart_has_its_value() -> None:
     """Every flag that the chart sets has a value, except those that follow from the pod's specification."""
     given = set(arguments(f"--values={chart.VALUES}/everything.yaml", "--set=windows.enabled=false"))
-    assert given - FIXED - FROM_TOKEN_REQUESTS <= {row.flag for row in OF_FLAGS}
+    assert given - FIXED - FROM_OTHERS <= {row.flag for row in OF_FLAGS}
 
 
 def test_defaults_are_the_drivers() -> None:
     """No values → the driver runs with its own defaults, except flags that follow from the pod's specification,
-    and that kubelet is asked for no tokens."""
+    that kubelet is asked for no tokens, and that Secrets are read as the policies demand."""
     given = [
         f"--{name}={value}".replace("$(CSI_ENDPOINT)", "unix:///csi/csi.sock") for name, value in arguments().items()
     ]
     config = configure(flags().parse(given).values).driver
     differing = {name for name, value in vars(config).items() if value != getattr(DriverConfig(), name)}
-    assert differing == {"endpoint", "nodeid", "kubelet_pods_dir", "accept_context_tokens"}
+    assert differing == {"endpoint", "nodeid", "kubelet_pods_dir", "accept_context_tokens", "read_secrets_by_patch"}
 
 
 def test_extra_arguments_come_last() -> None:

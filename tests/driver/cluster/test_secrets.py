@@ -115,6 +115,49 @@ def test_what_is_refused_without_owners_too(rig: FakeApiRig, message: str) -> No
     run_writer(rig, test)
 
 
+def test_read_by_patch(rig: FakeApiRig) -> None:
+    """The account may not get Secrets → they are read by patches that change nothing: one that is missing is created,
+    one that is as it should be stays as it is, drift is repaired; a conflict is tried again."""
+
+    async def test(api: Api) -> None:
+        writer = SecretWriter(api, StatusStore(api, NODE, DRIVER), read_by_patch=True)
+        rig.server.on("GET", "/secrets", Answer(403))
+        rig.server.on("PATCH", "/secrets/", Answer(409), times=1)
+        assert (await writer.ensure(WANTED, owned())).written
+        made = secret(rig)
+        assert not (await writer.ensure(WANTED, owned())).written and secret(rig) == made
+        rig.api.patch(rig.path("secrets", "synced"), {"data": {"pw": "eA==", "own": "eA=="}})
+        assert (await writer.ensure(WANTED, owned())).written
+        assert secret(rig)["data"] == {"pw": "djE=", "own": "eA=="} and rig.count()["get", "secrets"] == 0
+
+    run(rig.kubeconfig(), test)
+
+
+@pytest.mark.parametrize("status", [403, 422])
+@pytest.mark.parametrize(
+    "message, failure, sentence",
+    [
+        ("ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no", PreconditionFailed, "by somebody else"),
+        ("User cannot patch resource", Failure, ""),
+        ('admission webhook "w" denied the request: no', Failure, '(admission webhook "w")'),
+    ],
+)
+def test_read_refused(rig: FakeApiRig, status: int, message: str, failure: type[Failure], sentence: str) -> None:
+    """A policy refuses the read, as the chart's does for Secrets of others → the failure says that, and what to do;
+    other refusals keep their own sentences."""
+    rig.make_adoptable_secret(data={"own": "eA=="})
+
+    async def test(api: Api) -> None:
+        writer = SecretWriter(api, StatusStore(api, NODE, DRIVER), read_by_patch=True)
+        rig.server.on("PATCH", "/secrets/", Answer(status, message=message))
+        with pytest.raises(failure) as refusal:
+            await writer.ensure(WANTED, owned())
+        text = str(refusal.value)
+        assert sentence in text and ("by somebody else" in text) is (sentence == "by somebody else")
+
+    run(rig.kubeconfig(), test)
+
+
 def test_create_and_patch(rig: FakeApiRig) -> None:
     """Write a new Secret → GET and POST. Again → GET only. After drift of data, labels and owners → one PATCH that
     keeps what others added."""
