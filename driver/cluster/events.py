@@ -10,7 +10,7 @@ from driver.cluster.answers import Conflict
 from driver.cluster.api import MERGE_PATCH, Api
 from driver.cluster.event_rate import EventRate
 from driver.ports import PodEvent
-from runtime import logs
+from runtime import logs, redact
 from runtime.errors import Failure, NotFound
 from runtime.timestamps import timestamp
 
@@ -94,7 +94,7 @@ class EventRecorder:
             self._counts.pop(next(iter(self._counts)))
 
     async def _count(self, path: str, name: str, event: PodEvent, count: int | None) -> dict[str, Any]:
-        patch: dict[str, Any] = {"message": event.message[:LONGEST_MESSAGE], "lastTimestamp": timestamp(time.time())}
+        patch: dict[str, Any] = {"message": _shown(event), "lastTimestamp": timestamp(time.time())}
         if count is not None:
             patch["count"] = count
         return await self._api.call("PATCH", f"{path}/{name}", body=patch, content_type=MERGE_PATCH)
@@ -114,12 +114,17 @@ class EventRecorder:
             },
             "type": "Warning" if event.warning else "Normal",
             "reason": event.reason,
-            "message": event.message[:LONGEST_MESSAGE],
+            "message": _shown(event),
             "source": self._source,
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,
         }
+
+
+def _shown(event: PodEvent) -> str:
+    """The message as people read it: a name of others that it quotes may contain characters that are not visible."""
+    return redact.visible(event.message)[:LONGEST_MESSAGE]
 
 
 def _series(event: PodEvent) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from driver import limits
@@ -80,11 +80,11 @@ class Reporter:
         name = volume.target.volume_name
         await self._event(volume.pod, False, REFRESH_RECOVERED, f"volume {name} is refreshed again", name)
 
-    async def reserved_parameters(self, pod: Pod, class_ref: ClassRef, names: Iterable[str]) -> None:
+    async def reserved_parameters(self, pod: Pod, class_ref: ClassRef, names: Sequence[str]) -> None:
         """Report that a class sets parameters which only kubelet may set."""
+        shown = redact.text(", ".join(name[:80] for name in names[: limits.SHOWN_OBJECTS]))
         message = (
-            f"SecretProviderClass {class_ref} sets {', '.join(names)}, which only kubelet may set; "
-            "remove it from spec.parameters"
+            f"SecretProviderClass {class_ref} sets {shown}, which only kubelet may set; remove it from spec.parameters"
         )
         await self._event(pod, True, RESERVED_PARAMETER, message, class_ref.name)
 

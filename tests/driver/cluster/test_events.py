@@ -56,6 +56,25 @@ def test_event(rig: FakeApiRig) -> None:
     run_recorder(rig, test)
 
 
+def _is_counted(rig: FakeApiRig, count: int) -> bool:
+    return [found for *_, found in counts(rig)] == [count]
+
+
+@pytest.mark.parametrize("hidden", ["\x1b[2J", "\n", "\u202e", "\x9b", "\u2028", "\u200b" * 2000])
+def test_what_people_read_has_no_invisible_characters(rig: FakeApiRig, hidden: str) -> None:
+    """A message quotes a name of others that moves the cursor or is invisible → the Event has the text without it, the
+    first time and the next."""
+
+    async def test(recorder: EventRecorder) -> None:
+        for count in (1, 2):
+            recorder.put(PodEvent(POD, True, "FailedToCreateSecret", f"file {hidden} is not there", "synced"))
+            await until(partial(_is_counted, rig, count), "the event")
+            ((_, message, _),) = counts(rig)
+            assert hidden not in message and message.startswith("file ") and message.endswith("is not there")
+
+    run_recorder(rig, test)
+
+
 def test_series(rig: FakeApiRig) -> None:
     """Record an event three times, the last time with another message → one Event with count 3 and the last message.
     Another subject, reason or pod → another Event."""
