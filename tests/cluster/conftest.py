@@ -1,8 +1,10 @@
 """One control plane for the whole run. Without its programs the tests are skipped, or fail if
 ``SECRETS_STORE_REQUIRE_CLUSTER=1``."""
 
+import gc
 import os
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,9 +31,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed (transport|<socket):ResourceWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed (transport|<socket|<ssl):ResourceWarning"))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(180))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _left_sockets() -> Iterator[None]:
+    """Collect those sockets while the warning is ignored: after the last test, no marker of a test would do that."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

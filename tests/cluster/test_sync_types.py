@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.cluster.pki import Authority
 from tests.cluster.rig import ClusterRig
 from tests.support.syncing import values
-from tests.support.waiting import run_async
+from tests.support.waiting import run_async, until_blocking
 
 DOCKER = json.dumps({"auths": {"registry.example": {"auth": "dTpw"}}}).encode()
 # Type as written in the class → type of the Secret, keys, content.
@@ -47,6 +47,7 @@ def synced(cluster_rig: ClusterRig, kind: str, keys: list[str], content: bytes) 
         async with cluster_rig.driver() as rig:
             rig.provider.put("password", content)
             await cluster_rig.volume(rig, pod).publish()
+            await until_blocking(lambda: cluster_rig.secret("synced") or cluster_rig.events(), "the Secret, or why not")
 
     run_async(test)
     secret = cluster_rig.secret("synced")
