@@ -17,6 +17,7 @@ from tests.faults.storm.api_process import strike_calls
 from tests.faults.storm.services import Admin, Object
 from tests.faults.storm.storm import Options, run
 from tests.faults.storm.world import NAMESPACE, World
+from tests.support import needs
 
 SECONDS, PER_SECOND = 30.0, 2.5
 # The fake one has a history to compact at will.
@@ -63,6 +64,7 @@ class RealServer:
 @pytest.mark.timeout(400)  # the API server takes several seconds to start, each time that it was killed
 def test_storm(cluster: ControlPlane, tmp_path: Path) -> None:
     """Half a minute of faults of all kinds, with a real API server → no invariant is broken."""
+    needs.root()
     read = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
     grant(cluster, NAMESPACE, [*BASE_RULES, *SYNC_RULES, read])
     logging.disable()

@@ -10,6 +10,7 @@ import pytest
 from tests.faults.storm import content, schedule
 from tests.faults.storm.kinds import KINDS
 from tests.faults.storm.storm import Options, run
+from tests.support import needs
 
 SEED = 1
 SECONDS, PER_SECOND = 24.0, 2.5
@@ -29,6 +30,7 @@ def _quiet() -> Iterator[None]:
 def test_storm(tmp_path: Path) -> None:
     """Pods come and go while processes are killed and stopped, the API server and the provider give wrong answers,
     files are removed, space and descriptors are short, and the clock jumps → no invariant is broken."""
+    needs.root()
     summary = asyncio.run(run(tmp_path, Options(SEED, SECONDS, PER_SECOND, churned=160, patient=False)))
     print(summary.text())
     assert summary.violations == []

@@ -22,6 +22,7 @@ from typing import Any
 from tests.faults.storm.shared import Shared
 from tests.support.mounts import bind, mount_proc
 
+RUNTIME_EXIT_CODE = 128
 ROLES = ("driver", "registrar", "probe")
 SHIFT = "shift"
 NAMES = (SHIFT, *ROLES)
@@ -48,7 +49,11 @@ def main(argv: list[str]) -> int:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for pair in rest[:end]:
         source, _, target = pair.partition("=")
-        bind(Path(source), Path(target))
+        try:
+            bind(Path(source), Path(target))
+        except FileNotFoundError:  # it was removed just now: a container runtime gives up, and kubelet tries again
+            print(f"there is no {source} to mount", file=sys.stderr, flush=True)
+            os._exit(RUNTIME_EXIT_CODE)
     mount_proc(Path("/proc"))
     shared = Shared(Path(memory), NAMES)
     _shift_clock(shared)

@@ -72,10 +72,8 @@ class Pods:
         volumes = [Volume(pod, item, class_name, world.kubelet.target(pod, item)) for item, class_name in named]
         for volume in volumes:
             self.living[str(volume.target)] = volume
-        try:
-            yield pod
-        finally:
-            await self._delete(pod, volumes)
+        yield pod
+        await self._delete(pod, volumes)  # not if the storm is called off: then nobody would answer
 
     async def _delete(self, pod: Pod, volumes: Sequence[Volume]) -> None:
         states = [item.state for item in self.world.kubelet.volumes(pod)]
