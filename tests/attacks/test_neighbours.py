@@ -28,7 +28,7 @@ from tests.support.cgroups import MemoryCgroup
 from tests.support.mounts import unmount_below
 from tests.support.waiting import wait_until
 
-TURNS, SAMPLES = 3, 5
+TURNS, SAMPLES = 2, 5
 SLOWDOWN, SECONDS = 8.0, 0.5
 
 ATTACKS = ["computing", "large_replies", "costly_values", "echoes", "labels", "connections"]
@@ -143,8 +143,9 @@ def measure(container: Container, prefix: str, took: Times) -> None:
     directory = container.directory
 
     def timed(what: str, call: Callable[[], object], result: object) -> None:
+        """A check that fails is repeated, as kubelet does, and so is late."""
         started = time.monotonic()
-        assert call() == result
+        wait_until(lambda: call() == result, what, seconds=60)
         took[what].append(time.monotonic() - started)
 
     for number in range(SAMPLES):

@@ -9,6 +9,7 @@ import yaml
 from tests.attacks.attacker import MANY
 from tests.attacks.test_neighbours import Place, place_in, program
 from tests.support.cgroups import MemoryCgroup, memory_cgroup
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +41,7 @@ def test_nothing_is_killed(limited: tuple[Place, MemoryCgroup], attack: str, rou
     with program("tests.attacks.attacker", attack, str(place.container.directory), *ports) as attacker:
         assert attacker.stdout is not None
         assert [attacker.stdout.readline() for _ in range(rounds)] == ["round\n"] * rounds
-        assert place.container.fetch("/healthz") == (200, "ok")
+        wait_until(lambda: place.container.fetch("/healthz") == (200, "ok"), "healthz")
     print(f"{attack}: at most {(cgroup.peak or 0) >> 20} MiB of {limit() >> 20} MiB")
     assert cgroup.kills == 0
     assert {name: role.pid for name, role in place.container.roles().items()} == before
