@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -362,3 +363,35 @@ def test_missing_driver_is_logged_once(
 
     asyncio.run(run())
     assert len([record for record in caplog.records if record.getMessage() == "Waiting for the driver"]) == 1
+
+
+@pytest.mark.parametrize("jump, patience, gone", [(3600.0, 60.0, False), (-3600.0, 3.0, True)])
+def test_the_wall_clock_jumps(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    attempts: Callable[[int], Awaitable[None]],
+    jump: float,
+    patience: float,
+    gone: bool,
+) -> None:
+    """The clock is set by an hour, either way, while the driver is gone → its absence counts by the time that has
+    passed."""
+    real, offset = time.time, 0.0
+    monkeypatch.setattr(time, "time", lambda: real() + offset)
+
+    async def run() -> None:
+        nonlocal offset
+        rig = RegistrarRig(tmp_path)
+        config = rig.config(driver_gone_after=Duration(patience))
+        async with rig.kubelet() as kubelet, running_registrar(config) as reconciler:
+            async with fake_driver(rig.csi):
+                await kubelet.wait_registered(NAME)
+                await until_state(reconciler, State.REGISTERED)
+            await attempts(2)  # it has noticed that the driver is gone
+            offset += jump
+            await attempts(2)
+            if gone:
+                await until_state(reconciler, State.NO_DRIVER)
+            assert rig.socket.exists() is not gone
+
+    asyncio.run(run())
