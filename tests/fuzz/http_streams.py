@@ -50,6 +50,7 @@ BODIES = (
     *(b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n", b"\r\n", b"\r\n\r\n", b"\n", b"\x00", b"\x16\x03\x01\x02\x00"),
 )
 ENDS = (b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\r\n ")
+FRAMING = tuple(header for header in HEADERS if header[:9].lower() in (b"content-l", b"transfer-", b"connectio"))
 ORDINARY_METHODS, ORDINARY_HEADERS = METHODS[:4], HEADERS[:6]
 
 
@@ -86,6 +87,8 @@ def _request(source: random.Random, targets: Sequence[bytes]) -> bytes:
         )
     )
     headers = source.sample(HEADERS if odd else ORDINARY_HEADERS, k=source.randrange(4))
+    if odd and source.random() < 0.2:  # two that say where the body ends, or when the connection does
+        headers += source.sample(FRAMING, k=2)
     host = [] if odd and source.random() < 0.2 else [b"Host: h"]
     body = source.choice(BODIES) if source.random() < 0.25 else b""
     return end.join([line, *host, *headers, b"", b""]) + body

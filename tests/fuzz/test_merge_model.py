@@ -24,6 +24,7 @@ from driver.cluster.api import Api
 from driver.cluster.statuses import StatusStore
 from driver.ports import ClassRef, Pod
 from driver.sync.jobs import Member
+from driver.sync.ledger import Ledger
 from driver.sync.merge import ADOPT, LEDGER, Outcome, Owner
 from driver.sync.owners import Owners
 from driver.sync.wanted import Wanted
@@ -45,7 +46,7 @@ SPOILT = ("", "nonsense", "[]", '{"classes":{"one":{}}}', '{"classes":{"one":{"d
 node = st.sampled_from(NODES)
 class_name = st.sampled_from(CLASSES)
 # Each class has keys of its own, and one that the other may list as well.
-keys = st.lists(st.sampled_from(["a", "b", "shared"]), max_size=3, unique=True)
+keys = st.lists(st.sampled_from(["a", "b", "shared"]), min_size=1, max_size=3, unique=True)
 values = st.sampled_from([b"", b"1", b"2", b"3"])
 
 
@@ -163,20 +164,18 @@ class SecretMachine(RuleBasedStateMachine):
         return task
 
     def finish(self, task: asyncio.Task[Outcome]) -> Outcome:
-        """Answer all calls, the first one first, until this writer has ended; it removes nothing that others list."""
-        before = self.data()
+        """Answer all calls, the first one first, until this writer has ended; it removes nothing that the ledger knows
+        to be listed by a class that lists it still."""
+        kept = self.data().keys() & self.known_keys()
         while not task.done():
             self.api.waiting.pop(0).set_result(None)
             self.spin()
-        listed = set().union(*map(self.names, self.live())) | self.theirs.keys()
-        assert before.keys() & listed <= self.data().keys()
+        assert kept <= self.data().keys()
         return task.result()
 
     @rule(node=node, class_name=class_name, value=values)
     def publish(self, node: str, class_name: str, value: bytes) -> None:
         """A volume is published or refreshed, and its Secret begins to be written."""
-        if not self.listed[class_name]:
-            return
         self.now += STEP_SECONDS
         self.volumes[node, class_name] = value, self.now
         self.written[class_name] = self.now
@@ -187,8 +186,7 @@ class SecretMachine(RuleBasedStateMachine):
     def check(self, data: st.DataObject) -> None:
         """The Secret of a volume is looked after."""
         node, class_name = data.draw(st.sampled_from(sorted(self.volumes)))
-        if self.listed[class_name]:
-            self.start(node, class_name)
+        self.start(node, class_name)
 
     @precondition(lambda self: self.volumes)
     @rule(data=st.data())
@@ -196,11 +194,24 @@ class SecretMachine(RuleBasedStateMachine):
         """A volume is gone; what it has written stays."""
         del self.volumes[data.draw(st.sampled_from(sorted(self.volumes)))]
 
-    @rule(class_name=class_name, listed=keys, labelled=st.booleans())
-    def edit_class(self, class_name: str, listed: list[str], labelled: bool) -> None:
+    @rule(class_name=class_name, listed=keys, labelled=st.booleans(), settles=st.booleans())
+    def edit_class(self, class_name: str, listed: list[str], labelled: bool, settles: bool) -> None:
         """The author of a class lists other keys and labels."""
-        if listed:
-            self.listed[class_name], self.labelled[class_name] = listed, labelled
+        self.listed[class_name], self.labelled[class_name] = listed, labelled
+        if settles and self.volumes:
+            self.settle()
+
+    @rule(class_name=class_name, value=values)
+    def share_and_drop(self, class_name: str, value: bytes) -> None:
+        """Both classes list a key, with the same value; then one of them lists it no longer → the other one has it."""
+        for name in CLASSES:
+            self.listed[name] = ["a", "shared"]
+            self.publish(NODES[0], name, value)
+        self.run_to_the_end()
+        for name in CLASSES:
+            self.finish(self.start(NODES[0], name))
+        self.listed[class_name] = ["a"]
+        self.finish(self.start(NODES[0], class_name))
 
     @precondition(lambda self: self.api.waiting)
     @rule(data=st.data())
@@ -276,6 +287,13 @@ class SecretMachine(RuleBasedStateMachine):
         else:
             raise AssertionError("it is written again and again")
         self.check_settled()
+
+    def known_keys(self) -> set[str]:
+        """The keys of all classes that have a volume, as far as the ledger has them."""
+        annotations = ((self.secret() or {}).get("metadata") or {}).get("annotations") or {}
+        ledger = Ledger.parse(annotations.get(LEDGER), self.now)
+        classes = {} if ledger is None else json.loads(ledger.text())["classes"]
+        return {key for name in self.live() & classes.keys() for key in self.names(name) & set(classes[name]["data"])}
 
     def run_to_the_end(self) -> None:
         """Answer all calls."""
