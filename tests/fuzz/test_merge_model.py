@@ -135,6 +135,10 @@ class SecretMachine(RuleBasedStateMachine):
         except ApiError:
             return None
 
+    def owner_uids(self) -> set[str]:
+        metadata = (self.secret() or {}).get("metadata") or {}
+        return {item["uid"] for item in metadata.get("ownerReferences") or ()}
+
     def data(self) -> dict[str, bytes]:
         return {key: b64decode(text) for key, text in ((self.secret() or {}).get("data") or {}).items()}
 
@@ -148,7 +152,7 @@ class SecretMachine(RuleBasedStateMachine):
                 self.tasks.remove((uid, task))
                 with suppress(Aborted):  # others have changed the Secret each time; it is tried again later
                     task.result()
-                    self.owners.add(uid)
+                    self.owners |= self.owner_uids() & {uid}  # none of an adopted Secret
 
     def start(self, node: str, class_name: str) -> asyncio.Task[Outcome]:
         wanted = self.wanted(node, class_name)
@@ -332,17 +336,14 @@ class SecretMachine(RuleBasedStateMachine):
             assert self.spoilt or (f"label-{name}" in labels) == self.labelled[name]
         assert self.spoilt or data.keys() <= allowed, (data, allowed)
         ledger = json.loads(secret["metadata"]["annotations"][LEDGER])
-        owners = {item["uid"] for item in secret["metadata"].get("ownerReferences") or ()}
-        assert ledger["adopted"] or owners >= {f"{node}-{name}" for node, name in self.volumes}
+        assert ledger["adopted"] or self.owner_uids() >= {f"{node}-{name}" for node, name in self.volumes}
 
     @invariant()
     def nothing_of_others_is_lost(self) -> None:
         tally("steps of the Secret machine")
-        data, metadata = self.data(), (self.secret() or {}).get("metadata") or {}
+        data = self.data()
         assert all(data.get(key) == value for key, value in self.theirs.items())
-        owners = {item["uid"] for item in metadata.get("ownerReferences") or ()}
-        # What people have made, and was adopted, has no owners; a spoilt ledger may say so of any Secret.
-        assert not owners or owners >= self.owners
+        assert self.owner_uids() >= self.owners
 
 
 async def _pause() -> None:
