@@ -1,5 +1,6 @@
 """Addresses, parsed once into types: CSI endpoints and host:port pairs. All parsers raise ConfigurationError."""
 
+import ipaddress
 from dataclasses import dataclass
 
 from runtime.errors import ConfigurationError
@@ -78,8 +79,18 @@ def parse_host_port(text: str) -> TcpEndpoint:
     if separator and port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535:
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         if ":" not in bare or bare != host:
-            return TcpEndpoint(bare, int(port))
+            return TcpEndpoint("::" if _is_unspecified(bare) else bare, int(port))
     raise ConfigurationError(f"invalid address: {text} (use host:port or :port, for example 127.0.0.1:8095)")
+
+
+def _is_unspecified(host: str) -> bool:
+    """Whether a host is the address of all addresses in another form than ALL_ADDRESSES, such as ``::0``."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_unspecified and host not in ALL_ADDRESSES
 
 
 def _bracketed(host: str) -> str:

@@ -79,7 +79,7 @@ def _matches(entry: str, host: str, port: int, address: Address | None) -> bool:
         return False
     if (exempt := _address(name)) is not None:
         return exempt == address
-    domain = _to_ascii(name.removeprefix("*"))
+    domain = _to_ascii(name[1:] if name.startswith("*.") else name)
     return host == domain or host.endswith(domain if domain.startswith(".") else f".{domain}")
 
 

@@ -1,5 +1,5 @@
 """PEM files (https://www.rfc-editor.org/rfc/rfc7468) as people store them: with text around the blocks, with line
-breaks turned into spaces or written as ``\\n``, with Windows line ends."""
+breaks turned into spaces, with Windows line ends, as a string of JSON (once or twice) with ``\\n`` and ``\\/``."""
 
 import binascii
 import re
@@ -13,6 +13,8 @@ _LINE = 64
 _MARK = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 # Header lines, as in ``Proc-Type: 4,ENCRYPTED`` (https://www.rfc-editor.org/rfc/rfc1421#section-4.6).
 _HEADER = re.compile(rb"[A-Za-z0-9-]+:")
+# What JSON escapes in PEM; base64 itself has no backslash.
+_ESCAPED_SPACE = re.compile(rb"\\+[rnt]")
 _FOLDED_HEADERS = re.compile(rb"\s*((?:Proc-Type: \S+|DEK-Info: \S+|[A-Za-z0-9-]+: ?\S+)\s+)+")
 
 
@@ -51,18 +53,42 @@ def blocks(content: bytes, wanted: Callable[[str], bool] = lambda label: bool(la
             yield _block(label, text)
 
 
+def mentions(content: bytes, ending: str) -> bool:
+    """Whether a file has the beginning or the end of a block whose label ends so; the block may be cut off."""
+    return any(mark[2].decode().endswith(ending) for mark in _MARK.finditer(content))
+
+
 def hint(content: bytes) -> str:
     """What the file seems to be instead, as the end of a sentence; empty if nobody knows."""
     text = content.strip()
     if text[:1] in (b"{", b"["):
         return "; it is JSON: let the provider extract the field that holds the PEM"
-    try:
-        decoded = b64decode(b"".join(text.split()), validate=True)
-    except binascii.Error:
-        return ""
+    if _MARK.search(without_zeros(content)):
+        return "; it is text in UTF-16: store it as UTF-8"
+    if _is_der(content):
+        return "; it is DER, or a damaged file: store it as PEM"
+    decoded = unwrapped(content)
     if _MARK.search(decoded) or decoded[:1] == b"\x30":
         return "; it is base64 of such a file: let the provider decode it"
     return ""
+
+
+def unwrapped(content: bytes) -> bytes:
+    """What the file is base64 of; empty if it is not base64."""
+    try:
+        return b64decode(b"".join(content.split()), validate=True)
+    except binascii.Error:
+        return b""
+
+
+def without_zeros(content: bytes) -> bytes:
+    """ASCII text in UTF-16, as ASCII; empty if there is nothing to leave out."""
+    return content.replace(b"\0", b"") if b"\0" in content else b""
+
+
+def _is_der(content: bytes) -> bool:
+    """Whether a file begins as a DER structure of 256 bytes to 16 MiB does."""
+    return content[:2] in (b"\x30\x82", b"\x30\x83")
 
 
 def _texts(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -76,7 +102,7 @@ def _texts(content: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _block(label: str, text: bytes) -> Block:
-    text = text.replace(b"\\r", b"").replace(b"\\n", b"\n").strip()
+    text = _ESCAPED_SPACE.sub(b"\n", text).replace(b"\\", b"").strip()
     if b"\n" in text:
         lines = [line.strip() for line in text.splitlines()]
         count = next((number for number, line in enumerate(lines) if not _HEADER.match(line)), len(lines))

@@ -88,15 +88,33 @@ def load_key(content: bytes) -> Any:
 
 
 def has_private_key(content: bytes) -> bool:
-    """Whether a file has a private key beside its certificates."""
-    labels = pem.labels(content)
-    if labels:
-        return any(label.endswith("PRIVATE KEY") for label in labels)
+    """Whether a file has, or may have, a private key beside its certificates: also one that is cut off, encoded once
+    more, or without PEM."""
+    if pem.mentions(content, "PRIVATE KEY"):
+        return True
+    if pem.labels(content):
+        return False
+    if any(pem.mentions(text, "PRIVATE KEY") for text in (pem.without_zeros(content), pem.unwrapped(content))):
+        return True
+    return any(_is_key_as_der(der) for der in (content, pem.unwrapped(content)))
+
+
+def _is_key_as_der(content: bytes) -> bool:
+    """Whether a file is a private key as DER, or PKCS#12."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
     try:
-        bundle = pkcs12.load(content)
+        load_der_private_key(content, None)
+        return True
+    except TypeError:  # it is encrypted
+        return True
+    except (ValueError, UnsupportedAlgorithm):
+        pass
+    try:
+        return pkcs12.load(content) is not None
     except PreconditionFailed:
         return True  # nobody knows what is in it
-    return bundle is not None
 
 
 def _part(key: str, function: Any, content: bytes) -> Any:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from runtime.endpoints import TcpEndpoint, UnixEndpoint, parse_csi_address, parse_endpoint, parse_host_port
+from runtime.endpoints import (
+    ALL_ADDRESSES,
+    TcpEndpoint,
+    UnixEndpoint,
+    parse_csi_address,
+    parse_endpoint,
+    parse_host_port,
+)
 from runtime.errors import ConfigurationError
 
 
@@ -41,6 +48,13 @@ def test_csi_addresses(text: str) -> None:
 def test_host_port(text: str, expected: TcpEndpoint) -> None:
     """The addresses that Go's net.Listen accepts."""
     assert parse_host_port(text) == expected
+
+
+@pytest.mark.parametrize("host", ["[::]", "[::0]", "[0:0:0:0:0:0:0:0]", "[0000::]", "[::ffff:0.0.0.0]"])
+def test_all_addresses_however_they_are_written(host: str) -> None:
+    """As in Go, each of them means the addresses of both families."""
+    endpoint = parse_host_port(f"{host}:80")
+    assert endpoint.host in ALL_ADDRESSES and endpoint.is_same(TcpEndpoint("", 80))
 
 
 @pytest.mark.parametrize("text", ["", "8095", ":", ":x", ":70000", "::1:80", "host:-1", ":" + "9" * 5000, ":\u0665"])

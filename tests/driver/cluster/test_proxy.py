@@ -72,6 +72,8 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         ("api.example", "api.example:6443", False),
         ("api.example", ".example:443", True),
         ("api.example", "a*.example", False),
+        ("api.example", "*api.example", False),
+        ("my-api.example", "*api.example", False),
         ("xn--bcher-kva.example", "bücher.example", True),
         # lists
         ("api.example", "*", True),

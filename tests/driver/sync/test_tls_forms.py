@@ -93,10 +93,15 @@ def test_a_key_that_fits_no_certificate(key: Any) -> None:
         (KEY + LEAF).replace(b"\n", b" "),
         (KEY + LEAF).replace(b"\n", b""),
         (KEY + LEAF).replace(b"\n", b"\\n"),
+        (KEY + LEAF).replace(b"\n", b"\\\\n"),
+        (KEY + LEAF).replace(b"\n", b"\\r\\n").replace(b"/", b"\\/"),
         (KEY + LEAF).replace(b"\n", b"\n    "),
         DAMAGED.replace(b"\n", b" ") + (KEY + LEAF).replace(b"\n", b" "),
     ],
-    ids=["dh", "dh-between", "ec", "bags", "bom", "crlf", "spaces", "joined", "escaped", "indented", "dh-folded"],
+    ids=[
+        *("dh", "dh-between", "ec", "bags", "bom", "crlf", "spaces", "joined"),
+        *("escaped", "escaped-twice", "escaped-slashes", "indented", "dh-folded"),
+    ],
 )
 def test_files_as_people_store_them(content: bytes) -> None:
     """Scenario: other blocks, damaged or not, text, and folded lines. Expected: the pair."""
@@ -119,6 +124,9 @@ def test_a_folded_encrypted_key() -> None:
         (b64encode(serialize_key_and_certificates(b"x", LEAF_KEY, None, None, NO)), "base64"),
         (b64encode(KEY + LEAF), "base64"),
         (serialize_key_and_certificates(b"x", LEAF_KEY, None, None, BestAvailableEncryption(b"pw")), "password"),
+        ((KEY + LEAF).decode().encode("utf-16"), "UTF-16"),
+        (RSA.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NO), "DER"),
+        (serialize_key_and_certificates(b"x", RSA, None, None, NO)[:-9], "DER, or a damaged file"),
         (b"hello", "no private key"),
         (b"", "no private key"),
     ],
@@ -130,22 +138,40 @@ def test_the_sentence_names_what_is_stored(content: bytes, sentence: str) -> Non
     assert "hello" not in str(failure.value)
 
 
-@pytest.mark.parametrize("form", ["pem", "folded", "pkcs12", "encrypted"])
+@pytest.mark.parametrize("form", ["pem", "folded", "pkcs12", "cut-off", "other-end"])
 def test_no_key_lands_in_ca_crt(form: str) -> None:
-    """Scenario: ca.crt and tls.key from one object. Expected: certificates only, or a failure; never a key."""
+    """Scenario: ca.crt from an object with certificates and a key, which may be cut off. Expected: certificates."""
     leaf, issuing = (x509.load_pem_x509_certificate(item) for item in (LEAF, ISSUING))
     content = {
         "pem": KEY + ISSUING,
         "folded": (ISSUING + KEY).replace(b"\n", b" "),
         "pkcs12": serialize_key_and_certificates(b"x", LEAF_KEY, leaf, [issuing], NO),
-        "encrypted": serialize_key_and_certificates(b"x", LEAF_KEY, leaf, [issuing], BestAvailableEncryption(b"pw")),
+        "cut-off": ISSUING + KEY[: KEY.index(b"-----END")],
+        "other-end": ISSUING + KEY.replace(b"END PRIVATE KEY", b"END EC PRIVATE KEY"),
     }[form]
-    try:
-        made = tls.assemble({"ca.crt": content})["ca.crt"]
-    except PreconditionFailed:
-        assert form == "encrypted"
-        return
+    made = tls.assemble({"ca.crt": content})["ca.crt"]
     assert {block.label for block in pem_files.blocks(made)} == {"CERTIFICATE"} and ISSUING in made
+    assert not pem_files.mentions(made, "PRIVATE KEY")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        KEY,
+        serialize_key_and_certificates(b"x", LEAF_KEY, None, None, BestAvailableEncryption(b"pw")),
+        LEAF_KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NO),
+        LEAF_KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"pw")),
+        b64encode(ROOT + KEY),
+        b64encode(LEAF_KEY.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NO)),
+        (ROOT + KEY).decode().encode("utf-16"),
+    ],
+    ids=["alone", "pkcs12-with-password", "der", "der-with-password", "base64", "base64-of-der", "utf-16"],
+)
+def test_what_may_be_a_key_is_not_ca_crt(content: bytes) -> None:
+    """Scenario: ca.crt from an object whose certificates, if any, cannot be told from its key. Expected: a failure."""
+    with pytest.raises(tls.BadPart) as bad:
+        tls.assemble({"ca.crt": content})
+    assert bad.value.key == "ca.crt"
 
 
 def test_a_ca_bundle_stays_as_it_is() -> None:
