@@ -13,6 +13,8 @@ from runtime.tasks import BackgroundTask
 
 INTERVAL_ANNOTATION = "secrets-store.csi.k8s.io/rotation-poll-interval"
 REFRESH_ANNOTATION = "secrets-store.csi.k8s.io/refresh"
+# ``deletionPolicy``: a synced Secret is deleted with the last pod that uses its class, or not before the class.
+WITH_PODS, WITH_CLASS = "WithPods", "WithClass"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,12 @@ class SecretObject:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     data_from: tuple[KeySource, ...] = ()
+    deletion_policy: str = ""
+
+    @property
+    def stays(self) -> bool:
+        """Whether the Secret stays while no pod uses the class."""
+        return self.deletion_policy.strip() == WITH_CLASS
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ class ProviderClass:
     annotations: Mapping[str, str] = field(default_factory=dict)
     files: tuple[ComposedFile, ...] = ()
     fingerprint: str = ""
+    uid: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,25 +8,29 @@
 3. Changed by somebody else meanwhile (409, or 404 on the PATCH): again from 1, after a pause with jitter. So when two
    nodes write one Secret, it ends up with the owners of both.
 4. Owners refused by admission: the rest of the PATCH without them.
+5. A Secret that its class does not list any more, but owns (deletion policy WithClass): a PATCH that removes the class
+   from its owners.
 """
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from driver.cluster.answers import Conflict, is_refused_by_admission
 from driver.cluster.api import MERGE_PATCH, Api
+from driver.cluster.secret_refusals import explained, forbidden, is_refused_by_policy, rights_missing
 from driver.cluster.statuses import StatusStore
 from driver.objects import GROUP_VERSION, pod_status
-from driver.ports import Pod
+from driver.ports import ClassRef, Pod
 from driver.sync.ledger import Fetched
-from driver.sync.merge import Change, Outcome, Owner, foreign_secret, merge, new_secret
+from driver.sync.merge import Change, Outcome, foreign_secret, merge, new_secret, release
 from driver.sync.owners import Owners
+from driver.sync.references import Owner
 from driver.sync.wanted import Wanted
 from runtime import clock
-from runtime.errors import Aborted, Failure, InvalidRequest, NotFound, PermissionDenied, PreconditionFailed
+from runtime.errors import Aborted, InvalidRequest, NotFound, PermissionDenied
 
 TRIES = 8
 PAUSE = 0.05
@@ -50,6 +54,15 @@ class SecretWriter:
             await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
         raise Aborted(f"Secret {wanted} keeps being changed by others; it will be tried again")
 
+    async def release(self, class_ref: ClassRef, secret_name: str, owners: Owners) -> None:
+        """Take a class from the owners of a Secret that it does not list any more, if the driver has made it one."""
+        name = f"{class_ref.namespace}/{secret_name}"
+        for _ in range(TRIES):
+            if await self._release(class_ref, secret_name, owners):
+                return
+            await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
+        raise Aborted(f"Secret {name} keeps being changed by others; it will be tried again")
+
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
         """None for a pod that is gone or being deleted. Else the pod's owners; for a bare pod its pod status, as with
         the Go driver: it is collected with the pod."""
@@ -58,7 +71,7 @@ class SecretWriter:
         except NotFound:
             return None
         except PermissionDenied as failure:
-            raise PermissionDenied(_rights_missing(pod.namespace, failure)) from None
+            raise PermissionDenied(rights_missing(pod.namespace, failure)) from None
         metadata = found["metadata"]
         if metadata["uid"] != pod.uid or metadata.get("deletionTimestamp"):
             return None
@@ -76,7 +89,7 @@ class SecretWriter:
         fetched = self._fetched(wanted)
         if found is None:
             body = new_secret(wanted, await owners.confirmed(), fetched)
-            with suppress(Conflict, NotFound), _explained(wanted):
+            with suppress(Conflict, NotFound), explained(wanted):
                 await self._api.call("POST", _path(wanted.namespace), body=body)
                 return Outcome(True)
             return None
@@ -85,11 +98,42 @@ class SecretWriter:
             change = merge(found, wanted, await owners.confirmed(change.only_owners), fetched, adopt=self._adopt)
         if change.patch is None:
             return Outcome(False)
-        with suppress(Conflict, NotFound), _explained(wanted):
+        with suppress(Conflict, NotFound), explained(wanted):
             refused = await self._change(wanted, change)
             written = not refused or change.without_owners() is not None
             return Outcome(written, change.adopted, change.taken, refused)
         return None
+
+    async def _release(self, class_ref: ClassRef, secret_name: str, owners: Owners) -> bool:
+        """One try; False if somebody else changed the Secret meanwhile."""
+        path = _path(class_ref.namespace, secret_name)
+        with suppress(Conflict):
+            try:
+                found = await self._found(path)
+            except (InvalidRequest, PermissionDenied) as failure:
+                if is_refused_by_policy(failure):  # it is somebody else's now
+                    return True
+                raise
+            except NotFound:
+                return True
+            try:
+                patch = release(found, class_ref.name, await owners.confirmed(), self._api.server_time())
+                if patch is not None:
+                    await self._api.call("PATCH", path, body=patch, content_type=MERGE_PATCH)
+            except NotFound:
+                return True
+            except (InvalidRequest, PermissionDenied) as failure:
+                raise PermissionDenied(
+                    f"SecretProviderClass {class_ref} does not list Secret {secret_name} any more, but remains its "
+                    f"owner, so that it is deleted with the class only: {failure}"
+                ) from None
+            return True
+        return False
+
+    async def _found(self, path: str) -> dict[str, Any]:
+        if self._read_by_patch:
+            return await self._api.call("PATCH", path, body={}, content_type=MERGE_PATCH)
+        return await self._api.call("GET", path)
 
     def _fetched(self, wanted: Wanted) -> Fetched:
         """When the values were fetched: the API server's time, which its last answer told, minus their age."""
@@ -109,68 +153,24 @@ class SecretWriter:
             rest = change.without_owners()
             if rest is not None:
                 await self._api.call("PATCH", path, body=rest, content_type=MERGE_PATCH)
-            return _forbidden(wanted, failure)
+            return forbidden(wanted, failure)
 
     async def _get(self, wanted: Wanted) -> dict[str, Any] | None:
         path = _path(wanted.namespace, wanted.name)
         try:
-            with _explained(wanted):
-                if not self._read_by_patch:
-                    return await self._api.call("GET", path)
+            with explained(wanted):
                 return await self._read(wanted, path)
         except NotFound:
             return None
 
     async def _read(self, wanted: Wanted, path: str) -> dict[str, Any]:
         try:
-            return await self._api.call("PATCH", path, body={}, content_type=MERGE_PATCH)
+            return await self._found(path)
         except (InvalidRequest, PermissionDenied) as failure:
-            if "(ValidatingAdmissionPolicy " not in str(failure):
+            if not is_refused_by_policy(failure):
                 raise
             raise foreign_secret(wanted, f"; or a policy does not allow its type or namespace ({failure})") from None
 
 
-@contextmanager
-def _explained(wanted: Wanted) -> Iterator[None]:
-    """Say what to do about a rejection."""
-    try:
-        yield
-    except PermissionDenied as failure:
-        raise PermissionDenied(_forbidden(wanted, failure)) from None
-    except InvalidRequest as failure:
-        raise PreconditionFailed(
-            f"the Secret {wanted} is refused: {failure}; correct spec.secretObjects of class {wanted.class_name}"
-        ) from None
-
-
 def _path(namespace: str, name: str = "") -> str:
     return f"/api/v1/namespaces/{namespace}/secrets" + (f"/{name}" if name else "")
-
-
-def _forbidden(wanted: Wanted, failure: Failure) -> str:
-    """What to do about a 403. Its hint is in brackets, so the name of a namespace cannot be mistaken for one."""
-    text = str(failure)
-    if "(exceeded quota)" in text:
-        return (
-            f"Secret {wanted} cannot be written: the namespace's quota for Secrets is used up; "
-            "raise the quota or remove Secrets"
-        )
-    if "you can't delete)" in text:
-        return (
-            f"Secret {wanted} cannot get another owner, and may be deleted with the ones that it has: this cluster's "
-            "admission (OwnerReferencesPermissionEnforcement) requires the right to delete for that; install the chart "
-            "with rbac.ownerReferencesPermissionEnforcement=true, which adds delete on secrets to the driver's role"
-        )
-    if "(admission webhook " in text or "(ValidatingAdmissionPolicy " in text:
-        return f"Secret {wanted} is refused by the cluster's own policy: {failure}"
-    if "(because it is being terminated)" in text:
-        return f"Secret {wanted} cannot be written: its namespace is being deleted"
-    return _rights_missing(wanted.namespace, failure)
-
-
-def _rights_missing(namespace: str, failure: Failure) -> str:
-    return (
-        f"the driver may not write Secrets in namespace {namespace}: install the chart with "
-        "syncSecret.enabled=true (and this namespace among syncSecret.namespaces, if that is set), "
-        f"or remove secretObjects from the class ({failure})"
-    )

@@ -28,6 +28,7 @@ def parse_class(document: Mapping[str, Any]) -> ProviderClass:
         annotations=annotations,
         files=files,
         fingerprint=_fingerprint(*content),
+        uid=_string(metadata, "uid"),
     )
 
 
@@ -44,6 +45,7 @@ def _secret_object(item: Mapping[str, Any]) -> SecretObject:
         labels=_strings(item, "labels"),
         annotations=_strings(item, "annotations"),
         data_from=key_sources(item),
+        deletion_policy=_string(item, "deletionPolicy"),
     )
 
 

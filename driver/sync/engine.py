@@ -8,7 +8,9 @@
    While the API server is away a job waits inside its run for RUN_SECONDS, and is retried soon after.
 4. When a class changes, it is read again and its jobs run at once.
 5. After a restart of the driver the jobs of the restored volumes run, spread over a few seconds.
-6. The jobs of a class end with its last volume. The Secret is garbage-collected with its last owner.
+6. The jobs of a class end with its last volume. The Secret is garbage-collected with its last owner; with the deletion
+   policy WithClass the class is one of them. If such an entry is removed from the class, or changes its policy, while
+   a volume of the class is on the node, the class is taken from the owners.
 
 A run builds the Secret from the files of a volume, and lets the writer do the API calls.
 """
@@ -17,7 +19,7 @@ import asyncio
 import random
 import time
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -27,9 +29,10 @@ from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, VolumeRecord
 from driver.sync import wanted
 from driver.sync.jobs import Job, Member, Table
-from driver.sync.merge import Outcome, Owner
+from driver.sync.merge import Outcome
 from driver.sync.owners import Owners, PodsGone
 from driver.sync.parser.client import Parser
+from driver.sync.references import Owner
 from driver.sync.wanted import NoContent, Wanted
 from driver.volume.workers import TENANT, DiskWorkers
 from runtime import logs, redact
@@ -60,6 +63,9 @@ class Writer(Protocol):
 
     async def ensure(self, wanted: Wanted, owners: Owners) -> Outcome:
         """Make the Secret what it should be. Raises a Failure that says what to do, or PodsGone."""
+
+    async def release(self, class_ref: ClassRef, secret_name: str, owners: Owners) -> None:
+        """The class does not list the Secret any more: take it from the Secret's owners. Raises as ``ensure``."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +216,7 @@ class SyncEngine:
         member = users[-1]
         try:
             async with asyncio.timeout(RUN_SECONDS):
-                await self._sync(job, users)
+                await (self._release(job, users) if job.ending else self._sync(job, users))
         except PodsGone:
             return float("inf")  # until the next publish
         except NoContent:  # no event: the volume is being unpublished
@@ -241,6 +247,7 @@ class SyncEngine:
         as_stored = await self._disk.run(
             wanted.build, job.class_ref, entry, member.target_path, limit, member.refreshed_at
         )
+        as_stored = replace(as_stored, class_uid=job.class_uid if entry.stays else "")
         redact.withhold(*as_stored.data.values())
         whole = await wanted.with_objects(as_stored, entry, self._parser)
         secret = await wanted.with_tls(whole, entry, self._parser)
@@ -256,6 +263,10 @@ class SyncEngine:
             )
         await self._report(member, secret, outcome)
         await self._report_repetition(job, member, secret)
+
+    async def _release(self, job: Job, users: Sequence[Member]) -> None:
+        await self._writer.release(job.class_ref, job.secret_name, Owners(users, self._writer.owners))
+        self._table.end(job)
 
     async def _report_excess(self, provider_class: ProviderClass, pod: Pod) -> None:
         """An event about Secrets of a class that are left out."""

@@ -7,7 +7,7 @@ from itertools import islice
 
 from driver import limits
 from driver.ports import ClassRef, Pod, ProviderClass, SecretObject, VolumeRecord
-from driver.sync.merge import Owner
+from driver.sync.references import Owner
 
 
 @dataclass
@@ -34,13 +34,16 @@ class Job:
 
     ``entries`` are those of ``spec.secretObjects`` that name the Secret, of which the last one counts. ``due`` is loop
     time; ``again`` asks a run that is in progress for one more. ``reported`` is what an event has said of entries and
-    keys that are named twice.
+    keys that are named twice. ``class_uid`` is that of the class. ``ending`` is whether the class does not list the
+    Secret any more, but may still own it.
     """
 
     class_ref: ClassRef
     secret_name: str
     provider: str = ""
     entries: tuple[SecretObject, ...] = ()
+    class_uid: str = ""
+    ending: bool = False
     due: float = float("inf")
     failures: int = 0
     again: bool = False
@@ -73,14 +76,24 @@ class Table:
         grouped: dict[str, list[SecretObject]] = {}
         for entry in provider_class.secret_objects:
             grouped.setdefault(entry.secret_name.strip(), []).append(entry)
-        entries = {name: tuple(group) for name, group in islice(grouped.items(), self.most_of_class)}
-        former = {job.secret_name: job.entries for job in self.of_class(class_ref)}
-        for name in former.keys() - entries.keys():
-            del self.jobs[class_ref, name]
-        for name in sorted(entries):
+        uid = provider_class.uid
+        wanted = {name: (uid, tuple(group)) for name, group in islice(grouped.items(), self.most_of_class)}
+        former = {job.secret_name: (job.class_uid, job.entries) for job in self.of_class(class_ref) if not job.ending}
+        for name in former.keys() - wanted.keys():
+            job = self.jobs[class_ref, name]
+            # A class that was deleted owns nothing; the garbage collector removes references to it.
+            job.ending = job.entries[-1].stays and bool(uid)
+            if not job.ending:
+                del self.jobs[class_ref, name]
+        for name in sorted(wanted):
             job = self.jobs.setdefault((class_ref, name), Job(class_ref, name))
-            job.provider, job.entries = provider_class.provider, entries[name]
-        return [] if former == entries else self.of_class(class_ref)
+            job.provider, job.class_uid, job.entries, job.ending = provider_class.provider, *wanted[name], False
+        return [] if former == wanted else self.of_class(class_ref)
+
+    def end(self, job: Job) -> None:
+        """The class does not own the Secret of this job any more; unless it has come to list it again meanwhile."""
+        if job.ending:
+            self.jobs.pop((job.class_ref, job.secret_name), None)
 
     def forget(self, target_path: str) -> None:
         """The volume is gone; with the last one of its class the jobs go."""

@@ -1,5 +1,6 @@
 """The ledger in a Secret's annotation: for each class that writes to the Secret, its data keys, labels and annotations,
-and when and from which content of a volume its values were fetched.
+when and from which content of a volume its values were fetched, and the UID of the class if the driver has made it an
+owner of the Secret.
 
 Which content is the newest
 ---------------------------
@@ -24,7 +25,7 @@ CLOCK_TOLERANCE = 1.0
 FORMER_CLOCK_TOLERANCE = 5.0
 MAX_CLOCK_DIFFERENCE = 300.0
 _PARTS = ("data", "labels", "annotations")
-_FETCHED, _CONTENT = "fetched", "content"
+_FETCHED, _CONTENT, _OWNER = "fetched", "content", "owner"
 
 Object = dict[str, Any]
 
@@ -84,6 +85,18 @@ class Ledger:
         """The other class that wrote a data key last; empty if none did."""
         return next((name for name, entry in self._others(wanted).items() if key in entry["data"]), "")
 
+    def noted_owner(self, class_name: str) -> str:
+        """The UID of the class if the driver has made it an owner; empty if not."""
+        return str(self._classes.get(class_name, {}).get(_OWNER, ""))
+
+    def note_owner(self, class_name: str, uid: str) -> None:
+        """Note that the driver has made the class an owner, or with an empty UID that it is none any more. Without an
+        entry of the class there is nothing to note: what it wrote is unknown."""
+        if entry := self._classes.get(class_name):
+            entry.pop(_OWNER, None)
+            if uid:
+                entry[_OWNER] = uid
+
     def _others(self, wanted: Wanted) -> dict[str, Object]:
         return {name: entry for name, entry in self._classes.items() if name != wanted.class_name}
 
@@ -104,7 +117,13 @@ class Ledger:
             _FETCHED: written,
             _CONTENT: content,
         }
-        self._classes = {name: entry for name, entry in self._classes.items() if any(entry[part] for part in _PARTS)}
+        if owner := former.get(_OWNER):
+            self._classes[wanted.class_name][_OWNER] = owner
+        self._classes = {
+            name: entry
+            for name, entry in self._classes.items()
+            if entry.get(_OWNER) or any(entry[part] for part in _PARTS)
+        }
 
 
 def _entry(found: Mapping[str, Any], now: float) -> Object:
@@ -112,4 +131,5 @@ def _entry(found: Mapping[str, Any], now: float) -> Object:
     written = float(found.get(_FETCHED, 0))
     # Whoever may edit the Secret may write anything here: a time in the future would keep all later values out.
     plausible = 0.0 <= written <= now + MAX_CLOCK_DIFFERENCE
-    return {**entry, _FETCHED: written if plausible else 0.0, _CONTENT: str(found.get(_CONTENT) or "")}
+    entry |= {_FETCHED: written if plausible else 0.0, _CONTENT: str(found.get(_CONTENT) or "")}
+    return {**entry, _OWNER: str(found[_OWNER])} if found.get(_OWNER) else entry

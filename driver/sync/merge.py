@@ -16,9 +16,9 @@ have its label and count as the driver's own.
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from driver.sync.ledger import Fetched, Ledger
+from driver.sync.references import Object, Owner, class_owner, uids, unique, united
 from driver.sync.wanted import Wanted
 from runtime.errors import PreconditionFailed
 
@@ -27,22 +27,6 @@ LEDGER = "secrets-store.csi.k8s.io/managed-keys"
 ADOPT = "secrets-store.csi.k8s.io/adopt"
 # How the ledger of an adopted Secret begins, damaged or not; the chart's policies know it, too.
 ADOPTED_LEDGER = '{"adopted":true'
-
-Object = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Owner:
-    """An owner reference without ``controller`` and ``blockOwnerDeletion``."""
-
-    api_version: str
-    kind: str
-    name: str
-    uid: str
-
-    def reference(self) -> Object:
-        """The entry in ``metadata.ownerReferences``."""
-        return {"apiVersion": self.api_version, "kind": self.kind, "name": self.name, "uid": self.uid}
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ class Change:
 
     @property
     def changes_owners(self) -> bool:
-        """Whether the patch adds owners."""
+        """Whether the patch adds or removes owners."""
         return self.patch is not None and "ownerReferences" in self.patch["metadata"]
 
     def without_owners(self) -> Object | None:
@@ -88,6 +72,8 @@ def new_secret(wanted: Wanted, owners: Iterable[Owner], fetched: Fetched) -> Obj
     """The Secret to create if there is none."""
     ledger = Ledger(False, {})
     ledger.enter(wanted, fetched, newest=True, data_written=True)
+    ledger.note_owner(wanted.class_name, wanted.class_uid)
+    all_owners = unique([*owners, *class_owner(wanted.class_name, wanted.class_uid)])
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -95,7 +81,7 @@ def new_secret(wanted: Wanted, owners: Iterable[Owner], fetched: Fetched) -> Obj
             "name": wanted.name,
             "labels": {**wanted.labels, MANAGED_LABEL: "true"},
             "annotations": {**wanted.annotations, LEDGER: ledger.text()},
-            "ownerReferences": [owner.reference() for owner in _unique(owners)],
+            "ownerReferences": [owner.reference() for owner in all_owners],
         },
         "type": wanted.type,
         "data": {key: b64encode(value).decode() for key, value in wanted.data.items()},
@@ -138,25 +124,57 @@ def merge(found: Object, wanted: Wanted, owners: Iterable[Owner], fetched: Fetch
         )
     label_changes = _changes(labels, {**wanted.labels, MANAGED_LABEL: "true"}, ledger.former("labels", wanted))
     annotation_changes = _changes(annotations, wanted.annotations, ledger.former("annotations", wanted) - {LEDGER})
+    references = metadata.get("ownerReferences") or []
+    owned = _owned(references, wanted, owners, ledger)
     ledger.enter(wanted, fetched, newest=newest, data_written=bool(data))
+    # A reference to the class is noted for as long as it is there: its removal may be refused.
+    noted = wanted.class_uid or ledger.noted_owner(wanted.class_name)
+    ledger.note_owner(wanted.class_name, noted if noted in uids([*references, *owned]) else "")
     if ledger.text() != before or LEDGER not in annotations:
         annotation_changes[LEDGER] = ledger.text()
-    references = metadata.get("ownerReferences") or []
-    united = references if ledger.adopted and not references else _united(references, owners)
     changed: Object = {}
     if label_changes:
         changed["labels"] = label_changes
     if annotation_changes:
         changed["annotations"] = annotation_changes
-    if len(united) != len(references):
-        changed["ownerReferences"] = united
+    if owned != references:
+        changed["ownerReferences"] = owned
     if not changed and not data:
         return Change(None)
     patch: Object = {"metadata": {"resourceVersion": metadata["resourceVersion"], **changed}}
     if data:
         patch["data"] = data
-    added = frozenset(item["uid"] for item in united[len(references) :])
-    return Change(patch, adopted, taken, added if not data and changed.keys() == {"ownerReferences"} else None)
+    only_adds = not data and changed.keys() == {"ownerReferences"} and uids(references) <= uids(owned)
+    return Change(patch, adopted, taken, frozenset(uids(owned) - uids(references)) if only_adds else None)
+
+
+def release(found: Object, class_name: str, owners: Iterable[Owner], now: float) -> Object | None:
+    """The JSON merge patch that removes the reference to a class which does not list the Secret any more; the owners of
+    its pods take its place. None if the driver has added no such reference. ``now`` is that of ``Fetched``."""
+    metadata = found["metadata"]
+    ledger = Ledger.parse((metadata.get("annotations") or {}).get(LEDGER), now)
+    references = metadata.get("ownerReferences") or []
+    former = ledger.noted_owner(class_name) if ledger else ""
+    owned = united(references, owners, former)
+    if ledger is None or former not in uids(references) or former in uids(owned):
+        return None
+    ledger.note_owner(class_name, "")
+    return {
+        "metadata": {
+            "resourceVersion": metadata["resourceVersion"],
+            "ownerReferences": owned,
+            "annotations": {LEDGER: ledger.text()},
+        }
+    }
+
+
+def _owned(references: Sequence[Object], wanted: Wanted, owners: Iterable[Owner], ledger: Ledger) -> Sequence[Object]:
+    """The owner references as they should be."""
+    if ledger.adopted and not references:
+        return references
+    noted = ledger.noted_owner(wanted.class_name)
+    former = noted if noted != wanted.class_uid else ""
+    return united(references, [*owners, *class_owner(wanted.class_name, wanted.class_uid)], former)
 
 
 def _data_changes(
@@ -178,13 +196,3 @@ def _changes(current: Mapping[str, str], wanted: Mapping[str, str], former: set[
     }
     changes.update({key: None for key in former if key not in wanted and key in current})
     return changes
-
-
-def _united(references: Sequence[Object], owners: Iterable[Owner]) -> list[Object]:
-    """The references that exist, unchanged, and those of the owners that are missing."""
-    known = {reference.get("uid") for reference in references}
-    return [*references, *(owner.reference() for owner in _unique(owners) if owner.uid not in known)]
-
-
-def _unique(owners: Iterable[Owner]) -> list[Owner]:
-    return list({owner.uid: owner for owner in owners}.values())

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from driver.ports import Pod
 from driver.sync.jobs import Member
-from driver.sync.merge import Owner
+from driver.sync.references import Owner
 from runtime.errors import Failure
 
 # Who owns the Secret on behalf of the pod with a volume at this target path; None if the pod is gone.

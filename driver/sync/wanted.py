@@ -14,7 +14,7 @@ from typing import Protocol
 
 from driver import limits
 from driver.objects.names import is_object_name
-from driver.ports import ClassRef, SecretObject
+from driver.ports import WITH_CLASS, WITH_PODS, ClassRef, SecretObject
 from driver.sync import key_sources
 from driver.sync.key_sources import EntriesParser
 from driver.sync.parser.client import BadPart
@@ -42,7 +42,8 @@ class NoContent(Failure):
 class Wanted:
     """A Secret as a class wants it. ``refreshed_at`` is that of the volume. ``content_id`` names its content: no other
     volume has the same, nor this one after a change. ``repeated`` are the keys that the entry has twice. ``files`` are
-    those of the volume if keys come from whole objects, until ``with_objects`` has added them."""
+    those of the volume if keys come from whole objects, until ``with_objects`` has added them. ``class_uid`` is that of
+    the class if it is to own the Secret, too."""
 
     namespace: str
     name: str
@@ -55,6 +56,7 @@ class Wanted:
     content_id: str = ""
     repeated: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    class_uid: str = ""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -130,6 +132,11 @@ def _check(item: SecretObject) -> None:
     _require(is_object_name(name), "secretName must be a DNS name: lower case letters, digits, '-' and '.'")
     _require(item.type, "secret type is empty: set type in spec.secretObjects, for example Opaque")
     _require(kind not in REFUSED_TYPES, f"type {kind} is refused: such a Secret {REFUSED_TYPES.get(kind)}")
+    _require(
+        item.deletion_policy.strip() in ("", WITH_PODS, WITH_CLASS),
+        "deletionPolicy must be WithPods (the default: the Secret is deleted with the last pod that uses the class) "
+        "or WithClass (it stays as long as the class)",
+    )
     _require(
         item.data or item.data_from,
         "data is empty: list objectName and key in spec.secretObjects[].data, or whole objects in dataFrom",

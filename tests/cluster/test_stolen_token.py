@@ -18,9 +18,18 @@ from tests.support.rig import NODE
 OTHER_NODE = "node-of-others"
 MANAGED = {"secrets-store.csi.k8s.io/managed": "true"}
 LEDGER = "secrets-store.csi.k8s.io/managed-keys"
+OURS = {LEDGER: '{"adopted":false,"classes":{}}'}
 NODE_LABEL = "internal.secrets-store.csi.k8s.io/node-name"
 OWNER: Object = {"apiVersion": "v1", "kind": "Namespace", "name": "{ns}", "uid": "{uid}"}
+CLASS: Object = {
+    "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+    "kind": "SecretProviderClass",
+    "name": "app",
+    "uid": "{class}",
+}
+OTHERS_CLASS: Object = {**CLASS, "apiVersion": "example.org/v1"}
 STATUSES = "/apis/secrets-store.csi.x-k8s.io/v1/namespaces/{ns}/secretproviderclasspodstatuses"
+CLASSES = STATUSES.replace("secretproviderclasspodstatuses", "secretproviderclasses")
 TAINT: Object = {"key": "secrets-store.csi.k8s.io/agent-not-ready", "effect": "NoExecute"}
 OTHER_TAINT: Object = {"key": "other", "effect": "NoSchedule"}
 
@@ -157,6 +166,14 @@ ATTEMPTS = {
     "the label goes": change("ours", metadata={"labels": {"secrets-store.csi.k8s.io/managed": None}}),
     "the owners go": change("ours", metadata={"ownerReferences": []}),
     "another owner instead": change("ours", metadata={"ownerReferences": [{**OWNER, "uid": str(uuid.uuid4())}]}),
+    "the only owner, a class, goes": change("of-a-class", metadata={"ownerReferences": []}),
+    "the owner beside the class goes": change("of-both", metadata={"ownerReferences": [CLASS]}),
+    "another class instead of the owner": change("ours", metadata={"ownerReferences": [CLASS]}),
+    "a class becomes the controller": change(
+        "of-both", metadata={"ownerReferences": [OWNER, {**CLASS, "controller": True}]}
+    ),
+    "an owner becomes the controller": change("ours", metadata={"ownerReferences": [{**OWNER, "controller": True}]}),
+    "an owner of another group goes": change("of-others", metadata={"ownerReferences": [OWNER]}),
     "a second owner that is the controller": change(
         "ours", metadata={"ownerReferences": [OWNER, {**OWNER, "uid": str(uuid.uuid4()), "controller": True}]}
     ),
@@ -205,9 +222,7 @@ ATTEMPTS = {
     "a policy's binding": Attempt("roles", "DELETE", f"{POLICIES}/validatingadmissionpolicybindings/x"),
     "a webhook": create("roles", f"{POLICIES}/mutatingwebhookconfigurations", metadata={"name": "new"}),
     "the CRD": Attempt("roles", "PATCH", CRD, {"spec": {"scope": "Cluster"}}),
-    "a class": create(
-        "roles", STATUSES.replace("secretproviderclasspodstatuses", "secretproviderclasses"), metadata={"name": "new"}
-    ),
+    "a class": create("roles", CLASSES, metadata={"name": "new"}),
     "a driver's token requests": Attempt(
         "roles", "PATCH", "/apis/storage.k8s.io/v1/csidrivers/secrets-store.csi.k8s.io", {"spec": {}}
     ),
@@ -243,10 +258,14 @@ def objects(namespace: str) -> list[Object]:
     group = "secrets-store.csi.x-k8s.io/v1"
     involved = {"kind": "Pod", "namespace": namespace, "name": "pod-1"}
     return [
+        made("SecretProviderClass", "app", group),
         made("Secret", "theirs"),
         made("Secret", "adoptable", annotations={"secrets-store.csi.k8s.io/adopt": "true"}),
         made("Secret", "adopted", labels=MANAGED, annotations={LEDGER: ledger % "true"}),
-        made("Secret", "ours", labels=MANAGED, annotations={LEDGER: ledger % "false"}, ownerReferences=[OWNER]),
+        made("Secret", "ours", labels=MANAGED, annotations=OURS, ownerReferences=[OWNER]),
+        made("Secret", "of-a-class", labels=MANAGED, annotations=OURS, ownerReferences=[CLASS]),
+        made("Secret", "of-both", labels=MANAGED, annotations=OURS, ownerReferences=[OWNER, CLASS]),
+        made("Secret", "of-others", labels=MANAGED, annotations=OURS, ownerReferences=[OWNER, OTHERS_CLASS]),
         {**made("Secret", "sh.helm.release.v1.app.v1"), "type": "helm.sh/release.v1"},
         made("SecretProviderClassPodStatus", "theirs", group, labels={NODE_LABEL: OTHER_NODE}),
         {**made("Event", "theirs"), "involvedObject": involved, "source": {"component": "kubelet", "host": NODE}},
@@ -270,9 +289,13 @@ def attempt(cluster: ControlPlane, api: Api, tried: Attempt, namespace: str) -> 
 
 
 def _placed(cluster: ControlPlane, body: Any, namespace: str) -> Any:
-    """With the namespace and its UID, which owns what must not be collected."""
-    uid = cluster.api.get(f"/api/v1/namespaces/{namespace}")["metadata"]["uid"]
-    return json.loads(json.dumps(body).replace("{ns}", namespace).replace("{uid}", uid))
+    """With the namespace, and the UIDs of what owns that which must not be collected: it, and its class."""
+    owners = {"{uid}": f"/api/v1/namespaces/{namespace}", "{class}": CLASSES.replace("{ns}", namespace) + "/app"}
+    text = json.dumps(body).replace("{ns}", namespace)
+    for placeholder, path in owners.items():
+        if placeholder in text:
+            text = text.replace(placeholder, cluster.api.get(path)["metadata"]["uid"])
+    return json.loads(text)
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)

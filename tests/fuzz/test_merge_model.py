@@ -25,8 +25,9 @@ from driver.cluster.statuses import StatusStore
 from driver.ports import ClassRef, Pod
 from driver.sync.jobs import Member
 from driver.sync.ledger import Ledger
-from driver.sync.merge import ADOPT, LEDGER, Outcome, Owner
+from driver.sync.merge import ADOPT, LEDGER, Outcome
 from driver.sync.owners import Owners
+from driver.sync.references import Owner
 from driver.sync.wanted import Wanted
 from runtime.errors import Aborted
 from tests.fuzz.effort import fuzzed, tally

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from driver.cluster.answers import describe
-from driver.cluster.secrets import _forbidden
+from driver.cluster.secret_refusals import forbidden
 from driver.sync.wanted import Wanted
 from runtime.errors import PermissionDenied
 
@@ -31,7 +31,7 @@ def test_refusals(case: str) -> None:
     message, expected = CASES[case]
     body = json.dumps({"reason": "Forbidden", "message": message, "code": 403}).encode()
     failure = PermissionDenied(describe("POST", f"/api/v1/namespaces/{NAMESPACE}/secrets", 403, body))
-    told = _forbidden(Wanted(NAMESPACE, "s", "Opaque", "app", {}, {}, {}, 0.0), failure)
+    told = forbidden(Wanted(NAMESPACE, "s", "Opaque", "app", {}, {}, {}, 0.0), failure)
     assert expected in told and "s3cret" not in told
     assert (RIGHTS in told) == (expected == RIGHTS)
 

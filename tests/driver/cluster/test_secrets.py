@@ -16,8 +16,9 @@ from driver.cluster.secrets import SecretWriter
 from driver.cluster.statuses import StatusStore
 from driver.ports import ClassRef, Pod
 from driver.sync.jobs import Member
-from driver.sync.merge import LEDGER, Owner
+from driver.sync.merge import LEDGER
 from driver.sync.owners import Owners, PodsGone
+from driver.sync.references import Owner
 from driver.sync.wanted import Wanted
 from runtime import clock
 from runtime.errors import Aborted, Failure, PermissionDenied, PreconditionFailed

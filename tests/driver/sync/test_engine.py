@@ -15,8 +15,9 @@ from driver.metrics import DriverMetrics
 from driver.ports import ClassRef, Pod, PodEvent, ProviderClass, SecretObject, VolumeRecord
 from driver.registry import VolumeRegistry
 from driver.sync import engine, jobs
-from driver.sync.merge import Outcome, Owner
+from driver.sync.merge import Outcome
 from driver.sync.owners import Owners
+from driver.sync.references import Owner
 from driver.sync.wanted import Wanted
 from driver.volume.workers import DiskWorkers
 from runtime.errors import PreconditionFailed
@@ -34,6 +35,7 @@ class Writer:
     failing: bool = False
     gone: bool = False
     asked: list[Wanted] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     running: int = 0
 
     async def ensure(self, wanted: Wanted, owners: Owners) -> Outcome:
@@ -49,6 +51,13 @@ class Writer:
             return Outcome(written=True)
         finally:
             self.running -= 1
+
+    async def release(self, class_ref: ClassRef, secret_name: str, owners: Owners) -> None:
+        """As the real one, without an API."""
+        await owners.confirmed()
+        if self.failing:
+            raise PreconditionFailed("no")
+        self.released.append(secret_name)
 
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
         """One owner, or none for a pod that is gone."""
@@ -319,5 +328,54 @@ def test_more_secrets_than_a_class_may_ask_for(run_in_rig: Run, asked: int) -> N
         told = [event.message for event in rig.cluster.events if "--max-secret-objects" in event.message]
         assert len(told) == (asked > 4)
         assert all(f"asks for {asked} Secrets; the first 4 are synced" in message for message in told)
+
+    run_in_rig(test)
+
+
+STAYING = replace(APP, secret_objects=(replace(APP.secret_objects[0], deletion_policy="WithClass"),), uid="class-1")
+
+
+@pytest.mark.parametrize(
+    ("uid", "policy", "released"),
+    [("class-1", "WithClass", ["s"]), ("class-1", "WithPods", []), ("", "WithClass", [])],
+    ids=["it stays", "it goes with its pods", "the class is deleted"],
+)
+def test_an_entry_is_removed(run_in_rig: Run, uid: str, policy: str, released: list[str]) -> None:
+    """The class is taken from the owners of a Secret that would stay for ever, once, and after failures, too; then the
+    job has ended."""
+
+    async def test(rig: SyncRig) -> None:
+        entry = replace(APP.secret_objects[0], deletion_policy=policy)
+        rig.cluster.current = replace(STAYING, secret_objects=(entry,))
+        await rig.engine.published(rig.record, rig.cluster.current, True)
+        assert [secret.class_uid for secret in rig.writer.asked] == ["class-1" if policy == "WithClass" else ""]
+        rig.cluster.current = replace(STAYING, secret_objects=(), uid=uid)
+        rig.writer.failing = True
+        rig.engine._class_changed(REF)
+        if released:
+            await until(lambda: any("no" in event.message for event in rig.cluster.events), "the failure")
+            await until(lambda: rig.wait > 0 and rig.wait < 3, "the back-off")
+            rig.writer.failing = False
+            await rig.engine._start(rig.job)
+        await until(lambda: not rig.engine._table.jobs, "the end of the job")
+        assert rig.writer.released == released and len(rig.writer.asked) == 1
+
+    run_in_rig(test)
+
+
+def test_an_entry_comes_back(run_in_rig: Run) -> None:
+    """It is removed, which fails, and added again → the job is what it was."""
+
+    async def test(rig: SyncRig) -> None:
+        rig.cluster.current = STAYING
+        await rig.engine.published(rig.record, STAYING, True)
+        rig.cluster.current, rig.writer.failing = replace(STAYING, secret_objects=()), True
+        rig.engine._class_changed(REF)
+        await until(lambda: any("no" in event.message for event in rig.cluster.events), "the failure")
+        rig.cluster.current, rig.writer.failing = STAYING, False
+        rig.engine._class_changed(REF)
+        await until(lambda: len(rig.writer.asked) == 2, "the Secret to be asked for again")
+        await rig.finished()
+        assert rig.writer.released == [] and not rig.job.ending
 
     run_in_rig(test)

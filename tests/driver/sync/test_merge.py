@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from driver.sync.ledger import Fetched
-from driver.sync.merge import ADOPT, ADOPTED_LEDGER, LEDGER, MANAGED_LABEL, Change, Object, Owner, merge, new_secret
+from driver.sync.merge import ADOPT, ADOPTED_LEDGER, LEDGER, MANAGED_LABEL, Change, merge, new_secret, release
+from driver.sync.references import Object, Owner
 from driver.sync.wanted import Wanted
 from runtime.errors import PreconditionFailed
 
@@ -299,3 +300,102 @@ def test_values_do_not_show() -> None:
     body = stored(made(wanted(), [ONE]))
     assert "s3cret" not in repr(secret) and "s3cret" not in str(secret)
     assert b64encode(b"s3cret").decode() not in repr(merged(body, secret, [ONE]))
+
+
+CLASS = Owner("secrets-store.csi.x-k8s.io/v1", "SecretProviderClass", "app", "class-1")
+
+
+def owner_uids(secret: Object) -> list[str]:
+    """The UIDs of the owners, in order."""
+    return [reference["uid"] for reference in secret["metadata"].get("ownerReferences") or []]
+
+
+def settled(found: Object, secret: Wanted, owners: list[Owner]) -> Object:
+    """The Secret after as many changes as it takes, which are two at most."""
+    for _ in range(2):
+        change = merged(found, secret, owners)
+        if change.patch is None:
+            return found
+        found = after(found, change)
+    assert merged(found, secret, owners).patch is None
+    return found
+
+
+def test_the_class_owns_a_secret_that_stays() -> None:
+    """A new Secret, and one that exists without: the class is an owner beside the pods' owners, once."""
+    new = stored(made(wanted(class_uid="class-1"), [ONE]))
+    assert new["metadata"]["ownerReferences"] == [ONE.reference(), CLASS.reference()]
+    assert merged(new, wanted(class_uid="class-1"), [ONE]).patch is None
+    former = stored(made(wanted(), [ONE]))
+    assert owner_uids(settled(former, wanted(class_uid="class-1"), [ONE])) == ["1", "class-1"]
+
+
+@pytest.mark.parametrize("present", [[ONE], []], ids=["with its pods' owner", "of the class alone"])
+def test_the_policy_is_switched_back(present: list[Owner]) -> None:
+    """WithClass, and then WithPods → the class is taken from the owners in the write that adds those of the pods, which
+    are read again before; the ledger is that of a Secret which never stayed."""
+    kept = stored(made(wanted(class_uid="class-1"), [ONE]))
+    kept["metadata"]["ownerReferences"] = [*(owner.reference() for owner in present), CLASS.reference()]
+    change = merged(kept, wanted(), [ONE])
+    assert change.patch is not None and change.patch["metadata"]["ownerReferences"] == [ONE.reference()]
+    assert change.only_owners is None
+    assert settled(kept, wanted(), [ONE]) == stored(made(wanted(), [ONE]))
+
+
+def test_back_and_forth() -> None:
+    """Three switches → as after the first."""
+    once = settled(stored(made(wanted(), [ONE])), wanted(class_uid="class-1"), [ONE])
+    again = settled(settled(once, wanted(), [ONE]), wanted(class_uid="class-1"), [ONE])
+    assert again == once
+
+
+def test_a_class_that_was_created_again() -> None:
+    """The reference to its predecessor is replaced."""
+    former = stored(made(wanted(class_uid="class-1"), [ONE]))
+    assert owner_uids(settled(former, wanted(class_uid="class-2"), [ONE])) == ["1", "class-2"]
+
+
+def test_a_removal_that_is_refused() -> None:
+    """A cluster whose policy lets the driver remove no owner → the rest is written, and it is tried again each time."""
+    kept = stored(made(wanted(class_uid="class-1"), [ONE]))
+    change = merged(kept, wanted(data={"k": b"new"}), [ONE])
+    rest = change.without_owners()
+    assert rest is not None and change.changes_owners
+    found = after(kept, Change(rest))
+    assert owner_uids(found) == ["1", "class-1"] and data(found) == {"k": b"new"}
+    assert owner_uids(settled(found, wanted(data={"k": b"new"}), [ONE])) == ["1"]
+
+
+@pytest.mark.parametrize("policy", ["", "class-2"])
+def test_a_reference_that_somebody_else_set(policy: str) -> None:
+    """A user has made another class, or this one, an owner by hand → it stays."""
+    theirs = stored(made(wanted(), [ONE, CLASS]))
+    assert "class-1" in owner_uids(settled(theirs, wanted(class_uid=policy), [ONE]))
+    assert release(theirs, "app", [ONE], NOW) is None
+
+
+def test_an_adopted_secret_without_owners_gets_none() -> None:
+    """It is never deleted, so it stays anyway."""
+    found = settled(foreign(metadata={"annotations": {ADOPT: "true"}}), wanted(class_uid="class-1"), [ONE])
+    assert owner_uids(found) == [] and release(found, "app", [ONE], NOW) is None
+
+
+def test_an_entry_that_is_removed() -> None:
+    """The class is taken from the owners, those of the pods are added, nothing else changes; a second time there is
+    nothing to do. The other class of the Secret keeps its reference."""
+    one = stored(made(wanted(class_uid="class-1"), [ONE]))
+    both = settled(one, wanted("other", data={"o": b"v"}, class_uid="class-2"), [ONE])
+    patch = release(both, "app", [TWO], NOW)
+    assert patch is not None and patch["metadata"]["resourceVersion"] == "1" and "data" not in patch
+    found = after(both, Change(patch))
+    assert owner_uids(found) == ["1", "class-2", "2"] and data(found) == {"k": b"v", "o": b"v"}
+    assert release(found, "app", [TWO], NOW) is None
+    assert release(found, "other", [TWO], NOW) is not None
+
+
+@pytest.mark.parametrize("ledger", [None, "nonsense", '{"classes":{"app":{"owner":5}}}', '{"classes":{"app":{}}}'])
+def test_an_entry_is_removed_and_the_ledger_is_spoilt(ledger: str | None) -> None:
+    """Nothing is known of what the driver has added, so nothing is removed."""
+    found = stored(made(wanted(class_uid="class-1"), [ONE]))
+    found["metadata"]["annotations"][LEDGER] = ledger
+    assert release(found, "app", [ONE], NOW) is None
