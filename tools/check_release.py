@@ -39,11 +39,12 @@ def problems(root: Path, tag: str | None = None) -> Iterator[str]:
         yield f"setup.cfg: version is {version!r}: write MAJOR.MINOR.PATCH, for example 0.2.0"
         return
     yield from _changelog((root / "CHANGELOG.md").read_text(), version, releasing=tag is not None)
-    chart = _mapping(root / "helm" / "Chart.yaml")
-    for field in ("version", "appVersion"):
-        if str(chart.get(field)) != version:
-            yield f"helm/Chart.yaml: {field} is {chart.get(field)}, setup.cfg has {version}: set it to {version}"
-    yield from _image(root, str(chart.get("appVersion")))
+    for name in ("helm/Chart.yaml", "helm/sync/Chart.yaml"):
+        chart = _mapping(root / name)
+        for field in ("version", "appVersion"):
+            if str(chart.get(field)) != version:
+                yield f"{name}: {field} is {chart.get(field)}, setup.cfg has {version}: set it to {version}"
+    yield from _image(root, str(_mapping(root / "helm" / "Chart.yaml").get("appVersion")))
     yield from _kubelet_stub(root / "kubelet_stub" / "pyproject.toml", version)
     if tag is not None and tag != f"v{version}":
         yield f"the tag is {tag}, setup.cfg has {version}: tag v{version}, or change the version first"

@@ -45,6 +45,7 @@ validatingAdmissionPolicies: {applyPolicies: true}
 podMonitor: {enabled: false, interval: 60s}
 prometheusRule: {enabled: false, staleAfterSeconds: 3600}
 networkPolicy: {enabled: false}
+secretSync: {enabled: false}
 {{- end -}}
 
 {{/*
@@ -54,16 +55,4 @@ release that lacked the newer ones. Every template calls this first; the second 
 {{- define "sscd.prepare" -}}
 {{- include "sscd.fill" (list .Values (include "sscd.defaults" . | fromYaml)) -}}
 {{- include "sscd.check" . -}}
-{{- end -}}
-
-{{- define "sscd.fill" -}}
-{{- $values := index . 0 -}}
-{{- range $key, $default := index . 1 -}}
-{{- $value := ternary (get $values $key) nil (hasKey $values $key) -}}
-{{- if kindIs "invalid" $value -}}
-{{- $_ := set $values $key (deepCopy $default) -}}
-{{- else if and (kindIs "map" $default) (kindIs "map" $value) -}}
-{{- include "sscd.fill" (list $value $default) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}

@@ -200,3 +200,13 @@ rules:
 {{- define "sscd.otherImage" -}}
 {{- .repository -}}{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end -}}
 {{- end -}}
+
+{{/* What _secret-sync.tpl is called with, without the context, as YAML. */}}
+{{- define "sscd.secretSync" -}}
+{{- $sync := .Values.secretSync -}}
+{{- include "secretSync.prepare" (list $sync "secretSync.") -}}
+{{- $given := default dict $sync.image -}}
+{{- $image := include "secretSync.image" (dict "image" $given "default" (include "sscd.image" .) "version" .Chart.AppVersion) -}}
+{{- toYaml (dict "values" $sync "image" $image "pullPolicy" ($given.pullPolicy | default .Values.linux.image.pullPolicy)
+  "pullSecrets" .Values.imagePullSecrets "labels" .Values.commonLabels "providersDir" .Values.linux.providersDir) -}}
+{{- end -}}

@@ -55,6 +55,11 @@ SOURCES = {
     ),
     "monitoring.yaml": Source("monitoring.yaml", "PodMonitor, PrometheusRule and NetworkPolicy."),
     "admission-policies.yaml": Source("admission-policies.yaml", "Limits what the driver's account may write."),
+    "secret-sync.yaml": Source(
+        "secret-sync.yaml",
+        "Optional: the controller of SecretSyncs, its CRD, and what limits its account.",
+        ("secretSync.enabled=true",),
+    ),
     "secrets-store-csi-driver.yaml": Source(
         "secrets-store-csi-driver.yaml", "The driver: name your image, and add flags of docs/flags.md to args."
     ),

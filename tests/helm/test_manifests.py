@@ -24,7 +24,7 @@ def test_deploy_is_written_from_the_chart() -> None:
 
 def test_the_objects_are_the_charts() -> None:
     """Every object that the chart creates, its hooks aside, is there, and the CRDs; nothing names Helm."""
-    settings = ",".join((*manifests.SETTINGS, "syncSecret.enabled=true"))
+    settings = ",".join((*manifests.SETTINGS, "syncSecret.enabled=true", "secretSync.enabled=true"))
     hooks = re.compile("(upgrade|keep)-crds$")
     expected = {key for key in chart.names(f"--set={settings}") if not hooks.search(key[1])}
     found = objects()

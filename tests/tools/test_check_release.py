@@ -9,7 +9,8 @@ import pytest
 from tools.check_release import ROOT, main
 
 STUB = "kubelet_stub/pyproject.toml"
-FILES = ("setup.cfg", "CHANGELOG.md", "helm/Chart.yaml", "helm/values.yaml", "docker/build.sh", STUB)
+CHART, SYNC_CHART = "helm/Chart.yaml", "helm/sync/Chart.yaml"
+FILES = ("setup.cfg", "CHANGELOG.md", CHART, SYNC_CHART, "helm/values.yaml", "docker/build.sh", STUB)
 CHANGELOG = """# Changelog
 
 ## [Unreleased]
@@ -30,10 +31,10 @@ Replace = Callable[[str, str, str], None]
 def tree(tmp_path: Path) -> Path:
     """A copy at version 0.2.0, in which everything agrees."""
     for name in FILES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     current = (ROOT / "setup.cfg").read_text().partition("\nversion = ")[2].partition("\n")[0]
-    for name in ("setup.cfg", "helm/Chart.yaml", STUB):
+    for name in ("setup.cfg", CHART, SYNC_CHART, STUB):
         path = tmp_path / name
         path.write_text(path.read_text().replace(current, "0.2.0"))
     (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
@@ -126,8 +127,8 @@ def test_ten_is_newer_than_nine(tree: Path, replace: Replace) -> None:
     replace("CHANGELOG.md", "[0.2.0]", "[0.10.0]")
     replace("CHANGELOG.md", "[0.1.0]", "[0.9.0]")
     replace("setup.cfg", "version = 0.2.0", "version = 0.10.0")
-    replace("helm/Chart.yaml", "0.2.0", "0.10.0")
-    replace(STUB, "0.2.0", "0.10.0")
+    for name in (CHART, SYNC_CHART, STUB):
+        replace(name, "0.2.0", "0.10.0")
     assert main([], tree) == 0
 
 

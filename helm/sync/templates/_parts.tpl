@@ -1,0 +1,10 @@
+{{/* What _secret-sync.tpl is called with, without the context, as YAML. */}}
+{{- define "sync.parts" -}}
+{{- include "secretSync.prepare" (list .Values "") -}}
+{{- $default := printf "secrets-store-csi:%s" .Chart.AppVersion -}}
+{{- $given := default dict .Values.image -}}
+{{- $image := include "secretSync.image" (dict "image" $given "default" $default "version" .Chart.AppVersion) -}}
+{{- toYaml (dict "values" .Values "image" $image "pullPolicy" ($given.pullPolicy | default "IfNotPresent")
+  "pullSecrets" .Values.imagePullSecrets "labels" .Values.commonLabels
+  "providersDir" "/var/run/secrets-store-sync-providers") -}}
+{{- end -}}
