@@ -1,17 +1,44 @@
-"""A namespace with what a SecretSync needs."""
+"""A namespace with what a SecretSync needs, and the chart's policies in force."""
 
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import build
+from tests.cluster.secret_sync import policies
 from tests.cluster.secret_sync.rig import SecretSyncRig
 from tests.cluster.servers import ControlPlane
 
 
+@pytest.fixture(scope="session")
+def limited(cluster: ControlPlane) -> bool:
+    """Whether the account is limited: if Helm is built."""
+    if build.GROUPS["helm"].missing:
+        return False
+    policies.limit_every_rig(cluster)
+    return True
+
+
 @pytest.fixture
-def sync_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> SecretSyncRig:
+def sync_rig(cluster: ControlPlane, limited: bool, namespace: str, tmp_path: Path) -> SecretSyncRig:
     """A namespace with a class, and the controller's account."""
-    rig = SecretSyncRig(cluster, namespace, tmp_path)
+    return _rig(SecretSyncRig(cluster, namespace, tmp_path))
+
+
+@pytest.fixture
+def unlimited_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> SecretSyncRig:
+    """The same, with an account that no policy limits."""
+    return _rig(SecretSyncRig(cluster, namespace, tmp_path, account="without-policies"))
+
+
+@pytest.fixture
+def policies_in_force(limited: bool) -> None:
+    """Skip what needs the policies."""
+    if not limited:
+        pytest.skip("no helm: make test-cluster builds it")
+
+
+def _rig(rig: SecretSyncRig) -> SecretSyncRig:
     rig.make_class()
-    cluster.service_account(namespace, "default")
+    rig.cluster.service_account(rig.namespace, "default")
     return rig

@@ -19,7 +19,7 @@ from tests.support.namespace_rig import CLASS_GROUP, NamespaceRig
 from tests.support.syncing import values
 from tests.support.waiting import until_blocking
 
-ACCOUNT = "secrets-store-sync-controller"
+ACCOUNT = "secrets-store-sync-controller-manager"  # as in the chart, whose policies limit it
 SYNC_GROUP = "secret-sync.x-k8s.io"
 KEYS = [{"sourcePath": "password", "targetKey": "pw"}]
 
@@ -37,11 +37,12 @@ RULES: list[Object] = [
 class SecretSyncRig(NamespaceRig):
     """A namespace of the cluster, with a class ``app`` and a service account ``default``."""
 
-    def __init__(self, cluster: ControlPlane, namespace: str, directory: Path) -> None:
+    def __init__(self, cluster: ControlPlane, namespace: str, directory: Path, account: str = ACCOUNT) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.directory = directory
-        self.user = grant(cluster, namespace, RULES, ACCOUNT)
+        self.account = account
+        self.user = grant(cluster, namespace, RULES, account)
         self.provider_dir = directory / "provider"
         self.secrets_dir = directory / "secrets"
         self.provider_dir.mkdir()
@@ -56,7 +57,7 @@ class SecretSyncRig(NamespaceRig):
         """The flags of a replica."""
         kubeconfig = self.directory / f"kubeconfig-{uuid.uuid4().hex[:6]}"
         settings: dict[str, Any] = {
-            "kubeconfig": str(self.cluster.token_kubeconfig(kubeconfig, self.namespace, ACCOUNT)),
+            "kubeconfig": str(self.cluster.token_kubeconfig(kubeconfig, self.namespace, self.account)),
             "provider_volume": str(self.provider_dir),
             "metrics_bind_address": "0",
             "health_probe_bind_address": "0",

@@ -137,9 +137,11 @@ def test_failures_are_conditions_and_events(sync_rig: SecretSyncRig) -> None:
     run_async(test)
 
 
-def test_somebody_elses_secret_is_left_alone(sync_rig: SecretSyncRig) -> None:
-    """A Secret of that name exists, with other keys, and no admission policy protects it → the condition says so, and
-    the Secret is as it was."""
+@pytest.mark.parametrize("fixture", ["sync_rig", "unlimited_rig"])
+def test_somebody_elses_secret_is_left_alone(request: pytest.FixtureRequest, fixture: str) -> None:
+    """A Secret of that name exists, with other keys → the condition says so, and the Secret is as it was, whether
+    admission policies protect it or not."""
+    sync_rig: SecretSyncRig = request.getfixturevalue(fixture)
     body = {
         "apiVersion": "v1",
         "kind": "Secret",
