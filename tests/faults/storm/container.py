@@ -23,6 +23,27 @@ from tests.support.http_client import fetch
 LIVENESS_PERIOD, LIVENESS_FAILURES, LIVENESS_SECONDS = 1.0, 5, 4.0
 GRACE_SECONDS = 15.0
 RESTART_PAUSE = 0.2
+# Room for the old and the new content of the largest class, and not for a bulky one.
+TMPFS_BYTES = 2_500_000
+
+
+def fixed_flags(inner: Path, node: str) -> list[str]:
+    """The flags that do not depend on ports; ``inner`` is the container's directory."""
+    return [
+        f"--nodeid={node}",
+        f"--endpoint=unix://{inner}/csi/csi.sock",
+        f"--provider-volume={inner}/providers",
+        "--additional-provider-volume-paths=",
+        f"--plugin-registration-path={inner}/registration",
+        f"--status-directory={inner}/tmp/status",
+        f"--tmpfs-size={TMPFS_BYTES}",
+        "--enable-secret-rotation",
+        "--rotation-poll-interval=1s",
+        "--provider-health-check",
+        "--provider-health-check-interval=2s",
+        "--volume-condition",
+        "-v=1",
+    ]
 
 
 @dataclass

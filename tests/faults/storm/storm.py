@@ -13,13 +13,14 @@ from kubelet_stub import publishing
 from runtime import rpc
 from runtime.errors import Failure
 from tests.faults.storm import leaks, schedule
+from tests.faults.storm.api_server import ApiServer
 from tests.faults.storm.faults import strike
 from tests.faults.storm.invariants import Invariants
 from tests.faults.storm.pods import Pods
 from tests.faults.storm.schedule import Step
 from tests.faults.storm.settling import Settling
 from tests.faults.storm.summary import Summary
-from tests.faults.storm.world import PUBLISH_SECONDS, ApiServer, World, world
+from tests.faults.storm.world import PUBLISH_SECONDS, World, world
 
 WORKERS = 6
 LASTING_PODS = (("plain", "synced"), ("many",), ("large",))

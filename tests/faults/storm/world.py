@@ -2,25 +2,22 @@
 
 import asyncio
 import secrets
-import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from kubelet_stub.config import Config
 from kubelet_stub.events import Event, Reason
 from kubelet_stub.kubelet import KubeletStub
 from runtime.flags import Duration
-from tests.cluster import kubeconfig
-from tests.faults.storm import content, launcher
-from tests.faults.storm.container import Container
+from tests.faults.storm import container, content, launcher
+from tests.faults.storm.api_server import ApiServer, FakeServer
 from tests.faults.storm.kinds import KINDS
 from tests.faults.storm.output import Output
 from tests.faults.storm.provider import NAME as PROVIDER
-from tests.faults.storm.services import Admin, Object, Service
+from tests.faults.storm.services import Object, Service
 from tests.faults.storm.shared import Shared
 from tests.support.mounts import bind, mount_small_tmpfs, share, unmount_below
 from tests.support.ports import free_port
@@ -33,43 +30,8 @@ STATUSES_PATH = f"/apis/secrets-store.csi.x-k8s.io/v1/namespaces/{NAMESPACE}/sec
 CORE_PATH = f"/api/v1/namespaces/{NAMESPACE}"
 PUBLISH_SECONDS = 5.0
 TMP_BYTES = 4_000_000
-# Room for the old and the new content of the largest class, and not for a bulky one.
-TMPFS_BYTES = 2_500_000
 PULL_SECRET = "publish-secret"
 _NOTED = (Reason.REGISTERED, Reason.REGISTRATION_FAILED, Reason.DEREGISTERED, Reason.LEAKED)
-
-
-class ApiServer(Protocol):
-    """The API server of a world: to use, to strike, and to end."""
-
-    admin: Admin
-    kubeconfig: Path
-    starts: int
-
-    async def keep(self) -> None:
-        """Keep it running until cancelled."""
-
-    def signal(self, number: signal.Signals) -> int | None:
-        """Signal it; returns its pid, None if it does not run."""
-
-    def order(self, order: Object) -> bool:
-        """Have it answer wrongly: the step of a fault of the group ``api``."""
-
-    def kill(self) -> None:
-        """At the end of the storm."""
-
-
-class FakeServer(Service):
-    """The fake one."""
-
-    def __init__(self, made: "World") -> None:
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        self.admin = Admin(url)
-        self.kubeconfig = kubeconfig.write(made.directory / "kubeconfig", url, b"", "token")
-        arguments = [str(port), str(made.vault / "journal"), str(made.directory / "counts")]
-        # It stores Secrets, and prints nothing.
-        super().__init__("tests.faults.storm.api_process", arguments, Output("the API server", [], made.complain))
 
 
 @dataclass
@@ -105,7 +67,8 @@ class World:
         for path in (self.pods_dir, self.registry_dir, self.providers_dir, self.tmp, self.vault):
             path.mkdir(parents=True)
         self.port, self.status_port, self.metrics_port = free_port(), free_port(), free_port()
-        self.api = self.server(self) if self.server is not None else FakeServer(self)
+        counts = self.directory / "counts"
+        self.api = self.server(self) if self.server is not None else FakeServer(self.vault, counts, self.complain)
         self.admin = self.api.admin
         self.provider = Service(
             "tests.faults.storm.provider",
@@ -119,7 +82,7 @@ class World:
             Output("the provider", forbidden, self.complain),
             before=lambda: self.providers_dir.mkdir(exist_ok=True),
         )
-        self.container = Container(
+        self.container = container.Container(
             self.inner,
             self.directory / "memory",
             [
@@ -128,36 +91,20 @@ class World:
                 (self.providers_dir, self.inner / "providers"),
                 (self.pods_dir, self.pods_dir),
             ],
-            self._flags(self.api.kubeconfig),
+            [
+                *container.fixed_flags(self.inner, NODE),
+                f"--kubeconfig={self.api.kubeconfig}",
+                f"--kubelet-pods-dir={self.pods_dir}",
+                f"--metrics-addr=127.0.0.1:{self.metrics_port}",
+                f"--kubelet-registration-path={self.csi_dir}/csi.sock",
+                f"--probe-http-endpoint=127.0.0.1:{self.port}",
+                f"--status-endpoint=127.0.0.1:{self.status_port}",
+            ],
             self.port,
             Output("the container", forbidden, self.complain),
             self.note,
         )
         self.kubelet: KubeletStub
-
-    def _flags(self, configuration: Path) -> list[str]:
-        inner = self.inner
-        return [
-            f"--endpoint=unix://{inner}/csi/csi.sock",
-            f"--nodeid={NODE}",
-            f"--kubeconfig={configuration}",
-            f"--provider-volume={inner}/providers",
-            "--additional-provider-volume-paths=",
-            f"--kubelet-pods-dir={self.pods_dir}",
-            f"--metrics-addr=127.0.0.1:{self.metrics_port}",
-            f"--status-directory={self.tmp}/status",
-            f"--kubelet-registration-path={self.csi_dir}/csi.sock",
-            f"--plugin-registration-path={inner}/registration",
-            f"--probe-http-endpoint=127.0.0.1:{self.port}",
-            f"--status-endpoint=127.0.0.1:{self.status_port}",
-            f"--tmpfs-size={TMPFS_BYTES}",
-            "--enable-secret-rotation",
-            "--rotation-poll-interval=1s",
-            "--provider-health-check",
-            "--provider-health-check-interval=2s",
-            "--volume-condition",
-            "-v=1",
-        ]
 
     def complain(self, what: str) -> None:
         """An invariant did not hold."""
