@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kubelet_stub.pods import Pod
 from kubelet_stub.volume import State
-from tests.faults.storm import content
+from tests.faults.storm import content, kubelets_leaks
 from tests.faults.storm.world import CORE_PATH, DRIVER, NAMESPACE, NODE, PULL_SECRET, World
 from tests.support.mounts import mount_points
 
@@ -37,6 +37,7 @@ class Pods:
     started: int = 0
     mounted: int = 0
     ended: int = 0
+    leaked_by_kubelet: int = 0
 
     async def run(self, worker: int, end: asyncio.Event) -> None:
         """One pod after another until ``end``; the last one is deleted too."""
@@ -84,12 +85,24 @@ class Pods:
         await self.world.kubelet.delete_pod(pod)
         await self.world.admin.call("DELETE", f"{CORE_PATH}/pods/{pod.name}", AT_ONCE, accepted=(404,))
         self.ended += 1
+        await self._clean_leaks(pod)
         directory = self.world.pods_dir / pod.uid
         if left := mount_points(directory):
             self.world.complain(f"pod {pod.name} has ended, and something of it is mounted: {left}")
         elif directory.exists():
             found = sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
             self.world.complain(f"pod {pod.name} has ended, and its directory is there: {found[:10]}")
+
+    async def _clean_leaks(self, pod: Pod) -> None:
+        kubelet = self.world.kubelet
+        for volume in pod.volumes:
+            failure = kubelets_leaks.reason(kubelet, pod, volume.name)
+            if kubelets_leaks.is_kubelets_own(failure):
+                self.leaked_by_kubelet += 1
+                self.world.note(f"kubelet has leaked volume {volume.name} of {pod.key} itself, after: {failure}")
+                await kubelets_leaks.clean(kubelet, pod, volume.name)
+            elif failure:
+                self.world.note(f"volume {volume.name} of {pod.key} was leaked after: {failure}")
 
     def is_mounted(self, volume: Volume) -> bool:
         """Whether kubelet has been told that the volume is mounted."""

@@ -47,6 +47,7 @@ class Summary:
                 "pods started": pods.started,
                 "pods that got their volumes": pods.mounted,
                 "pods ended": pods.ended,
+                "volumes that kubelet itself leaked": pods.leaked_by_kubelet,
                 "generations": world.generation,
                 "starts of the container": world.container.starts,
                 "failed liveness probes": world.container.liveness_kills,
