@@ -18,8 +18,15 @@ MAX_COMPOSED_FILES = 64
 MAX_COMPOSED_OBJECTS = 256
 """Objects in one such file, and placeholders in its template."""
 
-MAX_COMPOSED_BYTES = 1024 * 1024
-"""The size of one such file."""
+MAX_COMPOSED_BYTES, MAX_ALL_COMPOSED_BYTES = 1024 * 1024, 4 * 1024 * 1024
+"""The size of one such file, and of its objects together; and of all such files of a class. A class may name one object
+in each of them, and a format may make six characters of one."""
+
+LARGE_COMPOSITION_BYTES = 64 * 1024
+"""Files that may become larger than this together are composed beside the event loop, with their memory reserved."""
+
+COMPOSED_EXPANSION = 6
+"""The most characters that a format or a filter makes of one byte (``\\u0001``)."""
 
 MAX_SECRET_OBJECTS = 256
 """Secrets that one class asks for (flag ``--max-secret-objects``). Each is read every few minutes by each node."""

@@ -12,9 +12,10 @@ is probably restarting.
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TypeVar
 
 import grpc
 
@@ -30,6 +31,8 @@ from runtime import logs, rpc
 from runtime.errors import PreconditionFailed, Unavailable
 
 log = logs.get(__name__)
+
+T = TypeVar("T")
 
 MAX_ATTEMPTS = 3
 FIRST_RETRY_SECONDS = 1.0
@@ -96,6 +99,12 @@ class ProviderPool:
                 return await self._workers.run_long(check) if wire.is_long(reply) else check()
             await asyncio.sleep(pause)
             attempt += 1
+
+    async def derive(self, function: Callable[[], T], size: int, held: AsyncExitStack) -> T:
+        """Call ``function``, which makes up to ``size`` bytes of a reply's content, beside the event loop. Its result
+        has its place in memory until ``held`` is closed. Raises ResourceExhausted if there is none."""
+        self._room.reserve(size, held)
+        return await self._workers.run_long(function)
 
     def is_connected(self, name: str) -> bool:
         """Whether a provider's socket is connected now."""

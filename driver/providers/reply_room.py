@@ -56,8 +56,12 @@ class ReplyRoom:
                     f"too many other volumes wait for replies of {size} bytes: {most} at a time are possible for the "
                     f"namespace{f', {limits.LARGE_REPLIES} for the node' if large else ''}; it will be tried again"
                 ) from None
-            try:
-                stack.enter_context(self._memory.reserve(limits.REPLY_COPIES * size))
-            except ResourceExhausted as full:
-                raise ResourceExhausted(str(full), "FileWriteError") from None  # counted as if it could not be written
+            self.reserve(size, stack)
             yield
+
+    def reserve(self, size: int, held: AsyncExitStack) -> None:
+        """Reserve the memory of content of ``size`` bytes until ``held`` is closed. Raises ResourceExhausted."""
+        try:
+            held.enter_context(self._memory.reserve(limits.REPLY_COPIES * size))
+        except ResourceExhausted as full:
+            raise ResourceExhausted(str(full), "FileWriteError") from None  # counted as if it could not be written

@@ -9,7 +9,7 @@ from driver.ports import Cluster, ProviderClass, SecretSync, VolumeRecord
 from driver.providers import wire
 from driver.providers.pool import ProviderPool
 from driver.publish import attributes, schedule
-from driver.publish.composed.compose import with_composed_files
+from driver.publish.composed.compose import add_composed_files
 from driver.publish.failures import failed_mount, failed_step
 from driver.publish.reporting import Reporter
 from driver.publish.request import Attempt
@@ -86,7 +86,9 @@ class RemoteSteps:
             volume.provider_away = not self._providers.is_connected(provider_class.provider)
             raise failed_mount(error, "GRPCProviderError", request.pod) from None
         try:
-            return with_composed_files(reply, provider_class.files, self._config.max_volume_entries)
+            return await add_composed_files(
+                reply, provider_class.files, self._config.max_volume_entries, self._providers, held
+            )
         except Exception as error:
             raise failed_step(error, "FailedToMount") from None
 

@@ -24,7 +24,7 @@ from driver.ports import ProviderClass
 from driver.providers import wire
 from driver.providers.pool import ProviderPool
 from driver.publish.attributes import PERMISSION, go_json
-from driver.publish.composed.compose import with_composed_files
+from driver.publish.composed.compose import add_composed_files
 from driver.publish.request import POD_NAME, POD_NAMESPACE, POD_UID, RESERVED_PREFIX, SERVICE_ACCOUNT_TOKENS
 from driver.secretsync import conditions, secret
 from driver.secretsync.ports import Classes, Events, Secrets, Statuses, Tokens
@@ -88,11 +88,11 @@ class Reconciler:
             async with asyncio.timeout(WRITE_SECONDS):
                 found = await self.cluster.classes.get(sync.class_ref)
         except TimeoutError:
-            raise _misconfigured(sync, "the API server does not answer") from None
+            raise _misconfigured(sync.class_name, "the API server does not answer") from None
         except (Failure, ValueError) as failure:
-            raise _misconfigured(sync, str(failure)) from None
+            raise _misconfigured(sync.class_name, str(failure)) from None
         if not found.provider:
-            raise _misconfigured(sync, "provider not set: set spec.provider")
+            raise _misconfigured(sync.class_name, "provider not set: set spec.provider")
         return found
 
     async def sync(self, sync: SecretSync, provider_class: ProviderClass, version: str) -> Synced:
@@ -145,23 +145,33 @@ class Reconciler:
             ) from None
         except Failure as failure:
             raise SyncFailure(conditions.SYNC_ERROR, str(failure)) from None
-        request = wire.mount_request(self._attributes(sync, provider_class, tokens), "{}", TARGET_PATH, PERMISSION)
+        attributes = self._attributes(sync, provider_class, tokens)
+        async with AsyncExitStack() as held:
+            reply = await self._mount(provider_class, attributes, deadline, held)
+            return await self._files(provider_class, reply, held)
+
+    async def _mount(
+        self, provider_class: ProviderClass, attributes: str, deadline: float, held: AsyncExitStack
+    ) -> wire.MountReply:
         try:
-            async with AsyncExitStack() as held:
-                reply = await self._providers.mount(
-                    provider_class.provider,
-                    request,
-                    deadline,
-                    readable_by_group=False,
-                    subject=str(provider_class.class_ref),
-                    held=held,
-                )
+            return await self._providers.mount(
+                provider_class.provider,
+                wire.mount_request(attributes, "{}", TARGET_PATH, PERMISSION),
+                deadline,
+                readable_by_group=False,
+                subject=str(provider_class.class_ref),
+                held=held,
+            )
         except PreconditionFailed as failure:
-            raise _misconfigured(sync, str(failure)) from None  # no such provider
+            raise _misconfigured(provider_class.class_ref.name, str(failure)) from None  # no such provider
         except Failure as failure:
             overloaded = code_of(failure).name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
             sentence = f"{conditions.FAILED_FETCH}: {failure}"
             raise SyncFailure(conditions.PROVIDER_ERROR, sentence, overloaded=overloaded) from None
+
+    async def _files(
+        self, provider_class: ProviderClass, reply: wire.MountReply, held: AsyncExitStack
+    ) -> Mapping[str, bytes]:
         if not reply.payload:
             raise SyncFailure(
                 conditions.PROVIDER_ERROR,
@@ -169,7 +179,9 @@ class Reconciler:
                 "writes them to the volume itself cannot be used here, as there is no volume",
             )
         try:
-            composed = with_composed_files(reply, provider_class.files, limits.MAX_VOLUME_ENTRIES)
+            composed = await add_composed_files(
+                reply, provider_class.files, limits.MAX_VOLUME_ENTRIES, self._providers, held
+            )
         except Failure as failure:
             raise SyncFailure(conditions.FETCH_FAILED, f"{conditions.FAILED_FETCH}: {failure}") from None
         return secret.files_of(composed.payload)
@@ -218,5 +230,5 @@ def _status(sync: SecretSync, found: list[Object], new_hash: str, *, written: bo
     return status
 
 
-def _misconfigured(sync: SecretSync, sentence: str) -> SyncFailure:
-    return SyncFailure(conditions.MISCONFIGURED, f'failed to get SecretProviderClass "{sync.class_name}": {sentence}')
+def _misconfigured(class_name: str, sentence: str) -> SyncFailure:
+    return SyncFailure(conditions.MISCONFIGURED, f'failed to get SecretProviderClass "{class_name}": {sentence}')

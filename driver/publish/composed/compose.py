@@ -2,18 +2,37 @@
 
 A problem is a PreconditionFailed that names the field of the class and what to write, and nothing of an object's
 content.
+
+A class may make much out of little: 64 files that have one object 256 times each. So what is read is counted before
+anything is decoded, what is made while it is made, and much of it is made beside the event loop.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 from driver import limits
 from driver.ports import ComposedFile
+from driver.providers.pool import ProviderPool
 from driver.providers.wire import MountReply
 from driver.publish.composed import formats, template
 from driver.volume.payload import File, Leaf, Tree, plan
 from runtime import redact
 from runtime.errors import Failure, InvalidRequest, PreconditionFailed
+from runtime.limits import REDACTED_VALUE_BYTES
+
+
+async def add_composed_files(
+    reply: MountReply, files: Sequence[ComposedFile], max_entries: int, providers: ProviderPool, held: AsyncExitStack
+) -> MountReply:
+    """``with_composed_files``; what takes long or much memory has a thread, and memory that is reserved until ``held``
+    is closed. Raises PreconditionFailed, or ResourceExhausted."""
+    size = _most(reply, files)
+    compose = partial(with_composed_files, reply, files, max_entries)
+    if size <= limits.LARGE_COMPOSITION_BYTES:
+        return compose()
+    return await providers.derive(compose, size, held)
 
 
 def with_composed_files(reply: MountReply, files: Sequence[ComposedFile], max_entries: int) -> MountReply:
@@ -31,21 +50,35 @@ def with_composed_files(reply: MountReply, files: Sequence[ComposedFile], max_en
     )
     objects = {file.path: file for file in _files(reply.payload)}
     composed: dict[str, File] = {}
+    size, most = 0, limits.MAX_ALL_COMPOSED_BYTES
     for number, item in enumerate(files):
         field = f"spec.files[{number}]"
         try:
             file = _compose(item, objects)
             _require(file.path not in objects, f"path {file.path} is also the name of an object: choose another one")
             _require(file.path not in composed, f"path {file.path} is listed twice")
+            size += len(file.contents)
+            _require(size <= most, f"the files have {size} bytes so far, and at most {most} are possible in all")
         except Failure as failure:
             raise PreconditionFailed(f"{field}: {failure}") from None
         composed[file.path] = file
-    redact.withhold(*(file.contents for file in composed.values()))
+    redact.withhold(*(file.contents[:REDACTED_VALUE_BYTES] for file in composed.values()))
     try:
         payload = plan([*objects.values(), *composed.values()], readable_by_group=False, max_entries=max_entries)
     except InvalidRequest as error:
         raise PreconditionFailed(f"spec.files: {error}") from None
-    return replace(reply, payload=payload)
+    return replace(reply, payload=payload, large=reply.large or size > limits.LARGE_COMMIT_BYTES)
+
+
+def _most(reply: MountReply, files: Sequence[ComposedFile]) -> int:
+    """The bytes that the files may have in all."""
+    sizes = {file.path: len(file.contents) for file in _files(reply.payload)} if files else {}
+    size = 0
+    for item in files[: limits.MAX_COMPOSED_FILES]:
+        found = [sizes.get(name, 0) for name, _ in item.objects[: limits.MAX_COMPOSED_OBJECTS]]
+        values = max(found, default=0) * item.template.count("${") if item.template else sum(found)
+        size += min(limits.COMPOSED_EXPANSION * values + len(item.template), limits.MAX_COMPOSED_BYTES)
+    return min(size, limits.MAX_ALL_COMPOSED_BYTES)
 
 
 def _files(tree: Tree, prefix: str = "") -> Iterator[File]:
@@ -65,6 +98,9 @@ def _compose(item: ComposedFile, objects: Mapping[str, File]) -> File:
     _require(item.objects, "objects is empty: list objectName and key of each object that the file is made of")
     most = limits.MAX_COMPOSED_OBJECTS
     _require(len(item.objects) <= most, f"{len(item.objects)} objects are listed, and at most {most} are possible")
+    size = sum(len(objects[name].contents) for name, _ in item.objects if name in objects)
+    most = limits.MAX_COMPOSED_BYTES
+    _require(size <= most, f"its objects have {size} bytes together, and at most {most} are possible")
     values: dict[str, str] = {}
     mode = 0o777
     for object_name, key in item.objects:
@@ -79,7 +115,6 @@ def _compose(item: ComposedFile, objects: Mapping[str, File]) -> File:
         mode &= objects[object_name].mode
     text = template.render(item.template, values) if item.template else formats.render(item.format, values)
     contents = text.encode("utf-8", "surrogateescape")
-    most = limits.MAX_COMPOSED_BYTES
     _require(len(contents) <= most, f"the file has {len(contents)} bytes, and at most {most} are possible")
     return File(item.path, mode, contents)
 

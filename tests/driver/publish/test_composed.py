@@ -1,16 +1,28 @@
 """Files that a class composes from several objects."""
 
+import asyncio
 import subprocess
+import threading
+import tracemalloc
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from driver import limits
 from driver.ports import ComposedFile
+from driver.providers.pool import ProviderPool
+from driver.providers.sockets import ProviderSockets
 from driver.providers.wire import MountReply
-from driver.publish.composed.compose import with_composed_files
+from driver.publish.composed import formats
+from driver.publish.composed.compose import add_composed_files, with_composed_files
+from driver.volume import memory
+from driver.volume.memory import MemoryBudget
 from driver.volume.payload import File, Leaf, Tree, plan
-from runtime.errors import PreconditionFailed
+from driver.volume.workers import DiskWorkers
+from runtime.errors import PreconditionFailed, ResourceExhausted
 
 OBJECTS = (("user", "user"), ("db/password", "password"))
 HOSTILE = "a'b\"c$d`e\\f\ng=#h é"
@@ -116,3 +128,81 @@ def test_a_provider_that_writes_itself() -> None:
     """Scenario: a reply without files. Expected: a sentence that says why nothing can be composed."""
     with pytest.raises(PreconditionFailed, match="the provider wrote the files to the volume itself"):
         composed(MountReply({"user": "1"}, {}), format="json")
+
+
+def repeated(name: str) -> tuple[tuple[str, str], ...]:
+    """One object as often as a file may have objects."""
+    return tuple((name, f"k{number}") for number in range(limits.MAX_COMPOSED_OBJECTS))
+
+
+@pytest.mark.parametrize(
+    ("content", "item"),
+    [
+        (b"x" * 250_000, ComposedFile("f", "json", "", repeated("o"))),
+        ("\U0001f600".encode() * 60_000, ComposedFile("f", "json", "", repeated("o"))),
+        (b"\1" * 250_000, ComposedFile("f", "properties", "", repeated("o"))),
+        (b"'\"" * 125_000, ComposedFile("f", "dotenv", "", repeated("o"))),
+        (b"\1" * 1_000_000, ComposedFile("f", "json", "", (("o", "k"),))),
+        (b"x" * 4_000_000, ComposedFile("f", "", "${k1|json}" * 256, repeated("o"))),
+        (b"/" * 900_000, ComposedFile("f", "", "${k|url}" * 256, (("o", "k"),))),
+    ],
+)
+def test_much_out_of_little(content: bytes, item: ComposedFile) -> None:
+    """Scenario: one object again and again, or characters of which a format makes six. Expected: refused before more
+    is made than a file may have a few times over; once it was hundreds of MiB, and minutes in which nobody was
+    answered."""
+    reply = MountReply({"o": "1"}, plan([File("o", 0o644, content)], readable_by_group=False))
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            PreconditionFailed, match=f"at most {limits.MAX_COMPOSED_BYTES}|{limits.MAX_COMPOSED_BYTES} b"
+        ):
+            with_composed_files(reply, [item], 100)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * limits.MAX_COMPOSED_BYTES  # pieces of a substitution among them
+
+
+def test_many_files_of_one_object() -> None:
+    """Scenario: as many files as possible, each as large as possible, of one small object. Expected: refused at the
+    bound on all of them."""
+    files = [ComposedFile(f"f{n}", "", "${k}" * 4, (("user", "k"),)) for n in range(limits.MAX_COMPOSED_FILES)]
+    with pytest.raises(PreconditionFailed, match=f"at most {limits.MAX_ALL_COMPOSED_BYTES} are possible in all"):
+        with_composed_files(reply(user="x" * 250_000), files, 100)
+
+
+@pytest.mark.parametrize("room", [2**40, 2**20])
+def test_large_files_have_a_thread_and_reserved_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """Scenario: small and large files, with room in the container's memory and without. Expected: the small one is
+    made at once; the large one by a thread, its payload counts as large, and its memory is reserved until the volume
+    is written, or it is refused in a way that is tried again."""
+    threads: list[threading.Thread] = []
+
+    def slow(values: Mapping[str, str]) -> str:
+        threads.append(threading.current_thread())
+        return "x" * 50_000
+
+    monkeypatch.setattr(memory, "rooms", lambda: [memory.Room(2**41, 2**41 - room)])
+    monkeypatch.setitem(vars(formats)["WRITERS"], "json", slow)
+    files = [ComposedFile(f"f{number}", "json", "", (("user", "k"),)) for number in range(40)]
+
+    async def run() -> None:
+        budget, workers = MemoryBudget(1), DiskWorkers()
+        pool = ProviderPool(ProviderSockets((str(tmp_path),)), workers, budget, 2**22)
+        async with AsyncExitStack() as held:
+            await add_composed_files(reply(), files[:1], 100, pool, held)
+            assert threads == [threading.main_thread()]
+            adding = add_composed_files(reply(user="x" * 50_000), files, 100, pool, held)
+            if room < 2**22:
+                with pytest.raises(ResourceExhausted, match="do not fit into the memory"):
+                    await adding
+            else:
+                assert (await adding).large and threading.main_thread() not in threads[1:]
+                with pytest.raises(ResourceExhausted), budget.reserve(room - limits.MAX_ALL_COMPOSED_BYTES):
+                    pass
+        workers.close()
+
+    asyncio.run(run())
