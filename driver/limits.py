@@ -35,6 +35,9 @@ MAX_SECRET_KEYS, MAX_SECRET_KEYS_BYTES = 1024, 96 * 1024
 """Keys of one Secret, and their lengths together: they are also in an annotation, and the API server takes annotations
 of 256 KiB in all."""
 
+MAX_KEY_SOURCES = 64
+"""Whole objects whose entries become keys of one Secret (``dataFrom``): each is parsed."""
+
 PARSE_SECONDS = 5.0
 """How long the parser may take for one Secret, by the clock; a third of that in CPU time."""
 

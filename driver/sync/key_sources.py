@@ -31,21 +31,31 @@ async def collect(
     sources: Sequence[KeySource], files: Mapping[str, bytes], namespace: str, parser: EntriesParser
 ) -> tuple[dict[str, bytes], list[str]]:
     """The keys of all sources, and those that several entries have. Raises PreconditionFailed, naming the field."""
+    if len(sources) > limits.MAX_KEY_SOURCES:
+        raise PreconditionFailed(f"dataFrom: {len(sources)} sources, and at most {limits.MAX_KEY_SOURCES} are possible")
     data: dict[str, bytes] = {}
-    repeated: list[str] = []
+    repeated: set[str] = set()
+    size = 0
     for number, source in enumerate(sources):
         try:
-            found = await _entries(source, files, namespace, parser)
-            for name, value in found:
+            for name, value in await _entries(source, files, namespace, parser):
                 key = key_of(source.prefix, name)
                 if key in data:
-                    repeated.append(key)
+                    repeated.add(key)
+                size += len(value) - len(data.get(key, b""))
                 data[key] = value
+            _check(data, size)  # of each source: together they could use up the memory
         except PreconditionFailed as failure:
             raise PreconditionFailed(f"dataFrom[{number}]: {failure}") from None
-    if len(data) > limits.MAX_SECRET_KEYS:
-        raise PreconditionFailed(f"dataFrom: {len(data)} keys, and at most {limits.MAX_SECRET_KEYS} are possible")
-    return data, sorted(set(repeated))
+    return data, sorted(repeated)
+
+
+def _check(data: Mapping[str, bytes], size: int) -> None:
+    keys, most = limits.MAX_SECRET_KEYS, limits.MAX_SECRET_BYTES
+    if len(data) > keys:
+        raise PreconditionFailed(f"with it there are {len(data)} keys, and at most {keys} are possible")
+    if size > most:
+        raise PreconditionFailed(f"with it there are {size} bytes, and a Secret holds at most {most}")
 
 
 def key_of(prefix: str, name: str) -> str:

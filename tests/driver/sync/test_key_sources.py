@@ -85,3 +85,43 @@ def test_too_many_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_SECRET_KEYS", 2)
     with pytest.raises(PreconditionFailed, match="3 keys, and at most 2"):
         keys(KeySource(all=True))
+
+
+class Counted(Inline):
+    """Counts what it was asked; each object has one entry, or many, of other names each time."""
+
+    def __init__(self, names: int, size: int) -> None:
+        self.asked = 0
+        self._found = [(f"k{number}", b"x" * size) for number in range(names)]
+
+    async def entries(self, namespace: str, kind: str, content: bytes) -> list[tuple[str, bytes]]:
+        """The entries."""
+        self.asked += 1
+        return self._found
+
+
+@pytest.mark.parametrize(
+    ("sources", "names", "size", "asked", "sentence"),
+    [
+        (65, 1, 1, 0, "65 sources, and at most 64"),
+        (25_000, 1, 1, 0, "25000 sources, and at most 64"),
+        (64, 1000, 1, 2, "dataFrom[1]: with it there are 2000 keys, and at most 1024"),
+        (64, 1, 1_000_000, 2, "dataFrom[1]: with it there are 2000000 bytes, and a Secret holds at most 1048576"),
+        (64, 10, 30_000, 4, "dataFrom[3]: with it there are 1200000 bytes"),
+    ],
+)
+def test_much_from_many_sources(sources: int, names: int, size: int, asked: int, sentence: str) -> None:
+    """Scenario: one object as the source of more and more keys, each time with another prefix. Expected: refused as
+    soon as it is too much, before the others are parsed and held in memory: 400 of a megabyte took 400 MiB."""
+    parser = Counted(names, size)
+    items = [KeySource("app.json", "json", f"p{number}_") for number in range(sources)]
+    with pytest.raises(PreconditionFailed) as raised:
+        asyncio.run(collect(items, FILES, "default", parser))
+    assert sentence in str(raised.value) and parser.asked == asked
+
+
+def test_what_is_replaced_does_not_count() -> None:
+    """Scenario: large values of the same keys, again and again. Expected: the last ones, and no complaint."""
+    items = [KeySource("app.json", "json")] * limits.MAX_KEY_SOURCES
+    data, repeated = asyncio.run(collect(items, FILES, "default", Counted(2, 500_000)))
+    assert len(data) == len(repeated) == 2
