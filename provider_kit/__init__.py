@@ -1,7 +1,8 @@
 """Everything that a provider written in Python needs: typed requests and replies, failures that become gRPC status
 codes, and serving with flags, logs and signals. ``docs/providers.md`` shows a complete provider of about 30 lines.
 
-These names are the public interface, together with ``provider_kit.testing`` for tests.
+These names are the public interface, together with ``provider_kit.objects`` and ``provider_kit.fields``, which read the
+class parameter ``objects``, and ``provider_kit.testing`` for tests.
 """
 
 from provider_kit.command import ServeConfig, run_command
@@ -22,6 +23,8 @@ from runtime.errors import (
     Unavailable,
 )
 from runtime.flags import Duration, flag, parse_duration
+from runtime.logs import get as get_log
+from runtime.redact import withhold
 from runtime.rpc import RemoteFailure
 
 __all__ = [
@@ -47,9 +50,11 @@ __all__ = [
     "Unavailable",
     "Versions",
     "flag",
+    "get_log",
     "load_key",
     "parse_duration",
     "run_command",
     "serve",
     "serve_until_stopped",
+    "withhold",
 ]

@@ -24,3 +24,6 @@ class Provider:
         gives up. A raw ``MountResponse`` is sent as it is, unchecked.
         """
         raise NotImplementedError
+
+    async def close(self) -> None:
+        """Release what the provider holds, such as connections to its store; called once, after the last call."""

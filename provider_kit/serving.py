@@ -62,7 +62,7 @@ def socket_path(endpoint: str) -> Path:
 @asynccontextmanager
 async def serve(provider: Provider, endpoint: str) -> AsyncIterator[Server]:
     """Serve ``provider`` inside the context. At the end the socket is removed first, then running calls have
-    ``GRACE_SECONDS`` to finish.
+    ``GRACE_SECONDS`` to finish, and then the provider is closed.
     """
     path = socket_path(endpoint)
     sockets.refuse_non_socket(path)
@@ -82,6 +82,7 @@ async def serve(provider: Provider, endpoint: str) -> AsyncIterator[Server]:
     finally:
         await server.stop(GRACE_SECONDS)
         threads.shutdown(wait=False)
+        await provider.close()
 
 
 async def serve_until_stopped(provider: Provider, endpoint: str) -> None:

@@ -70,6 +70,9 @@ class _Recording(Provider):
         await self._running.record(request)
         return await self._inner.mount(request)
 
+    async def close(self) -> None:
+        await self._inner.close()
+
 
 @asynccontextmanager
 async def running(provider: Provider, socket: str | Path) -> AsyncIterator[RunningProvider]:

@@ -18,7 +18,7 @@ import grpc
 
 from protos import provider_pb2
 from provider_kit import InvalidRequest, PermissionDenied, RemoteFailure
-from provider_stub.fields import seconds
+from provider_kit.fields import seconds
 
 _ORDER = re.compile("stub[A-Z]")
 OVERSIZED_BYTES = 5 * 1024 * 1024

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from protos import provider_pb2
 from provider_kit import File, InvalidRequest, MountReply, MountRequest, NotFound, Provider, ReplyError, Versions
+from provider_kit.fields import seconds
 from provider_stub import objects, orders, selfwrite
-from provider_stub.fields import seconds
 from provider_stub.generated import Generator
 from provider_stub.objects import SecretObject
 from provider_stub.store import Directory

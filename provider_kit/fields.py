@@ -4,7 +4,8 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from provider_kit import InvalidRequest, parse_duration
+from runtime.errors import InvalidRequest
+from runtime.flags import parse_duration
 
 
 class Fields:
@@ -25,6 +26,15 @@ class Fields:
         if isinstance(value, (str, int, float)) and not isinstance(value, bool):
             return str(value)
         raise InvalidRequest(f"{self.what}: {key} must be a string")
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        """An object, whatever its values are; empty if absent."""
+        value = self._item.get(key)
+        if value is None:
+            return {}
+        if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+            return value
+        raise InvalidRequest(f"{self.what}: {key} must be an object, such as {{ttl: 1h}}")
 
     def choice(self, key: str, choices: Any, default: str) -> Any:
         """One of the strings of the ``Literal`` type ``choices``."""

@@ -1,0 +1,95 @@
+"""The class parameter ``objects``, in the forms that well-known providers accept, for providers that take it.
+
+Either a list of objects (as for Vault, AWS, GCP), or an object whose key ``array`` holds a list of strings that are
+YAML themselves (as for Azure). A failure names the entry and says what to write instead, and never shows a value that
+might be secret. The only module of the kit that needs PyYAML.
+"""
+
+import base64
+import binascii
+import posixpath
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import yaml
+
+from provider_kit.fields import Fields
+from runtime.errors import InvalidRequest
+
+Encoding = Literal["utf-8", "base64", "hex"]
+# Ten times as fast, where PyYAML was built with libyaml.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def entries(text: str, known: Iterable[str], ignored: Iterable[str] = ()) -> list[tuple[str, Fields]]:
+    """The entries: the ``objectName`` of each and its fields, of which each must be among ``known`` or ``ignored``."""
+    items = _load(text, "objects")
+    if isinstance(items, dict):
+        if set(items) != {"array"}:
+            raise InvalidRequest("objects must be a YAML list, or an object whose only key is array")
+        items = items["array"]
+    if not isinstance(items, list) or not items:
+        raise InvalidRequest("objects must be a YAML list with at least one entry, or such a list under the key array")
+    known = sorted(known)
+    return [_entry(number, item, known, {*known, *ignored}) for number, item in enumerate(items)]
+
+
+def decode(name: str, contents: bytes, encoding: Encoding) -> bytes:
+    """The content of the object ``name`` as it is written to its file, from what the store holds."""
+    try:
+        if encoding == "base64":
+            return base64.b64decode(b"".join(contents.split()), validate=True)
+        if encoding == "hex":
+            return bytes.fromhex(contents.decode("ascii"))
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(
+            f"the content of {name!r} is not valid {encoding}: correct it in the store or remove encoding"
+        ) from None
+    return contents
+
+
+def refuse_overlap(paths: list[str], remedy: str) -> None:
+    """InvalidRequest, with what to do about it, if two entries write the same file, or if one is a directory of
+    another."""
+    seen: set[str] = set()
+    for path in paths:
+        if path in seen:
+            raise InvalidRequest(f"two objects entries write the file {path!r}: {remedy}")
+        seen.add(path)
+    for path in paths:
+        parent = posixpath.dirname(path)
+        while parent:
+            if parent in seen:
+                raise InvalidRequest(
+                    f"the objects entries {parent!r} and {path!r} conflict: one is a file, the other needs a directory"
+                )
+            parent = posixpath.dirname(parent)
+
+
+def _entry(number: int, item: Any, known: list[str], accepted: set[str]) -> tuple[str, Fields]:
+    what = f"objects entry {number}"
+    if isinstance(item, str):
+        item = _load(item, what)
+    if not isinstance(item, dict):
+        raise InvalidRequest(f"{what} must be an object with at least objectName")
+    fields = Fields(what, item)
+    name = fields.text("objectName")
+    if not name:
+        raise InvalidRequest(f"{what} has no objectName")
+    fields.what = f"{what} ({name!r})"
+    unknown = sorted(str(key) for key in set(item) - accepted)
+    if unknown:
+        raise InvalidRequest(
+            f"{fields.what} has the unknown field {unknown[0]}: the known fields are {', '.join(known)}"
+        )
+    return name, fields
+
+
+def _load(text: str, what: str) -> Any:
+    try:
+        return yaml.load(text, _LOADER)
+    # PyYAML raises many kinds of errors for a value like the date 2001-02-30.
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1})" if mark is not None else ""
+        raise InvalidRequest(f"{what} is not valid YAML{place}") from None
