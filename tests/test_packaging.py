@@ -16,7 +16,17 @@ from tests.support import unmeasured
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).resolve().parent.parent
 # What is in which distribution: the main one, which the image installs; the kubelet stub's; and what is in none.
-PACKAGES = ("protos", "runtime", "driver", "registrar", "probe", "provider_kit", "provider_stub", "container")
+PACKAGES = (
+    "protos",
+    "runtime",
+    "driver",
+    "registrar",
+    "probe",
+    "provider_kit",
+    "provider_openbao",
+    "provider_stub",
+    "container",
+)
 KUBELET_STUB = "kubelet_stub"
 NOT_DISTRIBUTED = ("bench", "demo", "docker", "tests", "tools")
 CONTRACTS = ("csi", "pluginregistration", "provider")
@@ -28,6 +38,7 @@ COMMANDS = {
     "secrets-store-csi-probe": "probe.main",
     "secrets-store-csi-crds": "driver.cluster.crds",
     "secrets-store-csi-sync": "driver.secretsync.main",
+    "secrets-store-provider-openbao": "provider_openbao.main",
     "secrets-store-provider-stub": "provider_stub.main",
 }
 KUBELET_STUB_COMMAND = "secrets-store-kubelet-stub"

@@ -39,10 +39,13 @@ class Resources:
 
     def create(self, target: Target, body: Any) -> Object:
         """POST to a collection, or to a subresource with a reviewer."""
-        item = _checked(target, body)
         reviewer = self.reviewers.get("/".join(filter(None, (target.resource, target.subresource))))
         if reviewer is not None:
+            # The real server takes both from the URL if the body of a built-in kind has neither, as OpenBao's has.
+            defaults = {"apiVersion": target.api_version, "kind": target.resource}
+            item = _checked(target, {**defaults, **body} if isinstance(body, dict) else body)
             return {**item, "status": reviewer(item)}
+        item = _checked(target, body)
         if target.name:
             raise ApiError(405, "the server does not allow this method on the requested resource")
         named = paths.new_object(target, item)

@@ -1,0 +1,1 @@
+"""The providers against real stores; ``make test-stores`` installs them."""
