@@ -4,8 +4,8 @@ The account has no right to read Secrets, and the answers are asked for without 
 Secret that exists is learned by merge patches that change nothing: they are answered with its metadata, and if they
 name a resourceVersion that is not the Secret's any more, with 409.
 
-1. A Secret that exists before the first write, and is not owned by the SecretSync, is somebody else's: it is left as
-   it is.
+1. A Secret that exists before the first write of this process, or is not as that has left it, and is not owned by the
+   SecretSync, is somebody else's: it is left as it is.
 2. It is applied without force. If others have taken fields over since (409), they are taken back, as long as the
    Secret is still owned by the SecretSync.
 """

@@ -8,8 +8,9 @@
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 from driver.objects.secret_syncs import SecretSync, SyncRef
 from driver.ports import ClassRef
@@ -19,13 +20,13 @@ from driver.secretsync.lanes import Lanes
 from driver.secretsync.metrics import SyncMetrics
 from driver.secretsync.reconciler import Reconciler
 from driver.secretsync.secret import SyncFailure
-from runtime import logs
+from runtime import logs, redact
 from runtime.errors import Failure
 
 log = logs.get(__name__)
 
-# Syncs of one provider at a time; as many classes are read, and Secrets checked, at a time.
-PER_PROVIDER = 8
+# Syncs of one provider at a time, and those of one namespace; as many classes are read, and Secrets checked, at a time.
+PER_PROVIDER, OF_ONE_NAMESPACE = 8, 6
 # The lanes of work that waits for no provider; no provider has such a name.
 _CLASSES, _CHECKS = "read a class", "check a Secret"
 CHECK_SECONDS = 15.0
@@ -40,7 +41,7 @@ class Controller:
         self._poll_interval = poll_interval
         self._name = name
         self._jobs = Jobs()
-        self._lanes = Lanes(PER_PROVIDER)
+        self._lanes = Lanes(PER_PROVIDER, OF_ONE_NAMESPACE)
         reconciler.cluster.classes.on_change(self._class_changed)
 
     async def run(self) -> None:
@@ -104,9 +105,12 @@ class Controller:
     def _start(self, job: Job) -> None:
         job.running = True
         if job.version and asyncio.get_running_loop().time() < job.sync_due:
-            self._lanes.put(_CHECKS, partial(self._checked, job))
+            self._put(_CHECKS, self._checked, job)
         else:
-            self._lanes.put(_CLASSES, partial(self._classed, job))
+            self._put(_CLASSES, self._classed, job)
+
+    def _put(self, lane: str, work: Callable[[Job], Coroutine[Any, Any, None]], job: Job) -> None:
+        self._lanes.put(lane, job.sync.ref.namespace, partial(work, job))
 
     async def _checked(self, job: Job) -> None:
         """A look at the Secret; a sync if it is not as it was written."""
@@ -135,11 +139,14 @@ class Controller:
         except Exception as bug:
             self._crashed(job, bug)
             return
-        self._lanes.put(f"provider {provider_class.provider}", partial(self._synced, job))
+        self._put(f"provider {provider_class.provider}", self._synced, job)
 
     async def _synced(self, job: Job) -> None:
-        if job.gone:
-            return
+        if not job.gone:
+            with redact.withholding():  # what is sent and fetched; the report of a failure, or of a bug, may quote it
+                await self._sync(job)
+
+    async def _sync(self, job: Job) -> None:
         job.again = False
         provider, loop = "", asyncio.get_running_loop()
         started = loop.time()

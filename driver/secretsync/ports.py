@@ -33,7 +33,8 @@ class Secrets(Protocol):
     async def apply(self, secret: Object, *, first: bool) -> str:
         """Make the Secret what it should be; returns its resourceVersion.
 
-        ``first``: this SecretSync has not written it before, so one that exists is somebody else's and is left alone.
+        ``first``: nobody knows that the Secret is as this SecretSync has written it, so one that exists may be
+        somebody else's, and is then left alone.
         Raises a Failure with the API server's own text.
         """
 

@@ -96,13 +96,14 @@ class Reconciler:
         return found
 
     async def sync(self, sync: SecretSync, provider_class: ProviderClass, version: str) -> Synced:
-        """Steps 2 to 6. ``version`` is the Secret's resourceVersion if it is known. Raises SyncFailure."""
-        with redact.withholding():
-            secret.check_metadata(sync)
-            files = await self._announced(sync, self._fetch(sync, provider_class))
+        """Steps 2 to 6, in a context that withholds secrets. ``version`` is the Secret's resourceVersion if that is
+        known. Raises SyncFailure."""
+        secret.check_metadata(sync)
+        async with AsyncExitStack() as held:  # the memory of the reply, until the Secret is written
+            files = await self._announced(sync, self._fetch(sync, provider_class, held))
             data, repeated = await secret.data_of(sync, files, self._parser)
             redact.withhold(*data.values())
-            new_version = await self._apply(sync, secret.build(sync, data))
+            new_version = await self._apply(sync, secret.build(sync, data), first=not version)
         new_hash = secret.sync_hash(sync, provider_class, new_version)
         written = new_version != version if version else new_hash != sync.sync_hash
         status = _status(sync, conditions.succeeded(sync), new_hash, written=written)
@@ -133,7 +134,9 @@ class Reconciler:
         finally:
             task.cancel()
 
-    async def _fetch(self, sync: SecretSync, provider_class: ProviderClass) -> Mapping[str, bytes]:
+    async def _fetch(
+        self, sync: SecretSync, provider_class: ProviderClass, held: AsyncExitStack
+    ) -> Mapping[str, bytes]:
         """Steps 2 and 3."""
         deadline = asyncio.get_running_loop().time() + MOUNT_SECONDS
         try:
@@ -146,9 +149,8 @@ class Reconciler:
         except Failure as failure:
             raise SyncFailure(conditions.SYNC_ERROR, str(failure)) from None
         attributes = self._attributes(sync, provider_class, tokens)
-        async with AsyncExitStack() as held:
-            reply = await self._mount(provider_class, attributes, deadline, held)
-            return await self._files(provider_class, reply, held)
+        reply = await self._mount(provider_class, attributes, deadline, held)
+        return await self._files(provider_class, reply, held)
 
     async def _mount(
         self, provider_class: ProviderClass, attributes: str, deadline: float, held: AsyncExitStack
@@ -195,11 +197,11 @@ class Reconciler:
             attributes[SERVICE_ACCOUNT_TOKENS] = tokens
         return go_json(attributes)
 
-    async def _apply(self, sync: SecretSync, wanted: Object) -> str:
+    async def _apply(self, sync: SecretSync, wanted: Object, *, first: bool) -> str:
         prefix = f'failed to patch secret "{sync.ref.name}": '
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                return await self.cluster.secrets.apply(wanted, first=not sync.sync_hash)
+                return await self.cluster.secrets.apply(wanted, first=first)
         except TimeoutError:
             raise SyncFailure(conditions.PATCH_ERROR, prefix + "the API server does not answer") from None
         except Failure as failure:

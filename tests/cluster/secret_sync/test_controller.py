@@ -6,6 +6,7 @@ import pytest
 
 from driver.secretsync import schedule
 from provider_stub.running import RunningStub
+from tests.cluster.api import ApiError
 from tests.cluster.secret_sync.rig import SecretSyncRig
 from tests.support.waiting import run_async, until, until_blocking
 
@@ -158,6 +159,47 @@ def test_somebody_elses_secret_is_left_alone(request: pytest.FixtureRequest, fix
             after = sync_rig.secret("app")
             assert after is not None
             assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+    run_async(test)
+
+
+@pytest.mark.parametrize("fixture", ["sync_rig", "unlimited_rig"])
+def test_a_secret_that_others_put_in_its_place_is_left_alone(
+    request: pytest.FixtureRequest, fixture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Secret was synced, and somebody deletes it and makes one of their own with other keys → it stays as they made
+    it, while the controller runs and after its restart, and the condition says so."""
+    monkeypatch.setattr(schedule, "CHECK_SECONDS", 1.0)
+    sync_rig: SecretSyncRig = request.getfixturevalue(fixture)
+    metadata = {"namespace": sync_rig.namespace, "name": "app"}
+    theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"mine": "x"}}
+    sync_rig.make_sync()
+
+    def replace() -> str:
+        while True:  # the controller may be quicker
+            sync_rig.api.delete(sync_rig.path("secrets", "app"))
+            try:
+                return str(sync_rig.api.create(theirs)["metadata"]["resourceVersion"])
+            except ApiError:
+                continue
+
+    def as_made(version: str) -> bool:
+        found = sync_rig.secret("app")
+        return found is not None and found["metadata"]["resourceVersion"] == version
+
+    async def test() -> None:
+        async with sync_rig.provider() as stub:
+            async with sync_rig.controller():
+                await sync_rig.until_condition("SecretCreated", "CreateSuccessful")
+                version = replace()
+                found = await sync_rig.until_condition("SecretUpdated", "ControllerPatchError")
+                assert found["message"].startswith('failed to patch secret "app": ')
+                assert as_made(version)
+            calls = stub.calls
+            async with sync_rig.controller():
+                await until(partial(called_since, stub, calls), "a sync")
+                await until_blocking(lambda: len(sync_rig.events("ControllerPatchError")) > 0, "an event")
+                assert as_made(version)
 
     run_async(test)
 
