@@ -26,7 +26,8 @@ HEAD = """\
 """
 REQUIRED = ("--kubelet-registration-path=/csi.sock",)
 
-_POSITIVE = "[1-9](_?[0-9])*"
+# A little less than 64 bits hold.
+_POSITIVE = "[1-9](_?[0-9]){0,17}"
 _NUMBER = f"(0+|{_POSITIVE})"
 _UNIT = "(ns|us|µs|ms|s|m|h)"
 _PART = rf"([0-9]+(\.[0-9]*)?|\.[0-9]+){_UNIT}"
@@ -47,6 +48,7 @@ class Form:
     bad: tuple[str, ...] = ()
 
 
+_TOO_LARGE = (str(2**63), "9" * 30)
 FORMS = {
     "boolean": Form(
         "true or false", "1|t|T|true|TRUE|True|0|f|F|false|FALSE|False", ("true", "0"), ("", "yes", "2", "tRUE")
@@ -54,14 +56,20 @@ FORMS = {
     "positive": Form(
         "a whole number above 0, without a unit, such as 4096",
         rf"\+?{_POSITIVE}",
-        ("1", "+7", "1_000"),
-        ("0", "-1", "10MB", "1.5", "1e3", "", "010"),
+        ("1", "+7", "1_000", str(10**18 - 1)),
+        ("0", "-1", "10MB", "1.5", "1e3", "", "010", *_TOO_LARGE),
+    ),
+    "entries": Form(
+        "a whole number from 1 to 1000000000, without a unit",
+        r"\+?([1-9](_?[0-9]){0,8}|1(_?0){9})",
+        ("1", "+7", "1_000", "999999999", "1_000_000_000"),
+        ("0", "-1", "10MB", "1.5", "1e3", "", "010", "1000000001", *_TOO_LARGE),
     ),
     "limit": Form(
         "a whole number, 0 or -1, without a unit, such as 16777216",
         rf"\+?{_NUMBER}|-1",
         ("1", "0", "-1", "+7"),
-        ("-2", "10MB", "1.5", ""),
+        ("-2", "10MB", "1.5", "", *_TOO_LARGE),
     ),
     "percent": Form(
         "a whole number from 0 to 50, without a unit",
@@ -70,7 +78,10 @@ FORMS = {
         ("-1", "51", "100", "5%", "1.5", ""),
     ),
     "integer": Form(
-        "a whole number such as 5", rf"[+-]?{_NUMBER}", ("5", "0", "-2"), ("10MB", "1.5", "", "five", "0x")
+        "a whole number such as 5",
+        rf"[+-]?{_NUMBER}",
+        ("5", "0", "-2"),
+        ("10MB", "1.5", "", "five", "0x", *_TOO_LARGE),
     ),
     "duration": Form(
         "a duration longer than 0 such as 30s, 2m or 1h30m",
@@ -107,7 +118,7 @@ FORMS = {
 }
 _OF_KIND = {
     "bool": ("boolean",),
-    "int": ("positive", "limit", "percent", "integer"),
+    "int": ("positive", "entries", "limit", "percent", "integer"),
     "duration": ("duration",),
     "list": ("providers", "text"),
     "str": ("addresses", "directory", "absolute", "endpoint", "backend", "name", "some", "text"),
