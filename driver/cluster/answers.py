@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 
@@ -42,6 +43,39 @@ _HINTS = re.compile(
     r"exceeded quota|cannot set an ownerRef on a resource you can't delete|because it is being terminated"
     r"""|admission webhook "[^"]{1,253}"|ValidatingAdmissionPolicy '[^']{1,253}'"""
 )
+
+
+def decode(content: bytes) -> Any:
+    """JSON. Raises ValueError for anything else, also for lists in lists without end."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def is_object(path: str, answer: Any) -> bool:
+    """Whether what was answered is an object or a list of the API, and not that of something in between, such as a proxy
+    with a page of its own. ``/version`` is neither."""
+    if not isinstance(answer, dict):
+        return False
+    return path == "/version" or isinstance(answer.get("kind"), str) and isinstance(answer.get("metadata"), dict)
+
+
+def event_of(line: bytes) -> dict[str, Any]:
+    """An event of a watch, with the resourceVersion of its object unless it is an error. Raises ValueError for anything
+    else."""
+    event = decode(line)
+    try:
+        item = event["object"]
+        if event["type"] == "ERROR":
+            usable = isinstance(item.get("code", 0), int)
+        else:
+            usable = isinstance(event["type"], str) and isinstance(item["metadata"]["resourceVersion"], str)
+    except (AttributeError, LookupError, TypeError):
+        usable = False
+    if not usable:
+        raise ValueError("not an event of a watch")
+    return dict(event)
 
 
 def failure_of(status: int) -> type[Failure] | None:

@@ -10,7 +10,6 @@ waits for one of its connections, and that is a network error.
 
 import asyncio
 import contextlib
-import json
 import random
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -22,9 +21,12 @@ import aiohttp
 from driver.cluster.answers import (
     Expired,
     date_of,
+    decode,
     describe,
+    event_of,
     failure_of,
     is_not_served,
+    is_object,
     not_served,
     quote,
     retry_after,
@@ -101,23 +103,23 @@ class Api:
                         self._server_clock = date - clock.now()
                     if status == 401:
                         self._connections.discard(transport)
-                    answer = json.loads(content) if 200 <= status < 300 else None
+                    answer = decode(content) if 200 <= status < 300 else None
             except NETWORK_ERRORS as error:
                 problem, detail = type(error).__name__, redact.text(error)
                 if isinstance(error, UnusableConfigurationError):
                     problem, detail = f"{problem}: {detail}", ""  # another cause is another problem
                 self._unreachable_at = asyncio.get_running_loop().time()
             else:
-                if isinstance(answer, dict):
+                if is_object(path, answer):
                     self.last_error = ""
-                    return answer
+                    return dict(answer)
                 if is_not_served(status, content):
                     raise not_served(path)
                 failure = failure_of(status)
                 if failure is not None and not (failure is PermissionDenied and self._just_back()):
                     described = describe(method, path, status, content)
                     raise failure((quoted and quote(content)) or described)
-                problem, detail = f"status {status}", ""
+                problem, detail = f"status {status}" + (", but not an object of the API" if status < 300 else ""), ""
                 wait = retry_after(response.headers)
             self._log_problem(method, path, problem, detail)
             await asyncio.sleep(wait + pause * random.uniform(0.5, 1.0))
@@ -143,9 +145,9 @@ class Api:
                         failure = failure_of(response.status) or Unavailable
                         raise failure(f"watch of {path} was answered with status {response.status}")
                     while line := await _next_line(response):
-                        event = json.loads(line)
-                        if event.get("type") == "ERROR":
-                            expired = event.get("object", {}).get("code") == 410
+                        event = event_of(line)
+                        if event["type"] == "ERROR":
+                            expired = event["object"].get("code") == 410
                             raise (Expired if expired else Unavailable)(f"watch of {path} ended with an error event")
                         yield event
         except NETWORK_ERRORS as error:

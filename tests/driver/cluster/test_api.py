@@ -57,6 +57,9 @@ PASSING: dict[str, Fault] = {
     "504": Answer(504),
     "no JSON": Page(),
     "a JSON list": Page("[]"),
+    "a JSON object of another kind": Page('{"error": "please log in"}'),
+    "an object without metadata": Page('{"apiVersion": "v1", "kind": "Pod"}'),
+    "endless JSON": Page("[" * 200_000),
     "dropped": Drop(),
     "half an answer": HalfAnswer(),
 }

@@ -61,6 +61,12 @@ ENDS: dict[str, tuple[Fault, type[Failure]]] = {
     "500": (Answer(500), Unavailable),
     "503": (Answer(503), Unavailable),
     "no JSON": (Page(), Unavailable),
+    "JSON null": (Page("null\n"), Unavailable),
+    "another JSON object": (Page('{"error": "please log in"}\n'), Unavailable),
+    "an event without object": (Page('{"type": "ADDED", "object": null}\n'), Unavailable),
+    "an error event without object": (Page('{"type": "ERROR"}\n'), Unavailable),
+    "an object without version": (Page('{"type": "ADDED", "object": {"metadata": {}}}\n'), Unavailable),
+    "endless JSON": (Page("[" * 100_000 + "\n"), Unavailable),
     "dropped": (Drop(), Unavailable),
     "half a line": (HalfAnswer(), Unavailable),
 }
