@@ -54,8 +54,8 @@ def decode(content: bytes) -> Any:
 
 
 def is_object(path: str, answer: Any) -> bool:
-    """Whether what was answered is an object or a list of the API, and not that of something in between, such as a proxy
-    with a page of its own. ``/version`` is neither."""
+    """Whether what was answered is an object or a list of the API, and not the page of something in between, such as a
+    gateway. ``/version`` is neither."""
     if not isinstance(answer, dict):
         return False
     return path == "/version" or isinstance(answer.get("kind"), str) and isinstance(answer.get("metadata"), dict)

@@ -15,7 +15,7 @@ from driver.cluster.api import Api
 from driver.cluster.transport import Transport
 from tests.cluster.pki import Authority
 
-BODY = json.dumps({"kind": "List", "items": ["x" * 1000] * 300}).encode()
+BODY = json.dumps({"kind": "List", "metadata": {}, "items": ["x" * 1000] * 300}).encode()
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
