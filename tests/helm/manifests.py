@@ -121,6 +121,9 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     options.out.mkdir(parents=True, exist_ok=True)
+    for path in (options.out / name for name in SOURCES.keys() - made.keys()):
+        if path.exists() and path.read_text().startswith(HEAD):  # an earlier run's, with other values
+            path.unlink()
     for name, text in made.items():
         (options.out / name).write_text(text)
     return 0

@@ -60,6 +60,20 @@ def test_values_of_ones_own(tmp_path: Path) -> None:
     assert only["image"] == "mirror.example/sscd:1" and "--metrics-addr=" in only["args"]
 
 
+def test_files_of_former_values_are_removed(tmp_path: Path) -> None:
+    """With other values a file is not needed any more → it goes, and nothing that somebody else has written."""
+    values, out = tmp_path / "values.yaml", tmp_path / "out"
+    values.write_text("{}")
+    assert manifests.main([f"--values={values}", f"--out={out}"]) == 0
+    (out / "kustomization.yaml").write_text("resources: []\n")
+    (out / "monitoring.yaml").write_text("# our own\n")
+    values.write_text("validatingAdmissionPolicies: {applyPolicies: false}")
+    assert manifests.main([f"--values={values}", f"--out={out}"]) == 0
+    names = {path.name for path in out.iterdir()}
+    assert "admission-policies.yaml" not in names and "csidriver.yaml" in names
+    assert {"kustomization.yaml", "monitoring.yaml"} <= names
+
+
 @pytest.mark.parametrize(
     ("text", "more", "fewer"),
     [
