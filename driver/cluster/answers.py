@@ -53,11 +53,9 @@ def decode(content: bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def is_object(path: str, answer: Any) -> bool:
+def is_object(path: str, answer: Mapping[str, Any]) -> bool:
     """Whether what was answered is an object or a list of the API, and not the page of something in between, such as a
     gateway. ``/version`` is neither."""
-    if not isinstance(answer, dict):
-        return False
     return path == "/version" or isinstance(answer.get("kind"), str) and isinstance(answer.get("metadata"), dict)
 
 

@@ -110,9 +110,9 @@ class Api:
                     problem, detail = f"{problem}: {detail}", ""  # another cause is another problem
                 self._unreachable_at = asyncio.get_running_loop().time()
             else:
-                if is_object(path, answer):
+                if isinstance(answer, dict) and is_object(path, answer):
                     self.last_error = ""
-                    return dict(answer)
+                    return answer
                 if is_not_served(status, content):
                     raise not_served(path)
                 failure = failure_of(status)

@@ -19,7 +19,8 @@ class _Loader(KubeConfigLoader):
     without the credentials that the file names."""
 
     async def _load_authentication(self) -> None:
-        await super()._load_authentication()
+        package: Any = super()  # without types
+        await package._load_authentication()
         context: Any = self._current_context
         name = context["context"].safe_get("user")
         if name and self._user is None:
@@ -29,8 +30,8 @@ class _Loader(KubeConfigLoader):
 
     def _path(self, name: str) -> str:
         """A path in the user's entry, which may be relative to the file that has the entry."""
-        user: Any = self._user
-        return os.path.join(self._get_base_path(user.path), name)
+        package: Any = self
+        return os.path.join(package._get_base_path(package._user.path), name)
 
     async def load_from_exec_plugin(self) -> bool:
         """Run the plugin and use what it prints."""
