@@ -1,6 +1,8 @@
 """From command line to exit code: what every console script does around its one coroutine."""
 
 import asyncio
+import errno
+import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import pairwise
@@ -16,6 +18,8 @@ log = logs.get(__name__)
 T = TypeVar("T")
 _TRUE = ("true", "1", "t", "T", "TRUE", "True")
 _JSON_FLAGS = {"log-format-json", "logging-format=json", *(f"log-format-json={value}" for value in _TRUE)}
+# Not a bug of ours, and there may be enough at the next start.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 USAGE_EXIT_CODE, FAILURE_EXIT_CODE = 2, 1
 
 
@@ -75,10 +79,16 @@ def wants_json(argv: Sequence[str]) -> bool:
 
 
 def run(work: Coroutine[Any, Any, None]) -> int:
-    """Run one coroutine to its end; a ConfigurationError is one log line and exit code 1."""
+    """Run one coroutine to its end; a ConfigurationError, or a lack of descriptors or memory, is one log
+    line and exit code 1."""
     try:
         asyncio.run(heartbeat.beating(work))
     except ConfigurationError as error:
         log.error("Cannot run", exc=error)
+        return FAILURE_EXIT_CODE
+    except OSError as error:
+        if error.errno not in _EXHAUSTED:
+            raise
+        log.error("Cannot run: the machine has run out of something", reason=os.strerror(error.errno or 0))
         return FAILURE_EXIT_CODE
     return 0
