@@ -28,7 +28,7 @@ PACKAGES = (
     "container",
 )
 KUBELET_STUB = "kubelet_stub"
-NOT_DISTRIBUTED = ("bench", "demo", "docker", "tests", "tools")
+NOT_DISTRIBUTED = ("bench", "demo", "docker", "provider_conformance", "tests", "tools")
 CONTRACTS = ("csi", "pluginregistration", "provider")
 STUBS = [f"protos/{name}_pb2{suffix}" for name in CONTRACTS for suffix in (".py", ".pyi", "_grpc.py", "_grpc.pyi")]
 COMMANDS = {
