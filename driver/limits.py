@@ -135,6 +135,9 @@ MAX_REMEMBERED_WARNINGS = 1024
 POD_EVENTS_BURST, POD_EVENTS_SECONDS = 25, 60.0
 """Events of one pod: so many at once, then one each so many seconds. kubelet's own bound is similar."""
 
+NAMESPACE_EVENTS_BURST, NAMESPACE_EVENTS_SECONDS = 200, 2.0
+"""Events of all pods of a namespace: less than those of the node, so that others' events come through."""
+
 NODE_EVENTS_BURST, NODE_EVENTS_SECONDS = 300, 1.0
 """Events of all pods of the node."""
 
@@ -145,7 +148,7 @@ MAX_EVENT_SUMMARIES = 10
 """For how many pods they say so each time."""
 
 MAX_EVENT_PODS = 1024
-"""For how many pods events are limited and counted."""
+"""For how many pods, and namespaces, events are limited, and for how many pods they are counted."""
 
 MEMORY_HEADROOM_PART = 10
 """By default a tenth of the container's memory limit is kept free of volumes."""

@@ -1,4 +1,5 @@
-"""How many events a pod, and the node, may send; those beyond are counted, and one event for each pod says how many.
+"""How many events a pod, its namespace and the node may send; those beyond are counted, and one event for each pod
+says how many.
 
 All limits are token buckets: a burst, then a steady rate.
 """
@@ -45,20 +46,28 @@ class EventRate:
         self._clock = clock
         self._node = TokenBucket(limits.NODE_EVENTS_BURST, limits.NODE_EVENTS_SECONDS, clock)
         self._pods: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._namespaces: OrderedDict[str, TokenBucket] = OrderedDict()
         self._suppressed: OrderedDict[Pod, int] = OrderedDict()
 
     def allows(self, pod: Pod) -> bool:
         """Whether an event of this pod may be sent now; else it is counted."""
-        bucket = self._pods.pop(pod.uid, None)
-        if bucket is None:
-            bucket = TokenBucket(limits.POD_EVENTS_BURST, limits.POD_EVENTS_SECONDS, self._clock)
-        self._pods[pod.uid] = bucket
-        if len(self._pods) > limits.MAX_EVENT_PODS:
-            self._pods.popitem(last=False)
-        if bucket.take() and self._node.take():
+        of_pod = self._bucket(self._pods, pod.uid, limits.POD_EVENTS_BURST, limits.POD_EVENTS_SECONDS)
+        of_namespace = self._bucket(
+            self._namespaces, pod.namespace, limits.NAMESPACE_EVENTS_BURST, limits.NAMESPACE_EVENTS_SECONDS
+        )
+        if of_pod.take() and of_namespace.take() and self._node.take():
             return True
         self.suppress(pod)
         return False
+
+    def _bucket(self, buckets: OrderedDict[str, TokenBucket], name: str, burst: int, seconds: float) -> TokenBucket:
+        """That of a pod or namespace; of too many, the one that was used the longest time ago is forgotten."""
+        bucket = buckets[name] if name in buckets else TokenBucket(burst, seconds, self._clock)
+        buckets[name] = bucket
+        buckets.move_to_end(name)
+        if len(buckets) > limits.MAX_EVENT_PODS:
+            buckets.popitem(last=False)
+        return bucket
 
     def suppress(self, pod: Pod) -> None:
         """Count an event that is not sent."""

@@ -14,7 +14,8 @@ class SyncMetrics:
 
     def __init__(self) -> None:
         self.registry = metrics.registry()
-        self._provider = BoundedLabel(is_provider_label, limits.MAX_PROVIDER_LABELS, [""])
+        self._working_provider = BoundedLabel(is_provider_label, limits.MAX_PROVIDER_LABELS)
+        self._failed_provider = BoundedLabel(is_provider_label, limits.MAX_FAILED_PROVIDER_LABELS, [""])
         self._syncs = Counter(
             "secrets_store_sync_total", "Syncs that succeeded", ("provider", "written"), registry=self.registry
         )
@@ -33,13 +34,15 @@ class SyncMetrics:
 
     def synced(self, provider: str, seconds: float, *, written: bool) -> None:
         """A sync succeeded, in so many seconds."""
-        label = self._provider(provider)
+        label = self._working_provider(provider)
         self._syncs.labels(label, str(written).lower()).inc()
         self._seconds.labels(label).observe(seconds)
 
     def failed(self, provider: str, reason: str) -> None:
         """A sync failed with a condition of this reason."""
-        self._failures.labels(self._provider(provider), reason).inc()
+        # A class may name any provider: those that do not exist must not take the places of those that do.
+        known = self._working_provider.knows(provider)
+        self._failures.labels(provider if known else self._failed_provider(provider), reason).inc()
 
     def count(self, objects: int) -> None:
         """So many SecretSyncs exist."""

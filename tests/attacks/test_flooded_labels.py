@@ -218,3 +218,16 @@ def test_nothing_is_remembered_for_ever(tmp_path: Path) -> None:
             assert len(it.driver.volumes) == 1
 
     asyncio.run(scenario())
+
+
+def test_providers_that_do_not_exist_take_no_places() -> None:
+    """SecretSyncs of thousands of providers that do not exist fail, and then one of a provider that works is synced →
+    the latter is counted under its name, its failures too."""
+    sync = SyncMetrics()
+    for number in range(2000):
+        sync.failed(f"absent-{number}", "SecretProviderClassMisconfigured")
+    sync.synced("works", 0.1, written=True)
+    sync.failed("works", "ProviderError")
+    found = sync.registry.get_sample_value
+    assert found("secrets_store_sync_total", {"provider": "works", "written": "true"}) == 1
+    assert found("secrets_store_sync_failures_total", {"provider": "works", "reason": "ProviderError"}) == 1

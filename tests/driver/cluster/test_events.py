@@ -195,6 +195,7 @@ def test_queue_is_full(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog:
     logged."""
     monkeypatch.setattr(limits, "POD_EVENTS_BURST", 2000)
     monkeypatch.setattr(limits, "NODE_EVENTS_BURST", 2000)
+    monkeypatch.setattr(limits, "NAMESPACE_EVENTS_BURST", 2000)
 
     async def test(recorder: EventRecorder) -> None:
         for number in range(1000):
@@ -243,17 +244,33 @@ def test_flood_of_one_pod(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, capl
 
 
 def test_flood_of_many_pods() -> None:
-    """Thousands of pods have events → the node's burst and rate hold, and so does what is remembered; afterwards a pod
-    has its events again."""
+    """Thousands of pods of many namespaces have events → the node's burst and rate hold, and so does what is
+    remembered; afterwards a pod has its events again."""
     now = 0.0
     rate = EventRate(lambda: now)
-    sent = sum(rate.allows(Pod("default", f"pod-{number}", f"uid-{number}")) for number in range(5000))
+    sent = sum(rate.allows(Pod(f"ns-{number}", f"pod-{number}", f"uid-{number}")) for number in range(5000))
     assert sent == limits.NODE_EVENTS_BURST
-    assert len(rate._pods) == len(rate._suppressed) == limits.MAX_EVENT_PODS
+    assert len(rate._pods) == len(rate._namespaces) == len(rate._suppressed) == limits.MAX_EVENT_PODS
     assert len(rate.summaries()) == limits.MAX_EVENT_SUMMARIES
     now = 10.0
-    assert sum(rate.allows(Pod("default", f"late-{number}", f"late-{number}")) for number in range(100)) == 10
+    assert sum(rate.allows(Pod(f"late-{number}", "pod", f"late-{number}")) for number in range(100)) == 10
     now = 10_000.0
     assert sum(rate.allows(POD) for _ in range(100)) == limits.POD_EVENTS_BURST
     now += limits.POD_EVENTS_SECONDS
     assert [rate.allows(POD), rate.allows(POD)] == [True, False]
+
+
+@pytest.mark.parametrize("pods", [12, 60, 1000])
+@pytest.mark.parametrize("seconds", [0.0, 600.0, 86_400.0])
+def test_flood_of_one_namespace(pods: int, seconds: float) -> None:
+    """Many pods, or SecretSyncs, of one namespace have more and more events, for a moment or for a day → the namespace
+    has its burst and its rate, and all first events of another namespace's pods come through."""
+    now = 0.0
+    rate = EventRate(lambda: now)
+    sent = 0
+    for moment in range(50):
+        now = seconds * moment / 50
+        for number in range(pods * (limits.POD_EVENTS_BURST if moment == 0 else 1)):
+            sent += rate.allows(Pod("many", f"pod-{number % pods}", f"uid-{number % pods}"))
+    assert sent <= limits.NAMESPACE_EVENTS_BURST + seconds / limits.NAMESPACE_EVENTS_SECONDS
+    assert all(rate.allows(Pod("other", f"pod-{number}", f"other-{number}")) for number in range(50))
