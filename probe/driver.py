@@ -39,6 +39,10 @@ class ProbeResult:
     text: str
 
 
+class _UnreadableReplyError(Exception):
+    """gRPC cannot parse the reply."""
+
+
 class DriverProbe:
     """Health checks of the driver behind one socket. ``answered`` is whether it has ever answered one; ``name`` is the
     driver's name once it is known."""
@@ -99,6 +103,8 @@ class DriverProbe:
         except grpc.aio.AioRpcError as error:
             result = ProbeResult(False, f"rpc error: code = {go_name(error.code())} desc = {_text(error)}")
             return result, not self._connection.ready
+        except _UnreadableReplyError:
+            return ProbeResult(False, f"rpc error: code = Internal desc = {rpc.UNREADABLE}"), False
         self.answered = True
         # An absent value means ready: https://github.com/container-storage-interface/spec/blob/master/spec.md#probe
         if reply.HasField("ready") and not reply.ready.value:
@@ -126,6 +132,9 @@ class DriverProbe:
         try:
             reply = await call(request, timeout=deadline - started)
             self._connection.count(None)
+            if reply is None:
+                code = grpc.StatusCode.INTERNAL
+                raise _UnreadableReplyError
             return reply
         except grpc.aio.AioRpcError as error:
             self._connection.count(error)

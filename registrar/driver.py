@@ -36,9 +36,9 @@ class Driver:
         self._check_socket()
         await self._connection.renew()
         try:
-            info = await csi_pb2_grpc.IdentityStub(self._connection.channel).GetPluginInfo(
-                csi_pb2.GetPluginInfoRequest(), timeout=self._timeout, wait_for_ready=True
-            )
+            info: csi_pb2.GetPluginInfoResponse | None = await csi_pb2_grpc.IdentityStub(
+                self._connection.channel
+            ).GetPluginInfo(csi_pb2.GetPluginInfoRequest(), timeout=self._timeout, wait_for_ready=True)
             self._connection.count(None)
         except grpc.aio.AioRpcError as error:
             self._connection.count(error)
@@ -48,6 +48,8 @@ class Driver:
             raise Unavailable(
                 f"the driver on {self.path} does not answer GetPluginInfo: {error.code().name} {redact.text(detail)}"
             ) from None
+        if info is None:
+            raise Unavailable(f"the driver on {self.path} does not answer GetPluginInfo: {rpc.UNREADABLE}")
         if not _NAME.fullmatch(info.name):
             raise Failure(
                 f"the driver on {self.path} reports the name {info.name[:80]!r}, "

@@ -43,11 +43,13 @@ async def _find_problem(config: RegistrarConfig, reconciler: Reconciler) -> tupl
         return f"{path} is not a socket", 500
     async with rpc.dial(str(path)) as channel:
         try:
-            info = await pluginregistration_pb2_grpc.RegistrationStub(channel).GetInfo(
-                pluginregistration_pb2.InfoRequest(), timeout=config.timeout
-            )
+            info: pluginregistration_pb2.PluginInfo | None = await pluginregistration_pb2_grpc.RegistrationStub(
+                channel
+            ).GetInfo(pluginregistration_pb2.InfoRequest(), timeout=config.timeout)
         except grpc.aio.AioRpcError as error:
             return f"GetInfo failed: {error.code().name} {redact.text(error.details())}", 500
+    if info is None:
+        return f"GetInfo failed: {rpc.UNREADABLE}", 500
     if info.name != reconciler.registration.driver:
         return f"{path} answers for another driver", 500
     return None

@@ -21,6 +21,10 @@ MAX_UNANSWERED = 5
 _CHANNEL_OPTIONS = (("grpc.default_authority", "localhost"), ("grpc.use_local_subchannel_pool", 1))
 
 
+# What gRPC returns for bytes that it cannot parse: no error, but None.
+UNREADABLE = "its reply is not a message of this method: another program serves the socket"
+
+
 def dial(path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
     """A channel to the Unix socket at ``path``, independent of all other channels."""
     return grpc.aio.insecure_channel(f"unix:{path}", options=[*_CHANNEL_OPTIONS, *options])

@@ -20,6 +20,7 @@ from protos import csi_pb2
 from runtime import metrics, rpc
 from runtime.errors import DeadlineExceeded, Unavailable
 from tests.support.fake_driver import NAME, FakeDriver, driver_process, fake_driver
+from tests.support.other_program import other_program
 from tests.support.waiting import until
 
 OK = ProbeResult(True, "ok")
@@ -144,6 +145,26 @@ def test_errors_of_the_driver_itself(tmp_path: Path, failure: Exception, text: s
             driver.error, driver.probes = failure, 0
             assert await probe.check() == ProbeResult(False, text)
             assert driver.probes == 1
+
+    asyncio.run(run())
+
+
+def test_another_program_serves_the_path(tmp_path: Path) -> None:
+    """Another gRPC server is at the path, whose replies are no messages of CSI, to the first question or to Probe →
+    unhealthy with a reason, and counted as Internal, as in Go."""
+
+    async def run() -> None:
+        path = tmp_path / "csi.sock"
+        unreadable = ProbeResult(False, f"rpc error: code = Internal desc = {rpc.UNREADABLE}")
+        async with probing(tmp_path) as (probe, registry):
+            async with other_program(path):
+                assert await probe.check() == unreadable
+            assert count(registry, "Internal", GET_PLUGIN_INFO, "unknown-driver") == 1
+            async with fake_driver(str(path)):
+                assert await probe.check() == OK
+            async with other_program(path):
+                assert await probe.check() == unreadable
+            assert count(registry, "Internal") == 1
 
     asyncio.run(run())
 

@@ -14,6 +14,7 @@ from registrar.driver import Driver
 from runtime import rpc
 from runtime.errors import Unavailable
 from tests.support.fake_driver import NAME, FakeDriver, driver_process, fake_driver
+from tests.support.other_program import other_program
 from tests.support.waiting import until
 
 
@@ -42,6 +43,22 @@ def test_another_driver_takes_the_path(tmp_path: Path) -> None:
             async with fake_driver(str(path), FakeDriver("third.csi.example")):
                 assert await driver.get_name() == "third.csi.example"
             assert first.asked == 1
+
+    asyncio.run(run())
+
+
+def test_another_program_serves_the_path(tmp_path: Path) -> None:
+    """Another gRPC server is at the path, whose replies are no messages of CSI → Unavailable, and no bug; the driver
+    takes its place → its name."""
+
+    async def run() -> None:
+        path = tmp_path / "csi.sock"
+        async with asking(path) as driver:
+            async with other_program(path):
+                with pytest.raises(Unavailable, match="another program serves the socket"):
+                    await driver.get_name()
+            async with fake_driver(str(path)):
+                assert await driver.get_name() == NAME
 
     asyncio.run(run())
 

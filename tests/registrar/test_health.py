@@ -17,6 +17,7 @@ from runtime.endpoints import UnixEndpoint
 from runtime.flags import Duration
 from tests.registrar.rig import RegistrarRig, running_registrar, until_socket
 from tests.support.fake_driver import NAME, fake_driver
+from tests.support.other_program import other_program
 
 REQUEST = http.Request("GET", "/healthz", "")
 
@@ -41,6 +42,18 @@ def test_no_socket(tmp_path: Path) -> None:
         rig = RegistrarRig(tmp_path)
         for state in (State.NO_DRIVER, State.WAITING, State.REGISTERED):
             assert await healthz(rig, reconciler_in(rig, state)) == (404, "registration socket does not exist")
+
+    asyncio.run(run())
+
+
+def test_another_program_at_the_path(tmp_path: Path) -> None:
+    """Another gRPC server is at the path → 500 and that."""
+
+    async def run() -> None:
+        rig = RegistrarRig(tmp_path)
+        async with other_program(rig.socket):
+            code, text = await healthz(rig, reconciler_in(rig, State.REGISTERED))
+        assert (code, text) == (500, f"GetInfo failed: {rpc.UNREADABLE}")
 
     asyncio.run(run())
 
