@@ -1,0 +1,30 @@
+"""Time that a test moves, for the modules that count the lives of tokens and leases."""
+
+import time
+
+import pytest
+
+
+class Clock:
+    """Stands in for the module ``time``."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def time(self) -> float:
+        return time.time() + self._ahead
+
+    def pass_(self, seconds: float) -> None:
+        """Let so many seconds pass at once."""
+        self._ahead += seconds
+
+
+def installed(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock for logins and leases."""
+    clock = Clock()
+    monkeypatch.setattr("provider_openbao.login.time", clock)
+    monkeypatch.setattr("provider_openbao.leases.time", clock)
+    return clock
