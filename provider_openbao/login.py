@@ -170,7 +170,9 @@ def _refusal(identity: Identity, auth: Auth, answer: Answer) -> Failure:
         return PermissionDenied(f"{what}: audience in the class must be one that the role {auth.role!r} is bound to")
     if "expired" in lower:
         return PermissionDenied(f"{what}: the pod's token has expired; compare the clocks of node and server")
-    return PermissionDenied(
-        f"{what}: role {auth.role!r} must allow the service account "
-        f"{identity.namespace}/{identity.service_account}; correct the role, or roleName"
-    )
+    account = f"{identity.namespace}/{identity.service_account}"
+    remedy = f"role {auth.role!r} must allow the service account {account}; correct the role, or roleName"
+    if lower == "permission denied":
+        # All that a server says to strangers, also of auth methods that it does not have.
+        remedy += f"; or there is no auth method auth/{auth.mount}: correct vaultAuthMountPath"
+    return PermissionDenied(f"{what}: {remedy}")

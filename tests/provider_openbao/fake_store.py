@@ -15,7 +15,7 @@ from provider_kit import Failure, MountReply, MountRequest, Versions
 from provider_openbao.provider import OpenBaoProvider
 from provider_openbao.settings import Defaults
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 SECRET = "S3cret-of-the-store"
 TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 JWT = "header.e30.signature-of-the-pod"
@@ -34,7 +34,7 @@ class FakeStore:
         self.lease: dict[str, Any] = {}
         self.bodies: list[Any] = []
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path.removeprefix("/v1/")
         self.calls[path] += 1
         text = await request.text()
@@ -42,7 +42,7 @@ class FakeStore:
         answer = self.answers.get(path, self.answers.get("*"))
         return await answer(request) if answer is not None else self._healthy(path, request)
 
-    def _healthy(self, path: str, request: web.Request) -> web.StreamResponse:
+    def _healthy(self, path: str, request: web.BaseRequest) -> web.StreamResponse:
         if path.endswith("/login"):
             token = f"token-{len(self.tokens)}-of-the-store"
             self.tokens.add(token)
@@ -72,7 +72,7 @@ def errors(status: int, *sentences: str, **headers: str) -> web.Response:
 def always(status: int, *sentences: str, **headers: str) -> Answer:
     """Answer every call with an error."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return errors(status, *sentences, **headers)
 
     return answer

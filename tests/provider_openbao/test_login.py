@@ -84,7 +84,7 @@ def test_forgotten_token() -> None:
         async with fake_store() as store, provider() as made:
             await made.mount(request(store))
 
-            async def unknown(asked: web.Request) -> web.StreamResponse:
+            async def unknown(asked: web.BaseRequest) -> web.StreamResponse:
                 return errors(403 if asked.headers["X-Vault-Token"] not in store.tokens else 200)
 
             store.answers["auth/token/lookup-self"] = unknown
@@ -102,7 +102,7 @@ def test_missing_right_is_no_reason_to_log_in() -> None:
     async def scenario() -> None:
         async with fake_store() as store, provider() as made:
 
-            async def refuse(_: web.Request) -> web.StreamResponse:
+            async def refuse(_: web.BaseRequest) -> web.StreamResponse:
                 return errors(403, "permission denied")
 
             store.answers["kv/app"] = refuse

@@ -62,7 +62,7 @@ def test_recovers() -> None:
     async def scenario() -> None:
         async with fake_store() as store, provider() as made:
 
-            async def once(_: web.Request) -> web.StreamResponse:
+            async def once(_: web.BaseRequest) -> web.StreamResponse:
                 del store.answers["kv/app"]
                 return errors(503, "try again")
 
@@ -99,7 +99,7 @@ def test_short_pause() -> None:
         async with fake_store() as store, provider() as made:
             moments: list[float] = []
 
-            async def limited(_: web.Request) -> web.StreamResponse:
+            async def limited(_: web.BaseRequest) -> web.StreamResponse:
                 moments.append(asyncio.get_running_loop().time())
                 if len(moments) == 1:
                     return errors(429, **{"Retry-After": "1"})
@@ -120,7 +120,7 @@ def test_hangs() -> None:
         async with fake_store() as store, fake_store() as healthy, provider(timeout=1.0) as made:
             released = asyncio.Event()
 
-            async def hang(_: web.Request) -> web.StreamResponse:
+            async def hang(_: web.BaseRequest) -> web.StreamResponse:
                 await released.wait()
                 return errors(500)
 
@@ -163,7 +163,7 @@ def test_other_servers() -> None:
     async def scenario() -> None:
         async with fake_store() as store, provider() as made:
 
-            async def page(_: web.Request) -> web.StreamResponse:
+            async def page(_: web.BaseRequest) -> web.StreamResponse:
                 return web.Response(text="<html>Welcome</html>", content_type="text/html")
 
             store.answers["*"] = page
@@ -193,7 +193,7 @@ def test_redirects() -> None:
         async with fake_store() as active, fake_store() as standby, provider() as made:
 
             def to(target: str) -> None:
-                async def redirect(request: web.Request) -> web.StreamResponse:
+                async def redirect(request: web.BaseRequest) -> web.StreamResponse:
                     headers = {"Location": f"{target}{request.path_qs}"} if target else {}
                     return web.Response(status=307, headers=headers)
 
