@@ -13,7 +13,7 @@ A failure in any step leaves the Secret as it is, and is a condition and an even
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +30,7 @@ from driver.secretsync import conditions, secret
 from driver.secretsync.ports import Classes, Events, Secrets, Statuses, Tokens
 from driver.secretsync.secret import SyncFailure
 from runtime import redact
-from runtime.errors import Failure, PreconditionFailed
+from runtime.errors import Failure, PreconditionFailed, Unavailable
 from runtime.rpc import code_of
 from runtime.timestamps import timestamp
 
@@ -101,7 +101,7 @@ class Reconciler:
         secret.check_metadata(sync)
         async with AsyncExitStack() as held:  # the memory of the reply, until the Secret is written
             files = await self._announced(sync, self._fetch(sync, provider_class, held))
-            data, repeated = await secret.data_of(sync, files, self._parser)
+            data, repeated = await self._data(sync, files)
             redact.withhold(*data.values())
             new_version = await self._apply(sync, secret.build(sync, data), first=not version)
         new_hash = secret.sync_hash(sync, provider_class, new_version)
@@ -187,6 +187,13 @@ class Reconciler:
         except Failure as failure:
             raise SyncFailure(conditions.FETCH_FAILED, f"{conditions.FAILED_FETCH}: {failure}") from None
         return secret.files_of(composed.payload)
+
+    async def _data(self, sync: SecretSync, files: Mapping[str, bytes]) -> tuple[Mapping[str, bytes], Sequence[str]]:
+        """Step 4."""
+        try:
+            return await secret.data_of(sync, files, self._parser)
+        except Unavailable as failure:  # the parser's process cannot be started
+            raise SyncFailure(conditions.SYNC_ERROR, str(failure), overloaded=True) from None
 
     def _attributes(self, sync: SecretSync, provider_class: ProviderClass, tokens: str) -> str:
         attributes = {k: v for k, v in provider_class.parameters.items() if not k.startswith(RESERVED_PREFIX)}

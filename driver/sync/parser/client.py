@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import hashlib
+import os
+import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -23,6 +26,15 @@ TOO_COSTLY = (
     "it takes too much time or memory to be read: it is damaged, or was made to be costly; store an ordinary "
     "certificate and key as PEM"
 )
+
+
+STARVED = (
+    "the process that reads it was ended before it had done so, as the node has too little memory or CPU time; it is "
+    "tried again"
+)
+# An ordinary certificate takes some milliseconds.
+STARVED_CPU_SECONDS = 0.1
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class BadPart(Exception):
@@ -82,10 +94,19 @@ class Parser:
         # After the wait for a turn nothing is awaited between the request and its answer but the process.
         async with self._namespaces.setdefault(namespace, asyncio.Lock()), self._turn:
             process = await self._running()
+            used = _cpu_seconds(process.pid)
             try:
                 return await _ask(process, operation, parts)
-            except (TimeoutError, EOFError, OSError, frames.BadFrame):
+            except (TimeoutError, EOFError, OSError, frames.BadFrame) as error:
+                late = isinstance(error, TimeoutError)
+                starved = late and _cpu_seconds(process.pid) - used < STARVED_CPU_SECONDS
                 await self._kill()
+                # The kernel ends a process by SIGKILL if memory is short, and this one first.
+                if starved or (not late and process.returncode == -signal.SIGKILL):
+                    log.warning(
+                        "The parser was ended for lack of memory or CPU time; what it was to read is tried again"
+                    )
+                    raise BadPart("", STARVED) from None
                 self._remember(digest)
                 raise BadPart("", TOO_COSTLY) from None
             except asyncio.CancelledError:
@@ -164,6 +185,15 @@ async def _ask(
     if "error" in header:
         raise BadPart(str(header.get("key", "")), str(header["error"])[:1024])
     return header, blobs
+
+
+def _cpu_seconds(pid: int) -> float:
+    """The CPU time that a process has used; 0 if it is gone. proc_pid_stat(5)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _digest(operation: str, parts: Mapping[str, bytes]) -> bytes:
