@@ -102,7 +102,8 @@ class Parser:
                 starved = late and _cpu_seconds(process.pid) - used < STARVED_CPU_SECONDS
                 await self._kill()
                 # The kernel ends a process by SIGKILL if memory is short, and this one first.
-                if starved or (not late and process.returncode == -signal.SIGKILL):
+                killed = not late and not isinstance(error, frames.BadFrame) and process.returncode == -signal.SIGKILL
+                if starved or killed:
                     log.warning(
                         "The parser was ended for lack of memory or CPU time; what it was to read is tried again"
                     )

@@ -181,6 +181,20 @@ def test_a_process_that_dies_or_hangs_is_replaced(monkeypatch: pytest.MonkeyPatc
     run(test)
 
 
+def test_an_answer_that_is_too_long_is_not_asked_for_again() -> None:
+    """Scenario: JSON with a key of hundreds of KiB, so that the answer's head is too long. Expected: a sentence, the
+    process is ended, and the same content is not tried a second time."""
+    content = ('{"' + "\u00e9" * 400_000 + '": 1}').encode()
+
+    async def test(parser: Parser) -> None:
+        for _ in range(2):
+            with pytest.raises(BadPart, match="too much time or memory"):
+                await parser.entries("ns", "json", content)
+        assert parser.started == 1 and parser.pid is None
+
+    run(test)
+
+
 def test_a_cancelled_request_does_not_answer_the_next_one() -> None:
     """Scenario: a caller gives up while the process works. Expected: the next caller gets his own answer."""
 
