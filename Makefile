@@ -62,6 +62,10 @@ test-kubelet: venv image  ## tests of the image, alone and under a real kubelet;
 	$(BIN)/python -m tests.cluster.build apiserver node helm
 	$(CLUSTER_TESTS) tests/docker tests/kubelet
 
+.PHONY: kit
+kit: venv  ## build secrets-store-provider-kit, for authors of providers, into build/kit
+	$(BIN)/python -m tools.kit_distribution
+
 manifests: venv  ## write deploy/ from the chart; ARGS="--values=FILE --out=DIRECTORY" for values of your own
 	$(BIN)/python -m tests.cluster.build helm
 	$(BIN)/python -m tests.helm.manifests $(ARGS)

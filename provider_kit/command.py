@@ -2,13 +2,17 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from provider_kit.provider import Provider
 from provider_kit.serving import serve_until_stopped, socket_path
 from runtime import logs, process
 from runtime.flags import FlagSet, flag
+from runtime.version import Build
+
+# Where the driver looks for providers.
+SOCKETS = "/var/run/secrets-store-csi-providers"
 
 
 @dataclass(frozen=True)
@@ -16,31 +20,42 @@ class ServeConfig:
     """The flags of every provider; subclass it, as a frozen dataclass, to add flags with ``flag(default, help)``."""
 
     endpoint: str = flag(
-        "unix:///var/run/secrets-store-csi-providers/stub.sock", "socket to serve; its name is the provider's name"
+        "", f"socket to serve; its name is the provider's name; empty: unix://{SOCKETS}/<name of the program>.sock"
     )
     v: int = flag(0, "log verbosity; 5 logs every call")
     log_format_json: bool = flag(False, "write logs as JSON lines")
     version: bool = flag(False, "print the version as JSON and exit")
 
     def __post_init__(self) -> None:
-        socket_path(self.endpoint)
+        if self.endpoint:
+            socket_path(self.endpoint)
 
 
 C = TypeVar("C", bound=ServeConfig)
 
 
 def run_command(
-    program: str, config_type: type[C], make: Callable[[C], Provider], argv: Sequence[str] | None = None
+    program: str,
+    config_type: type[C],
+    make: Callable[[C], Provider],
+    argv: Sequence[str] | None = None,
+    *,
+    version: str = "",
 ) -> int:
     """The ``main`` of a provider; returns the exit code. ``make`` builds the provider from the parsed flags; ``argv``
-    are the arguments without the program, by default those of this process.
+    are the arguments without the program, by default those of this process. ``--version`` prints ``version``, by
+    default the kit's own.
     """
 
     async def work(config: C) -> None:
+        if not config.endpoint:
+            config = replace(config, endpoint=f"unix://{SOCKETS}/{program}.sock")
         await serve_until_stopped(make(config), config.endpoint)
 
     def run(config: C) -> int:
         logs.configure("provider", as_json=config.log_format_json, verbosity=config.v)
         return process.run(work(config))
 
-    return process.start(FlagSet(program).add(config_type), config_type, sys.argv[1:] if argv is None else argv, run)
+    arguments = sys.argv[1:] if argv is None else argv
+    shown = Build(version, "", "").to_json if version else None
+    return process.start(FlagSet(program).add(config_type), config_type, arguments, run, shown)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from provider_kit import ServeConfig, Versions, flag, load_key, run_command
+from provider_kit.command import SOCKETS
 from provider_stub.provider import StubProvider
 from provider_stub.store import Directory
 
@@ -14,6 +15,7 @@ PROGRAM = "secrets-store-provider-stub"
 class StubConfig(ServeConfig):
     """The stub's flags, in addition to those of every provider."""
 
+    endpoint: str = flag(f"unix://{SOCKETS}/stub.sock", "socket to serve; its name is the provider's name")
     secrets_dir: str = flag("", "directory of files to serve as secrets; empty: only generated secrets")
     key_file: str = flag(
         "", "file with the key for versions and generated secrets, created if absent; empty: a new key with each start"

@@ -14,6 +14,7 @@ PAGES = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").glob("*.md"),
     *(ROOT / "kubelet_stub").glob("*.md"),
+    *(ROOT / "provider_kit").glob("*.md"),
     *ROOT.glob("tests/**/*.md"),
 ]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()

@@ -28,7 +28,8 @@ PACKAGES = (
     "container",
 )
 KUBELET_STUB = "kubelet_stub"
-NOT_DISTRIBUTED = ("bench", "demo", "docker", "provider_conformance", "tests", "tools")
+PROVIDER_CONFORMANCE = "provider_conformance"  # in the kit's, see tests/tools/test_kit_distribution.py
+NOT_DISTRIBUTED = ("bench", "demo", "docker", "tests", "tools")
 CONTRACTS = ("csi", "pluginregistration", "provider")
 STUBS = [f"protos/{name}_pb2{suffix}" for name in CONTRACTS for suffix in (".py", ".pyi", "_grpc.py", "_grpc.pyi")]
 COMMANDS = {
@@ -193,7 +194,7 @@ def dist(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_package_has_its_place() -> None:
     """Scenario: a new top-level package. Expected: it must be listed above, in a distribution or in none."""
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert folders == {*PACKAGES, KUBELET_STUB, *NOT_DISTRIBUTED}
+    assert folders == {*PACKAGES, KUBELET_STUB, PROVIDER_CONFORMANCE, *NOT_DISTRIBUTED}
 
 
 @pytest.mark.slow

@@ -63,4 +63,5 @@ def test_the_guide_is_complete() -> None:
     for kind in MALFORMED:
         assert f"`{kind}`" in DOC, kind
     config = StubConfig()
+    assert config.endpoint == "unix:///var/run/secrets-store-csi-providers/stub.sock"
     assert (config.secrets_dir, config.key_file, config.allow_error_orders) == ("", "", False)
