@@ -26,6 +26,7 @@ PACKAGES = (
     "provider_openbao",
     "provider_stub",
     "container",
+    "cli",
 )
 KUBELET_STUB = "kubelet_stub"
 PROVIDER_CONFORMANCE = "provider_conformance"  # in the kit's, see tests/tools/test_kit_distribution.py
@@ -33,6 +34,8 @@ NOT_DISTRIBUTED = ("bench", "demo", "docker", "tests", "tools")
 CONTRACTS = ("csi", "pluginregistration", "provider")
 STUBS = [f"protos/{name}_pb2{suffix}" for name in CONTRACTS for suffix in (".py", ".pyi", "_grpc.py", "_grpc.pyi")]
 COMMANDS = {
+    "secrets-store": "cli.main",
+    "kubectl-secrets_store": "cli.main",
     "secrets-store-csi": "container.start",
     "secrets-store-csi-driver": "driver.main",
     "secrets-store-csi-registrar": "registrar.main",
@@ -41,6 +44,11 @@ COMMANDS = {
     "secrets-store-csi-sync": "driver.secretsync.main",
     "secrets-store-provider-openbao": "provider_openbao.main",
     "secrets-store-provider-stub": "provider_stub.main",
+}
+DATA = {
+    "driver/manifests/crds/secretproviderclasses.yaml": "helm/crds/secretproviderclasses.yaml",
+    "driver/manifests/crds/secretsyncs.yaml": "helm/files/secretsyncs.yaml",
+    "cli/validate/providers.yaml": "cli/validate/providers.yaml",
 }
 KUBELET_STUB_COMMAND = "secrets-store-kubelet-stub"
 
@@ -217,6 +225,8 @@ def test_wheel(dist: Path) -> None:
         names = set(wheel.namelist())
         [entries] = [name for name in names if name.endswith("entry_points.txt")]
         scripts = wheel.read(entries).decode().split("[console_scripts]", 1)[1].split()
+        for name, original in DATA.items():
+            assert wheel.read(name) == (ROOT / original).read_bytes()
     wanted = {*STUBS, *(f"protos/{name}.proto" for name in CONTRACTS), *(f"{name}/py.typed" for name in PACKAGES)}
     assert wanted <= names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)

@@ -37,6 +37,7 @@ T = TypeVar("T")
 MAX_ATTEMPTS = 3
 FIRST_RETRY_SECONDS = 1.0
 SEARCH_SECONDS = 0.25
+_SHOWN_PROVIDERS = 10
 HEALTH_CHECK_SECONDS = 5.0
 # How long a socket may take to answer that a provider is back; gRPC tries to connect every two seconds at least.
 ANSWER_SECONDS = 2.5
@@ -151,9 +152,11 @@ class ProviderPool:
                     return client
             elif name not in self._clients:
                 problems = "".join(f"; {problem}" for problem in self._sockets.problems(name))
+                installed = ", ".join(self._sockets.installed()[:_SHOWN_PROVIDERS]) or "none"
                 raise PreconditionFailed(
                     f'error connecting to provider "{name}": provider not found: provider "{name}" '
-                    f"(install it, or check that its socket lies in {', '.join(self._sockets.directories)}{problems})"
+                    f"(on this node there are: {installed}; correct spec.provider of the class, or install it and "
+                    f"check that its socket lies in {', '.join(self._sockets.directories)}{problems})"
                 )
             else:
                 await asyncio.sleep(search_again - loop.time())

@@ -7,7 +7,7 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from driver import limits
@@ -70,20 +70,27 @@ def key_of(prefix: str, name: str) -> str:
     return key
 
 
-async def _entries(
-    source: KeySource, files: Mapping[str, bytes], namespace: str, parser: EntriesParser
-) -> Sequence[tuple[str, bytes]]:
+def check(source: KeySource, names: Collection[str] | None) -> None:
+    """Raises PreconditionFailed for a source that cannot be read. ``names``: of the volume's files, if known."""
     if source.all:
         if source.object_name or source.format:
             raise PreconditionFailed("all takes every file: remove objectName and format, or all")
-        return sorted(files.items())
+        return
     if not source.object_name:
         raise PreconditionFailed("set objectName and format, or all: true")
     if source.format not in READERS:
         raise PreconditionFailed(f"format {source.format or 'is missing and'} must be one of {', '.join(READERS)}")
-    if source.object_name not in files:
-        shown = ", ".join(sorted(files)[:10])
+    if names is not None and source.object_name not in names:
+        shown = ", ".join(sorted(names)[:10])
         raise PreconditionFailed(f"file matching objectName {source.object_name} not found; there are: {shown}")
+
+
+async def _entries(
+    source: KeySource, files: Mapping[str, bytes], namespace: str, parser: EntriesParser
+) -> Sequence[tuple[str, bytes]]:
+    check(source, files)
+    if source.all:
+        return sorted(files.items())
     try:
         return await parser.entries(namespace, source.format, files[source.object_name])
     except BadPart as bad:

@@ -126,6 +126,19 @@ def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int,
         raise PreconditionFailed(f"failed to get data in spc {class_ref} for secret {name}, err: {failure}") from None
 
 
+def check(item: SecretObject, names: Collection[str] | None = None) -> None:
+    """Raises PreconditionFailed for an entry that can be no Secret, without looking at any content. ``names``: of the
+    volume's files, if they are known."""
+    _check(item)
+    files = {name.strip() for name, _ in item.data} if names is None else names
+    _data(item, dict.fromkeys(files, b""))
+    for number, source in enumerate(item.data_from):
+        try:
+            key_sources.check(source, names)
+        except PreconditionFailed as failure:
+            raise PreconditionFailed(f"dataFrom[{number}]: {failure}") from None
+
+
 def _check(item: SecretObject) -> None:
     name, kind = item.secret_name.strip(), item.type.strip()
     _require(name, "secret name is empty: set secretName in spec.secretObjects")

@@ -8,16 +8,16 @@ file of its own. Events are logged.
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from driver import limits
+from driver.manifests.documents import NotYaml, read
+from driver.manifests.search import Others, class_of, identity
 from driver.objects import GROUP
-from driver.objects.classes import KIND, parse_class
+from driver.objects.classes import KIND
 from driver.objects.pod_status import build_status, condition_of, names_its_pod, parse_status, status_name
 from driver.ports import ClassListener, ClassRef, PodEvent, ProviderClass, VolumeRecord
 from runtime import logs
@@ -27,11 +27,7 @@ from runtime.tasks import BackgroundTask
 log = logs.get(__name__)
 
 STATUS_DIRECTORY = "podstatuses"
-# Files are read at each publish, and libyaml, if PyYAML was built with it, takes a tenth of the time.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-# What PyYAML raises, beside its own errors, for a value that is not of the type that it looks like or is tagged with.
-_UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Manifests:
@@ -95,24 +91,26 @@ class Manifests:
         (log.warning if event.warning else log.info)("Event", pod=event.pod, reason=event.reason, message=event.message)
 
     def _find(self, class_ref: ClassRef) -> ProviderClass:
-        unreadable: PreconditionFailed | None = None
+        others = Others(class_ref)
         for path in sorted((*self._directory.glob("*.yaml"), *self._directory.glob("*.yml"))):
             try:
-                for document in _documents(path):
-                    found = _class_of(document, path)
-                    if found is not None and found.class_ref == class_ref:
-                        return found
-            except PreconditionFailed as failure:  # the class may be in another file
-                unreadable = unreadable or failure
-        if unreadable is not None:
-            raise unreadable
-        raise NotFound(f'{KIND}.{GROUP} "{class_ref.name}" not found in the YAML files of {self._directory}')
+                for document in read(path):
+                    if identity(document) == (KIND, class_ref):
+                        return class_of(document, path)
+                    others.note(document, path)
+            except NotYaml as failure:  # the class may be in another file
+                others.unreadable = others.unreadable or str(failure)
+        if others.unreadable:
+            raise PreconditionFailed(others.unreadable)
+        raise NotFound(
+            f'{KIND}.{GROUP} "{class_ref.name}" not found in the YAML files of {self._directory}{others.hint()}'
+        )
 
     def _write(self, record: VolumeRecord) -> str:
         self._statuses.mkdir(mode=0o700, exist_ok=True)
         path = self._statuses / f"{record.pod.uid}.{record.volume_name}.yaml"
         try:
-            former = next(_documents(path), None)
+            former = next((document.value for document in read(path)), None)
         except PreconditionFailed:  # there is no such file yet, or it is not valid and is replaced
             former = None
         status = build_status(record, status_name(record), former_condition=condition_of(former))
@@ -139,68 +137,6 @@ class Manifests:
 def _statuses_in(path: Path) -> list[VolumeRecord | None]:
     """The pod statuses in a file; None for each document that is not one, and for a file that cannot be read."""
     try:
-        return [parse_status(document) for document in _documents(path)]
+        return [parse_status(document.value) for document in read(path)]
     except PreconditionFailed:
         return [None]
-
-
-def _documents(path: Path) -> Iterator[Any]:
-    try:
-        yield from (item for item in _load_all(path.read_text()) if item is not None)
-    except RecursionError:
-        raise PreconditionFailed(f"{path}: cannot be read: it is nested too deeply") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "cannot be read"
-        raise PreconditionFailed(f"{path}{line}: not valid YAML: {problem}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PreconditionFailed(f"{path}: cannot be read: {error}") from None
-
-
-def _load_all(text: str) -> Iterator[Any]:
-    """The documents of a file. Raises YAMLError also for one that its aliases make enormous: each alias may stand for
-    nodes with aliases of their own, and whoever then prints or compares the document does not come to an end."""
-    loader = _LOADER(text)
-    loader.construct_object = partial(_construct, loader.construct_object)
-    try:
-        while loader.check_node():
-            node = loader.get_node()
-            if _size(node, {}) > limits.MAX_YAML_NODES:
-                raise yaml.MarkedYAMLError(
-                    problem=f"its aliases stand for more than {limits.MAX_YAML_NODES} values",
-                    problem_mark=node.start_mark,
-                )
-            yield loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _construct(construct: Callable[..., Any], node: yaml.Node, deep: bool = False) -> Any:
-    """The value of a node. Raises YAMLError with its place also for one like the date 2001-02-30."""
-    try:
-        return construct(node, deep)
-    except _UNREADABLE:
-        kind = node.tag.rpartition(":")[2]
-        raise yaml.MarkedYAMLError(
-            problem=f"a value cannot be read as {kind}: if it is a text, put it in quotes", problem_mark=node.start_mark
-        ) from None
-
-
-def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many nodes there are with all aliases written out; infinitely many for one that contains itself."""
-    if id(node) not in known:
-        known[id(node)] = float("inf")  # until its parts are counted
-        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
-        known[id(node)] = 1 + (0 if isinstance(node, yaml.ScalarNode) else sum(_size(part, known) for part in parts))
-    return known[id(node)]
-
-
-def _class_of(document: Any, path: Path) -> ProviderClass | None:
-    """None for a document of another kind. Raises PreconditionFailed for a malformed SecretProviderClass."""
-    if not isinstance(document, Mapping) or document.get("kind") != KIND:
-        return None
-    try:
-        return parse_class(document)
-    except ValueError as error:
-        raise PreconditionFailed(f"{path}: the {KIND} in it is malformed: {error}") from None

@@ -10,7 +10,7 @@ import yaml
 
 from driver.manifests import Manifests
 from driver.ports import ClassRef, Pod, RefreshFailure, VolumeRecord
-from runtime.errors import PreconditionFailed
+from runtime.errors import NotFound, PreconditionFailed
 from tests.support.rig import Rig, Volume, rig
 
 TARGET = "/pods/uid/volumes/kubernetes.io~csi/secrets/mount"
@@ -226,31 +226,79 @@ def test_a_value_of_another_type(tmp_path: Path, line: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "field"),
+    ("before", "after", "sentence"),
     [
-        ("namespace: ns", "namespace: {a: b}", "namespace must be a string"),
-        ("namespace: ns", "namespace: 2001", "namespace must be a string"),
-        ("name: NAME", "name: 2001-01-01", "name must be a string"),
-        ("provider: stub", "provider: [stub]", "provider must be a string"),
-        ("objects: x", "objects: 1", "parameters.objects must be a string"),
-        ("objects: x", "1: x", "parameters.1 must be a string"),
-        ("provider: stub", "secretObjects: text", "secretObjects must be a list"),
-        ("provider: stub", "secretObjects: [text]", "secretObjects must be a list"),
-        ("provider: stub", "secretObjects: [{data: {a: b}}]", "data must be a list"),
-        ("provider: stub", "secretObjects: [{secretName: 5}]", "secretName must be a string"),
-        ("provider: stub", "secretObjects: [{data: [{key: 5}]}]", "key must be a string"),
+        ("namespace: ns", "namespace: {a: b}", "line 3: metadata.namespace: it must be a string, and is a map"),
+        ("namespace: ns", "namespace: 2001", "line 3: metadata.namespace: it must be a string, and is a number: put"),
+        (
+            "name: app",
+            "name: 2001-01-01",
+            "line 3: metadata.name: it must be a string, and is a date: put it in quotes",
+        ),
+        ("provider: stub", "provider: [stub]", "line 4: spec.provider: it must be a string, and is a list"),
+        ("objects: x", "objects: 1", "spec.parameters.objects: it must be a string, and is a number: put it in quotes"),
+        ("objects: x", "objects: null", "spec.parameters.objects: it must be a string, and is empty"),
+        ("objects: x", "objects: [x]", r"spec.parameters.objects: .* is a list: write `objects: \|` and indent"),
+        ("objects: x", "1: x", "spec.parameters.1: the name of a field must be a text: put it in quotes"),
+        ("provider: stub", "secretObjects: text", "spec.secretObjects: it must be a list, and is a text: begin each"),
+        ("provider: stub", "secretObjects: {a: b}", "spec.secretObjects: it must be a list, and is a map: begin each"),
+        ("provider: stub", "secretObjects: [x]", r"spec.secretObjects\[0\]: it must be a map, .*: write secretName: …"),
+        ("provider: stub", "secretObjects: [{data: {a: b}}]", r"secretObjects\[0\].data: it must be a list"),
+        (
+            "provider: stub",
+            "secretObjects: [{data: [x]}]",
+            r"data\[0\]: it must be a map, and is a text: write objectN",
+        ),
+        ("provider: stub", "secretObjects: [{secretName: 5}]", "secretName: it must be a string"),
+        ("provider: stub", "secretObjects: [{data: [{key: 5}]}]", "key: it must be a string"),
+        ("provider: stub", "files: [{format: yaml}]", "format: it must be one of json, dotenv, properties"),
+        ("parameters:", "parametrs:", "spec.parametrs: unknown field: did you mean parameters?"),
+        ("provider: stub", "roleName: app", "spec.roleName: unknown field: if it is a parameter .* spec.parameters"),
+        ("spec: {provider: stub, ", "provider: stub\nspec: {", "line 4: provider: unknown field: indent it below spec"),
+        ("x-k8s.io/v1", "x-k8s.io/v1beta1", "line 1: apiVersion: unknown apiVersion: write secrets-store.*x-k8s.io/v1"),
+        ("namespace: ns", "namespace: ns, name: app", "line 3: not valid YAML: the key name is already in line 3"),
+        ("kind: Secret", "\tkind: Secret", "line 2: not valid YAML: a tab in the indentation: replace it with spaces"),
+        ("ProviderClass", "ProvideClass", "kind: unknown kind SecretProvideClass: did you mean SecretProviderClass?"),
     ],
 )
-def test_a_field_of_another_type(tmp_path: Path, before: str, after: str, field: str) -> None:
-    """Scenario: a field of a class has not the CRD's type. Expected: the error names the file and the field."""
-    assert before in CLASS
-    (tmp_path / "a.yaml").write_text(CLASS.replace(before, after, 1))
-    with pytest.raises(PreconditionFailed, match=f"a.yaml: the SecretProviderClass in it is malformed: {field}"):
+def test_a_mistake_of_the_author(tmp_path: Path, before: str, after: str, sentence: str) -> None:
+    """Scenario: a class that an API server, or kubectl, would refuse. Expected: the error says where, and what to
+    write."""
+    good = CLASS.replace("NAME", "app")
+    assert before in good
+    (tmp_path / "a.yaml").write_text(good.replace(before, after, 1))
+    with pytest.raises((PreconditionFailed, NotFound), match=f"a.yaml (line [234]: )?.*{sentence}"):
         asyncio.run(Manifests(str(tmp_path)).get_class(ClassRef("ns", "app")))
+
+
+@pytest.mark.parametrize("mistake", ["parameters: 1", "unknown: x", "provider: [a]"])
+def test_a_mistake_in_another_class_of_the_file(tmp_path: Path, mistake: str) -> None:
+    """Scenario: one file with a class that is refused, before a good one. Expected: the good one is found."""
+    bad = CLASS.replace("NAME", "bad").partition("spec:")[0] + f"spec: {{{mistake}}}\n"
+    (tmp_path / "a.yaml").write_text(f"{bad}---\n{CLASS.replace('NAME', 'good')}")
+    manifests = Manifests(str(tmp_path))
+    assert asyncio.run(manifests.get_class(ClassRef("ns", "good"))).provider == "stub"
+    with pytest.raises(PreconditionFailed):
+        asyncio.run(manifests.get_class(ClassRef("ns", "bad")))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hint"),
+    [
+        (ClassRef("other", "app"), "not found in .*: there is one in namespace ns, and .* namespace of its pod: other"),
+        (ClassRef("ns", "apps"), r"not found in .*: did you mean app\?"),
+        (ClassRef("ns", "database"), "not found in the YAML files of [^:]*$"),
+    ],
+)
+def test_why_a_class_is_not_found(tmp_path: Path, wanted: ClassRef, hint: str) -> None:
+    """A class of this name in another namespace, or one of a similar name, is named."""
+    (tmp_path / "a.yaml").write_text(CLASS.replace("NAME", "app"))
+    with pytest.raises(NotFound, match=hint):
+        asyncio.run(Manifests(str(tmp_path)).get_class(wanted))
 
 
 def test_ordinary_aliases_are_fine(tmp_path: Path) -> None:
     """Scenario: a class that uses an anchor and a merge key. Expected: it is read."""
-    text = "x: &p {objects: x}\n" + CLASS.replace("{objects: x}", "{<<: *p}").replace("NAME", "app")
+    text = CLASS.replace("{objects: x}", "{<<: *p}").replace("name: NAME", "name: app, labels: &p {objects: x}")
     (tmp_path / "a.yaml").write_text(text)
     assert asyncio.run(Manifests(str(tmp_path)).get_class(ClassRef("ns", "app"))).parameters == {"objects": "x"}
