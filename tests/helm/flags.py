@@ -29,10 +29,14 @@ REQUIRED = ("--kubelet-registration-path=/csi.sock",)
 # A little less than 64 bits hold.
 _POSITIVE = "[1-9](_?[0-9]){0,17}"
 _NUMBER = f"(0+|{_POSITIVE})"
-_UNIT = "(ns|us|µs|ms|s|m|h)"
-_PART = rf"([0-9]+(\.[0-9]*)?|\.[0-9]+){_UNIT}"
+# How many digits of each unit a duration may have: 64 bits hold 292 years in nanoseconds.
+_UNITS = {"h": 6, "m": 8, "s": 9, "ms": 12, "us": 15, "µs": 15, "ns": 18}
+_PART = "|".join(rf"(0*[0-9]{{1,{digits}}}(\.[0-9]*)?|\.[0-9]+){unit}" for unit, digits in _UNITS.items())
 # A part with a digit other than 0.
-_POSITIVE_PART = rf"([0-9]*[1-9][0-9]*(\.[0-9]*)?|[0-9]*\.[0-9]*[1-9][0-9]*){_UNIT}"
+_POSITIVE_PART = "|".join(
+    rf"(0*[1-9][0-9]{{0,{digits - 1}}}(\.[0-9]*)?|0*[0-9]{{0,{digits}}}\.[0-9]*[1-9][0-9]*){unit}"
+    for unit, digits in _UNITS.items()
+)
 _PORT = "0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _PROVIDER = r"\s*([a-zA-Z0-9_-]{1,30})?\s*"
 _ADDRESS = rf"([^:]*|\[[^\]]*\]):{_PORT}"
@@ -84,10 +88,10 @@ FORMS = {
         ("10MB", "1.5", "", "five", "0x", *_TOO_LARGE),
     ),
     "duration": Form(
-        "a duration longer than 0 such as 30s, 2m or 1h30m",
-        rf"\+?({_PART})*{_POSITIVE_PART}({_PART})*",
-        ("1s", "1h30m", "1.5h", ".5s", "1µs", "0h1m", "+1s"),
-        ("0", "0s", "-1s", "5", "1 minute", "2d", "", "s"),
+        "a duration longer than 0, and not of centuries, such as 30s, 2m or 1h30m",
+        rf"\+?({_PART})*({_POSITIVE_PART})({_PART})*",
+        ("1s", "1h30m", "1.5h", ".5s", "1µs", "0h1m", "+1s", "87600h", "0.05s", "00010s"),
+        ("0", "0s", "-1s", "5", "1 minute", "2d", "", "s", "9999999h", "99999999999s"),
     ),
     "addresses": Form(
         "an address such as :8095 or 127.0.0.1:8095, or empty",
