@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,11 +33,12 @@ class BoundSocket:
     identity: Identity
 
     def is_ours(self) -> bool:
-        """Whether the path still leads to the socket that we bound."""
+        """Whether the path still leads to the socket that we bound, even if somebody has touched it since."""
         try:
-            return _identity(os.lstat(self.path)) == self.identity
+            found = _identity(os.lstat(self.path))
         except OSError:
             return False
+        return found == self.identity or found[:2] == self.identity[:2] and _is_served_here(self.path)
 
     def unlink(self) -> bool:
         """Remove the socket if it is still ours; returns whether it was."""
@@ -111,6 +113,18 @@ def why_not_served(path: str | Path) -> str:
         except OSError as error:
             return f"{path} cannot be connected to: {error.strerror or error}"
     return ""
+
+
+def _is_served_here(path: Path) -> bool:
+    """Whether it is this process that accepts connections on a socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        try:
+            client.connect(os.fspath(path))
+            pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        except OSError:
+            return False
+    return bool(pid == os.getpid())
 
 
 def _identity(found: os.stat_result) -> Identity:

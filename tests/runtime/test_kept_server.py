@@ -133,6 +133,27 @@ def test_served_again(
     asyncio.run(run())
 
 
+def test_touched(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody sets the socket's time and mode, and links it under another name → it stays and nothing is
+    logged; it is removed → it is served again; at the end it is gone, although it was touched."""
+
+    async def run() -> None:
+        async with kept(path):
+            first = path.stat().st_ino
+            os.utime(path, (0, 0))
+            path.chmod(0o600)
+            os.link(path, path.with_name("link.sock"))
+            await asyncio.sleep(0.4)  # several looks
+            assert path.stat().st_ino == first and await name_at(path) == "ours" and not caplog.records
+            path.unlink()
+            await until_ours(path)
+            os.utime(path)
+        assert not path.exists()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(run())
+
+
 def test_living_successor(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A surge roll-out that is taken back: a second server replaces the socket → it is left alone and that is logged
     once; it stops, and removes its socket → the first one serves again."""
