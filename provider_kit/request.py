@@ -4,6 +4,7 @@ No ``repr`` here shows a secret: a request carries the pod's service account tok
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -41,7 +42,8 @@ class MountRequest:
 
     ``attributes`` are the class's parameters together with the pod's identity, ``secrets`` the node publish secret
     (empty without one), ``permission`` the mode for files without a mode of their own, and ``current_versions`` the
-    object versions that the volume holds, which only Go drivers before v1.6.0 send.
+    object versions that the volume holds, which only Go drivers before v1.6.0 send. ``deadline`` is when the caller
+    gives up, by ``time.monotonic``, as for ``asyncio.timeout_at``; infinite if it does not say so.
     """
 
     attributes: Mapping[str, str] = field(repr=False)
@@ -49,6 +51,7 @@ class MountRequest:
     target_path: str
     permission: int
     current_versions: Mapping[str, str]
+    deadline: float = math.inf
 
     @property
     def pod(self) -> Pod:
@@ -92,7 +95,7 @@ class MountRequest:
         return value
 
 
-def decode_request(message: provider_pb2.MountRequest) -> MountRequest:
+def decode_request(message: provider_pb2.MountRequest, deadline: float = math.inf) -> MountRequest:
     """Check and convert a message from the wire; InvalidRequest names the field that is wrong.
 
     The driver sends attributes and secrets as JSON objects of strings, ``null`` in place of absent secrets, and the
@@ -106,6 +109,7 @@ def decode_request(message: provider_pb2.MountRequest) -> MountRequest:
         target_path=message.target_path,
         permission=_permission(message.permission),
         current_versions={item.id: item.version for item in message.current_object_version},
+        deadline=deadline,
     )
 
 

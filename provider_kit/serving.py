@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 
 from provider_kit.provider import Provider
-from provider_kit.service import ProviderService
+from provider_kit.service import MAX_CONCURRENT_CALLS, Observer, ProviderService
 from runtime import logs, redact, sockets
 from runtime.endpoints import UnixEndpoint, parse_endpoint
 from runtime.errors import ConfigurationError
@@ -19,7 +19,8 @@ from runtime.signals import stop_event
 log = logs.get(__name__)
 
 GRACE_SECONDS = 10.0
-MAX_CONCURRENT_CALLS = 64
+# Version is answered, and calls of Mount are refused, while as many as may run are running.
+SPARE_THREADS = 8
 _SOCKET_NAME = re.compile(r"[a-zA-Z0-9_-]{1,30}\.sock")
 
 
@@ -60,15 +61,15 @@ def socket_path(endpoint: str) -> Path:
 
 
 @asynccontextmanager
-async def serve(provider: Provider, endpoint: str) -> AsyncIterator[Server]:
-    """Serve ``provider`` inside the context. At the end the socket is removed first, then running calls have
-    ``GRACE_SECONDS`` to finish, and then the provider is closed.
+async def serve(provider: Provider, endpoint: str, observer: Observer | None = None) -> AsyncIterator[Server]:
+    """Serve ``provider`` inside the context, its calls seen by ``observer``. At the end the socket is removed first,
+    then running calls have ``GRACE_SECONDS`` to finish, and then the provider is closed.
     """
     path = socket_path(endpoint)
     sockets.refuse_non_socket(path)
-    threads = concurrent.futures.ThreadPoolExecutor(MAX_CONCURRENT_CALLS, "mount")
+    threads = concurrent.futures.ThreadPoolExecutor(MAX_CONCURRENT_CALLS + SPARE_THREADS, "mount")
     grpc_server = grpc.server(threads)
-    grpc_server.add_generic_rpc_handlers((ProviderService(provider, asyncio.get_running_loop()).handlers(),))
+    grpc_server.add_generic_rpc_handlers((ProviderService(provider, asyncio.get_running_loop(), observer).handlers(),))
     hidden = sockets.hidden_path(path)
     with sockets.private_umask():
         try:
