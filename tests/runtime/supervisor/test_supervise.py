@@ -80,7 +80,10 @@ def test_a_role_that_cannot_start_ends_the_container(tmp_path: Path) -> None:
             "[registrar] registrar stopping",
             "[probe] probe stopping",
         ]
-        assert note.read_text().startswith("driver could not be kept running (exit code 3)")
+        # On a busy machine supervisord takes a start for a success before the role has died.
+        assert note.read_text().startswith(
+            ("driver could not be kept running (exit code 3)", "driver died 6 times within 30 s")
+        )
 
 
 def test_a_role_that_dies_just_after_its_start_ends_the_container(tmp_path: Path) -> None:
