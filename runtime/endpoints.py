@@ -79,18 +79,20 @@ def parse_host_port(text: str) -> TcpEndpoint:
     if separator and port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535:
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         if ":" not in bare or bare != host:
-            return TcpEndpoint("::" if _is_unspecified(bare) else bare, int(port))
+            return TcpEndpoint(_plain(bare), int(port))
     raise ConfigurationError(f"invalid address: {text} (use host:port or :port, for example 127.0.0.1:8095)")
 
 
-def _is_unspecified(host: str) -> bool:
-    """Whether a host is the address of all addresses in another form than ALL_ADDRESSES, such as ``::0``."""
+def _plain(host: str) -> str:
+    """A host in the form that a bind takes, as in Go: an IPv4 address written as one of IPv6 is that of IPv4, and other
+    forms of the address of all addresses, such as ``::0``, are one of ALL_ADDRESSES."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_unspecified and host not in ALL_ADDRESSES
+        return host
+    if (mapped := getattr(address, "ipv4_mapped", None)) is not None:
+        return str(mapped)
+    return str(address) if address.is_unspecified else host
 
 
 def _bracketed(host: str) -> str:

@@ -43,7 +43,12 @@ def test_csi_addresses(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text, expected",
-    [(":8095", TcpEndpoint("", 8095)), ("0.0.0.0:1", TcpEndpoint("0.0.0.0", 1)), ("[::1]:80", TcpEndpoint("::1", 80))],
+    [
+        (":8095", TcpEndpoint("", 8095)),
+        ("0.0.0.0:1", TcpEndpoint("0.0.0.0", 1)),
+        ("[::1]:80", TcpEndpoint("::1", 80)),
+        ("[::ffff:127.0.0.1]:80", TcpEndpoint("127.0.0.1", 80)),
+    ],
 )
 def test_host_port(text: str, expected: TcpEndpoint) -> None:
     """The addresses that Go's net.Listen accepts."""
