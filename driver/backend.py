@@ -52,7 +52,12 @@ def _open_cluster(
             answers,
         )
         background.append(BackgroundTask("startup taint", remove, finite=True))
-    return Backend(cluster, _open_sync(config, api, cluster, disk, metrics), background)
+    workloads = None
+    if config.restart_on_rotation:
+        from driver.cluster.workloads import WorkloadRestarter
+
+        workloads = WorkloadRestarter(api)
+    return Backend(cluster, _open_sync(config, api, cluster, disk, metrics), background, workloads)
 
 
 def _open_sync(

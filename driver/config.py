@@ -114,6 +114,11 @@ class DriverConfig:
         False,
         "read Secrets by a patch that changes nothing: it needs no right to get, and admission policies limit it",
     )
+    restart_on_rotation: bool = flag(
+        False,
+        "restart the Deployment, StatefulSet or DaemonSet of a pod whose volume has new content, where the class has "
+        'the annotation secrets-store.csi.k8s.io/restart-on-rotation: "true"',
+    )
     sync_secrets: bool = flag(True, "sync Kubernetes Secrets as the classes' secretObjects say")
     remove_startup_taint: bool = flag(False, "remove the node's startup taint when CSINode lists the driver")
     startup_taint: str = flag("secrets-store.csi.k8s.io/agent-not-ready", "key of the startup taint (effect NoExecute)")

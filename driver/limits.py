@@ -166,6 +166,10 @@ STATUS_PAGE = 10
 """Pod statuses that are read at once after a restart. Anybody's may be among them, of up to 1.5 MB each and ten times
 as much when parsed."""
 
+MAX_SIBLING_STATUSES, MAX_SIBLING_PODS = 1000, 20
+"""Pod statuses of a namespace, and pods with other content among them, that are read to find out whether the content of
+a workload differs from pod to pod."""
+
 PODS_AT_ONCE = 4
 """Pods that are read at a time, and held in memory, to confirm pod statuses."""
 

@@ -13,6 +13,8 @@ from runtime.tasks import BackgroundTask
 
 INTERVAL_ANNOTATION = "secrets-store.csi.k8s.io/rotation-poll-interval"
 REFRESH_ANNOTATION = "secrets-store.csi.k8s.io/refresh"
+RESTART_ANNOTATION = "secrets-store.csi.k8s.io/restart-on-rotation"
+RESTART_INTERVAL_ANNOTATION = "secrets-store.csi.k8s.io/restart-min-interval"
 # ``deletionPolicy``: a synced Secret is deleted with the last pod that uses its class, or not before the class.
 WITH_PODS, WITH_CLASS = "WithPods", "WithClass"
 
@@ -136,6 +138,39 @@ class PodEvent:
     subject: str = ""
 
 
+@dataclass(frozen=True)
+class Restart:
+    """A restart that is asked for because a volume of the pod has new content: its ``objects`` by id and version, and
+    the digests (``objects.workloads``) of what it had ``before``. ``class_uid`` is that of the class, ``interval`` the
+    shortest time between two restarts in seconds."""
+
+    pod: Pod
+    class_ref: ClassRef
+    class_uid: str
+    volume_name: str
+    objects: Mapping[str, str]
+    before: tuple[str, ...]
+    interval: float
+
+
+@dataclass(frozen=True)
+class RestartResult:
+    """What became of a restart. ``message`` is for people, empty if there is nothing to say. If it is to be asked for
+    again, ``retry_after`` is the number of seconds to wait; otherwise it is None."""
+
+    restarted: bool = False
+    message: str = ""
+    retry_after: float | None = None
+
+
+class Workloads(Protocol):
+    """The Deployments, StatefulSets and DaemonSets of pods."""
+
+    async def restart(self, request: Restart) -> RestartResult:
+        """Restart the workload of the pod, unless it was restarted for this content already. Retries until the caller's
+        timeout cancels it."""
+
+
 ClassListener = Callable[[ClassRef], None]
 
 
@@ -207,8 +242,10 @@ class SecretSync(Protocol):
 
 @dataclass(frozen=True)
 class Backend:
-    """What implements the ports, and other work to run in the background."""
+    """What implements the ports, and other work to run in the background. ``workloads`` is None if the driver restarts
+    none."""
 
     cluster: Cluster
     sync: SecretSync
     background: Sequence[BackgroundTask] = ()
+    workloads: Workloads | None = None

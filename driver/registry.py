@@ -16,6 +16,17 @@ from runtime.errors import Aborted
 
 
 @dataclass
+class WantedRestart:
+    """The restart of its workload that a volume wants because it has new content. ``former`` are the digests of the
+    versions that it had before (``objects.workloads``); without any, no restart is wanted. It is asked for when the
+    moment ``not_before`` has come. ``said`` is the last event about it."""
+
+    former: tuple[str, ...] = ()
+    not_before: float = 0.0
+    said: str = ""
+
+
+@dataclass
 class Volume:
     """A published volume.
 
@@ -24,7 +35,7 @@ class Volume:
     ``runtime.clock``. Without the first the volume is due; it is unknown if the volume says that it was refreshed
     ``in_future``. ``provider_away`` is whether the provider's socket did not answer at the last attempt. ``recorded``
     is whether a pod status exists for the volume; None means unknown. ``status_name`` is its name, ``status_current``
-    whether it says the same as this.
+    whether it says the same as this. ``restart`` is the restart that it wants.
     """
 
     target: Target
@@ -41,6 +52,7 @@ class Volume:
     recorded: bool | None = None
     status_name: str = ""
     status_current: bool = False
+    restart: WantedRestart = field(default_factory=WantedRestart)
 
     def refreshed(self, provider: str, objects: Mapping[str, str]) -> bool:
         """Note a successful refresh, just now; returns whether the versions changed."""
@@ -84,6 +96,7 @@ class Volume:
             self.failure,
             self.status_name,
             self.status_current,
+            self.restart.former,
         )
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from driver.objects.volume_details import decode
 from driver.ports import ClassRef, Cluster, Pod, VolumeRecord
-from driver.registry import Volume, VolumeRegistry
+from driver.registry import Volume, VolumeRegistry, WantedRestart
 from driver.volume import discovery, operations
 from driver.volume.discovery import FoundVolume
 from driver.volume.target import Target
@@ -126,6 +126,7 @@ def _volume(found: FoundVolume) -> Volume | None:
         fingerprint=details.fingerprint,
         recorded=bool(details.status_name),
         status_name=details.status_name,
+        restart=WantedRestart(details.restart),
     )
     volume.found_refreshed(found.last_refresh)
     if found.current:  # else an earlier process was killed between the commit and the record: the versions are unknown

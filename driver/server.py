@@ -26,6 +26,7 @@ from driver.providers.sockets import ProviderSockets
 from driver.publish.publisher import Publisher
 from driver.publish.remote_steps import RemoteSteps
 from driver.publish.reporting import Reporter
+from driver.publish.restarts import Restarts
 from driver.publish.target_steps import TargetSteps
 from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
@@ -70,7 +71,8 @@ class Driver:
         reporter = Reporter(cluster, self.metrics)
         target = TargetSteps(config, self.disk, memory, noswap)
         remote = RemoteSteps(config, cluster, sync, self.providers, reporter)
-        publisher = Publisher(config, self.volumes, cluster, target, remote, reporter, self.metrics)
+        self.restarts = Restarts(cluster, self.backend.workloads)
+        publisher = Publisher(config, self.volumes, cluster, target, remote, reporter, self.restarts, self.metrics)
         unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics)
         self.node = NodeService(config, self.volumes, publisher, unpublisher)
 
@@ -116,6 +118,7 @@ class Driver:
             BackgroundTask(RESTORE, partial(self._restore_unknown, unknown), finite=True),
             *self.backend.cluster.tasks(),
             BackgroundTask("Secret sync", self.backend.sync.run),
+            BackgroundTask("restarts of workloads", self.restarts.run),
             *self.backend.background,
         ]
         if self.config.provider_health_check:

@@ -13,7 +13,8 @@ from driver.ports import ClassRef, Pod, RefreshFailure
 class VolumeDetails:
     """``pod``, ``class_ref`` and ``volume_name`` identify a volume and never change; ``objects``, ``fingerprint`` and
     ``failure`` are those of ``driver.registry.Volume``. ``status_name`` is the name of its pod status, empty if there
-    is none yet; ``status_current`` is whether that says the same as this."""
+    is none yet; ``status_current`` is whether that says the same as this. ``restart`` is ``former`` of the restart that
+    the volume wants."""
 
     pod: Pod
     class_ref: ClassRef
@@ -24,6 +25,7 @@ class VolumeDetails:
     failure: RefreshFailure | None = None
     status_name: str = ""
     status_current: bool = False
+    restart: tuple[str, ...] = ()
 
     def encode(self) -> dict[str, Any]:
         """As JSON. Without the versions if they are too large: then the next refresh after a restart fetches the
@@ -39,6 +41,7 @@ class VolumeDetails:
             "fingerprint": self.fingerprint,
             "failure": failure and [failure.reason, failure.message, failure.count, failure.time],
             "status": {"name": self.status_name, "current": self.status_current and complete},
+            **({"restart": list(self.restart)} if self.restart else {}),
         }
 
 
@@ -56,6 +59,7 @@ def decode(details: Mapping[str, Any]) -> VolumeDetails | None:
             failure=None if failure is None else _failure(*failure),
             status_name=_text(status["name"]),
             status_current=status["current"] is True,
+            restart=tuple(map(_text, details.get("restart", ()))),
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         return None

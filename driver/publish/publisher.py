@@ -43,6 +43,7 @@ from driver.publish.failures import METHOD, non_final
 from driver.publish.remote_steps import RemoteSteps
 from driver.publish.reporting import Content, Reporter
 from driver.publish.request import Attempt, PublishRequest
+from driver.publish.restarts import Restarts
 from driver.publish.target_steps import TargetSteps
 from driver.registry import Volume, VolumeRegistry
 from driver.volume.operations import Found
@@ -67,6 +68,7 @@ class Publisher:
         target: TargetSteps,
         remote: RemoteSteps,
         reporter: Reporter,
+        restarts: Restarts,
         metrics: DriverMetrics,
     ) -> None:
         self._config = config
@@ -75,6 +77,7 @@ class Publisher:
         self._target = target
         self._remote = remote
         self._reporter = reporter
+        self._restarts = restarts
         self._metrics = metrics
 
     def count_invalid_request(self) -> None:
@@ -140,6 +143,7 @@ class Publisher:
         try:
             lookup_deadline = asyncio.get_running_loop().time() + REPUBLISH_LOOKUP_SECONDS
             provider_class = await self._remote.find_class(attempt, min(attempt.deadline, lookup_deadline))
+            await self._restarts.republished(volume, provider_class)
             interval = await self._remote.rotation_interval(attempt, provider_class)
             volume.fingerprint = volume.fingerprint or provider_class.fingerprint
             if now < volume.retry_at and await self._remote.provider_is_back(volume, provider_class):
@@ -178,6 +182,8 @@ class Publisher:
         self._volumes.put(volume)
         if changed and volume.recorded is not False:
             self._reporter.rotated(volume, former)
+            # Of files that a provider writes itself only the versions are known.
+            await self._restarts.rotated(volume, former, provider_class, content_changed or not reply.payload)
         volume.has_status(await self._remote.record(attempt, volume.record, provider_class, changed=changed))  # step 8
         if volume.details != committed:
             await self._target.write_record(volume)

@@ -24,18 +24,18 @@ OVERLOAD_FACTOR = 4.0
 MIN_INTERVAL = 1.0
 
 
-def interval_of(annotations: Mapping[str, str], default: float) -> float:
-    """The rotation interval of a class in seconds, or ``default`` if it has none. Raises ValueError, with a sentence
-    for users, if its annotation is invalid."""
-    text = annotations.get(INTERVAL_ANNOTATION)
+def interval_of(annotations: Mapping[str, str], default: float, annotation: str = INTERVAL_ANNOTATION) -> float:
+    """The rotation interval of a class, or the one in another ``annotation``, in seconds; ``default`` if it has none.
+    Raises ValueError, with a sentence for users, if its annotation is invalid."""
+    text = annotations.get(annotation)
     if text is None:
         return default
     try:
         interval = parse_duration(text)
     except ValueError as error:
-        raise ValueError(f"annotation {INTERVAL_ANNOTATION}: {error}") from None
+        raise ValueError(f"annotation {annotation}: {error}") from None
     if interval < MIN_INTERVAL:
-        raise ValueError(f"annotation {INTERVAL_ANNOTATION}: it must be at least {MIN_INTERVAL:g}s")
+        raise ValueError(f"annotation {annotation}: it must be at least {MIN_INTERVAL:g}s")
     return interval
 
 

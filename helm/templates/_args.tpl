@@ -38,6 +38,7 @@
 {{- if include "sscd.readByPatch" . }}{{- $args = append $args "--read-secrets-by-patch=true" }}{{- end -}}
 {{- if not (include "sscd.tokensRequested" .) }}{{- $args = append $args "--accept-context-tokens=false" }}{{- end -}}
 {{- if .Values.volumeCondition }}{{- $args = append $args "--volume-condition=true" }}{{- end -}}
+{{- if .Values.restartOnRotation.enabled }}{{- $args = append $args "--restart-on-rotation=true" }}{{- end -}}
 {{- if .Values.startupTaint.enabled }}
 {{- $args = concat $args (list "--remove-startup-taint=true" (printf "--startup-taint=%s" .Values.startupTaint.key)) }}
 {{- with .Values.startupTaint.providers }}{{- $args = append $args (printf "--startup-taint-providers=%s" (join "," .)) }}{{- end }}

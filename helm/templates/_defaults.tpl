@@ -41,6 +41,7 @@ tmpfsNoexec: true
 volumeAttributesOverride: false
 volumeCondition: false
 startupTaint: {enabled: false, key: secrets-store.csi.k8s.io/agent-not-ready}
+restartOnRotation: {enabled: false}
 validatingAdmissionPolicies: {applyPolicies: true}
 podMonitor: {enabled: false, interval: 60s}
 prometheusRule: {enabled: false, staleAfterSeconds: 3600}

@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until
 CHART = Path(__file__).resolve().parent.parent.parent / "helm"
 ACCOUNT = "secrets-store-csi-driver"
 ALL_OF_IT = ("syncSecret.enabled=true", "startupTaint.enabled=true")
+WITH_RESTARTS = (*ALL_OF_IT, "enableSecretRotation=true", "restartOnRotation.enabled=true")
 # What the account needs and what limits it; the DaemonSet and the hooks are not installed.
 KINDS = (
     "ServiceAccount",
@@ -46,7 +47,7 @@ def limit_every_rig(cluster: ControlPlane) -> None:
     """Apply the policies to the account ``driver`` of every namespace, so that all tests run with them."""
     if build.GROUPS["helm"].missing:
         return
-    for item in rendered("rigs", "rigs", ALL_OF_IT):
+    for item in rendered("rigs", "rigs", WITH_RESTARTS):
         if item["kind"] == "ValidatingAdmissionPolicy":
             (condition,) = item["spec"]["matchConditions"]
             condition["expression"] = "request.userInfo.username.endsWith(':driver')"
@@ -92,11 +93,29 @@ def installed(cluster: ControlPlane, namespace: str, *values: str) -> Iterator[I
         for item in objects:
             cluster.api.apply(item)
         found = Installed(cluster, release, namespace, _token(cluster, namespace))
-        wait_until(lambda: _in_force(found), "the roles and policies to take effect", pause=0.1)
+        wait_until(lambda: _in_force(found, objects), "the roles and policies to take effect", pause=0.1)
         yield found
     finally:
         for item in objects:
             cluster.api.delete(cluster.api.path(item))
+
+
+def deployment(namespace: str, name: str) -> Object:
+    """A Deployment without pods."""
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels, "annotations": {"note": "theirs"}},
+                "spec": {"containers": [{"name": "main", "image": "nothing"}]},
+            },
+        },
+    }
 
 
 def _token(cluster: ControlPlane, namespace: str) -> str:
@@ -116,7 +135,7 @@ def _token(cluster: ControlPlane, namespace: str) -> str:
     return cluster.token(namespace, ACCOUNT, bound_to=bound)
 
 
-def _in_force(found: Installed) -> bool:
+def _in_force(found: Installed, objects: Sequence[Object]) -> bool:
     """Whether the last of the roles and policies is known to the API server: each refuses something."""
     node: Object = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"probe-{found.namespace}"}}
     path = found.cluster.api.path(node)
@@ -133,6 +152,11 @@ def _in_force(found: Installed) -> bool:
         ),
         "nodes": ("PATCH", path, {"metadata": {"labels": {"a": "b"}}}),
     }
+    if any(item["metadata"]["name"] == found.policy("workloads") for item in objects):
+        workload = deployment(found.namespace, "probe")
+        if found.cluster.api.find(found.cluster.api.path(workload)) is None:
+            found.cluster.api.create(workload)
+        probes["workloads"] = ("PATCH", found.cluster.api.path(workload), {"spec": {"replicas": 1}})
     for name, (method, where, body) in probes.items():
         body = body if method == "PATCH" else {"metadata": metadata, **body}
         content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"

@@ -30,6 +30,10 @@ SYNC_RULES: list[Object] = [
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "patch"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
 ]
+RESTART_RULES: list[Object] = [
+    {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["get"]},
+    {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets", "daemonsets"], "verbs": ["get", "patch"]},
+]
 TAINT_RULES: list[Object] = [
     {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]},
     {"apiGroups": ["storage.k8s.io"], "resources": ["csinodes"], "verbs": ["get"]},
@@ -51,7 +55,7 @@ def grant(cluster: ControlPlane, namespace: str, rules: list[Object], account: s
         }
     )
     user = service_account(namespace, account)
-    all_rules = rules if account != ACCOUNT else (*BASE_RULES, *SYNC_RULES, *TAINT_RULES)
+    all_rules = rules if account != ACCOUNT else (*BASE_RULES, *SYNC_RULES, *RESTART_RULES, *TAINT_RULES)
     wait_until(
         lambda: all(may(cluster, user, rule) == (rule in rules) for rule in all_rules),
         f"the authorizer to know the rights of {user}",

@@ -6,15 +6,19 @@ from tests.cluster.rig import ClusterRig
 from tests.support.waiting import wait_until
 
 
-def workload(cluster_rig: ClusterRig, kind: str, replicas: int = 1, name: str = "web") -> list[Pod]:
-    """Create a workload, and wait for the pods that its controller creates."""
+def workload(cluster_rig: ClusterRig, kind: str, replicas: int = 1, name: str = "web", **fields: object) -> list[Pod]:
+    """Create a workload, with further ``fields`` of its specification, and wait for the pods that its controller
+    creates."""
     template: Object = {
         "metadata": {"labels": {"app": name}},
         "spec": {"containers": [{"name": "main", "image": "nothing"}]},
     }
-    spec: Object = {"template": template}
+    spec: Object = {"template": template, **fields}
     if kind == "Job":
         template["spec"]["restartPolicy"] = "Never"
+    elif kind == "DaemonSet":
+        spec["selector"] = {"matchLabels": {"app": name}}
+        template["spec"]["tolerations"] = [{"operator": "Exists"}]  # the nodes of the tests are never ready
     else:
         spec |= {"replicas": replicas, "selector": {"matchLabels": {"app": name}}}
     group = "batch/v1" if kind == "Job" else "apps/v1"

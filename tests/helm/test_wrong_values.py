@@ -64,6 +64,7 @@ WRONG = [
     ("commonLabels.tier=1", "want null or string"),
     ("tmpfsSize=large", "want null or integer"),
     ("startupTaint.enabled=x", BOOLEAN),
+    ("restartOnRotation.enabled=x", BOOLEAN),
     ("podMonitor.interval=1 minute", DURATION),
     ("prometheusRule.staleAfterSeconds=0", "minimum: got 0, want 1"),
 ]

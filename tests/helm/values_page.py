@@ -33,6 +33,7 @@ NEW = (
     "volumeAttributesOverride",
     "volumeCondition",
     "startupTaint",
+    "restartOnRotation",
     "validatingAdmissionPolicies",
     "podMonitor",
     "prometheusRule",

@@ -22,6 +22,7 @@ from tests.support.mounts import forget_record, mount_points, unmount_below
 
 NODE = "node-1"
 DRIVER = "secrets-store.csi.k8s.io"
+KEY = b"the providers of all nodes name the same versions"
 OBJECTS = "array:\n- |\n  objectName: password\n"
 
 
@@ -187,7 +188,7 @@ async def rig(directory: Path, **config: Any) -> AsyncIterator[Rig]:
     """A started rig with one secret, ``password``, and one class, ``app``; at the end nothing stays mounted."""
     made = Rig(directory, config)
     made.write_class()
-    async with running(made.providers_dir / "stub.sock", made.secrets_dir) as provider:
+    async with running(made.providers_dir / "stub.sock", made.secrets_dir, key=KEY) as provider:
         made.provider = provider
         provider.put("password", "s3cret")
         await made.start()
