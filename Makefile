@@ -38,6 +38,10 @@ test-python:  ## make test under another Python: PYTHON=python3.13
 lint: venv  ## ruff, mypy --strict, import-linter, suppressions, release check
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports
 
+.PHONY: test-attacks
+test-attacks: venv  ## what attacks cost a well-behaved pod, and the container under the chart's limits
+	$(BIN)/python -m pytest -m measured -s tests/attacks
+
 .PHONY: test-fuzz
 test-fuzz: venv  ## much more generated input than in `make test`, a million replies for one; SEED=, FACTOR=
 	$(BIN)/python -m tests.fuzz $(if $(filter-out file,$(origin SEED)),--seed $(SEED)) $(if $(FACTOR),--factor $(FACTOR))

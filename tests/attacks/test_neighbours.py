@@ -31,6 +31,8 @@ from tests.support.waiting import wait_until
 TURNS, SAMPLES = 2, 5
 SLOWDOWN, SECONDS = 8.0, 0.5
 
+pytestmark = pytest.mark.measured
+
 ATTACKS = ["computing", "large_replies", "costly_values", "echoes", "labels", "connections"]
 
 

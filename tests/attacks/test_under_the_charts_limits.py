@@ -11,6 +11,8 @@ from tests.attacks.test_neighbours import Place, place_in, program
 from tests.support.cgroups import MemoryCgroup, memory_cgroup
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.measured
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
