@@ -31,19 +31,27 @@ REVOKE_AFTER_SECONDS = 300.0
 
 @dataclass
 class Lease:
-    """``ends`` on the monotonic clock; ``life`` in seconds."""
+    """``ends`` on the monotonic clock; ``granted`` are the seconds that it got, and ``life`` those that it would last
+    without any renewal. A certificate without a lease has an empty ``id``."""
 
     id: str
     token: Token
     renewable: bool
+    granted: float
     life: float
     ends: float
     response: dict[str, Any] = field(repr=False)
 
     @property
     def left(self) -> float:
-        """Seconds until it ends; it ends with the token that it was made with."""
-        return min(self.ends - time.monotonic(), self.token.left)
+        """Seconds until it ends; a lease ends with the token that it was made with, too."""
+        left = self.ends - time.monotonic()
+        return min(left, self.token.left) if self.id else left
+
+    @property
+    def due(self) -> bool:
+        """Whether it is to be renewed or replaced."""
+        return self.left <= self.life * (1 - RENEW_AFTER)
 
 
 class Leases:
@@ -59,21 +67,23 @@ class Leases:
         lease = self._kept.get(volume, {}).get(call)
         if lease is None:
             return None
-        if lease.left <= lease.life * (1 - RENEW_AFTER) and not await self._renew(volume[0], lease, token):
+        if lease.due and not await self._renew(volume[0], lease, token):
             return None
         return lease.response
 
     def add(self, volume: Volume, call: Call, token: Token, response: dict[str, Any]) -> None:
         """Keep a new response, if it says when it ends; what it replaces is revoked later."""
-        life, lease_id = _life(response)
-        if life <= 0:
+        granted, lease_id = _life(response)
+        if granted <= 0:
             return
         if sum(map(len, self._kept.values())) >= MAX_LEASES:
             self._forget_ended()
         kept = self._kept.setdefault(volume, {})
         self._retire(volume[0], kept.get(call))
         renewable = bool(lease_id) and bool(response.get("renewable"))
-        kept[call] = Lease(lease_id, token, renewable, life, time.monotonic() + life, response)
+        # A token that lives shorter than the lease decides, and has not been renewed yet.
+        life = min(granted, token.left) if lease_id else granted
+        kept[call] = Lease(lease_id, token, renewable, granted, life, time.monotonic() + granted, response)
 
     async def keep_only(self, volume: Volume, calls: set[Call]) -> None:
         """The volume's class has only these calls now: the others' secrets are revoked later, and those whose time has
@@ -106,10 +116,10 @@ class Leases:
         except Failure:
             return lease.left > 0  # the store is away: the secret is valid for now
         granted = float(answer.data.get("lease_duration") or 0) if answer.ok else 0.0
-        if granted < lease.life * RENEW_AFTER:  # near its greatest age the store shortens what it grants
+        if granted < lease.granted * RENEW_AFTER:  # near its greatest age the store shortens what it grants
             return False
         lease.ends = time.monotonic() + granted
-        return lease.left > lease.life * (1 - RENEW_AFTER)
+        return not lease.due
 
     async def _revoke(self, identity: Identity, lease: Lease) -> None:
         if lease.left <= 0:
@@ -127,7 +137,7 @@ class Leases:
 
     async def _call(self, identity: Identity, path: str, lease: Lease) -> Any:
         body = json.dumps(
-            {"lease_id": lease.id, "increment": int(lease.life)} if "renew" in path else {"lease_id": lease.id}
+            {"lease_id": lease.id, "increment": int(lease.granted)} if "renew" in path else {"lease_id": lease.id}
         )
         return await self._client.call(identity.server, "PUT", path, token=lease.token.value, body=body)
 

@@ -33,10 +33,10 @@ def outage(address: str, answer: Refusal, health: int, pause: float) -> Failure:
     if answer.status == 429:
         wait = f"it asks for {pause:.0f} s (Retry-After)" if pause else "it names no time"
         return ResourceExhausted(f"{address} limits the rate of calls (HTTP 429): {wait}; if often, raise its quotas")
+    if health == _NOT_INITIALIZED:  # before "sealed", which such a server is, too
+        return PreconditionFailed(f"{address} is not initialized: initialize it (bao operator init) and unseal it")
     if is_sealed(answer) or (answer.status == 503 and health == _SEALED):
         return Unavailable(f"{address} is sealed: unseal it; volumes are filled as soon as it is unsealed")
-    if health == _NOT_INITIALIZED:
-        return PreconditionFailed(f"{address} is not initialized: initialize it (bao operator init) and unseal it")
     if health in _STANDBYS:
         return Unavailable(
             f"{address} is a standby that reaches no active server (HTTP {answer.status}): check the cluster, or set "

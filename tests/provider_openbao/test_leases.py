@@ -65,6 +65,28 @@ def test_replaced_lease_is_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
     run_async(scenario)
 
 
+def test_token_with_a_shorter_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that is longer than the token's life, with which it ends → the same secret as long as the token is
+    renewed, and a new one with a new token."""
+    now = clock.installed(monkeypatch)
+
+    async def scenario() -> None:
+        async with fake_store() as store, provider() as made:
+            store.lease = {"lease_duration": 36000, "renewable": True}
+            for _ in range(6):
+                await made.mount(request(store, objects=OBJECTS))
+                now.pass_(1500)
+            assert store.calls["auth/token/renew-self"] >= 2
+            assert store.calls[PATH] == 1
+            store.answers["auth/token/renew-self"] = always(403, "permission denied")
+            for _ in range(2):
+                now.pass_(1500)
+                await made.mount(request(store, objects=OBJECTS))
+            assert store.calls[PATH] == 2
+
+    run_async(scenario)
+
+
 def test_each_pod_has_its_own() -> None:
     """Two pods of one service account and class → two secrets."""
 

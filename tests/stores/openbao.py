@@ -5,7 +5,7 @@ import importlib.util
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,10 +52,10 @@ class OpenBao:
             configuration.write_text(
                 json.dumps(
                     {
-                        "storage": {"file": {"path": str(storage)}},
+                        "storage": {"raft": {"path": str(storage), "node_id": "node-1"}},
                         "listener": {"tcp": listener},
                         "api_addr": self.url,
-                        "disable_mlock": True,
+                        "cluster_addr": f"http://127.0.0.1:{free_port()}",
                     }
                 )
             )
@@ -103,6 +103,18 @@ class OpenBao:
         """A new version of the secret ``secret/NAME``, KV version 2."""
         self.write(f"secret/data/{name}", data=values)
 
+    def retry(self, work: Callable[[], Any]) -> None:
+        """Do ``work`` again until the server no longer refuses it."""
+
+        def done() -> bool:
+            try:
+                work()
+            except Refused:
+                return False
+            return True
+
+        wait_until(done, "the server to accept a call", START_SECONDS)
+
     def policy(self, name: str, *rules: str) -> None:
         """A policy of lines such as ``secret/data/app/* read``."""
         parts = [rule.partition(" ") for rule in rules]
@@ -148,7 +160,7 @@ class OpenBao:
             self.call("GET", "sys/seal-status")
         except (OSError, Refused):
             return False
-        return not self.token or self._works()
+        return self.token != ROOT_TOKEN or self._works()
 
     def _works(self) -> bool:
         try:
