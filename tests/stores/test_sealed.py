@@ -64,8 +64,8 @@ def test_sealed(tmp_path: Path, issuer: Issuer) -> None:
                 await asyncio.to_thread(bao.put, "app", password="two")
 
                 async def fresh() -> bool:
-                    await mounted.publish()
-                    return mounted.read() == b"two"
+                    await waiting[0].publish()
+                    return waiting[0].read() == b"two"
 
                 await until(fresh, "the new value", 60, 0.3)
 
