@@ -19,7 +19,7 @@ from driver.secretsync.jobs import Job, Jobs
 from driver.secretsync.lanes import Lanes
 from driver.secretsync.metrics import SyncMetrics
 from driver.secretsync.reconciler import Reconciler
-from driver.secretsync.secret import SyncFailure
+from driver.secretsync.secret import Deleted, SyncFailure
 from runtime import logs, redact
 from runtime.errors import Failure
 
@@ -154,7 +154,9 @@ class Controller:
             # Again: it may have waited in the lane for long, and the class is cached.
             provider_class = await self._reconciler.find_class(job.sync)
             provider = provider_class.provider
-            end = await self._reconciler.sync(job.sync, provider_class, job.version)
+            end = await self._reconciler.sync(job.sync, provider_class, job.version, lambda: job.gone)
+        except Deleted:
+            return
         except SyncFailure as failure:
             await self._failed(job, provider, failure)
             return
@@ -173,6 +175,8 @@ class Controller:
         self._ended(job)
 
     async def _failed(self, job: Job, provider: str, failure: SyncFailure) -> None:
+        if job.gone:
+            return
         self._metrics.failed(provider, failure.reason)
         job.failures += 1
         try:

@@ -13,7 +13,7 @@ A failure in any step leaves the Secret as it is, and is a condition and an even
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +28,7 @@ from driver.publish.composed.compose import add_composed_files
 from driver.publish.request import POD_NAME, POD_NAMESPACE, POD_UID, RESERVED_PREFIX, SERVICE_ACCOUNT_TOKENS
 from driver.secretsync import conditions, secret
 from driver.secretsync.ports import Classes, Events, Secrets, Statuses, Tokens
-from driver.secretsync.secret import SyncFailure
+from driver.secretsync.secret import Deleted, SyncFailure
 from runtime import redact
 from runtime.errors import Failure, PreconditionFailed, Unavailable
 from runtime.rpc import code_of
@@ -95,15 +95,22 @@ class Reconciler:
             raise _misconfigured(sync.class_name, "provider not set: set spec.provider")
         return found
 
-    async def sync(self, sync: SecretSync, provider_class: ProviderClass, version: str) -> Synced:
+    async def sync(
+        self, sync: SecretSync, provider_class: ProviderClass, version: str, is_deleted: Callable[[], bool]
+    ) -> Synced:
         """Steps 2 to 6, in a context that withholds secrets. ``version`` is the Secret's resourceVersion if that is
-        known. Raises SyncFailure."""
+        known. Raises SyncFailure, or Deleted: what is written then would be that of another SecretSync, if one of this
+        name was made meanwhile."""
         secret.check_metadata(sync)
         async with AsyncExitStack() as held:  # the memory of the reply, until the Secret is written
             files = await self._announced(sync, self._fetch(sync, provider_class, held))
             data, repeated = await self._data(sync, files)
             redact.withhold(*data.values())
+            if is_deleted():
+                raise Deleted
             new_version = await self._apply(sync, secret.build(sync, data), first=not version)
+        if is_deleted():
+            raise Deleted
         new_hash = secret.sync_hash(sync, provider_class, new_version)
         written = new_version != version if version else new_hash != sync.sync_hash
         status = _status(sync, conditions.succeeded(sync), new_hash, written=written)

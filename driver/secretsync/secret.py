@@ -28,6 +28,10 @@ class SyncFailure(Failure):
         self.overloaded = overloaded
 
 
+class Deleted(Exception):
+    """The SecretSync was deleted while it was synced: there is nothing more to write."""
+
+
 def check_metadata(sync: SecretSync) -> None:
     """Refuse labels and annotations that only the controller sets. The CRD refuses them too."""
     for what, entries, reason in (

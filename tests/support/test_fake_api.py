@@ -88,7 +88,7 @@ def test_life_of_an_object(api: FakeApi, client: PlainClient) -> None:
             "PATCH",
             f"{CLASSES}/app",
             {},
-            {"Content-Type": "application/apply-patch+yaml"},
+            {"Content-Type": "application/strategic-merge-patch+json"},
             (415, "UnsupportedMediaType"),
         ),
         ("DELETE", f"{CLASSES}/app", {"preconditions": {"uid": "other"}}, None, (409, "Conflict")),

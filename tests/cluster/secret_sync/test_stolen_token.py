@@ -17,8 +17,9 @@ import pytest
 from tests.cluster.api import APPLY, MERGE, Api, ApiError, Object
 from tests.cluster.rig import grant
 from tests.cluster.secret_sync.policies import PREFIX
-from tests.cluster.secret_sync.rig import ACCOUNT, KEYS, SYNC_GROUP, SecretSyncRig
+from tests.cluster.secret_sync.rig import ACCOUNT, SecretSyncRig
 from tests.cluster.servers import ControlPlane
+from tests.support.secret_sync_rig import KEYS, SYNC_GROUP
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("policies_in_force")

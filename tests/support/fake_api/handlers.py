@@ -52,7 +52,8 @@ class Handlers:
         if call.verb == "update":
             return 200, shown(resources.replace(target, call.body))
         if call.verb == "patch":
-            return 200, shown(resources.patch(target, call.headers.get("Content-Type", ""), call.body))
+            force = call.query.get("force") == "true"
+            return 200, shown(resources.patch(target, call.headers.get("Content-Type", ""), call.body, force=force))
         if call.verb == "delete":
             return 200, resources.delete(target, call.body)
         raise ApiError(405, f"the fake API server knows no {call.method}")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.fake_api import paths
+from tests.support.fake_api import applying, paths
 from tests.support.fake_api.errors import ApiError, Object
 from tests.support.fake_api.paths import Target
 from tests.support.fake_api.store import Store, merge_patch
 
-MERGE_PATCH = "application/merge-patch+json"
+MERGE_PATCH, APPLY_PATCH = "application/merge-patch+json", "application/apply-patch+yaml"
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,18 @@ class Resources:
         self.admitters: list[tuple[str, Admitter]] = []
         self.reviewers: dict[str, Reviewer] = {}
         self._kinds: dict[tuple[str, str], str] = {}
+        # What was last applied to each object: by one manager, of whatever name.
+        self._applied: dict[Target, Object] = {}
 
     def create(self, target: Target, body: Any) -> Object:
         """POST to a collection, or to a subresource with a reviewer."""
         reviewer = self.reviewers.get("/".join(filter(None, (target.resource, target.subresource))))
-        if reviewer is not None:
+        if reviewer is not None and isinstance(body, dict):
+            if target.subresource:
+                # Of another group, as a TokenRequest is.
+                return {**body, "metadata": {"name": target.name}, "status": reviewer(body)}
             # The real server takes both from the URL if the body of a built-in kind has neither, as OpenBao's has.
-            defaults = {"apiVersion": target.api_version, "kind": target.resource}
-            item = _checked(target, {**defaults, **body} if isinstance(body, dict) else body)
+            item = _checked(target, {"apiVersion": target.api_version, "kind": target.resource, **body})
             return {**item, "status": reviewer(item)}
         item = _checked(target, body)
         if target.name:
@@ -73,13 +77,27 @@ class Resources:
             raise ApiError(400, "the name of the object does not match the name on the URL")
         return self._update(target, lambda _: copy.deepcopy(item))
 
-    def patch(self, target: Target, content_type: str, body: Any) -> Object:
-        """PATCH, as a JSON merge patch."""
-        if content_type.partition(";")[0].strip() != MERGE_PATCH:
-            raise ApiError(415, f"the fake API server takes {MERGE_PATCH} only, not {content_type}")
+    def patch(self, target: Target, content_type: str, body: Any, *, force: bool = False) -> Object:
+        """PATCH, as a JSON merge patch or, of a whole object, as server-side apply."""
+        kind = content_type.partition(";")[0].strip()
+        if kind not in (MERGE_PATCH, APPLY_PATCH):
+            raise ApiError(415, f"the fake API server takes {MERGE_PATCH} and {APPLY_PATCH} only, not {content_type}")
         if not isinstance(body, dict):
             raise ApiError(400, "the body of the patch is not a JSON object")
+        if kind == APPLY_PATCH:
+            return self._apply(target, _checked(target, body), force)
         return self._update(target, lambda former: _merged(former, body))
+
+    def _apply(self, target: Target, body: Object, force: bool) -> Object:
+        former = self._applied.get(target, {})
+        try:
+            self.store.get(target)
+        except ApiError:
+            result = self.create(target.named(""), body)
+        else:
+            result = self._update(target, lambda item: applying.applied(item, former, body, force=force))
+        self._applied[target] = body
+        return result
 
     def delete(self, target: Target, options: Any = None) -> Object:
         """DELETE of one object."""
