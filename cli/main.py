@@ -3,6 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
+from cli.explain.command import explain
 from cli.validate.command import validate
 from runtime import version
 
@@ -28,4 +29,5 @@ def completion(shell: str) -> None:
     click.echo(found(main, {}, PROGRAM, f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE").source())
 
 
+main.add_command(explain)
 main.add_command(validate)
