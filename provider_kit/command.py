@@ -8,6 +8,7 @@ from typing import TypeVar
 from provider_kit.provider import Provider
 from provider_kit.serving import serve_until_stopped, socket_path
 from runtime import logs, process
+from runtime.endpoints import parse_host_port
 from runtime.flags import FlagSet, flag
 from runtime.version import Build
 
@@ -24,11 +25,14 @@ class ServeConfig:
     )
     v: int = flag(0, "log verbosity; 5 logs every call")
     log_format_json: bool = flag(False, "write logs as JSON lines")
+    metrics_addr: str = flag("", "address of /metrics and /healthz, such as :8090; empty turns both off")
     version: bool = flag(False, "print the version as JSON and exit")
 
     def __post_init__(self) -> None:
         if self.endpoint:
             socket_path(self.endpoint)
+        if self.metrics_addr:
+            parse_host_port(self.metrics_addr)
 
 
 C = TypeVar("C", bound=ServeConfig)
@@ -50,7 +54,7 @@ def run_command(
     async def work(config: C) -> None:
         if not config.endpoint:
             config = replace(config, endpoint=f"unix://{SOCKETS}/{program}.sock")
-        await serve_until_stopped(make(config), config.endpoint)
+        await serve_until_stopped(make(config), config.endpoint, config.metrics_addr)
 
     def run(config: C) -> int:
         logs.configure("provider", as_json=config.log_format_json, verbosity=config.v)

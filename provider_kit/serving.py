@@ -4,8 +4,9 @@ import asyncio
 import concurrent.futures
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -31,6 +32,11 @@ class Server:
         self.path = bound.path
         self._grpc_server = grpc_server
         self._bound = bound
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the path still leads to this server's socket."""
+        return self._bound.is_ours()
 
     def crash(self) -> None:
         """Stop as a killed process does: running calls break off at once, and the socket's file stays behind."""
@@ -86,9 +92,28 @@ async def serve(provider: Provider, endpoint: str, observer: Observer | None = N
         await provider.close()
 
 
-async def serve_until_stopped(provider: Provider, endpoint: str) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal exits at once."""
+async def serve_until_stopped(provider: Provider, endpoint: str, metrics_addr: str = "") -> None:
+    """Serve until SIGTERM or SIGINT; a second signal exits at once. With an address (``host:port``), metrics and health
+    are served there.
+    """
     with stop_event() as stop:
-        async with serve(provider, endpoint) as server:
+        async with AsyncExitStack() as stack:
+            if metrics_addr:
+                observing = _observing()
+                observer = observing.Metrics(provider)
+                server = await stack.enter_async_context(serve(provider, endpoint, observer))
+                await stack.enter_async_context(observing.serving(metrics_addr, server, observer))
+            else:
+                server = await stack.enter_async_context(serve(provider, endpoint))
             log.info("Serving", provider=provider.name, socket=server.path)
             await stop.wait()
+
+
+def _observing() -> Any:
+    try:
+        from provider_kit import observing
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"--metrics-addr needs the package {error.name}: install secrets-store-provider-kit[metrics]"
+        ) from None
+    return observing

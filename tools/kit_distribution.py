@@ -25,6 +25,7 @@ PACKAGES = ("provider_kit", "provider_conformance")
 SHARED = ("runtime", "protos")
 BUNDLED = "provider_kit._bundled"
 REQUIRED = ("grpcio", "protobuf", "PyYAML")
+REQUIRED_FOR_METRICS = ("prometheus-client",)
 _IMPORT = re.compile(rf"^(\s*(?:from|import) )({'|'.join(SHARED)})\b", re.MULTILINE)
 # The generated module tells protobuf its own name.
 _OWN_NAME = re.compile(r"'(protos\.\w+_pb2)'")
@@ -42,6 +43,9 @@ license = "Apache-2.0"
 license-files = ["LICENSE"]
 requires-python = "{python}"
 dependencies = {dependencies}
+
+[project.optional-dependencies]
+metrics = {metrics}
 
 [project.scripts]
 secrets-store-provider-conformance = "provider_conformance.main:main"
@@ -120,13 +124,17 @@ def _project(root: Path) -> str:
     config = configparser.ConfigParser()
     config.read(root / "setup.cfg")
     required = config["options"]["install_requires"].split("\n")
-    wanted = [line for line in required if re.split(r"[>=<]", line)[0] in REQUIRED]
     return PROJECT.format(
         name=DISTRIBUTION,
         version=config["metadata"]["version"],
         python=config["options"]["python_requires"],
-        dependencies=wanted,
+        dependencies=_wanted(required, REQUIRED),
+        metrics=_wanted(required, REQUIRED_FOR_METRICS),
     )
+
+
+def _wanted(required: Sequence[str], names: Sequence[str]) -> list[str]:
+    return [line for line in required if re.split(r"[>=<]", line)[0] in names]
 
 
 def main(argv: Sequence[str]) -> int:

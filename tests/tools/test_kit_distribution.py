@@ -64,7 +64,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_only_what_is_needed() -> None:
-    """The modules that are bundled → those that the kit imports, directly or not; no HTTP, no supervisor."""
+    """The modules that are bundled → those that the kit imports, directly or not; no supervisor."""
     found = {str(path) for path in modules(ROOT)}
     assert {
         "runtime/errors.py",
@@ -72,7 +72,7 @@ def test_only_what_is_needed() -> None:
         "runtime/flags/spec.py",
         "protos/provider_pb2.py",
     } <= found
-    assert not [path for path in found if re.search("http|supervisor|privileges|csi_pb2|registration|metrics", path)]
+    assert not [path for path in found if re.search("supervisor|privileges|csi_pb2|registration", path)]
 
 
 def test_nothing_outside_is_imported(tmp_path: Path) -> None:
@@ -107,8 +107,9 @@ def test_metadata(wheel: Path) -> None:
         headers = message_from_string(archive.read(name).decode())
         [entries] = [archive.read(name).decode() for name in names if name.endswith("/entry_points.txt")]
     assert (headers["Name"], headers["Version"]) == (DISTRIBUTION, metadata.version("secrets-store-csi"))
-    required = [re.split("[>=<]", item)[0] for item in headers.get_all("Requires-Dist", [])]
-    assert sorted(required) == ["PyYAML", "grpcio", "protobuf"]
+    required = {re.split("[>=<]", item)[0]: item.partition(";")[2] for item in headers.get_all("Requires-Dist", [])}
+    assert sorted(name for name, extra in required.items() if not extra) == ["PyYAML", "grpcio", "protobuf"]
+    assert "metrics" in required["prometheus-client"]
     assert "secrets-store-provider-conformance = provider_conformance.main:main" in entries
     assert {"provider_kit/py.typed", "provider_conformance/py.typed"} <= names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
