@@ -9,6 +9,10 @@ MAX_ATTRIBUTES, MAX_ATTRIBUTES_BYTES = 1024, 256 * 1024
 MAX_PROVIDERS = 64
 """Providers to which a connection is kept; of more, the one that was called first is closed."""
 
+MAX_CLASS_ENTRIES = 16_384
+"""Parameters of a class, its secretObjects and files, and the entries of each. Classes have some dozens; an empty one
+is two characters for the API server, and takes hundreds of bytes of memory."""
+
 MAX_SECRET_BYTES = 1024 * 1024
 """The data of one Secret: the API server's own limit."""
 

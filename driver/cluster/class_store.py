@@ -18,7 +18,7 @@ from driver.objects import API_PATH, GROUP
 from driver.objects.classes import KIND, PLURAL, parse_class
 from driver.ports import ClassListener, ClassRef, ProviderClass
 from runtime import logs
-from runtime.errors import Failure, NotFound
+from runtime.errors import Failure, NotFound, PreconditionFailed
 
 log = logs.get(__name__)
 
@@ -54,7 +54,8 @@ class ClassStore:
         )
 
     async def get(self, class_ref: ClassRef) -> ProviderClass:
-        """The cached class; reads it if it is not cached. Raises NotFound."""
+        """The cached class; reads it if it is not cached. Raises NotFound, or PreconditionFailed for one that cannot be
+        used."""
         lock = self._locks.setdefault(class_ref, asyncio.Lock())
         async with lock:
             while class_ref not in self._cache:
@@ -117,7 +118,7 @@ class ClassStore:
         before = self._cache.get(class_ref)
         try:
             fresh = await self._read(class_ref)
-        except NotFound:
+        except (NotFound, PreconditionFailed):  # whoever needs it asks, and is told
             fresh = None
         if fresh == before or self._cache.get(class_ref) is not before:
             return  # unchanged, or forgotten meanwhile
@@ -137,6 +138,8 @@ class ClassStore:
         try:
             path = f"{API_PATH}/namespaces/{class_ref.namespace}/{PLURAL}/{class_ref.name}"
             return parse_class(await self._api.call("GET", path))
+        except ValueError as error:
+            raise PreconditionFailed(f"{KIND} {class_ref} cannot be used: {error}") from None
         except NotServed:
             raise
         except NotFound:

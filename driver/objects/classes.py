@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
+from driver import limits
 from driver.ports import REFRESH_ANNOTATION, ClassRef, ComposedFile, KeySource, ProviderClass, SecretObject
 
 KIND, PLURAL = "SecretProviderClass", "secretproviderclasses"
+# Others are not ours: they are not remembered, and a change of them is no change of the class.
+_ANNOTATIONS = "secrets-store.csi.k8s.io/"
 
 
 def parse_class(document: Mapping[str, Any]) -> ProviderClass:
-    """Raises ValueError, naming the field, if the type of a field is not the CRD's."""
+    """Raises ValueError, naming the field, if the type of a field is not the CRD's, or if the class has too many
+    entries."""
     metadata, spec = _mapping(document, "metadata"), _mapping(document, "spec")
+    _check_size(spec)
     provider, parameters = _string(spec, "provider"), _strings(spec, "parameters")
-    annotations = _strings(metadata, "annotations")
+    annotations = {key: text for key, text in _strings(metadata, "annotations").items() if key.startswith(_ANNOTATIONS)}
     files = tuple(map(_composed_file, _mappings(spec, "files")))
     content: list[object] = [provider, sorted(parameters.items()), annotations.get(REFRESH_ANNOTATION, "")]
     if files:
@@ -30,6 +35,25 @@ def parse_class(document: Mapping[str, Any]) -> ProviderClass:
         fingerprint=_fingerprint(*content),
         uid=_string(metadata, "uid"),
     )
+
+
+def _check_size(spec: Mapping[str, Any]) -> None:
+    """An empty entry is two characters for the API server, and hundreds of bytes in memory."""
+    most = limits.MAX_CLASS_ENTRIES
+    total = sum(_length(spec.get(part)) for part in ("parameters", "secretObjects", "files"))
+    if total <= most:  # else looking at each takes too long
+        parts = ("data", "dataFrom", "labels", "annotations", "objects")
+        for item in (*_mappings(spec, "secretObjects"), *_mappings(spec, "files")):
+            total += sum(_length(item.get(part)) for part in parts)
+    if total > most:
+        raise ValueError(
+            f"its parameters, secretObjects, files and their entries are more than {most}: divide them among several "
+            "classes"
+        )
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, (list, tuple, Mapping)) else 0
 
 
 def _fingerprint(*content: object) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from driver import limits
 from driver.cluster.api import Api
 from driver.cluster.class_store import ClassStore
 from driver.ports import ClassRef, ProviderClass
-from runtime.errors import NotFound, PermissionDenied
+from runtime.errors import NotFound, PermissionDenied, PreconditionFailed
 from tests.driver.cluster.connecting import run
 from tests.support.background import running
 from tests.support.fake_api import Answer, Drop, Fault, HalfAnswer, Page, Silence, WatchError
@@ -305,5 +306,32 @@ def test_a_forbidden_class_is_read_again(rig: FakeApiRig, way: str) -> None:
             rig.server.end_watches()
         await until(lambda: changed, "the news")
         assert (await store.get(APP)).provider == ("other" if way == "the class changes" else "stub")
+
+    run_store(rig, test)
+
+
+def test_a_class_that_cannot_be_used(rig: FakeApiRig) -> None:
+    """A class in use gets more entries than a class may have → whoever asks for it is told so, the others are followed
+    on, and listeners learn of it; it is corrected → it is known again."""
+    rig.make_class()
+    rig.make_class("other")
+    heard: list[ClassRef] = []
+
+    async def test(store: ClassStore) -> None:
+        await rig.watch_open()
+        store.on_change(heard.append)
+        await store.get(ClassRef("default", "other"))
+        await store.get(APP)
+        rig.make_class(secretObjects=[{}] * (limits.MAX_CLASS_ENTRIES + 1))
+        await until(lambda: APP in heard, "the change")
+        for _ in range(2):
+            with pytest.raises(PreconditionFailed, match="divide them among several classes"):
+                await store.get(APP)
+        rig.make_class("other", provider="changed")
+        await until(lambda: ClassRef("default", "other") in heard, "the other class's change")
+        heard.clear()
+        rig.make_class()
+        await until(lambda: APP in heard, "the correction")
+        assert (await store.get(APP)).provider == "stub"
 
     run_store(rig, test)
