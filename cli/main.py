@@ -4,6 +4,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from cli.explain.command import explain
+from cli.refresh import refresh
+from cli.status import status
 from cli.validate.command import validate
 from runtime import version
 
@@ -30,4 +32,6 @@ def completion(shell: str) -> None:
 
 
 main.add_command(explain)
+main.add_command(refresh)
+main.add_command(status)
 main.add_command(validate)
