@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc.aio
 
 from protos import csi_pb2, csi_pb2_grpc
-from runtime import redact, rpc
+from runtime import clock, redact, rpc
 from runtime.errors import Failure, Unavailable
 
 # At most 63 characters, beginning and ending with a letter or digit: GetPluginInfoResponse in
@@ -29,10 +29,18 @@ class Driver:
         self.path = path
         self._timeout = timeout
         self._connection = rpc.SocketChannel(path, _RECONNECT)
+        self._answered: float | None = None
+
+    def answered_within(self, seconds: float) -> bool:
+        """Whether its last answer is at most so many seconds old, and the connection still leads to the same process.
+        The kernel ends the connection of a process that has ended, so only one that hangs is noticed later than by a
+        call."""
+        return self._answered is not None and clock.now() - self._answered <= seconds and self._connection.stands
 
     async def get_name(self) -> str:
         """The driver's name. Raises Unavailable if the driver does not answer in time, Failure if the name is
         invalid."""
+        self._answered = None
         self._check_socket()
         await self._connection.renew()
         try:
@@ -55,6 +63,7 @@ class Driver:
                 f"the driver on {self.path} reports the name {info.name[:80]!r}, "
                 "which is not a valid CSI driver name: see --drivername"
             )
+        self._answered = clock.now()
         return str(info.name)
 
     def _check_socket(self) -> None:

@@ -39,6 +39,9 @@ log = logs.get(__name__)
 
 # How often everything is checked, in case inotify misses a change; and while the driver is gone.
 POLL_SECONDS, DRIVER_GONE_POLL_SECONDS = 5.0, 0.5
+# How old an answer of the driver may be while the connection stands; less if the driver may be gone for less. After
+# each call gRPC's threads, in both processes, are woken some eighty times before they sleep again.
+ANSWER_SECONDS = 30.0
 FIRST_DELAY, MAX_DELAY = 0.2, 30.0
 
 
@@ -148,6 +151,7 @@ class Reconciler:
     async def _monitor(self, name: str, bound: BoundSocket) -> StopReason:
         """Wait until the socket must not be served any longer."""
         gone_since: float | None = None
+        oldest = min(ANSWER_SECONDS, self._config.driver_gone_after)
         while True:
             self._directories.raise_if_deleted()
             if self._refused:
@@ -155,7 +159,7 @@ class Reconciler:
             if not bound.is_ours():
                 return StopReason.SOCKET_LOST
             try:
-                if await self._driver.get_name() != name:
+                if not self._driver.answered_within(oldest) and await self._driver.get_name() != name:
                     log.warning("The driver has changed its name; registering it again", old_name=name)
                     return StopReason.DRIVER_CHANGED
                 gone_since = None

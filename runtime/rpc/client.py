@@ -98,6 +98,11 @@ class SocketChannel:
         """Whether the channel is connected now."""
         return self._connection.ready
 
+    @property
+    def stands(self) -> bool:
+        """Whether the channel is connected, and the path leads to the socket that was dialled. Asks nobody."""
+        return self.ready and self._dialled is not None and sockets.identity(self.path) == self._dialled
+
     async def wait_ready(self, seconds: float) -> bool:
         """As ``Connection.wait_ready``."""
         ready = await self._connection.wait_ready(seconds)

@@ -63,6 +63,37 @@ def test_another_program_serves_the_path(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_how_long_an_answer_counts(tmp_path: Path) -> None:
+    """An answer counts for the given seconds, until the driver's process is killed, which leaves its socket there, or
+    until the path leads elsewhere; without an answer nothing counts."""
+
+    async def run() -> None:
+        path = tmp_path / "csi.sock"
+        async with asking(path) as driver:
+            assert not driver.answered_within(60)
+            with driver_process(path) as process:
+                await until(path.exists, "the driver")
+                # The socket has appeared since the first dial: the second call dials what is there now.
+                for _ in range(2):
+                    assert await driver.get_name() == NAME
+                assert driver.answered_within(60) and not driver.answered_within(0)
+                process.kill()
+                await until(lambda: not driver.answered_within(60), "the connection to end")
+            path.unlink()
+            async with fake_driver(str(path)):
+                assert not driver.answered_within(60)
+                assert await driver.get_name() == NAME
+                assert driver.answered_within(60)
+                path.rename(tmp_path / "elsewhere")
+                assert not driver.answered_within(60)
+                with pytest.raises(Unavailable, match="does not exist"):
+                    await driver.get_name()
+                (tmp_path / "elsewhere").rename(path)
+                assert not driver.answered_within(60)
+
+    asyncio.run(run())
+
+
 def test_frozen_driver_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is frozen → after some calls without an answer the connection is given up, so that no more of them
     pile up on it; the driver goes on → its name."""

@@ -17,6 +17,7 @@ import pytest
 
 from kubelet_stub.events import Reason
 from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
+from registrar.driver import Driver
 from registrar.state import State
 from runtime import directories, inotify, rpc
 from runtime.errors import Unavailable
@@ -176,6 +177,36 @@ def test_driver_changes_its_name(tmp_path: Path) -> None:
             await kubelet.wait_registered("second.example")
             await kubelet.wait_registered("first.example", present=False)
             assert os.listdir(rig.registry) == ["second.example-reg.sock"]
+
+    asyncio.run(run())
+
+
+def test_a_driver_that_stays_is_rarely_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty polls of a driver that stays → it is not asked for its name again; another driver takes its path → that
+    one is registered at the next poll, although the first would still answer."""
+    polls = 0
+    original = Driver.answered_within
+
+    def counted(driver: Driver, seconds: float) -> bool:
+        nonlocal polls
+        polls += 1
+        return original(driver, seconds)
+
+    monkeypatch.setattr(Driver, "answered_within", counted)
+    monkeypatch.setattr("registrar.reconciler.POLL_SECONDS", 0.02)
+    # Without inotify, so that only the polls can notice anything.
+    monkeypatch.setattr(directories.Directories, "_watch", lambda *_: asyncio.sleep(3600))
+
+    async def run() -> None:
+        rig = RegistrarRig(tmp_path)
+        config = rig.config(driver_gone_after=Duration(25.0))
+        async with rig.kubelet() as kubelet, fake_driver(rig.csi) as driver, running_registrar(config):
+            await kubelet.wait_registered(NAME)
+            asked, before = driver.asked, polls
+            await until(lambda: polls >= before + 20, "twenty polls")
+            assert driver.asked <= asked + 1
+            async with fake_driver(rig.csi, FakeDriver("other.example")):
+                await kubelet.wait_registered("other.example")
 
     asyncio.run(run())
 
