@@ -1,7 +1,7 @@
 """Typed access to the fields of one ``objects`` entry. Every InvalidRequest names the entry and says what to write."""
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from runtime.errors import InvalidRequest
@@ -9,14 +9,22 @@ from runtime.flags import parse_duration
 
 
 class Fields:
-    """The fields of one entry; ``what`` names the entry in failures.
+    """The fields of one entry; ``what`` names the entry in failures, and ``line`` finds its line in ``objects`` (from 1
+    on, 0 if unknown), which costs as much as parsing it.
 
     YAML parses an unquoted number as a number, so numbers are accepted where a name or version is expected.
     """
 
-    def __init__(self, what: str, item: Mapping[str, Any]) -> None:
+    def __init__(self, what: str, item: Mapping[str, Any], line: Callable[[], int] = lambda: 0) -> None:
         self.what = what
         self._item = item
+        self._line = line
+
+    def wrong(self, problem: str) -> InvalidRequest:
+        """The failure to raise: the entry, followed by ``problem``, such as ``has no secretPath``, and the line."""
+        line = self._line()
+        place = f" (line {line} of objects)" if line else ""
+        return InvalidRequest(f"{self.what}{'' if problem.startswith(':') else ' '}{problem}{place}")
 
     def text(self, key: str) -> str:
         """A string; empty if absent."""
@@ -25,7 +33,7 @@ class Fields:
             return ""
         if isinstance(value, (str, int, float)) and not isinstance(value, bool):
             return str(value)
-        raise InvalidRequest(f"{self.what}: {key} must be a string")
+        raise self.wrong(f": {key} must be a string")
 
     def mapping(self, key: str) -> Mapping[str, Any]:
         """An object, whatever its values are; empty if absent."""
@@ -34,14 +42,14 @@ class Fields:
             return {}
         if isinstance(value, dict) and all(isinstance(name, str) for name in value):
             return value
-        raise InvalidRequest(f"{self.what}: {key} must be an object, such as {{ttl: 1h}}")
+        raise self.wrong(f": {key} must be an object, such as {{ttl: 1h}}")
 
     def choice(self, key: str, choices: Any, default: str) -> Any:
         """One of the strings of the ``Literal`` type ``choices``."""
         value = self.text(key) or default
         allowed = get_args(choices)
         if value not in allowed:
-            raise InvalidRequest(f"{self.what}: {key} must be one of {', '.join(filter(None, allowed))}")
+            raise self.wrong(f": {key} must be one of {', '.join(filter(None, allowed))}")
         return value
 
     def number(self, key: str, default: int, least: int, most: int) -> int:
@@ -50,12 +58,17 @@ class Fields:
         if not value:
             return default
         if not value.isascii() or not value.isdecimal() or not least <= int(value) <= most:
-            raise InvalidRequest(f"{self.what}: {key} must be a number from {least} to {most}")
+            raise self.wrong(f": {key} must be a number from {least} to {most}")
         return int(value)
 
     def seconds(self, key: str, default: float) -> float:
         """A duration, in seconds."""
-        return seconds(f"{self.what}: {key}", self.text(key)) if self.text(key) else default
+        if not self.text(key):
+            return default
+        try:
+            return seconds(f": {key}", self.text(key))
+        except InvalidRequest as error:
+            raise self.wrong(str(error)) from None
 
     def mode(self, key: str) -> int | None:
         """Permission bits. YAML itself reads ``0644`` as octal, and a string is read as octal here, too; a decimal 644
@@ -69,7 +82,7 @@ class Fields:
         except ValueError:
             mode = -1
         if not isinstance(mode, int) or isinstance(mode, bool) or not 0 <= mode <= 0o777:
-            raise InvalidRequest(f"{self.what}: {key} must be octal permission bits, such as 0644")
+            raise self.wrong(f": {key} must be octal permission bits, such as 0644")
         return mode
 
     def path(self, key: str, path: str) -> str:
@@ -77,9 +90,7 @@ class Fields:
         parts = path.split("/")
         leads_up = parts[0].startswith("..") or ".." in parts
         if leads_up or path.startswith("/") or "\0" in path or path == "." or posixpath.normpath(path) != path:
-            raise InvalidRequest(
-                f"{self.what}: {key} must be a relative path without .. or empty elements, such as app/password"
-            )
+            raise self.wrong(f": {key} must be a relative path without .. or empty elements, such as app/password")
         return path
 
 

@@ -8,7 +8,8 @@ might be secret. The only module of the kit that needs PyYAML.
 import base64
 import binascii
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 import yaml
@@ -31,7 +32,8 @@ def entries(text: str, known: Iterable[str], ignored: Iterable[str] = ()) -> lis
     if not isinstance(items, list) or not items:
         raise InvalidRequest("objects must be a YAML list with at least one entry, or such a list under the key array")
     known = sorted(known)
-    return [_entry(number, item, known, {*known, *ignored}) for number, item in enumerate(items)]
+    accepted = {*known, *ignored}
+    return [_entry(number, item, known, accepted, partial(_line, text, number)) for number, item in enumerate(items)]
 
 
 def decode(name: str, contents: bytes, encoding: Encoding) -> bytes:
@@ -66,23 +68,31 @@ def refuse_overlap(paths: list[str], remedy: str) -> None:
             parent = posixpath.dirname(parent)
 
 
-def _entry(number: int, item: Any, known: list[str], accepted: set[str]) -> tuple[str, Fields]:
+def _entry(number: int, item: Any, known: list[str], accepted: set[str], line: Callable[[], int]) -> tuple[str, Fields]:
     what = f"objects entry {number}"
     if isinstance(item, str):
         item = _load(item, what)
+    fields = Fields(what, item if isinstance(item, dict) else {}, line)
     if not isinstance(item, dict):
-        raise InvalidRequest(f"{what} must be an object with at least objectName")
-    fields = Fields(what, item)
+        raise fields.wrong("must be an object with at least objectName")
     name = fields.text("objectName")
     if not name:
-        raise InvalidRequest(f"{what} has no objectName")
+        raise fields.wrong("has no objectName")
     fields.what = f"{what} ({name!r})"
     unknown = sorted(str(key) for key in set(item) - accepted)
     if unknown:
-        raise InvalidRequest(
-            f"{fields.what} has the unknown field {unknown[0]}: the known fields are {', '.join(known)}"
-        )
+        raise fields.wrong(f"has the unknown field {unknown[0]}: the known fields are {', '.join(known)}")
     return name, fields
+
+
+def _line(text: str, number: int) -> int:
+    """The line at which an entry of ``objects``, in either form, begins; 0 if it cannot be said."""
+    node = yaml.compose(text, _LOADER)
+    if isinstance(node, yaml.MappingNode) and node.value:
+        node = node.value[0][1]  # that of array, the only key
+    if not isinstance(node, yaml.SequenceNode) or number >= len(node.value):
+        return 0
+    return int(node.value[number].start_mark.line) + 1
 
 
 def _load(text: str, what: str) -> Any:
