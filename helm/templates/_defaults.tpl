@@ -46,6 +46,7 @@ validatingAdmissionPolicies: {applyPolicies: true}
 podMonitor: {enabled: false, interval: 60s}
 prometheusRule: {enabled: false, staleAfterSeconds: 3600}
 networkPolicy: {enabled: false}
+providers: {openbao: {enabled: false, name: openbao}}
 secretSync: {enabled: false}
 {{- end -}}
 

@@ -21,7 +21,7 @@ VALUES = Path(__file__).parent / "values"
 KUBE_VERSION = releases.version()
 GOLDEN_VERSION = "1.34.2"
 RELEASE = "csi-secrets-store"
-SETS = ("default", "everything", "trio", "rotation-and-sync", "windows", "secret-sync")
+SETS = ("default", "everything", "trio", "rotation-and-sync", "windows", "secret-sync", "openbao")
 # The sync controller's own chart, whose values have the shape of the official one's.
 SYNC_CHART = CHART / "sync"
 

@@ -21,7 +21,7 @@ def daemon_set(*arguments: str) -> dict[str, Any]:
     found = [
         item
         for item in chart.render(*arguments)
-        if item["kind"] == "DaemonSet" and "windows" not in item["metadata"]["name"]
+        if item["kind"] == "DaemonSet" and not re.search("windows|-provider-", item["metadata"]["name"])
     ]
     assert len(found) == 1
     return found[0]

@@ -38,6 +38,7 @@ NEW = (
     "podMonitor",
     "prometheusRule",
     "networkPolicy",
+    "providers",
     "secretSync",
     "rbac.ownerReferencesPermissionEnforcement",
     "rbac.goDriver",
