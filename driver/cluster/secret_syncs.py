@@ -13,7 +13,8 @@ from runtime.errors import NotFound
 log = logs.get(__name__)
 
 PATH = f"{API_PATH}/{PLURAL}"
-PAGE = 250
+# An object may have 1.5 MB, and the controller's container has 128 MiB.
+PAGE = 25
 FORBIDDEN = (
     "SecretSyncs cannot be watched: their CRD must be installed, and the controller's account needs get, list and "
     "watch on secretsyncs"
