@@ -50,6 +50,7 @@ class KubeletRig:
             "syncSecret": {"enabled": True},
             "enableSecretRotation": True,
             "rotationPollInterval": "2s",
+            "restartOnRotation": {"enabled": True},
             "startupTaint": {"enabled": True},
             "tokenRequests": [{"audience": "vault"}],
         }
@@ -130,6 +131,7 @@ class KubeletRig:
         namespace: str = "default",
         objects: str = "- objectName: password\n",
         secret_objects: list[Object] | None = None,
+        annotations: Mapping[str, str] | None = None,
         **parameters: str,
     ) -> None:
         """Create or change a SecretProviderClass of the stub."""
@@ -140,7 +142,7 @@ class KubeletRig:
             {
                 "apiVersion": f"{GROUP}/v1",
                 "kind": "SecretProviderClass",
-                "metadata": {"name": name, "namespace": namespace},
+                "metadata": {"name": name, "namespace": namespace, "annotations": dict(annotations or {})},
                 "spec": spec,
             }
         )

@@ -2,6 +2,7 @@
 
 import base64
 
+from driver.ports import RESTART_ANNOTATION
 from tests.cluster.api import Object
 from tests.kubelet.node import NAME
 from tests.kubelet.rig import DRIVER, TAINT, KubeletRig
@@ -157,6 +158,33 @@ def test_rotation_in_pod_and_secret(rig: KubeletRig) -> None:
     rig.node.until(lambda: rig.read("rotates", "secrets/rotating") == "after", "the file to rotate")
     rig.node.until(lambda: value(rig.secret("rotating")) == "after", "the Secret to rotate", 5)
     rig.delete("rotates")
+
+
+def test_restart_on_rotation(rig: KubeletRig) -> None:
+    """The secret of a Deployment with two replicas changes in the store → one roll-out replaces both pods by new ones,
+    which start with the new content."""
+    rig.put("restarting", "before")
+    rig.apply_class("restarting", objects="- objectName: restarting\n", annotations={RESTART_ANNOTATION: "true"})
+    rig.node.apply(deployment(rig, "restarted", "restarting"))
+    rig.node.until(lambda: len(available_pods(rig, "restarted")) == 2, "the pods")
+    before = available_pods(rig, "restarted")
+    assert rig.read(before[0], "secrets/restarting") == "before"
+    rig.put("restarting", "after")
+    rig.node.until(
+        lambda: len(after := available_pods(rig, "restarted")) == 2 and not {*after} & {*before}, "new pods", 150
+    )
+    assert [rig.read(pod, "secrets/restarting") for pod in available_pods(rig, "restarted")] == ["after", "after"]
+    found = rig.node.cluster.api.get("/apis/apps/v1/namespaces/default/deployments/restarted")
+    assert found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
+    rig.delete("restarted", kind="deployment")
+
+
+def available_pods(rig: KubeletRig, app: str) -> list[str]:
+    """The names of a Deployment's pods, once no others are left and all are available; else none."""
+    status = rig.node.cluster.api.get(f"/apis/apps/v1/namespaces/default/deployments/{app}").get("status") or {}
+    found = rig.node.cluster.api.get(f"/api/v1/namespaces/default/pods?labelSelector=app%3D{app}")["items"]
+    settled = len(found) == status.get("availableReplicas") == status.get("updatedReplicas")
+    return sorted(item["metadata"]["name"] for item in found) if settled else []
 
 
 def test_fs_group(rig: KubeletRig) -> None:
