@@ -3,6 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
+from cli.doctor.command import doctor
 from cli.explain.command import explain
 from cli.refresh import refresh
 from cli.status import status
@@ -31,6 +32,7 @@ def completion(shell: str) -> None:
     click.echo(found(main, {}, PROGRAM, f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE").source())
 
 
+main.add_command(doctor)
 main.add_command(explain)
 main.add_command(refresh)
 main.add_command(status)
