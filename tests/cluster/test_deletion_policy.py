@@ -2,6 +2,7 @@
 policies in force for the driver's account."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.support.rig import Rig
 from tests.support.syncing import ENTRY, check_now, engine_of, owners, values
 from tests.support.waiting import run_async, until_blocking
 
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "operations.md"
 STAYING = {**ENTRY, "deletionPolicy": "WithClass"}
 STATUS, CLASS = "SecretProviderClassPodStatus", "SecretProviderClass"
 
@@ -83,6 +85,26 @@ def test_the_class_alone(cluster_rig: ClusterRig) -> None:
             assert cluster_rig.secret("synced") is not None
             cluster_rig.api.delete(cluster_rig.path("secretproviderclasses", "app"))
             await until_blocking(lambda: cluster_rig.secret("synced") is None, "the Secret to be collected")
+
+    run_async(test)
+
+
+def test_the_documented_example(cluster_rig: ClusterRig) -> None:
+    """The class in docs/operations.md → its Secret stays when the last pod is gone."""
+    section = PAGE.read_text().partition("### Secrets that stay")[2]
+    example = section.partition("```yaml\n")[2].partition("```")[0]
+    cluster_rig.cluster.kubectl("apply", f"--namespace={cluster_rig.namespace}", "-f", "-", stdin=example)
+    cluster_rig.make_class(secretObjects=[{**ENTRY, "secretName": "passing"}])
+    pod = cluster_rig.make_pod(volumes={"report": "nightly-report", "secrets": "app"})
+
+    async def test() -> None:
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            await cluster_rig.volume(rig, pod, name="report", class_name="nightly-report").publish()
+            assert owner_kinds(cluster_rig, "nightly-report") == [CLASS, STATUS]
+            cluster_rig.api.delete(cluster_rig.path("pods", pod.name))
+            await other_is_collected(cluster_rig)
+            await until_blocking(lambda: owner_kinds(cluster_rig, "nightly-report") == [CLASS], "the pod status to go")
 
     run_async(test)
 

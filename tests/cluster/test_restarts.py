@@ -264,6 +264,30 @@ def test_content_that_differs_from_pod_to_pod(cluster_rig: ClusterRig) -> None:
     run_async(test)
 
 
+def test_a_pod_whose_refreshes_fail(cluster_rig: ClusterRig) -> None:
+    """It is left behind with content that the others neither have nor had → it does not keep them from being
+    restarted."""
+    cluster_rig.make_class(annotations=ON)
+    pods = deployment(cluster_rig, 2)
+
+    async def test() -> None:
+        async with (
+            cluster_rig.driver(name="a", **OPTIONS) as one,
+            cluster_rig.driver(name="b", nodeid="node-2", **OPTIONS) as two,
+        ):
+            first, second = (cluster_rig.volume(rig, pod) for rig, pod in zip((one, two), pods, strict=True))
+            two.provider.put("password", "years ago")
+            await first.publish()
+            await second.publish()
+            two.provider.remove("password")
+            make_due(two, second)
+            await second.publish()
+            await rotate(one, first, "new")
+            assert rollouts(cluster_rig) == 1
+
+    run_async(test)
+
+
 def test_the_documented_example(cluster_rig: ClusterRig) -> None:
     """The objects of docs/restart-on-rotation.md → its Deployment is restarted when a pod's volume has rotated."""
     (example,) = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
