@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _write(run: Run, argv: Sequence[str]) -> None:
     head = report.about("python -m bench " + " ".join(argv), run.other)
-    text = report.markdown(run.figures, "ours", run.other, run.calls, head, run.failed)
+    text = report.markdown(run.figures, "ours", run.other, run.calls, head, run.failed, run.rig.failed_calls.lines())
     OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / "report.md").write_text(text)
 

@@ -53,12 +53,10 @@ class Container:
         return {name: usage.pss(pid) for name, pid in self.processes().items()}
 
     def publish(self, pods: list[Pod]) -> dict[str, Any]:
-        """Publish a volume of each pod, all at once; RuntimeError if a publish fails."""
+        """Publish a volume of each pod, all at once; RuntimeError if all fail."""
         volumes = [volume(self.directory / "pods", pod) for pod in pods]
         result = self.rig.generator.do("publish", socket=self.socket, volumes=volumes, capabilities=2)
-        if result["failures"]:
-            raise RuntimeError(f"container: publishes failed, the first one with: {result['failures'][0]}")
-        return result
+        return self.rig.failed_calls.check(f"container {self.name}", "publish", result)
 
     def wait_probed(self, since: float) -> float:
         """The seconds from ``since`` (wall clock) to the first successful Probe of the load generator's running job."""

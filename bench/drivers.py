@@ -77,7 +77,7 @@ class Driver:
         return self.child.pid
 
     def publish(self, pods: list[Pod], **how: Any) -> dict[str, Any]:
-        """Publish a volume of each pod; RuntimeError if a publish fails. ``how``: see ``job``."""
+        """Publish a volume of each pod; RuntimeError if all fail. ``how``: see ``job``."""
         return self._do("publish", pods, {"capabilities": 2, **how})
 
     def unpublish(self, pods: list[Pod], **how: Any) -> dict[str, Any]:
@@ -102,12 +102,7 @@ class Driver:
         return usage.cpu_seconds(self.pid)
 
     def _do(self, what: str, pods: list[Pod], how: dict[str, Any]) -> dict[str, Any]:
-        result = self.rig.generator.do(what, **self.job(pods, **how))
-        if result["failures"]:
-            raise RuntimeError(
-                f"{self.name}: {len(result['failures'])} calls failed, the first one with: {result['failures'][0]}"
-            )
-        return result
+        return self.rig.failed_calls.check(self.name, what, self.rig.generator.do(what, **self.job(pods, **how)))
 
     def _flags(self) -> list[str]:
         port = free_port()

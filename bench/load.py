@@ -44,12 +44,17 @@ async def empty(job: Job) -> Job:
 
 async def getinfo(job: Job) -> Job:
     """``count`` calls of GetInfo to a registrar, each on a new connection, as kubelet polls it."""
-    seconds = []
+    seconds: list[float] = []
+    failures: list[str] = []
     for _ in range(job["count"]):
         started = time.perf_counter()
-        await wire.call(job["socket"], _GET_INFO)
-        seconds.append(time.perf_counter() - started)
-    return {"seconds": seconds}
+        try:
+            await wire.call(job["socket"], _GET_INFO)
+        except (wire.CallFailed, OSError) as error:
+            failures.append(f"{type(error).__name__}: {error}")
+        else:
+            seconds.append(time.perf_counter() - started)
+    return {"seconds": seconds, "failures": failures}
 
 
 async def perform(job: Job) -> Job:

@@ -34,20 +34,31 @@ class _Requests:
         while self._left > 0:
             self._left -= 1
             started = time.perf_counter()
-            if streams is None:
-                streams = await asyncio.open_connection(self._host, self._port)
-            reader, writer = streams
-            writer.write(self._request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(_content_length(head))
-            self.seconds.append(time.perf_counter() - started)
-            if b" 200 " not in head[:20]:
-                self.failures.append(head[:40].decode(errors="replace"))
-            if not self._keep:
-                writer.close()
+            try:
+                if streams is None:
+                    streams = await asyncio.open_connection(self._host, self._port)
+                reader, writer = streams
+                writer.write(self._request)
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(_content_length(head))
+            except (OSError, EOFError) as error:
+                self.failures.append(f"{type(error).__name__}: {error}")
+                _close(streams)
                 streams = None
-        if streams is not None:
-            streams[1].close()
+                continue
+            if b" 200 " in head[:20]:
+                self.seconds.append(time.perf_counter() - started)
+            else:
+                self.failures.append(head.partition(b"\r\n")[0].decode(errors="replace"))
+            if not self._keep:
+                _close(streams)
+                streams = None
+        _close(streams)
+
+
+def _close(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None) -> None:
+    if streams is not None:
+        streams[1].close()
 
 
 def _content_length(head: bytes) -> int:

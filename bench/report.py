@@ -49,8 +49,9 @@ def markdown(
     calls: Mapping[str, Mapping[str, Calls]],
     head: Sequence[str],
     failed: Mapping[str, str],
+    failed_calls: Sequence[str] = (),
 ) -> str:
-    """The report in Markdown: all figures, the API calls by driver, and the measures that failed."""
+    """The report in Markdown: all figures, the API calls by driver, the calls and the measures that failed."""
     base = other or "Go trio, another time"
     lines = ["# Benchmark", "", *head, ""]
     lines += [
@@ -61,6 +62,7 @@ def markdown(
     for subject, counts in calls.items():
         lines += ["", f"API calls of {subject}, from the audit log", "", "| | calls |", "| --- | --- |"]
         lines += [f"| {what} | {_calls(counter)} |" for what, counter in counts.items()]
+    lines += failed_calls
     if failed:
         lines += ["", "Failed measures:", ""]
         lines += [f"- {name}: {why.splitlines()[-1]}" for name, why in failed.items()]

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from bench import cluster
+from bench.failed_calls import FailedCalls
 from bench.processes import PYTHON, Child, Generator
 from tests.cluster.servers import ControlPlane
 from tests.support.waiting import wait_until
@@ -45,6 +46,7 @@ class BenchRig:
         self.environment: dict[str, str] = {}
         self._wants_cluster = cluster
         self._exit_stack = ExitStack()
+        self.failed_calls = FailedCalls()
         self._pods = 0
 
     def __enter__(self) -> "BenchRig":

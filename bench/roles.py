@@ -34,7 +34,7 @@ def measure(rig: BenchRig, driver: Driver, figures: Figures, effort: Effort, reg
         for name, command in registrars.items():
             with _registrar(rig, driver, name, command) as (socket, _):
                 result = rig.generator.do("getinfo", socket=socket, count=effort.singles * 2)
-                figures["getinfo"].add(name, *milliseconds(result))
+                figures["getinfo"].add(name, *milliseconds(rig.failed_calls.check(name, "GetInfo", result)))
 
 
 def soak(rig: BenchRig, driver: Driver, figures: Figures, effort: Effort) -> None:
@@ -96,9 +96,7 @@ def _lower_bounds(rig: BenchRig, driver: Driver, figures: Figures, effort: Effor
 def _healthz(rig: BenchRig, port: int, figures: Figures, name: str, effort: Effort) -> None:
     def get(count: int, *, keep: bool, connections: int) -> dict[str, Any]:
         result = rig.generator.do("http", host="127.0.0.1", port=port, count=count, keep=keep, connections=connections)
-        if result["failures"]:
-            raise RuntimeError(f"{name}: /healthz returned {result['failures'][0]}")
-        return result
+        return rig.failed_calls.check(name, "/healthz", result)
 
     get(50, keep=True, connections=2)
     for key, keep in (("healthz_new", False), ("healthz_kept", True)):

@@ -24,8 +24,7 @@ def synced_bursts(drivers: Sequence[Driver], figures: Figures, effort: Effort) -
                 settle(1.0)
                 driver.rig.generator.begin("publish", **driver.job(pods, capabilities=2))
                 exist, owned = _wait_for_secrets(driver.rig, set(names), time.perf_counter())
-                if driver.rig.generator.result()["failures"]:
-                    raise RuntimeError(f"{driver.name}: publishes with synced Secrets failed")
+                driver.rig.failed_calls.check(driver.name, "publish with a Secret", driver.rig.generator.result())
                 for key, seconds in (("exist", exist), ("owned", owned)):
                     if seconds is None:
                         raise RuntimeError(f"{driver.name}: not all Secrets {key} after {SYNC_SECONDS:g} s")
