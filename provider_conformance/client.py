@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from protos import provider_pb2
 from provider_conformance.answers import Answer, File, KnownSecrets, written
@@ -102,7 +103,10 @@ class Client:
             data = await _method(self._channel, "Version")(message, timeout=self.settings.seconds)
         except grpc.aio.AioRpcError as error:
             return f"{error.code().name} ({self.known.mask(error.details() or '', error.code())[:200]})"
-        return provider_pb2.VersionResponse.FromString(data)
+        try:
+            return provider_pb2.VersionResponse.FromString(data)
+        except DecodeError:
+            return "something that is not a VersionResponse"
 
     async def wait_connected(self) -> bool:
         """Whether somebody listens, within the deadline of a call."""
@@ -117,7 +121,10 @@ class Client:
             answered = await _method(channel, "Mount")(data, timeout=seconds or self.settings.seconds)
         except grpc.aio.AioRpcError as error:
             return Answer(error.code(), self.known.mask(error.details() or "", error.code()))
-        reply = provider_pb2.MountResponse.FromString(answered)
+        try:
+            reply = provider_pb2.MountResponse.FromString(answered)
+        except DecodeError:
+            return Answer(grpc.StatusCode.DATA_LOSS, "the reply is not a MountResponse")
         answer = Answer(
             code=grpc.StatusCode.OK,
             text=self.known.mask(reply.error.code, grpc.StatusCode.OK),

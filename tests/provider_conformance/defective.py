@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from protos import provider_pb2
 
@@ -119,8 +120,8 @@ class DefectiveProvider:
         if attributes.get("slow"):
             abandoned = threading.Event()
             # A defect of many: the work goes on although nobody waits.
-            if self.defect != "works on for nobody":
-                context.add_callback(abandoned.set)
+            if self.defect != "works on for nobody" and not context.add_callback(abandoned.set):
+                abandoned.set()  # the call is over already
             while not abandoned.wait(0.05) and not self.stopped.is_set():
                 pass
         self.broken |= self.defect == "breaks on bad parameters" and any("[" in name for name in names)
@@ -204,6 +205,10 @@ SPOILED: dict[str, Spoil] = {
 }
 
 
+def _encode(reply: Message, malformed: bool) -> bytes:
+    return b"\xff\xff" if malformed else reply.SerializeToString()
+
+
 @contextmanager
 def serving(socket: Path, defect: str = "") -> Iterator[DefectiveProvider]:
     """Serve inside the context."""
@@ -211,10 +216,10 @@ def serving(socket: Path, defect: str = "") -> Iterator[DefectiveProvider]:
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(THREADS))
     handlers: dict[str, Any] = {
         "Version": grpc.unary_unary_rpc_method_handler(
-            provider.version, response_serializer=provider_pb2.VersionResponse.SerializeToString
+            provider.version, response_serializer=lambda reply: _encode(reply, defect == "malformed Version")
         ),
         "Mount": grpc.unary_unary_rpc_method_handler(
-            provider.mount, response_serializer=provider_pb2.MountResponse.SerializeToString
+            provider.mount, response_serializer=lambda reply: _encode(reply, defect == "malformed reply")
         ),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("v1alpha1.CSIDriverProvider", handlers),))

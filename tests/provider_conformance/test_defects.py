@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from provider_conformance import check
+from provider_conformance.check import Result
 from provider_conformance.checks import CHECKS
 from provider_conformance.main import run
 from provider_conformance.settings import Settings
+from provider_stub.running import running as stub_running
 from tests.provider_conformance.defective import LARGE, serving
 
 SETTINGS = Settings(
@@ -28,6 +30,8 @@ DEFECTS = {
     "other API version": "version",
     "no runtime version": "version",
     "no Version": "version",
+    "malformed Version": "version",
+    "malformed reply": "mount",
     "no files": "mount",
     "error code": "mount",
     "absolute path": "paths",
@@ -97,6 +101,25 @@ def test_no_defect(tmp_path: Path) -> None:
     assert [(result.check.name, result.reason) for result in results if result.outcome != "pass"] == [
         ("restart", "the settings have no command that restarts the provider")
     ]
+
+
+def test_a_provider_that_writes_itself(tmp_path: Path) -> None:
+    """The stub in its self-writing mode → its files are found in the target directory, with their modes, and judged as
+    those of a reply are; nothing is left of the targets."""
+    good = {"selfWrite": "true", "objects": "[{objectName: user}, {objectName: app/pin, filePermission: 0400}]"}
+    settings = Settings(good=good, modes={"app/pin": 0o400}, seconds=30)
+    (tmp_path / "store/app").mkdir(parents=True)
+    (tmp_path / "targets").mkdir()
+
+    async def scenario() -> list[Result]:
+        async with stub_running(tmp_path / "stub.sock", tmp_path / "store") as stub:
+            stub.put("user", "alice-in-wonderland")
+            stub.put("app/pin", "0000-1111-2222")
+            return await run(stub.path, settings, target_directory=str(tmp_path / "targets"))
+
+    results = asyncio.run(scenario())
+    assert {result.check.name for result in results if result.outcome != "pass"} == {"missing-object", "restart"}
+    assert list((tmp_path / "targets").iterdir()) == []
 
 
 def test_every_check_is_tested() -> None:
