@@ -8,7 +8,8 @@ there is a pause with jitter, because all clients reconnect to an API server tha
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from driver.cluster.answers import Expired, NotServed
@@ -24,13 +25,15 @@ LASTING_SECONDS = 30.0
 MIN_WATCH_SECONDS, MAX_WATCH_SECONDS = 300, 600
 
 Object = dict[str, Any]
+NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
 class Follower:
     """One collection at ``path``; ``run`` follows it.
 
     ``on_list`` lists what its owner needs and returns the resourceVersion at which the watch starts. ``on_event`` gets
-    each event but bookmarks. ``forbidden`` is logged if the watch is rejected.
+    each event but bookmarks. ``forbidden`` is logged if the watch is rejected; ``query`` is
+    added to the watch, such as a selector.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Follower:
         on_list: Callable[[], Awaitable[str]],
         on_event: Callable[[Object], Awaitable[None]],
         forbidden: str,
+        query: Mapping[str, str] = NO_QUERY,
     ) -> None:
         self._api = api
         self._path = path
@@ -51,6 +55,7 @@ class Follower:
         self._on_list = on_list
         self._on_event = on_event
         self._forbidden = forbidden
+        self._query = query
         # The resourceVersion of the last event (empty before the first list), and whether this watch has sent any.
         self._version = ""
         self._any_event = False
@@ -86,6 +91,7 @@ class Follower:
     async def _watch(self) -> None:
         self._any_event = False
         query = {
+            **self._query,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,

@@ -3,12 +3,13 @@
 1. A SecretSync that is new or changed is synced at once; so are all those of a class that has changed.
 2. After that it is synced again by its own clock (``schedule``), with jitter: those that were created together drift
    apart.
-3. In between it is asked every 45 s whether the Secret was changed or deleted by others; then it is synced at once.
+3. In between it is asked every 45 s whether the Secret was changed or deleted by others, unless a watch says so; then
+   it is synced at once.
 4. A failure is a condition and an event, and is tried again after a while that grows. The others go on.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,11 +36,20 @@ CHECK_SECONDS = 15.0
 class Controller:
     """Implements ``ports.Listener``; ``run`` does the work."""
 
-    def __init__(self, reconciler: Reconciler, metrics: SyncMetrics, poll_interval: float, name: str = "") -> None:
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        metrics: SyncMetrics,
+        poll_interval: float,
+        name: str = "",
+        *,
+        watches_secrets: bool = False,
+    ) -> None:
         self._reconciler = reconciler
         self._metrics = metrics
         self._poll_interval = poll_interval
         self._name = name
+        self._watches_secrets = watches_secrets
         self._jobs = Jobs()
         self._lanes = Lanes(PER_PROVIDER, OF_ONE_NAMESPACE)
         reconciler.cluster.classes.on_change(self._class_changed)
@@ -90,6 +100,30 @@ class Controller:
             self._reconciler.cluster.classes.forget(job.sync.class_ref)
         self._metrics.count(len(self._jobs))
 
+    def secrets_listed(self, found: Mapping[SyncRef, str]) -> None:
+        """The Secrets with the label and their resourceVersions; no others exist."""
+        for ref in self._jobs.refs():
+            self.secret_changed(ref, found.get(ref, ""))
+
+    def secret_changed(self, ref: SyncRef, version: str) -> None:
+        """A Secret has this resourceVersion now; empty if it was deleted."""
+        job = self._jobs.get(ref)
+        if job is None:
+            return
+        if job.running:
+            job.seen = version
+        elif self._is_restored(job, version):
+            self._jobs.plan(job, job.sync_due)
+
+    def _is_restored(self, job: Job, version: str) -> bool:
+        """Whether somebody else has changed the Secret since it was written; its sync is due then."""
+        if not job.version or version == job.version:
+            return False
+        log.info("A Secret was changed or deleted by others; it is synced again", secretSync=job.sync.ref)
+        earliest = max(asyncio.get_running_loop().time(), job.synced_at + schedule.RESTORE_SECONDS)
+        job.version, job.sync_due = "", min(job.sync_due, earliest)
+        return True
+
     def _class_changed(self, class_ref: ClassRef) -> None:
         for job in self._jobs.of_class(class_ref):
             self._sync_now(job)
@@ -103,7 +137,7 @@ class Controller:
             self._jobs.plan(job, now)
 
     def _start(self, job: Job) -> None:
-        job.running = True
+        job.running, job.seen = True, None
         if job.version and asyncio.get_running_loop().time() < job.sync_due:
             self._put(_CHECKS, self._checked, job)
         else:
@@ -169,7 +203,7 @@ class Controller:
         if job.failures or conditions.is_failing(job.sync):
             message = f"Secret {job.sync.ref.name} is synced again"
             self._reconciler.cluster.events.send(job.sync, warning=False, reason="SecretSynced", message=message)
-        job.failures, job.version = 0, end.version
+        job.failures, job.version, job.synced_at = 0, end.version, loop.time()
         self._keep_status(job, end.sync)
         job.sync_due = loop.time() + schedule.next_sync(provider_class.annotations, self._poll_interval)
         self._ended(job)
@@ -206,5 +240,8 @@ class Controller:
         loop = asyncio.get_running_loop()
         if job.again:
             job.again, job.sync_due = False, loop.time()
-        check = loop.time() + schedule.next_check() if job.version else schedule.NEVER
+        if job.seen is not None:
+            self._is_restored(job, job.seen)
+        checked = job.version and not self._watches_secrets
+        check = loop.time() + schedule.next_check() if checked else schedule.NEVER
         self._jobs.plan(job, min(job.sync_due, check))

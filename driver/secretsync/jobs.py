@@ -15,7 +15,9 @@ class Job:
 
     ``due`` is the loop time of its next run, ``sync_due`` that of its next sync: a run before only asks whether the
     Secret is still as it was written. ``version`` is the resourceVersion of the last write, empty if it is unknown.
-    ``again`` asks a run in progress for one more.
+    ``again`` asks a run in progress for one more. ``seen`` is the resourceVersion that the watch of the Secrets showed
+    during a run, empty if the Secret was deleted; None without such an event. ``synced_at`` is the time of the last
+    sync.
     """
 
     sync: SecretSync
@@ -26,6 +28,8 @@ class Job:
     running: bool = False
     again: bool = False
     gone: bool = False
+    seen: str | None = None
+    synced_at: float = float("-inf")
 
 
 class Jobs:

@@ -3,7 +3,8 @@
 - A success: after the interval (of the class's annotation, else of the flag) ± 10 %; with the flag at 0 never.
 - A failure: after FIRST to LAST seconds, doubled with each failure in a row, ± 25 %. A provider that is away or
   overloaded gets OVERLOAD_FACTOR times as long. A change of the SecretSync or its class ends the wait.
-- In between, every CHECK_SECONDS, it is asked whether the Secret is still as it was written.
+- In between, every CHECK_SECONDS, it is asked whether the Secret is still as it was written. With a watch of the
+  Secrets it is not asked, and what others change is restored at once, but not within RESTORE_SECONDS of the last sync.
 """
 
 import random
@@ -15,6 +16,8 @@ JITTER, RETRY_JITTER = 0.1, 0.25
 FIRST, LAST = 5.0, 300.0
 OVERLOAD_FACTOR = 2.0
 CHECK_SECONDS = 45.0
+# Somebody may change a Secret again and again, and each sync asks the store.
+RESTORE_SECONDS = 15.0
 NEVER = float("inf")
 
 

@@ -12,6 +12,7 @@ from driver.cluster.events import EventRecorder
 from driver.cluster.lease import Elected
 from driver.cluster.secret_syncs import SecretSyncStore
 from driver.cluster.tokens import TokenSource
+from driver.cluster.watched_secrets import WatchedSecrets, may_watch
 from driver.objects.secret_syncs import GROUP_VERSION, KIND, SecretSync
 from driver.ports import Pod, PodEvent
 from driver.providers.pool import ProviderPool
@@ -93,16 +94,24 @@ class SyncServer:
         tokens = TokenSource(api, self._config.token_request_audience)
         cluster = Cluster(classes, tokens, AppliedSecrets(api), statuses, events)
         reconciler = Reconciler(cluster, providers, parser, self._identity)
+        watches_secrets = await may_watch(api)
+        log.info("Changes of Secrets by others are found", way="by a watch" if watches_secrets else "by asking")
         controller = Controller(
-            reconciler, self._metrics, self._config.rotation_poll_interval, self._config.controller_name
+            reconciler,
+            self._metrics,
+            self._config.rotation_poll_interval,
+            self._config.controller_name,
+            watches_secrets=watches_secrets,
         )
         statuses.tell(controller)
-        tasks = (
+        tasks: tuple[BackgroundTask, ...] = (
             BackgroundTask("SecretSync watch", statuses.run),
             BackgroundTask("class watch", classes.run),
             BackgroundTask("syncs", controller.run),
             BackgroundTask("events", events.run),
         )
+        if watches_secrets:
+            tasks += (BackgroundTask("Secret watch", WatchedSecrets(api, controller, WATCH_IDLE_SECONDS).run),)
         self._metrics.leads(True)
         try:
             async with self._tasks.running(tasks):

@@ -12,6 +12,7 @@ of the official controller's chart. The templates here are called with a dict:
 replicas: 1
 logVerbosity: 0
 logFormatJSON: false
+watchSecrets: false
 rotationPollInterval: 12h
 metricsPort: 8085
 crds: {enabled: true}
@@ -255,10 +256,10 @@ rules:
   - apiGroups: [""]
     resources: [events]
     verbs: [create, patch]
-  # Not get, list or watch: Secrets are written without being read.
+  # Not get: Secrets are written without being read{{ if not .values.watchSecrets }}, and not list or watch either{{ end }}.
   - apiGroups: [""]
     resources: [secrets]
-    verbs: [create, patch]
+    verbs: [create, patch{{ if .values.watchSecrets }}, list, watch{{ end }}]
   - apiGroups: [""]
     resources: [serviceaccounts/token]
     verbs: [create]

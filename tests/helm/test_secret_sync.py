@@ -103,10 +103,15 @@ def test_names() -> None:
 
 
 def test_no_secret_is_read() -> None:
-    """The roles → Secrets may be created and patched, and nothing else; no right has a wildcard."""
-    rules = [rule for item in beside() for rule in item.get("rules") or ()]
-    verbs = {tuple(rule["verbs"]) for rule in rules if "secrets" in rule["resources"]}
-    assert verbs == {("create", "patch")} and "*" not in str(rules)
+    """The roles → Secrets may be created and patched, and listed and watched only if that is asked for; no right has a
+    wildcard."""
+    for settings, expected in (
+        ((), "create patch"),
+        (("--set=secretSync.watchSecrets=true",), "create patch list watch"),
+    ):
+        rules = [rule for item in beside(*settings) for rule in item.get("rules") or ()]
+        verbs = {" ".join(rule["verbs"]) for rule in rules if "secrets" in rule["resources"]}
+        assert verbs == {expected} and "*" not in str(rules)
 
 
 def test_both_charts_render_the_same() -> None:

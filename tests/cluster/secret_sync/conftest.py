@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import build
+from tests.cluster.api import Object
 from tests.cluster.secret_sync import policies
 from tests.cluster.secret_sync.rig import SecretSyncRig
 from tests.cluster.servers import ControlPlane
@@ -29,6 +30,13 @@ def sync_rig(cluster: ControlPlane, limited: bool, namespace: str, tmp_path: Pat
 def unlimited_rig(cluster: ControlPlane, namespace: str, tmp_path: Path) -> SecretSyncRig:
     """The same, with an account that no policy limits."""
     return _rig(SecretSyncRig(cluster, namespace, tmp_path, account="without-policies"))
+
+
+@pytest.fixture
+def watching_rig(cluster: ControlPlane, limited: bool, namespace: str, tmp_path: Path) -> SecretSyncRig:
+    """The same as ``sync_rig``, with the rights of the chart's value watchSecrets."""
+    rule: Object = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]}
+    return _rig(SecretSyncRig(cluster, namespace, tmp_path, more_rules=[rule]))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The controller of SecretSyncs with a real API server, and an account with its rights."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster.api import Api, Object
@@ -25,12 +26,19 @@ RULES: list[Object] = [
 class SecretSyncRig(SecretSyncRigBase):
     """A namespace of the cluster, with a class ``app`` and a service account ``default``."""
 
-    def __init__(self, cluster: ControlPlane, namespace: str, directory: Path, account: str = ACCOUNT) -> None:
+    def __init__(
+        self,
+        cluster: ControlPlane,
+        namespace: str,
+        directory: Path,
+        account: str = ACCOUNT,
+        more_rules: Sequence[Object] = (),
+    ) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.directory = directory
         self.account = account
-        self.user = grant(cluster, namespace, RULES, account)
+        self.user = grant(cluster, namespace, [*RULES, *more_rules], account)
         self.prepare()
 
     @property
