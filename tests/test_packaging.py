@@ -30,7 +30,7 @@ PACKAGES = (
 )
 KUBELET_STUB = "kubelet_stub"
 PROVIDER_CONFORMANCE = "provider_conformance"  # in the kit's, see tests/tools/test_kit_distribution.py
-NOT_DISTRIBUTED = ("bench", "demo", "docker", "tests", "tools")
+NOT_DISTRIBUTED = ("bench", "demo", "docker", "examples", "tests", "tools")
 CONTRACTS = ("csi", "pluginregistration", "provider")
 STUBS = [f"protos/{name}_pb2{suffix}" for name in CONTRACTS for suffix in (".py", ".pyi", "_grpc.py", "_grpc.pyi")]
 COMMANDS = {

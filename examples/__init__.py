@@ -1,0 +1,1 @@
+"""Providers to copy and to change."""
