@@ -3,6 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
+from cli.dev.command import dev
 from cli.doctor.command import doctor
 from cli.explain.command import explain
 from cli.refresh import refresh
@@ -32,6 +33,7 @@ def completion(shell: str) -> None:
     click.echo(found(main, {}, PROGRAM, f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE").source())
 
 
+main.add_command(dev)
 main.add_command(doctor)
 main.add_command(explain)
 main.add_command(refresh)
