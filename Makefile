@@ -26,8 +26,9 @@ $(INSTALLED): setup.py setup.cfg pyproject.toml kubelet_stub/pyproject.toml $(wi
 hooks: venv  ## install the Git hook that lints before each commit
 	$(BIN)/pre-commit install
 
-demo: venv  ## publish, rotate and unpublish a volume, step by step, without a cluster
-	@$(BIN)/python -m demo
+demo: venv  ## publish, rotate and unpublish a volume, step by step, without a cluster; STORE=openbao: with a real one
+	$(if $(filter openbao,$(STORE)),@$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[stores]')
+	@$(BIN)/python -m demo $(STORE)
 
 test: venv  ## lint, then all tests that need no cluster
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports,unit,conformance

@@ -1,7 +1,8 @@
 """The node of the demo: its directories, the command lines of its processes, and what they report."""
 
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import psutil
 import yaml
 
 from demo import sandbox
-from demo.objects import CLASS
+from demo.objects import PUBLISH_SECRET, STUB_OBJECTS, provider_class
 from kubelet_stub.config import Config as KubeletConfig
+from kubelet_stub.pods import Secret
 from runtime.flags import Duration
 
 ROTATION_INTERVAL = 1.0
@@ -33,13 +35,42 @@ class Node:
         """The file in the store that holds the password."""
         return self.directory / "store" / "db-password"
 
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        return "stub"
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of the class."""
+        return {"objects": STUB_OBJECTS}
+
+    @property
+    def publish_secret(self) -> dict[str, str]:
+        """What the node publish Secret has for the provider."""
+        return {}
+
     def set_up(self) -> None:
-        """Create the directories, a store with two secrets, and the manifest of the class."""
+        """Create the directories, and the manifest of the class."""
         for name in _DIRECTORIES:
             (self.directory / name).mkdir(parents=True)
-        self.secret.write_text("correct horse")
+        manifest = yaml.safe_dump(provider_class(self.provider, self.parameters))
+        (self.directory / "manifests" / "app.yaml").write_text(manifest)
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[None]:
+        """The store with its two secrets, inside the context: a directory."""
+        await self.set_password("correct horse")
         (self.directory / "store" / "api" / "key").write_text("k-1")
-        (self.directory / "manifests" / "app.yaml").write_text(yaml.safe_dump(CLASS))
+        yield
+
+    async def set_password(self, password: str) -> None:
+        """Change the secret ``db-password`` in the store."""
+        self.secret.write_text(password)
+
+    def kubelet_secret(self) -> Secret:
+        """The node publish Secret of the pod."""
+        return Secret("demo", PUBLISH_SECRET, self.publish_secret)
 
     def provider_command(self) -> list[str]:
         """The provider stub: module and arguments."""

@@ -27,8 +27,10 @@ async def play(node: Node) -> None:
     """All steps in order. Raises StepFailed, or TimeoutError if a step takes too long."""
     node.set_up()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(node.store())
         await stack.enter_async_context(sandbox.running(node.directory / "provider.log", node.provider_command()))
         kubelet = await stack.enter_async_context(KubeletStub(node.kubelet_config()))
+        kubelet.add_secret(node.kubelet_secret())
         supervisor = await stack.enter_async_context(
             sandbox.running(node.directory / "driver.log", node.container_command())
         )
@@ -78,7 +80,7 @@ async def check_health(node: Node) -> None:
 async def rotate(node: Node, kubelet: KubeletStub, pod: Pod) -> None:
     """Step 4: the secret changes in the store; the first republish after the rotation interval brings it."""
     target = kubelet.target(pod)
-    node.secret.write_text("battery staple")
+    await node.set_password("battery staple")
     due = os.stat(target / "..data").st_mtime + ROTATION_INTERVAL * (1 + JITTER)
     await asyncio.sleep(max(0.0, due - time.time()))
     check((target / "db-password").read_text() == "correct horse", "nothing may change before the republish")

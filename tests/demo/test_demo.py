@@ -14,11 +14,15 @@ import pytest
 STEPS = ("registered:", "mounted:", "healthy:", "rotated:", "killed:", "healed:", "deleted:", "stopped:")
 
 
-def start(directory: Path) -> subprocess.Popen[str]:
+def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the demo with its temporary files in a directory of the test's."""
     environment = {**os.environ, "TMPDIR": str(directory)}
     return subprocess.Popen(
-        [sys.executable, "-m", "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        [sys.executable, "-m", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
     )
 
 

@@ -46,7 +46,12 @@ class OpenBao:
         audit = directory / "audit.hcl"
         audit.write_text(f'audit "file" "all" {{ options {{ file_path = "{self.audit_log}" }} }}\n')
         configuration = directory / "openbao.json"
-        arguments = ["-dev", f"-dev-root-token-id={ROOT_TOKEN}", f"-dev-listen-address=127.0.0.1:{self.port}"]
+        arguments = [
+            "-dev",
+            "-dev-no-store-token",
+            f"-dev-root-token-id={ROOT_TOKEN}",
+            f"-dev-listen-address=127.0.0.1:{self.port}",
+        ]
         if storage is not None:
             listener: dict[str, Any] = {"address": f"127.0.0.1:{self.port}", **(tls or {"tls_disable": True})}
             configuration.write_text(
