@@ -11,20 +11,28 @@ MIN_P99_SAMPLES = 20
 
 @dataclass
 class Figure:
-    """One figure: its row, and the samples of each subject."""
+    """One figure: its row, the samples of each subject, and the medians of its rounds."""
 
     key: str
     row: Row
     samples: dict[str, list[float]] = field(default_factory=dict)
+    rounds: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, subject: str, *values: float) -> None:
-        """Add samples of a subject."""
-        self.samples.setdefault(subject, []).extend(values)
+        """Add the samples of a subject in one round."""
+        if values:
+            self.samples.setdefault(subject, []).extend(values)
+            self.rounds.setdefault(subject, []).append(statistics.median(values))
 
     def median(self, subject: str) -> float | None:
         """The median of a subject's samples; None without samples."""
         samples = self.samples.get(subject)
         return statistics.median(samples) if samples else None
+
+    def spread(self, subject: str) -> tuple[float, float, int] | None:
+        """The least and the greatest median of a subject's rounds, and how many rounds there were; None with one."""
+        rounds = self.rounds.get(subject, ())
+        return (min(rounds), max(rounds), len(rounds)) if len(rounds) > 1 else None
 
     def p99(self, subject: str) -> float | None:
         """The 99th percentile of a subject's samples; None with too few samples."""

@@ -55,8 +55,8 @@ def markdown(
     base = other or "Go trio, another time"
     lines = ["# Benchmark", "", *head, ""]
     lines += [
-        f"| measure | unit | {ours} | p99 | {base} | p99 | goal | ratio |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| measure | unit | {ours} | rounds | p99 | {base} | rounds | p99 | goal | ratio |",
+        "| --- | --- | ---: | --- | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
     lines += [_row(figure, ours, other) for figure in figures.filled()]
     for subject, counts in calls.items():
@@ -82,8 +82,10 @@ def _row(figure: Figure, ours: str, other: str | None) -> str:
         row.what,
         row.unit,
         _number(figure.median(subject)),
+        _spread(figure.spread(subject)),
         _number(figure.p99(subject)),
         _number(theirs),
+        _spread(figure.spread(other)) if other is not None else "",
         _number(p99),
         goal,
         ("" if ratio is None else f"{ratio:.2f}×") + verdict,
@@ -95,6 +97,10 @@ def _number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _spread(spread: tuple[float, float, int] | None) -> str:
+    return "" if spread is None else f"{_number(spread[0])} to {_number(spread[1])} in {spread[2]}"
 
 
 def _calls(counter: Calls) -> str:
