@@ -16,7 +16,9 @@ COUNT = 1000
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_thousand(sync_rig: SecretSyncRig) -> None:
-    """1,000 SecretSyncs → all have their Secret, with five calls each and a few more; the figures are printed."""
+    """1,000 SecretSyncs → all have their Secret. Of each the API server is asked whose it is, and it is written, as is
+    its status; the class is read once, not for each. The figures are printed; their bounds are far above what is
+    measured, as the machine may be busy."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: sync_rig.make_sync(f"app-{number}"), range(COUNT)))
 
@@ -34,6 +36,12 @@ def test_a_thousand(sync_rig: SecretSyncRig) -> None:
                 ours = psutil.Process(process.pid)
                 times, memory = ours.cpu_times(), ours.memory_info().rss / 2**20
                 print(f"\n{seconds:.1f} s, {times.user + times.system:.1f} s of CPU, {memory:.0f} MiB")
-                print(dict(sync_rig.count(mark)))
+                counts = sync_rig.count(mark)
+                print(dict(counts))
+                assert (
+                    counts["patch", "secrets"] <= 2.5 * COUNT and counts["patch", "secretsyncs/status"] <= 2.5 * COUNT
+                )
+                assert counts["get", "secretproviderclasses"] < 10 and counts.total() < 6 * COUNT
+                assert times.user + times.system < 30 and memory < 150
 
     run_async(test, 300)
