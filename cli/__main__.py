@@ -2,4 +2,5 @@
 
 from cli.main import PROGRAM, main
 
-main(prog_name=PROGRAM)
+if __name__ == "__main__":
+    main(prog_name=PROGRAM)

@@ -25,11 +25,17 @@ _ADVICE = (
 )
 
 
+def volume_of(message: str) -> str:
+    """The volume that a message is about, empty if it names none."""
+    found = _VOLUME.search(message)
+    return found[1] if found else ""
+
+
 def cause_of(message: str, volumes: Sequence[Object]) -> tuple[str, str]:
     """The cause, and what to do, from the message of a ``FailedMount``."""
-    volume = _VOLUME.search(message)
-    if volume and volume[1] not in [item["name"] for item in volumes]:
-        return f"volume {volume[1]}, which is not the driver's, is not mounted: {message}", "This is not the driver's."
+    volume = volume_of(message)
+    if volume and volume not in [item["name"] for item in volumes]:
+        return f"volume {volume}, which is not the driver's, is not mounted: {message}", "This is not the driver's."
     text = _RPC.split(message)[-1]
     text = _STEP.sub("", text).strip()
     provider = _PROVIDER.search(text)

@@ -1,38 +1,17 @@
 """What is wrong with a pod whose volumes are mounted: Secrets that its containers want, and old content."""
 
-import re
 from collections.abc import Iterator
 
 from cli.explain.answers import Answer, pod, waiting_states
 from cli.explain.evidence import Evidence, event_time
-
-_SECRET_MISSING = re.compile(r'secret "([^"]+)" not found|references non-existent secret key: (\S+)')
+from cli.explain.secrets import missing_secret
 
 
 def _secret(found: Evidence) -> Iterator[Answer]:
     """Secrets that the pod's containers, or its classes, want."""
-    failures = found.events_of("FailedToCreateSecret")
     for waiting in waiting_states(found):
-        match = _SECRET_MISSING.search(str(waiting.get("message")))
-        if not match:
-            continue
-        name = (match[1] or match[2]).split("/")[-1]
-        if name not in _secret_names(found):
-            yield Answer(
-                f"Pod {pod(found)} cannot start, because Secret {name} does not exist, and none of its classes makes "
-                "it.",
-                f"Create it, or add secretName: {name} to spec.secretObjects of a class.",
-            )
-        event = next((event for event in failures if name in str(event.get("message"))), None)
-        if event is not None:
-            yield Answer(
-                f"Pod {pod(found)} cannot start, because Secret {name} could not be made: {event.get('message')}",
-                "docs/operations.md, Messages of FailedToCreateSecret, says what to do.",
-            )
-        yield Answer(
-            f"Pod {pod(found)} cannot start, because Secret {name} is not made yet.",
-            "If it stays so: is the chart's syncSecret.enabled true, and is the namespace in syncSecret.namespaces?",
-        )
+        yield from missing_secret(found, str(waiting.get("message")))
+    failures = found.events_of("FailedToCreateSecret")
     newest = {event.get("reason"): event_time(event) for event in reversed(found.events)}
     if failures and newest.get("SyncedSecret", -1.0) < event_time(failures[0]):
         yield Answer(f"Pod {pod(found)} runs, but a Secret of it could not be written: {failures[0].get('message')}")
@@ -71,13 +50,6 @@ def _content(found: Evidence) -> Iterator[Answer]:
             problem=False,
         )
     yield Answer(f"Pod {pod(found)} is fine: {volumes}, refreshed without an error.", problem=False)
-
-
-def _secret_names(found: Evidence) -> set[str]:
-    entries = [
-        entry for item in found.classes.values() for entry in (item or {}).get("spec", {}).get("secretObjects") or ()
-    ]
-    return {str(entry.get("secretName")) for entry in entries}
 
 
 RULES = (_secret, _container, _content)

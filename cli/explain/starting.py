@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from cli.cluster import Object
 from cli.explain.answers import Answer, pod, started
 from cli.explain.evidence import Evidence, ago, pod_state
-from cli.explain.messages import cause_of
+from cli.explain.messages import cause_of, volume_of
+from cli.explain.secrets import missing_secret
 from cli.validate import classes as class_checks
 from cli.validate.users import CLASS_ATTRIBUTE, DRIVER
 from driver.config import DriverConfig
@@ -129,7 +131,8 @@ def _mount(found: Evidence) -> Iterator[Answer]:
     """Kubelet's last message about a mount, and what it means."""
     if started(found):
         return
-    for event in found.events_of("FailedMount")[:1]:
+    for event in sorted(found.events_of("FailedMount"), key=lambda event: not _of_driver(found, event))[:1]:
+        yield from missing_secret(found, str(event.get("message")))
         cause, advice = cause_of(str(event.get("message")), found.volumes)
         mistake = next(_mistakes(found), "")
         advice = f"{mistake} {advice}".strip() if mistake else advice
@@ -139,6 +142,11 @@ def _mount(found: Evidence) -> Iterator[Answer]:
         f"Pod {pod(found)} has waited {ago(found.now - created)} for its volumes, and kubelet reports no error.",
         f"Wait for kubelet; if it stays so, look at the log of the driver's pod on node {found.node_name}.",
     )
+
+
+def _of_driver(found: Evidence, event: Object) -> bool:
+    """Whether an event is about a volume of the driver. Another one may wait for a Secret that the driver makes."""
+    return volume_of(str(event.get("message"))) in ["", *(item["name"] for item in found.volumes)]
 
 
 def _mistakes(found: Evidence) -> Iterator[str]:

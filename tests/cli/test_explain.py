@@ -237,6 +237,21 @@ SITUATIONS: Mapping[str, tuple[list[Callable[[World], Any]], int, str]] = {
         [put("classes", [provider_class(secretObjects=SECRET)]), containers(MISSING)], 1, "Secret db is not made yet",
     ),
     "Secret of nobody": ([containers(MISSING)], 1, "Secret db does not exist, and none of its classes makes it"),
+    "key of a Secret": (
+        [put("classes", [provider_class(secretObjects=SECRET)]),
+         containers(blocked("CreateContainerConfigError", "couldn't find key p in Secret default/db"))],
+        1, "because Secret db has no key p",
+    ),
+    "Secret as a volume": (
+        [put("classes", [provider_class(secretObjects=SECRET)]),
+         mount('MountVolume.SetUp failed for volume "config" : secret "db" not found')],
+        1, "Secret db is not made yet",
+    ),
+    "Secret as a volume, and the cause": (
+        [put("classes", [provider_class(secretObjects=SECRET)]), mount(STEP + "403 permission denied"),
+         mount('MountVolume.SetUp failed for volume "config" : secret "db" not found')],
+        1, "403 permission denied",
+    ),
     "sync fails": ([running(), event("FailedToCreateSecret", "has type A, the class wants B")], 1,
                    "runs, but a Secret of it could not be written: has type A"),
     "image": ([containers(blocked("ImagePullBackOff", "no such image"))], 1,
