@@ -252,3 +252,33 @@ def test_whole_objects_and_composed_files(sync_rig: SecretSyncRig) -> None:
                 await until_blocking(lambda: sync_rig.events("RepeatedKeys"), "an event about the key")
 
     run_async(test)
+
+
+def test_taken_over_from_the_official_controller(sync_rig: SecretSyncRig) -> None:
+    """A Secret and a status as the official controller leaves them, with a value that is old by now → the same Secret
+    gets the new one, with the same field manager and no other; the keys that it no longer has go; syncHash is
+    replaced."""
+    made = sync_rig.make_sync()
+    owner = {"apiVersion": made["apiVersion"], "kind": "SecretSync", "name": "app", "uid": made["metadata"]["uid"]}
+    metadata = {"labels": {"secrets-store.sync.x-k8s.io": ""}, "ownerReferences": [owner]}
+    before = sync_rig.api.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"namespace": sync_rig.namespace, "name": "app", **metadata},
+            "data": {"pw": "b2xk", "former": "b2xk"},
+        },
+        fieldManager="secrets-store-sync-controller",
+    )
+    sync_rig.api.patch(f"{sync_rig.sync_path()}/status", {"status": {"syncHash": "v1:" + "0" * 64}})
+
+    async def test() -> None:
+        async with sync_rig.provider(), sync_rig.controller():
+            after = await sync_rig.until_secret({"pw": b"s3cret"})
+            assert after["metadata"]["uid"] == before["metadata"]["uid"]
+            managers = {(item["manager"], item["operation"]) for item in after["metadata"]["managedFields"]}
+            assert managers == {("secrets-store-sync-controller", "Apply")}
+            await sync_rig.until_condition("SecretUpdated", "SecretUpToDate")
+            assert not sync_rig.status()["syncHash"].startswith("v1:")
+
+    run_async(test)
