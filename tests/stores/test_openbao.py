@@ -80,7 +80,7 @@ def test_kubernetes_auth(tmp_path: Path, bao: OpenBao, issuer: Issuer) -> None:
     run_async(scenario)
 
 
-def test_rotation_and_sync(tmp_path: Path, bao: OpenBao, issuer: Issuer) -> None:
+def test_rotation(tmp_path: Path, bao: OpenBao, issuer: Issuer) -> None:
     """A secret changes in the store → the next refresh has it, with another version; nothing changed → the same one."""
     bao.put("rotated", password="one")
     bao.policy("rotated", "secret/data/rotated read")
