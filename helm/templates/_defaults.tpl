@@ -46,7 +46,7 @@ validatingAdmissionPolicies: {applyPolicies: true}
 podMonitor: {enabled: false, interval: 60s}
 prometheusRule: {enabled: false, staleAfterSeconds: 3600}
 networkPolicy: {enabled: false}
-providers: {openbao: {enabled: false, name: openbao}}
+providers: {openbao: {enabled: false, name: openbao, metricsPort: 8090}}
 secretSync: {enabled: false}
 {{- end -}}
 

@@ -40,6 +40,9 @@ def test_arguments(arguments: tuple[str, ...]) -> None:
     (container,) = spec["containers"]
     assert container["command"] == [PROGRAM]
     config = OpenBaoConfig(**FlagSet(PROGRAM).add(OpenBaoConfig).parse(container["args"]).values[OpenBaoConfig])
+    (port,) = container["ports"]
+    assert config.metrics_addr == f":{port['containerPort']}"
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
     directory, _, name = config.endpoint.removeprefix("unix://").rpartition("/")
     assert name in ("openbao.sock", "vault.sock")
     (mount,) = [item for item in container["volumeMounts"] if item["mountPath"] == directory]
@@ -70,6 +73,7 @@ def test_off() -> None:
         ("name=Vault", "does not match pattern"),
         ("name=a_name_that_is_too_long", "does not match pattern"),
         ("address=openbao:8200", "does not match pattern"),
+        ("metricsPort=0", "minimum"),
         ("adress=http://x", "'adress' not allowed"),
         ("extraArgs[0]=v", "does not match pattern"),
         ("volumes[0].configMap.name=x", "missing property 'name'"),
