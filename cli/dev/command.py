@@ -40,7 +40,8 @@ def dev(provider: str, class_file: str, pod: str | None, once: bool, seconds: fl
     """
     if os.environ.get(INSIDE) != "1":
         _enter_namespace()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="ss-dev-"))
     setup = Setup(directory, Path(provider), Path(class_file), Path(pod) if pod else None)
     try:

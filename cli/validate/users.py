@@ -56,7 +56,10 @@ def _volume(
 
 
 def _sync(item: Object, classes: Sequence[Object], partial: bool) -> Iterator[Checked]:
-    spec = item.value["spec"]
+    spec = item.value.get("spec")
+    if spec is None:
+        yield Checked(("spec",), "it is missing: name the class, the service account and the Secret's keys")
+        return
     secret = spec["secretObject"]
     if not secret.get("data") and not secret.get("dataFrom"):
         yield Checked(("spec", "secretObject"), "set data, a list of sourcePath and targetKey, or dataFrom")
