@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 from tests.cluster.pki import Authority
-from tests.stores.identities import Issuer, enable_kubernetes, jwt_role
+from tests.provider_openbao.fake_store import contents, provider, request
+from tests.stores.identities import TOKENS, Issuer, enable_kubernetes, jwt_role
 from tests.stores.openbao import OpenBao
 from tests.stores.rig import secret, store_rig
 from tests.support.fake_api import FakeApi
@@ -132,3 +133,35 @@ def test_token_is_shared_by_identity_only(tmp_path: Path, bao: OpenBao, issuer: 
 
     run_async(scenario)
     assert len([call for call in bao.calls("auth/jwt/login", since) if "auth" in call["response"]]) == 2
+
+
+def test_many_pods(bao: OpenBao, issuer: Issuer) -> None:
+    """1,000 pods of 20 service accounts at once → 20 logins and one read for each pod, and all succeed."""
+    bao.put("many", password="of all")
+    bao.policy("many", "secret/data/many read")
+    for number in range(20):
+        jwt_role(bao, f"many-{number}", f"many-{number}", "many")
+    tokens = [issuer.attributes(f"many-{number}")[TOKENS] for number in range(20)]
+    item = "- {objectName: password, secretPath: secret/data/many, secretKey: password}"
+    since = bao.mark()
+
+    async def scenario() -> None:
+        async with provider() as made:
+            requests = [
+                request(
+                    bao.url,
+                    f"pod-{number}",
+                    f"many-{number % 20}",
+                    roleName=f"many-{number % 20}",
+                    vaultAuthMountPath="jwt",
+                    objects=item,
+                    **{TOKENS: tokens[number % 20]},
+                )
+                for number in range(1000)
+            ]
+            replies = await asyncio.gather(*(made.mount(asked) for asked in requests))
+            assert all(contents(reply) == {"password": b"of all"} for reply in replies)
+
+    run_async(scenario)
+    assert len(bao.calls("auth/jwt/login", since)) == 20
+    assert len(bao.calls("secret/data/many", since)) == 1000
