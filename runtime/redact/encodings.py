@@ -1,7 +1,7 @@
 """The ways in which programs write a value: its parts, and their encodings.
 
-JSON (also twice, for JSON in JSON), Python's repr, URL (also twice), HTML, hexadecimal, bytes as numbers, and base64
-(also twice) in both alphabets at each of the three alignments, since in a Basic header the password is not at the start
+JSON, Python's repr, URL (also twice, also of every character), HTML, hexadecimal, bytes as numbers, and base64 (also
+twice) in both alphabets at each of the three alignments, since in a Basic header the password is not at the start
 of what is encoded.
 """
 
@@ -21,6 +21,9 @@ Source = Message | str | bytes
 _SHORTEST_PART = 8
 _SAFE = re.compile(r"[A-Za-z0-9_.-]*")
 _SETTING = re.compile(r"[^=:\s]{1,128}\s*+[=:]")
+# What is left as it is by Python's quote, by that with slashes, in JavaScript by encodeURIComponent and encodeURI, and
+# in Go by PathEscape and by URL.String for a password.
+_SAFE_IN_URLS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*", "$&+=:@", "$&+,;=")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-][\d:]+)")
 
 
@@ -81,6 +84,9 @@ def encodings(piece: str | bytes) -> set[str]:
     digits = data.hex()
     found.update((digits, digits.upper(), data.hex(":"), data.hex(":").upper()))
     found.update((" ".join(map(str, data)), ", ".join(map(str, data))))  # bytes, printed as numbers by Go and Python
+    found.add(", ".join(map(hex, data)))  # Go's %#v
+    for form in ("%{:02x}", "%{:02X}", "\\x{:02x}", "\\x{:02X}"):  # also of what need not be escaped
+        found.add("".join(map(form.format, data)))
     once = base64.b64encode(data[: len(data) // 3 * 3])
     found.add(base64.b64encode(once[: len(once) // 3 * 3]).decode())
     for before in range(3):
@@ -91,16 +97,14 @@ def encodings(piece: str | bytes) -> set[str]:
 
 
 def _quoted(piece: str, data: bytes) -> Iterator[str]:
-    """The encodings that leave letters and digits as they are."""
+    """The encodings that leave letters and digits as they are. More or fewer backslashes make no difference."""
     for ascii_only in (True, False):
         escaped = json.dumps(piece, ensure_ascii=ascii_only)[1:-1]
         yield escaped
-        yield json.dumps(escaped)[1:-1]
-        yield escaped.replace("/", r"\/")
         yield escaped.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")  # Go's
     yield repr(piece)[1:-1]
     yield repr(data)[2:-1]
-    for encoded in (quote(data, safe=""), quote(data), quote_plus(data), quote(quote(data, safe=""), safe="")):
+    for encoded in (*(quote(data, safe=safe) for safe in _SAFE_IN_URLS), quote_plus(data), quote(quote(data, safe=""))):
         yield encoded
         yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
     # html.escape does this, but its module has a table of 2,000 names.
@@ -108,3 +112,6 @@ def _quoted(piece: str, data: bytes) -> Iterator[str]:
     yield escaped
     yield escaped.replace('"', "&quot;").replace("'", "&#x27;")
     yield escaped.replace('"', "&#34;").replace("'", "&#39;")
+    # A shell's quotation mark ends the quoted text, comes by itself, and begins another.
+    yield piece.replace("'", "'\\''")
+    yield piece.replace("'", "'\"'\"'")

@@ -1,7 +1,8 @@
 """The search for the values of one call in a text; ``values`` says what counts.
 
 Most texts contain none, so they are searched for the heads of encodings only, and the rest of an encoding is made when
-its head was found. Texts are searched in a compact form, without white space and escaped line breaks.
+its head was found. Texts are searched in a compact form, without white space, escaped line breaks and backslashes: what
+a shell, a regular expression or JSON in JSON escapes, and how many times, differs from program to program.
 
 Whoever chooses a value may also choose a text, and both so that the beginnings of a thousand values are found at a
 thousand places. So the search has a bound, ``REDACTED_PLACES``; a text for which it is not enough is withheld as a
@@ -32,7 +33,7 @@ _COMMON_WORDS = frozenset({
     "mount", "name", "nil", "none", "null", "prod", "public", "root", "secret", "stub", "test", "text", "token", "true",
     "user", "users", "value", "yaml",
 })  # fmt: skip  # one line for each would hide the list
-_ESCAPED_BREAK = re.compile(r"(?<!\\)\\++[nrt]")  # from the start of a run only, or many would take quadratic time
+_BACKSLASHES = re.compile(r"\\++[nrt]?")
 _CUT = ("…", "...", "[trunc", "(trunc", "<trunc")
 
 
@@ -222,10 +223,8 @@ def _common_length(needle: str, text: str, start: int) -> int:
 
 def _replace(text: str, spans: list[tuple[int, int]]) -> str:
     """The text with a mark in place of each span of its compact form."""
-    where = [index for index, character in enumerate(text) if not character.isspace()]
-    compact = "".join(text.split())
-    for escaped in reversed(list(_ESCAPED_BREAK.finditer(compact))):
-        del where[escaped.start() : escaped.end()]
+    left_out = {index for escaped in _BACKSLASHES.finditer(text) for index in range(escaped.start(), escaped.end())}
+    where = [index for index, character in enumerate(text) if index not in left_out and not character.isspace()]
     result, shown = "", 0
     for start, end in sorted(spans):
         first, last = where[start], where[end - 1] + 1
@@ -238,8 +237,9 @@ def _replace(text: str, spans: list[tuple[int, int]]) -> str:
 
 
 def _compact(text: str) -> str:
-    text = "".join(text.split())
-    return _ESCAPED_BREAK.sub("", text) if "\\" in text else text
+    if "\\" in text:
+        text = _BACKSLASHES.sub("", text)
+    return "".join(text.split())
 
 
 def _replace_word(text: str, word: str) -> str:

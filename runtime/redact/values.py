@@ -6,9 +6,9 @@ them.
 
 What is recognised
     Of each value: the whole, its lines, what follows ``=`` or ``:`` in a line, and the texts in it if it is JSON. Of
-    each of those, the text itself and its usual ``encodings``. White space and escaped line breaks do not count, so
-    that a value may be split over lines. A prefix counts if it is half of the value, or if the text has been cut there;
-    of the text itself, half counts at its end, too.
+    each of those, the text itself and its usual ``encodings``. White space, escaped line breaks and backslashes do
+    not count, so that a value may be split over lines, or escaped for a shell. A prefix counts if it is half of the
+    value, or if the text has been cut there; of the text itself, half counts at its end, too.
 
 What is not
     An encoding that nobody uses. Who invents one to disclose a secret has it already, and other ways.

@@ -6,6 +6,7 @@ import hashlib
 import html
 import json
 import re
+import shlex
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from protos import csi_pb2, provider_pb2
 from runtime import redact
 
 VALUE = "corr3ct horse/battery+staple & «friends»"
+SHELL = "it's $(n0t) a `real` \\ n pass; r&d|t<r>~*[x]!#"
 PLAIN = "Tr0ub4dorAndThree"
 MARK = redact.WITHHELD
 
@@ -54,6 +56,21 @@ ECHOES: dict[str, Callable[[str], str]] = {
     "numbers as Python prints them": lambda value: str(list(value.encode())),
     "hexadecimal with colons": lambda value: value.encode().hex(":"),
     "base64 over lines": lambda value: base64.encodebytes(value.encode() * 4).decode(),
+    "URL, every character": lambda value: "".join(f"%{byte:02X}" for byte in value.encode()),
+    "URL, every character, in lower case": lambda value: "".join(f"%{byte:02x}" for byte in value.encode()),
+    "bytes, escaped one by one": lambda value: "".join(f"\\x{byte:02x}" for byte in value.encode()),
+    "bytes, escaped one by one, in upper case": lambda value: "".join(f"\\x{byte:02X}" for byte in value.encode()),
+    "JavaScript's encodeURIComponent": lambda value: quote(value, safe="!'()*"),
+    "JavaScript's encodeURI": lambda value: quote(value, safe=";,/?:@&=+$#!'()*"),
+    "a path of a Go URL": lambda value: quote(value, safe="$&+=:@"),
+    "a password of a Go URL": lambda value: quote(value, safe="$&+,;="),
+    "Go's %#v of bytes": lambda value: f"[]byte{{{', '.join(map(hex, value.encode()))}}}",
+    "a shell's backslashes": lambda value: re.sub(r"([^\w@%+=:./-])", r"\\\1", value),
+    "a regular expression": re.escape,
+    "all but letters escaped": lambda value: re.sub(r"(\W)", r"\\\1", value),
+    "a shell's quotation marks": shlex.quote,
+    "a shell's backslashes in JSON": lambda value: json.dumps(re.sub(r"(\W)", r"\\\1", value), ensure_ascii=False),
+    "JSON in JSON in JSON": lambda value: json.dumps(json.dumps(json.dumps(value))),
     "split over lines": lambda value: "\n  ".join(value[i : i + 5] for i in range(0, len(value), 5)),
     "split by escaped breaks": lambda value: "\\n".join(value[i : i + 7] for i in range(0, len(value), 7)),
     "spaces between": lambda value: " ".join(value),
@@ -61,7 +78,9 @@ ECHOES: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("value", [VALUE, PLAIN, "pässwörd-ünicode", "line one\nline two\n", 'quo"ted\\back\tslash'])
+@pytest.mark.parametrize(
+    "value", [VALUE, PLAIN, "pässwörd-ünicode", "line one\nline two\n", 'quo"ted\\back\tslash', SHELL]
+)
 @pytest.mark.parametrize("how", ECHOES)
 def test_each_encoding(how: str, value: str) -> None:
     """A text repeats the value in some encoding → the mark is there instead, and what is around it stays."""
