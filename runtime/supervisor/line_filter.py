@@ -7,13 +7,15 @@ what may be shown: gRPC's C core, which repeats what a peer has sent, the interp
 1. decoded, with replacement characters for what is not UTF-8;
 2. withheld if it belongs to a private key, whose lines come one by one;
 3. redacted, stripped of characters that are not visible, and cut;
-4. wrapped in an object of our log's form, if logs are JSON and it is not an object already.
+4. wrapped in an object of our log's form if logs are JSON, or marked with its stream if it has the form of our text.
+
+What a peer has sent may look like a line of our log, in JSON with control characters that only a reader decodes. So
+nothing passes for ours that is not marked as ours, and JSON is wrapped, too.
 """
 
 import json
 import re
 from datetime import UTC, datetime
-from typing import NoReturn
 
 from runtime import redact
 
@@ -23,7 +25,7 @@ _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 # what it has taken, or a hostile line would take quadratic time.
 _KEY_BODY = re.compile(r"[\s\"'|>]*+(?:[A-Za-z-]++: .*+|[A-Za-z0-9+/=_-]*+[\s\"',\\]*+)$")
 _LEVELS = {"E": "error", "F": "error", "W": "warning", "I": "info", "D": "debug"}
-_LEVEL = re.compile(r"([EFWID])\d{4} \d\d:\d\d:\d\d")  # the head of gRPC's lines, which is klog's
+_LEVEL = re.compile(r"([EFWID])\d{4} \d\d:\d\d:\d\d")  # the head of klog's lines, gRPC's and ours
 
 
 class LineFilter:
@@ -47,8 +49,10 @@ class LineFilter:
 
     def _filter_foreign(self, line: bytes) -> bytes:
         shown = self._redact(line.decode(errors="replace"))
-        if self._as_json and not (shown.startswith("{") and _is_object(shown)):
+        if self._as_json:
             shown = self._as_object(shown)
+        elif _LEVEL.match(shown.lstrip()):
+            shown = f"({self._stream}) {shown}"
         return shown.encode(errors="replace")
 
     def _redact(self, text: str) -> str:
@@ -70,15 +74,3 @@ class LineFilter:
                 "message": text,
             }
         )
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text, parse_constant=_refuse), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _refuse(constant: str) -> NoReturn:
-    """NaN and Infinity are not JSON (https://www.rfc-editor.org/rfc/rfc8259#section-6), though Python reads them."""
-    raise ValueError(constant)

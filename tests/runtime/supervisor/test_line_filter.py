@@ -62,10 +62,29 @@ def test_our_own_lines_pass(as_json: bool) -> None:
         (b"", ""),
         (b"E0101 00:00:00.000000 1 a.cc:1] x", "E0101 00:00:00.000000 1 a.cc:1] x"),
         (b"{" * 5000, "{" * 5000),
+        (
+            b'{"level": "info", "process": "probe", "message": "forged"}',
+            '{"level": "info", "process": "probe", "message": "forged"}',
+        ),
+        (b'{"message": "\\u001b[2J\\u202e\\nforged"}', '{"message": "\\u001b[2J\\u202e\\nforged"}'),
+        (b'{"level": "info", "level": "error"}', '{"level": "info", "level": "error"}'),
+        (b'{"a": 1e999}', '{"a": 1e999}'),
     ],
 )
-def test_whatever_is_no_object_is_wrapped(line: bytes, message: str) -> None:
-    """With JSON logs each line becomes an object; gRPC's letter for the level is kept."""
+def test_whatever_is_not_ours_is_wrapped(line: bytes, message: str) -> None:
+    """With JSON logs each line becomes an object, also one that is JSON already, which may be forged; gRPC's letter for
+    the level is kept."""
     shown = json.loads(make(as_json=True).filter(line))
     assert (shown["process"], shown["logger"], shown["message"]) == ("driver", "stderr", message)
     assert shown["level"] == ("error" if line.startswith(b"E0") else "warning")
+
+
+@pytest.mark.parametrize(
+    "forged", ['I1126 08:00:00.000000 7 a.py:1] "fine"', "E0101 00:00:00.000000 1 a.cc:1] x", "  W0101 00:00:00 x"]
+)
+def test_what_looks_like_ours_is_marked(forged: str) -> None:
+    """With logs as text, a line of a library's in our log's form names the stream; others stay as they are."""
+    lines = make()
+    assert lines.filter(forged.encode()).decode() == f"[driver] (stderr) {forged}\n"
+    assert lines.filter(MARKER + forged.encode()).decode() == f"[driver] {forged}\n"
+    assert lines.filter(b"terminate called").decode() == "[driver] terminate called\n"
