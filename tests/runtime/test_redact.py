@@ -125,11 +125,13 @@ def test_plain_texts_stay(text: str) -> None:
 @pytest.mark.parametrize(
     "text, shown",
     [
-        ("a\x1b[31mred\x07", "a[31mred"),
+        ("a\x1b[31mred\x07", "ared"),
+        ("\x1b[1;38:5:1mc\x1b[Kolour\x1b[0m \x1b[2Jclear \x1b]0;title\x07 \x1b[", "colour [2Jclear ]0;title ["),
+        ("f\u3164ill\ufe0fe\u034fr\U000e0100s \u115fx", "fillers x"),
         ("line\u2028two\u2029three\x85four\nfive\r\nsix", "line two three four five six"),
         ("\u202egnp.exe\u202c \u2066x\u2069\u200f", "gnp.exe x"),
         ("zero\u200b\u200c\u200d\u2060\ufeffwidth", "zerowidth"),
-        ("c1 \x9b31m \x90x\x9c del\x7f", "c1 31m x del"),
+        ("c1 \x9b31m \x90x\x9c del\x7f", "c1  x del"),
         ("nul\x00 tag\U000e0041 soft\xad lone\udc80", "nul tag soft lone"),
         ("tab\tvt\x0bff\x0cfs\x1c", "tab vt ff fs"),
     ],

@@ -75,6 +75,8 @@ ECHOES: dict[str, Callable[[str], str]] = {
     "split by escaped breaks": lambda value: "\\n".join(value[i : i + 7] for i in range(0, len(value), 7)),
     "spaces between": lambda value: " ".join(value),
     "zero-width spaces between": "\u200b".join,
+    "fillers between": "\u3164".join,
+    "coloured": lambda value: "\x1b[1m" + "\x1b[31m".join((value[:6], value[6:])) + "\x1b[0m",
 }
 
 
