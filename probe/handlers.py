@@ -53,7 +53,11 @@ class Handlers:
 
     def status_routes(self) -> dict[str, http.Handler]:
         """Path → handler of the status pages, which show the pods, classes and provider errors of all tenants."""
-        return {"/status": self._status_json, "/": self._status_html}
+        found: dict[str, http.Handler] = {"/status": self._status_json, "/": self._status_html}
+        own = self._config.status_pages
+        if own is not None and http.is_loopback(own):
+            return {path: http.local_only(handler) for path, handler in found.items()}
+        return found
 
     async def healthz(self, _: http.Request) -> http.Response:
         """As livenessprobe: 200 ``ok``, or 500 with the reason."""

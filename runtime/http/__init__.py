@@ -6,8 +6,11 @@ body (a request with one is answered and its connection closed), one response of
 take from us is bounded: see ``connection``.
 """
 
+from runtime.http.local_only import is_loopback, local_only
 from runtime.http.messages import TEXT_PLAIN, Handler, Request, Response, text_response
 from runtime.http.server import serve
 from runtime.http.shared import SharedPage
 
-__all__ = ["TEXT_PLAIN", "Handler", "Request", "Response", "SharedPage", "serve", "text_response"]
+__all__ = [
+    "TEXT_PLAIN", "Handler", "Request", "Response", "SharedPage", "is_loopback", "local_only", "serve", "text_response",
+]  # fmt: skip  # one line for each would hide the list

@@ -16,11 +16,13 @@ _DATE_FORMAT = "%a, %d %b %Y %H:%M:%S GMT"
 
 @dataclass(frozen=True)
 class Request:
-    """What handlers see of a request; they have no use for its body or its other headers."""
+    """What handlers see of a request; they have no use for its body or its other headers. ``host`` is the Host header,
+    empty if there is none."""
 
     method: str
     path: str
     query: str
+    host: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def parse_head(head: bytes) -> tuple[Request, bool]:
     if major != b"1":
         raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
     closes = minor == b"0"
-    lengths = set()
+    lengths, host = set(), ""
     for line in lines[1:]:
         header = _HEADER.fullmatch(line)
         if header is None:
@@ -75,6 +77,8 @@ def parse_head(head: bytes) -> tuple[Request, bool]:
         name, value = header[1].lower(), header[2].strip()
         if name == b"content-length":
             lengths.add(value)
+        elif name == b"host":
+            host = value.decode("latin-1")
         if (
             name == b"connection"
             and b"close" in value.lower()
@@ -86,7 +90,7 @@ def parse_head(head: bytes) -> tuple[Request, bool]:
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise BadRequest(HTTPStatus.BAD_REQUEST)  # where the body ends is open to interpretation
     path, _, query = _origin_form(target).partition("?")
-    return Request(method.decode(), path, query), closes
+    return Request(method.decode(), path, query, host), closes
 
 
 def _origin_form(target: bytes) -> str:

@@ -1,6 +1,8 @@
 """The probe as a command: livenessprobe's flags, exit codes, pages and metrics, and where ours differ on purpose."""
 
 import concurrent.futures
+import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -315,6 +317,31 @@ def test_status_pages_have_their_own_address(tmp_path: Path) -> None:
         assert [running.fetch(path)[0] for path in (*STATUS_PAGES, "//", "/status/", "/status?a")] == [404] * 5
         assert [fetch(status_port, path)[0] for path in STATUS_PAGES] == [200, 200]
         assert [fetch(status_port, path)[0] for path in ("/healthz", "/metrics", "/readyz", "/livez")] == [404] * 4
+
+
+def test_a_website_cannot_read_the_status_pages(tmp_path: Path) -> None:
+    """A request to the loopback address with a website's name as its host, which may resolve to 127.0.0.1 → 421, with a
+    sentence; addresses and localhost, with any port or none, are served. The health checks take any name."""
+    status_port = free_port()
+
+    def status_of(port: int, path: str, host: str) -> int:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as client:
+            client.request("GET", path, headers={"Host": host})
+            return client.getresponse().status
+
+    with probing(tmp_path, f"--status-endpoint=127.0.0.1:{status_port}") as running:
+        wait_until(lambda: fetch(status_port, "/status")[0] == 200, "the status page")
+        for host in (
+            "evil.example",
+            f"evil.example:{status_port}",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "[x]:1",
+        ):
+            assert [status_of(status_port, path, host) for path in STATUS_PAGES] == [421, 421], host
+            assert status_of(running.port, "/livez", host) == 200
+        for host in ("localhost", "LOCALHOST:1", "127.0.0.1:80", "[::1]:9809", "[::1]", "10.1.2.3", ""):
+            assert [status_of(status_port, path, host) for path in STATUS_PAGES] == [200, 200], host
 
 
 @pytest.mark.parametrize("written", ["127.0.0.1:{}", ""])
