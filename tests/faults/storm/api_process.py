@@ -46,7 +46,7 @@ class JournaledStore(Store):
                 good = file.tell()
                 try:
                     self.replay(pickle.load(file))
-                except (EOFError, pickle.UnpicklingError):
+                except Exception:  # pickle raises errors of many types for data that are cut off
                     break  # the end, or a change during which the process was killed
         with journal.open("r+b") as file:
             file.truncate(good)

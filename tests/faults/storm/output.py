@@ -23,6 +23,7 @@ class Output:
         self.reading.set()
         self._name, self._forbidden, self._complain = name, list(forbidden), complain
         self._found: set[bytes] = set()
+        self._stack: list[str] = []
 
     def read_all(self, fd: int) -> None:
         """Read a descriptor to its end in a new thread, and close it."""
@@ -40,11 +41,21 @@ class Output:
                     self._keep(line)
         finally:
             os.close(fd)
+            if self._stack:
+                self._complain(f"{self._name} logged a bug and ended: {self._stack[-1].strip()}")
+                self._stack.clear()
 
     def _keep(self, line: bytes) -> None:
         text = line.decode(errors="replace")
         self.lines.append(text)
-        if any(mark in line for mark in BUGS):
+        if self._stack and not text.startswith(" "):
+            self._complain(f"{self._name} logged a bug: {self._stack[-1].strip()}: {text}")
+            self._stack.clear()
+        elif self._stack:
+            self._stack.append(text)
+        elif BUGS[0] in line:
+            self._stack.append(text)  # the complaint names the last frame and the exception, which follow
+        elif BUGS[1] in line:
             self._complain(f"{self._name} logged a bug: {text}")
 
     def _search(self, text: bytes) -> None:
