@@ -76,12 +76,17 @@ def status(**metadata: Any) -> Attempt:
     )
 
 
-def event(kind: str = "Pod", component: str = "secrets-store-csi-driver", host: str = NODE) -> Attempt:
+def event(kind: str = "Pod", component: str = "secrets-store-csi-driver", host: str = NODE, **fields: Any) -> Attempt:
     """A new event."""
     source = {"component": component, "host": host}
     involved = {"kind": kind, "namespace": "{ns}", "name": "x"}
     return create(
-        "events", "/api/v1/namespaces/{ns}/events", metadata={"name": "new"}, involvedObject=involved, source=source
+        "events",
+        "/api/v1/namespaces/{ns}/events",
+        metadata={"name": "new"},
+        involvedObject=involved,
+        source=source,
+        **fields,
     )
 
 
@@ -158,6 +163,7 @@ ATTEMPTS = {
     "with an owner that it blocks": secret(metadata={"ownerReferences": [{**OWNER, "blockOwnerDeletion": True}]}),
     "immutable from the start": secret(immutable=True),
     "with a finalizer": secret(metadata={"finalizers": ["example.org/never"]}),
+    "a generated name, without the label": secret(metadata={"name": None, "generateName": "x-", "labels": {}}),
     # Secrets of others.
     "their content": change("theirs", data={"key": "eA=="}),
     "their content, with the label": change("theirs", metadata={"labels": MANAGED}, data={"key": "eA=="}),
@@ -225,6 +231,8 @@ ATTEMPTS = {
     "a deletion of a pod status": Attempt("roles", "DELETE", STATUSES + "/theirs"),
     "an event on a node": event(kind="Node"),
     "an event of kubelet": event(component="kubelet"),
+    "an event that kubelet reports": event(reportingComponent="kubelet", reportingInstance=NODE),
+    "an event that nobody knows reports": event(reportingComponent="Secrets-Store-CSI-Driver", reportingInstance="x"),
     "an event of another node": event(host=OTHER_NODE),
     "somebody's event": Attempt("events", "PATCH", "/api/v1/namespaces/{ns}/events/theirs", {"message": "all is well"}),
     # Nodes.
@@ -260,6 +268,15 @@ ATTEMPTS = {
     "a workload's annotation": restart({"annotations": {"a": "b"}}),
     "a workload's annotation, removed": restart({"annotations": {"note": None}}),
     "free text as time": restart({"annotations": {RESTARTED_AT: "soon"}}),
+    "free text as the generation of a DaemonSet": restart(
+        {"annotations": {"deprecated.daemonset.template.generation": "soon"}}
+    ),
+    "a generation of a StatefulSet": Attempt(
+        "workloads",
+        "PATCH",
+        f"{APPS}/statefulsets/app",
+        restart({"annotations": {"deprecated.daemonset.template.generation": "9"}}).body,
+    ),
     "a workload's owner": restart({"ownerReferences": [OWNER]}),
     "a workload's finalizer": restart({"finalizers": ["example.org/never"]}),
     "a restart of a workload by other means": Attempt(
@@ -284,9 +301,29 @@ ATTEMPTS = {
     "a workload's status": Attempt("roles", "PATCH", f"{APPS}/deployments/app/status", {"status": {}}),
     "a new workload": create("roles", f"{APPS}/deployments", metadata={"name": "new"}),
     "a workload's deletion": Attempt("roles", "DELETE", f"{APPS}/deployments/app"),
+    "a workload's size by server-side apply": Attempt(
+        "workloads",
+        "PATCH",
+        f"{APPS}/deployments/app?fieldManager=x&force=true",
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app"}, "spec": {"replicas": 7}},
+        APPLY,
+    ),
     "a ReplicaSet": Attempt("roles", "PATCH", f"{APPS}/replicasets/app", {"spec": {"replicas": 9}}),
     "a list of workloads": Attempt("roles", "GET", "/apis/apps/v1/deployments"),
     # Everything else.
+    "its own token, by TokenRequest": create(
+        "roles", "/api/v1/namespaces/{ns}/serviceaccounts/secrets-store-csi-driver/token"
+    ),
+    "kubelet's API": Attempt("roles", "GET", f"/api/v1/nodes/{NODE}/proxy/pods"),
+    "a pod's log": Attempt("roles", "GET", "/api/v1/namespaces/{ns}/pods/the-driver/log"),
+    "a pod's eviction": create("roles", "/api/v1/namespaces/{ns}/pods/the-driver/eviction"),
+    "a container in a running pod": Attempt(
+        "roles", "PATCH", "/api/v1/namespaces/{ns}/pods/the-driver/ephemeralcontainers", {}
+    ),
+    "a certificate": create(
+        "roles", "/apis/certificates.k8s.io/v1/certificatesigningrequests", metadata={"name": "new"}
+    ),
+    "a part of the API": create("roles", "/apis/apiregistration.k8s.io/v1/apiservices", metadata={"name": "new"}),
     "a pod": create("roles", "/api/v1/namespaces/kube-system/pods", metadata={"name": "new"}),
     "a command in a pod": create("roles", "/api/v1/namespaces/{ns}/pods/the-driver/exec?command=sh"),
     "an administrator's name": Attempt(
