@@ -86,12 +86,12 @@ class Needles:
             self._add(form, piece)
 
     def _add(self, form: str, piece: str | bytes) -> None:
-        needle = _compact(form)
-        if len(form) >= _SHORTEST_ANYWHERE and len(needle) >= _SHORTEST_END:
-            head = needle[:_HEAD]
-            self._by_head.setdefault(head, []).append((needle[: max(len(head), (len(needle) + 1) // 2)], piece))
-            self._by_start.setdefault(head[:_SHORTEST_END], set()).add(head)
-            self._head_lengths.add(len(head))
+        if len(form) >= _SHORTEST_ANYWHERE and len(_compact(form)) >= _SHORTEST_END:
+            for needle in _needles(form):
+                head = needle[:_HEAD]
+                self._by_head.setdefault(head, []).append((needle[: max(len(head), (len(needle) + 1) // 2)], piece))
+                self._by_start.setdefault(head[:_SHORTEST_END], set()).add(head)
+                self._head_lengths.add(len(head))
         elif len(form) >= _SHORTEST and form.lower() not in _COMMON_WORDS:
             self._words.add(form)
 
@@ -117,7 +117,7 @@ class Needles:
         budget = _Budget()
         found = {piece for head in heads for piece in self._beginning_at(head, compact, budget)}
         budget.spend(sum(_COST_OF_PIECE + len(piece) // _CHARACTERS_OF_PLACE for piece in found))
-        needles = {_compact(form) for piece in found for form in encodings(piece)}
+        needles = {needle for piece in found for form in encodings(piece) for needle in _needles(form)}
         ends = _ends_of(compact)
         spans = [span for needle in needles for span in _occurrences(needle, compact, ends, budget)]
         backwards = compact[::-1] if tails else ""
@@ -240,6 +240,14 @@ def _compact(text: str) -> str:
     if "\\" in text:
         text = _BACKSLASHES.sub("", text)
     return "".join(text.split())
+
+
+def _needles(form: str) -> Iterator[str]:
+    """A form as it is in a compact text, also after a backslash, which takes a letter with it."""
+    needle = _compact(form)
+    yield needle
+    if needle.startswith(("n", "r", "t")):
+        yield needle[1:]
 
 
 def _replace_word(text: str, word: str) -> str:

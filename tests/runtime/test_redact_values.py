@@ -118,6 +118,15 @@ def test_the_second_half_of_a_value_counts() -> None:
         assert redact.text("in production") == "in production"
 
 
+@pytest.mark.parametrize("value", ["n0t-for-you", "r0ot-passw0rd", "tr0ub4dor&3", "n\\n\\t0p-s3cret"])
+@pytest.mark.parametrize("before", ["\\", "\\\\", "CORP\\", "\\n\\", "\\ "])
+def test_a_backslash_before_a_value(before: str, value: str) -> None:
+    """A value that begins like an escaped line break comes after a backslash → it is masked all the same."""
+    with redact.withholding(value):
+        shown = redact.text(f"for {before}{value} it is")
+    assert value[2:] not in shown and shown.endswith(f"{MARK} it is"), shown
+
+
 def test_parts_of_a_value() -> None:
     """A fetched file has lines, settings and JSON in it → each part is masked by itself."""
     files = [
