@@ -59,7 +59,8 @@ def check_reply(
     redact.withhold(*(file.contents[:REDACTED_VALUE_BYTES] for file in reply.files[:max_entries]))
     if reply.HasField("error") and reply.error.code:
         code = redact.text(reply.error.code)
-        error_type = code if is_error_type(code) else PROVIDER_ERROR
+        # As it was sent: what is left of a text may look like a code.
+        error_type = code if is_error_type(reply.error.code) else PROVIDER_ERROR
         raise ProviderFailure(f"mount request failed with provider error code {code}", error_type=error_type)
     if not reply.object_version:
         raise ProviderFailure("missing object versions: the provider must name the version of each object")

@@ -18,7 +18,7 @@ from tests.support.waiting import until
 COUNT = 250
 TARGETS = (b"/healthz", b"/livez", b"/readyz", b"/metrics", b"/status", b"/", b"/unknown", b"/status?x", b"/metrics/")
 # Pages, what is not there, and refusals; 500 and 503 would be those of a driver that is away.
-STATUSES = {200, 404, 400, 431, 505}
+STATUSES = {200, 404, 400, 421, 431, 505}
 
 
 async def exchange(port: int, numbers: random.Random) -> bytes:

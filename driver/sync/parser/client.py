@@ -20,7 +20,7 @@ from runtime.errors import Unavailable
 log = logs.get(__name__)
 
 COMMAND = (sys.executable, "-I", "-m", "driver.sync.parser.worker")
-START_SECONDS = 30.0
+START_SECONDS, END_SECONDS = 30.0, 5.0
 Answer: TypeAlias = tuple[dict[str, Any], frames.Blobs]
 TOO_COSTLY = (
     "it takes too much time or memory to be read: it is damaged, or was made to be costly; store an ordinary "
@@ -100,7 +100,7 @@ class Parser:
             except (TimeoutError, EOFError, OSError, frames.BadFrame) as error:
                 late = isinstance(error, TimeoutError)
                 starved = late and _cpu_seconds(process.pid) - used < STARVED_CPU_SECONDS
-                await self._kill()
+                await self._kill(ending=isinstance(error, (EOFError, OSError)) and not late)
                 # The kernel ends a process by SIGKILL if memory is short, and this one first.
                 killed = not late and not isinstance(error, frames.BadFrame) and process.returncode == -signal.SIGKILL
                 if starved or killed:
@@ -157,19 +157,34 @@ class Parser:
             self._process.stdin.close()
             self._process = None
 
-    async def _kill(self) -> None:
+    async def _kill(self, *, ending: bool = False) -> None:
+        """End the process. ``ending``: it seems to end by itself. How it ended would be lost if it was killed then: the
+        signal's sender may reap it before asyncio does."""
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        if ending:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_SECONDS):
+                    await _end(process)
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await _end(process)
 
     def _remember(self, digest: bytes) -> None:
         log.warning("The parser was ended: what it was to read takes too much time or memory")
         self._indigestible[digest] = None
         if len(self._indigestible) > limits.PARSE_REMEMBERED:
             self._indigestible.popitem(last=False)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end, and read what is left: asyncio waits for a pipe that is full, too."""
+    if process.stdout is not None:
+        with contextlib.suppress(OSError):
+            await process.stdout.read()
+    await process.wait()
 
 
 async def _ask(
