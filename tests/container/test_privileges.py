@@ -22,10 +22,10 @@ def status_of(pid: int) -> dict[str, str]:
 
 def _restricted(pid: int, capabilities: int) -> dict[str, str] | None:
     """The status once the role has given up its privileges, which it does right after the fork: one after the other,
-    seccomp at the end, and of a role without it, new privileges."""
+    seccomp at the end."""
     status = status_of(pid)
-    at_the_end = status["NoNewPrivs"] if capabilities else status["Seccomp"]
-    return status if at_the_end != "0" else None
+    given_up = all(int(status[name], 16) & ~capabilities == 0 for name in ("CapBnd", "CapPrm", "CapEff"))
+    return status if given_up and (capabilities or status["Seccomp"] != "0") else None
 
 
 @pytest.mark.parametrize(
