@@ -4,6 +4,7 @@ To add a kind of fault, write a class with a ``strike`` method.
 """
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -120,8 +121,9 @@ class HalfAnswer:
             body, length = answer.body[: len(answer.body) // 2], len(answer.body)
         stream = web.StreamResponse(headers={"Content-Type": "application/json"})
         stream.content_length = length
-        await stream.prepare(exchange.request)
-        await stream.write(body)
+        with contextlib.suppress(ConnectionResetError):  # the client has left
+            await stream.prepare(exchange.request)
+            await stream.write(body)
         raise Dropped
 
 

@@ -76,6 +76,8 @@ class Watches:
                 elif event := _event(item, matches):
                     await stream.write(_line(event[0], shown({**event[1], "apiVersion": target.api_version})))
             return stream
+        except ConnectionResetError:  # the client has left
+            return stream
         finally:
             stop()
             self._open.discard(queue)
