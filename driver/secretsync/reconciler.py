@@ -29,6 +29,7 @@ from driver.publish.request import POD_NAME, POD_NAMESPACE, POD_UID, RESERVED_PR
 from driver.secretsync import conditions, secret
 from driver.secretsync.ports import Classes, Events, Secrets, Statuses, Tokens
 from driver.secretsync.secret import Deleted, SyncFailure
+from driver.volume.payload import files_of
 from runtime import redact
 from runtime.errors import Failure, PreconditionFailed, Unavailable
 from runtime.rpc import code_of
@@ -193,7 +194,7 @@ class Reconciler:
             )
         except Failure as failure:
             raise SyncFailure(conditions.FETCH_FAILED, f"{conditions.FAILED_FETCH}: {failure}") from None
-        return secret.files_of(composed.payload)
+        return {file.path: file.contents for file in files_of(composed.payload)}
 
     async def _data(self, sync: SecretSync, files: Mapping[str, bytes]) -> tuple[Mapping[str, bytes], Sequence[str]]:
         """Step 4."""

@@ -15,7 +15,7 @@ from driver.ports import ProviderClass, SecretObject
 from driver.secretsync import conditions
 from driver.sync.key_sources import EntriesParser, collect
 from driver.sync.wanted import TlsParser, Wanted, with_tls
-from driver.volume.payload import Leaf, Tree
+from driver.volume.payload import first_names
 from runtime.errors import Failure, PreconditionFailed
 
 
@@ -46,17 +46,6 @@ def check_metadata(sync: SecretSync) -> None:
                 )
 
 
-def files_of(tree: Tree, prefix: str = "") -> dict[str, bytes]:
-    """The files of a payload by their paths."""
-    files: dict[str, bytes] = {}
-    for name, below in tree.items():
-        if isinstance(below, Leaf):
-            files[prefix + name] = below.contents
-        else:
-            files.update(files_of(below, f"{prefix}{name}/"))
-    return files
-
-
 class ObjectParser(TlsParser, EntriesParser, Protocol):
     """Reads what a store delivers, in a process that can be killed."""
 
@@ -76,7 +65,7 @@ async def data_of(
             raise SyncFailure(
                 conditions.FETCH_FAILED,
                 f"{conditions.FAILED_FETCH}: file matching sourcePath {path} not found in the provider's reply, which "
-                f"has: {_names(files)}",
+                f"has: {first_names(files)}",
             )
         data[key] = files[path]
     size = sum(map(len, data.values()))
@@ -124,8 +113,3 @@ def sync_hash(sync: SecretSync, provider_class: ProviderClass, version: str) -> 
     """
     parts = [version, provider_class.fingerprint, sync.uid, str(sync.generation), sync.force]
     return "rv1:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _names(files: Mapping[str, bytes]) -> str:
-    shown = sorted(files)[:10]
-    return ", ".join(shown) + (", …" if len(files) > len(shown) else "")

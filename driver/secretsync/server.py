@@ -5,7 +5,7 @@ import os
 from contextlib import AsyncExitStack
 from typing import Any
 
-from driver.cluster.api import Api
+from driver.cluster.api import WATCH_IDLE_SECONDS, Api
 from driver.cluster.applied_secrets import AppliedSecrets
 from driver.cluster.class_store import ClassStore
 from driver.cluster.events import EventRecorder
@@ -31,7 +31,6 @@ from runtime.version import build
 log = logs.get(__name__)
 
 COMPONENT = "secrets-store-sync-controller"
-WATCH_IDLE_SECONDS = 180.0
 
 
 class SyncEvents:
@@ -90,7 +89,7 @@ class SyncServer:
         sockets = ProviderSockets((self._config.provider_volume,))
         providers = ProviderPool(sockets, workers, MemoryBudget(-1), self._config.max_call_recv_msg_size)
         classes, events = ClassStore(api, WATCH_IDLE_SECONDS), SyncEvents(api)
-        statuses = SecretSyncStore(api, WATCH_IDLE_SECONDS)
+        statuses = SecretSyncStore(api)
         tokens = TokenSource(api, self._config.token_request_audience)
         cluster = Cluster(classes, tokens, AppliedSecrets(api), statuses, events)
         reconciler = Reconciler(cluster, providers, parser, self._identity)
@@ -111,7 +110,7 @@ class SyncServer:
             BackgroundTask("events", events.run),
         )
         if watches_secrets:
-            tasks += (BackgroundTask("Secret watch", WatchedSecrets(api, controller, WATCH_IDLE_SECONDS).run),)
+            tasks += (BackgroundTask("Secret watch", WatchedSecrets(api, controller).run),)
         self._metrics.leads(True)
         try:
             async with self._tasks.running(tasks):

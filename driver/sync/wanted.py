@@ -19,6 +19,7 @@ from driver.sync import key_sources
 from driver.sync.key_sources import EntriesParser
 from driver.sync.parser.client import BadPart
 from driver.volume import content, layout
+from driver.volume.payload import first_names
 from runtime.errors import Failure, PreconditionFailed
 
 TLS_TYPE = "kubernetes.io/tls"
@@ -175,7 +176,8 @@ def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
         _require(_KEY.fullmatch(key), f"key {key} must be 1 to 253 letters, digits, '-', '_' or '.'")
         _require(
             object_name in files,
-            f"file matching objectName {object_name} not found in the pod's volume, which has: {_names(files)}",
+            f"file matching objectName {object_name} not found in the pod's volume, which has: "
+            f"{first_names(files) or 'no files'}",
         )
         data[key] = files[object_name]
     _check_size(data)
@@ -206,11 +208,6 @@ def _generation(target_path: str) -> str:
         return os.readlink(os.path.join(target_path, layout.DATA))
     except OSError:
         return ""
-
-
-def _names(files: Mapping[str, bytes]) -> str:
-    shown = sorted(files)[:10]
-    return ", ".join(shown) + (", …" if len(files) > len(shown) else "") if shown else "no files"
 
 
 def _require(condition: object, sentence: str) -> None:

@@ -5,7 +5,7 @@ addition ``.`` is rejected, and so are paths that would be both a file and a dir
 the last file counts, as with the Go driver.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,6 +14,7 @@ from runtime.errors import InvalidRequest
 
 MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 255
+_SHOWN_NAMES = 10
 _PERMISSIONS = 0o777
 
 
@@ -53,6 +54,21 @@ def plan(files: Iterable[File], *, readable_by_group: bool, max_entries: int = l
         if entries > max_entries:
             raise InvalidRequest(too_many_entries(max_entries))
     return tree
+
+
+def files_of(tree: Tree, prefix: str = "") -> Iterator[File]:
+    """The files of a tree, with their paths."""
+    for name, below in tree.items():
+        if isinstance(below, Leaf):
+            yield File(prefix + name, below.mode, below.contents)
+        else:
+            yield from files_of(below, f"{prefix}{name}/")
+
+
+def first_names(paths: Collection[str]) -> str:
+    """The first few paths, for a sentence that says what there is; empty without any."""
+    shown = sorted(paths)[:_SHOWN_NAMES]
+    return ", ".join(shown) + (", …" if len(paths) > len(shown) else "")
 
 
 def too_many_entries(max_entries: int) -> str:

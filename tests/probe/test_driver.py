@@ -5,7 +5,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from probe.driver import GET_PLUGIN_INFO, NOT_CONNECTED, PROBE, DriverProbe, Pro
 from protos import csi_pb2
 from runtime import metrics, rpc
 from runtime.errors import DeadlineExceeded, Unavailable
+from tests.support.dials import Dials
 from tests.support.fake_driver import NAME, FakeDriver, driver_process, fake_driver
 from tests.support.other_program import other_program
 from tests.support.waiting import until
@@ -249,26 +250,19 @@ def bind(path: Path) -> None:
 def test_frozen_driver_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is frozen, and each call that it does not even read takes memory → after some of them the connection
     is given up, and checks wait for the next one without calling; the driver goes on → healthy."""
-    dialled = 0
-
-    def counted(path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
-        nonlocal dialled
-        dialled += 1
-        return rpc.dial(path, options)
-
-    monkeypatch.setattr("runtime.rpc.client.dial", counted)
+    dials = Dials(monkeypatch)
 
     async def run() -> None:
         with driver_process(tmp_path / "csi.sock") as driver:
             async with probing(tmp_path, 10.0) as (probe, registry):
                 for _ in range(2):  # the first one may have begun before there was a socket
                     assert await probe.check() == OK
-                probe._timeout, before, tasks = 0.05, dialled, len(asyncio.all_tasks())
+                probe._timeout, before, tasks = 0.05, dials.count, len(asyncio.all_tasks())
                 driver.send_signal(signal.SIGSTOP)
                 for _ in range(40):
                     assert not (await probe.check()).healthy
                 assert count(registry, "DeadlineExceeded") == rpc.MAX_UNANSWERED
-                assert dialled == before + 1
+                assert dials.count == before + 1
                 assert len(asyncio.all_tasks()) <= tasks + 1  # the one that waits for the connection
                 driver.send_signal(signal.SIGCONT)
                 probe._timeout = 10.0

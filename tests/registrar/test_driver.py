@@ -2,17 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import grpc.aio
 import pytest
 
 from registrar.driver import Driver
 from runtime import rpc
 from runtime.errors import Unavailable
+from tests.support.dials import Dials
 from tests.support.fake_driver import NAME, FakeDriver, driver_process, fake_driver
 from tests.support.other_program import other_program
 from tests.support.waiting import until
@@ -97,14 +96,7 @@ def test_how_long_an_answer_counts(tmp_path: Path) -> None:
 def test_frozen_driver_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is frozen → after some calls without an answer the connection is given up, so that no more of them
     pile up on it; the driver goes on → its name."""
-    dialled = 0
-
-    def counted(path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
-        nonlocal dialled
-        dialled += 1
-        return rpc.dial(path, options)
-
-    monkeypatch.setattr("runtime.rpc.client.dial", counted)
+    dials = Dials(monkeypatch)
 
     async def run() -> None:
         path = tmp_path / "csi.sock"
@@ -113,12 +105,12 @@ def test_frozen_driver_takes_no_memory(tmp_path: Path, monkeypatch: pytest.Monke
             async with asking(path) as driver:
                 for _ in range(2):
                     assert await driver.get_name() == NAME
-                before, driver._timeout = dialled, 0.05
+                before, driver._timeout = dials.count, 0.05
                 process.send_signal(signal.SIGSTOP)
                 for _ in range(3 * rpc.MAX_UNANSWERED):
                     with pytest.raises(Unavailable, match="frozen"):
                         await driver.get_name()
-                assert 1 <= dialled - before <= 3
+                assert 1 <= dials.count - before <= 3
                 process.send_signal(signal.SIGCONT)
                 driver._timeout = 10.0
                 assert await driver.get_name() == NAME

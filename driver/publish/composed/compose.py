@@ -7,7 +7,7 @@ A class may make much out of little: 64 files that have one object 256 times eac
 anything is decoded, what is made while it is made, and much of it is made beside the event loop.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from driver.ports import ComposedFile
 from driver.providers.pool import ProviderPool
 from driver.providers.wire import MountReply
 from driver.publish.composed import formats, template
-from driver.volume.payload import File, Leaf, Tree, plan
+from driver.volume.payload import File, files_of, first_names, plan
 from runtime import redact
 from runtime.errors import Failure, InvalidRequest, PreconditionFailed
 from runtime.limits import REDACTED_VALUE_BYTES
@@ -48,7 +48,7 @@ def with_composed_files(reply: MountReply, files: Sequence[ComposedFile], max_en
         len(files) <= limits.MAX_COMPOSED_FILES,
         f"spec.files: {len(files)} files are listed, and at most {limits.MAX_COMPOSED_FILES} are possible",
     )
-    objects = {file.path: file for file in _files(reply.payload)}
+    objects = {file.path: file for file in files_of(reply.payload)}
     composed: dict[str, File] = {}
     size, most = 0, limits.MAX_ALL_COMPOSED_BYTES
     for number, item in enumerate(files):
@@ -72,21 +72,13 @@ def with_composed_files(reply: MountReply, files: Sequence[ComposedFile], max_en
 
 def _most(reply: MountReply, files: Sequence[ComposedFile]) -> int:
     """The bytes that the files may have in all."""
-    sizes = {file.path: len(file.contents) for file in _files(reply.payload)} if files else {}
+    sizes = {file.path: len(file.contents) for file in files_of(reply.payload)} if files else {}
     size = 0
     for item in files[: limits.MAX_COMPOSED_FILES]:
         found = [sizes.get(name, 0) for name, _ in item.objects[: limits.MAX_COMPOSED_OBJECTS]]
         values = max(found, default=0) * item.template.count("${") if item.template else sum(found)
         size += min(limits.COMPOSED_EXPANSION * values + len(item.template), limits.MAX_COMPOSED_BYTES)
     return min(size, limits.MAX_ALL_COMPOSED_BYTES)
-
-
-def _files(tree: Tree, prefix: str = "") -> Iterator[File]:
-    for name, below in tree.items():
-        if isinstance(below, Leaf):
-            yield File(prefix + name, below.mode, below.contents)
-        else:
-            yield from _files(below, f"{prefix}{name}/")
 
 
 def _compose(item: ComposedFile, objects: Mapping[str, File]) -> File:
@@ -109,7 +101,8 @@ def _compose(item: ComposedFile, objects: Mapping[str, File]) -> File:
         _require(key not in values, f"key {key} is listed twice")
         _require(
             object_name in objects,
-            f"file matching objectName {object_name} not found in the provider's reply, which has: {_names(objects)}",
+            f"file matching objectName {object_name} not found in the provider's reply, which has: "
+            f"{first_names(objects)}",
         )
         values[key] = _text(object_name, objects[object_name].contents)
         mode &= objects[object_name].mode
@@ -126,11 +119,6 @@ def _text(object_name: str, contents: bytes) -> str:
         raise PreconditionFailed(
             f"objectName {object_name} is not UTF-8 text: mount it as a file of its own, or store it as base64"
         ) from None
-
-
-def _names(objects: Mapping[str, File]) -> str:
-    shown = sorted(objects)[:10]
-    return ", ".join(shown) + (", …" if len(objects) > len(shown) else "")
 
 
 def _require(condition: object, sentence: str) -> None:

@@ -4,10 +4,8 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import grpc
 import grpc.aio
@@ -17,6 +15,7 @@ from driver import limits
 from driver.providers.wire import mount_request
 from provider_stub.running import running
 from runtime import rpc
+from tests.support.other_program import other_program
 from tests.support.rig import Rig, rig
 from tests.support.waiting import until
 
@@ -303,7 +302,8 @@ def test_malformed_reply(tmp_path: Path) -> None:
     async def run() -> None:
         async with rig(tmp_path) as it:
             it.provider.crash()
-            async with garbage(it.provider.path):
+            it.provider.path.unlink()
+            async with other_program(it.provider.path):
                 volume = it.volume()
                 code, text = await volume.failure()
                 assert code == grpc.StatusCode.INTERNAL
@@ -313,24 +313,3 @@ def test_malformed_reply(tmp_path: Path) -> None:
                 assert "is not a message" in it.driver.providers.snapshot()[0]["last_error"]
 
     asyncio.run(run())
-
-
-@asynccontextmanager
-async def garbage(path: Path) -> AsyncIterator[None]:
-    """A server at ``path`` that answers both methods with the same bytes."""
-
-    async def answer(*_: object) -> bytes:
-        return b"\xff\xff\xff"
-
-    handler: Any = grpc.unary_unary_rpc_method_handler(answer)
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("v1alpha1.CSIDriverProvider", {"Mount": handler, "Version": handler}),)
-    )
-    path.unlink()
-    server.add_insecure_port(f"unix:{path}")
-    await server.start()
-    try:
-        yield
-    finally:
-        await server.stop(None)
