@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.support import namespaces
+from tests.support import forking, namespaces
 from tests.support.mounts import unmount_below
 
 namespaces.enter_private()
+forking.refuse_fork()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -113,7 +113,7 @@ class ForkingOptions(ServerOptions):  # type: ignore[misc]  # the package is unt
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         pid = -1
         try:
-            pid = os.fork()
+            pid = os.fork()  # noqa: TID251  # this process has one thread
         finally:
             if pid != 0:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)

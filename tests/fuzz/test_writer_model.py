@@ -11,20 +11,22 @@ import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from driver.volume import layout, operations, record, remove
-from driver.volume.payload import File, plan
+from driver.volume.payload import File
 from driver.volume.target import Target
 from runtime.errors import Failure, ResourceExhausted
-from tests.driver.volume.support import entries_of, seen
+from tests.driver.volume.interrupted import interrupting, killed
+from tests.driver.volume.support import commit, entries_of, seen
 from tests.fuzz.effort import fuzzed, tally
-from tests.fuzz.interrupted import interrupting, killed
+from tests.support.forking import start_server
 from tests.support.mounts import mount_points, unmount_below
 
 SIZE = 512 * 1024
@@ -57,6 +59,7 @@ class VolumeMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         tally("runs of the volume machine")
+        start_server()
         self.descriptors = len(os.listdir("/proc/self/fd"))
         self.directory = Path(tempfile.mkdtemp(prefix="t-"))
         self.volume = self.directory / "pods/uid/volumes/kubernetes.io~csi/secrets/mount"
@@ -100,12 +103,10 @@ class VolumeMachine(RuleBasedStateMachine):
 
     # What is done.
 
-    def commit(self, payload: Content, group: int | None) -> bool:
-        """Write a payload as a publish does, with new details for the record."""
-        tree = plan(
-            [File(path, mode, data) for path, (mode, data) in payload.items()], readable_by_group=group is not None
-        )
-        return operations.commit(str(self.volume), tree, group, {"number": self.number})
+    def writing(self, payload: Content, group: int | None) -> Callable[[], bool]:
+        """What writes a payload as a publish does, with new details for the record."""
+        files = [File(path, mode, data) for path, (mode, data) in payload.items()]
+        return partial(commit, self.volume, files, group, {"number": self.number})
 
     @initialize()
     def first_mount(self) -> None:
@@ -131,7 +132,7 @@ class VolumeMachine(RuleBasedStateMachine):
         changes = self.content != payload or self.group != group or bool(hidden)
         self.number += 1
         with reading(self.volume, before, {path: data for path, (_, data) in payload.items()}):
-            changed = self.commit(payload, group)
+            changed = self.writing(payload, group)()
         assert changed == changes
         self.content, self.group, self.details = payload, group, {"number": self.number}
         self.foreign = {path: data for path, data in self.foreign.items() if top(path) not in hidden}
@@ -145,7 +146,7 @@ class VolumeMachine(RuleBasedStateMachine):
         payload = without_conflicts(files)
         former, before = self.link(), self.details
         self.number += 1
-        if not killed(lambda: self.commit(payload, group), calls):
+        if not killed(self.writing(payload, group), calls):
             tally("writes that were not killed in time")
         self.settle(payload, group, former, before)
         self.tidy = False
@@ -171,7 +172,7 @@ class VolumeMachine(RuleBasedStateMachine):
         names = set(os.listdir(self.volume))
         try:
             with interrupting(calls, fail):
-                self.commit(payload, group)
+                self.writing(payload, group)()
         except Failure as failure:
             assert isinstance(failure, ResourceExhausted) == (number == errno.ENOSPC)
             if self.link() == former and self.tidy:
@@ -186,7 +187,7 @@ class VolumeMachine(RuleBasedStateMachine):
         before = self.expected()
         self.number += 1
         try:
-            self.commit({"a": (0o644, b"x"), "big": (0o644, b"x" * (2 * SIZE))}, None)
+            self.writing({"a": (0o644, b"x"), "big": (0o644, b"x" * (2 * SIZE))}, None)()
         except ResourceExhausted:
             assert seen(self.volume) == before
             return
@@ -225,7 +226,7 @@ class VolumeMachine(RuleBasedStateMachine):
     @rule(calls=st.integers(0, 6))
     def unmount_and_die(self, calls: int) -> None:
         """Killed at any point → what is still mounted is complete, and the next unpublish completes it."""
-        killed(lambda: remove.clear_and_unmount(self.target), calls)
+        killed(partial(remove.clear_and_unmount, self.target), calls)
         if mount_points(self.volume):
             assert seen(self.volume) == self.expected()
         self.unmount()
@@ -235,7 +236,7 @@ class VolumeMachine(RuleBasedStateMachine):
     def mount_and_die(self, calls: int) -> None:
         """Killed at any point → the next attempt finds out what to do."""
         self.number += 1
-        killed(lambda: operations.prepare(str(self.volume), SIZE, False, {"number": self.number}), calls)
+        killed(partial(operations.prepare, str(self.volume), SIZE, False, {"number": self.number}), calls)
         assert operations.clear_uncommitted(str(self.volume)) == ""
 
     # What must be true.

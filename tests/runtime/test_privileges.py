@@ -1,40 +1,37 @@
 """What a process can no longer do, tried in a process that has given it up."""
 
+import asyncio
 import ctypes
 import errno
 import os
+import platform
+import socket
 import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from runtime.privileges import NOTHING, VOLUMES, Privileges, restrict, seccomp
+from tests.support.forking import in_fork
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def in_child(privileges: Privileges, attempt: Callable[[], object]) -> str:
-    """Fork, restrict, attempt: what came of it, as text. The child says nothing but that."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            restrict(privileges)
-            said = f"{attempt()}"
-        except OSError as error:
-            said = errno.errorcode.get(error.errno or 0, "?")
-        except BaseException as bug:
-            said = repr(bug)
-        os.write(writing, said.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        said = pipe.read()
-    os.waitpid(pid, 0)
-    return said
+    """Restrict another process, and attempt something there: what came of it, as text."""
+    return in_fork(partial(_restricted, privileges, attempt))
+
+
+def _restricted(privileges: Privileges, attempt: Callable[[], object]) -> str:
+    restrict(privileges)
+    try:
+        return f"{attempt()}"
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "?")
 
 
 def call(function: str, *args: object) -> None:
@@ -47,11 +44,6 @@ def call(function: str, *args: object) -> None:
 def system_call(number: int, *args: object) -> None:
     """A system call by its number."""
     call("syscall", number, *args)
-
-
-def parents_memory() -> object:
-    """The memory of the process that forked this one."""
-    return Path(f"/proc/{os.getppid()}/mem").open("rb")
 
 
 ATTEMPTS: dict[str, Callable[[], object]] = {
@@ -75,11 +67,16 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
 }
 
 
+def attempt_by_name(name: str) -> object:
+    """One of ``ATTEMPTS``: functions without a name cannot be handed to another process."""
+    return ATTEMPTS[name]()
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86_64")
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_refused_without_privileges(attempt: str) -> None:
     """Scenario: what an intruder in the probe or the registrar would try next. Expected: not permitted."""
-    assert in_child(NOTHING, ATTEMPTS[attempt]) in ("EPERM", "EACCES")
+    assert in_child(NOTHING, partial(attempt_by_name, attempt)) in ("EPERM", "EACCES")
 
 
 @pytest.mark.parametrize("attempt", ["memory", "environ", "descriptors"])
@@ -107,18 +104,19 @@ os.wait()
     assert done.stdout.strip() == "PermissionError", done.stderr
 
 
+def state() -> str:
+    """Sets of capabilities, no new privileges, the filter and the limit of core dumps, from /proc."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    core = next(line for line in Path("/proc/self/limits").read_text().splitlines() if "core" in line)
+    names = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+    return " ".join([*(status[name] for name in names), status["NoNewPrivs"], status["Seccomp"], core.split()[4]])
+
+
 @pytest.mark.parametrize(("privileges", "kept"), [(NOTHING, 0), (VOLUMES, 0x2000DB)])
 def test_the_kernels_view(privileges: Privileges, kept: int) -> None:
     """Scenario: the state of a restricted process in /proc. Expected: the capabilities that it names at most, in every
     set, no new privileges, a filter where there is to be one, no core dumps."""
-
-    def state() -> str:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-        core = next(line for line in Path("/proc/self/limits").read_text().splitlines() if "core" in line)
-        names = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-        return " ".join([*(status[name] for name in names), status["NoNewPrivs"], status["Seccomp"], core.split()[4]])
-
     inherited, permitted, effective, bounding, ambient, no_new, filtered, core = in_child(privileges, state).split()
     assert int(inherited, 16) == int(ambient, 16) == 0
     for found in (permitted, effective, bounding):
@@ -126,26 +124,25 @@ def test_the_kernels_view(privileges: Privileges, kept: int) -> None:
     assert (no_new, filtered, core) == ("1", "2" if privileges.filtered else "0", "0")
 
 
+def talk() -> str:
+    """With oneself, through an event loop and a thread."""
+
+    async def work() -> str:
+        left, right = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=left)
+        writer.write(b"hello")
+        right.setblocking(False)
+        said = await asyncio.get_running_loop().sock_recv(right, 5)
+        writer.close()
+        right.close()
+        return said.decode() + await asyncio.to_thread(Path("/proc/self/comm").read_text)
+
+    return asyncio.run(work()).strip()
+
+
 def test_a_restricted_process_still_talks() -> None:
     """Scenario: threads, sockets, files and an event loop under the filter. Expected: all of it works."""
-
-    def work() -> str:
-        import asyncio
-        import socket
-
-        async def talk() -> str:
-            left, right = socket.socketpair()
-            reader, writer = await asyncio.open_connection(sock=left)
-            writer.write(b"hello")
-            right.setblocking(False)
-            said = await asyncio.get_running_loop().sock_recv(right, 5)
-            writer.close()
-            right.close()
-            return said.decode() + await asyncio.to_thread(Path("/proc/self/comm").read_text)
-
-        return asyncio.run(talk()).strip()
-
-    assert in_child(NOTHING, work).startswith("hello")
+    assert in_child(NOTHING, talk).startswith("hello")
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
@@ -175,9 +172,14 @@ def test_the_filters_program(machine: str) -> None:
     assert not verdict(1, arch=0x40000003) and not verdict(0x40000001)
 
 
-def test_an_unknown_architecture_is_reported_and_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+def restrict_on_riscv64() -> list[str] | str:
+    """As on a machine that the filter does not know; a process of its own has nothing to restore."""
+    platform.machine = lambda: "riscv64"
+    return restrict(NOTHING)
+
+
+def test_an_unknown_architecture_is_reported_and_survived() -> None:
     """Scenario: a machine whose system calls have other numbers. Expected: everything else is given up, and one text
     says what is not."""
-    monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    said = in_child(NOTHING, lambda: restrict(NOTHING))
+    said = str(in_fork(restrict_on_riscv64))
     assert "system calls" in said and "riscv64" in said

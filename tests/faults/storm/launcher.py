@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     end = rest.index("--")
     if _libc.unshare(_CLONE_NEWNS | _CLONE_NEWPID) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
-    pid = os.fork()
+    pid = os.fork()  # noqa: TID251  # this program has one thread
     if pid:
         _, status = os.waitpid(pid, 0)
         code = os.waitstatus_to_exitcode(status)

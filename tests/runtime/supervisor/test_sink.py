@@ -6,6 +6,7 @@ import pty
 import select
 import socket
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -179,11 +180,8 @@ def test_flush_waits_for_a_slow_reader(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     sink = Sink(writer, lost)
     sink.write([LINE] * 70)
-    pid = os.fork()
-    if pid == 0:
-        time.sleep(0.1)
-        os.read(reader, 65536)
-        os._exit(0)
+    slow = threading.Timer(0.1, os.read, (reader, 65536))
+    slow.start()
     sink.flush(10.0)
     assert not sink.writable()
-    os.waitpid(pid, 0)
+    slow.join()

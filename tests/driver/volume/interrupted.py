@@ -1,16 +1,15 @@
 """The volume layer's system calls, one of which ends the process or fails."""
 
 import os
-import posix
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
 from driver.volume import content, entries, layout, mounts, record, remove, syscalls, walk, writer
+from tests.support.forking import Died, in_fork
 
 CHANGES = ("mkdir", "symlink", "rename", "unlink", "rmdir", "write", "fchmod", "fchown", "utime", "setxattr")
 SYSCALLS = ("exchange", "mount", "unmount", "clone_mount")
@@ -54,18 +53,16 @@ def interrupting(calls: int, interrupt: Callable[[], None]) -> Iterator[None]:
 
 
 def killed(work: Callable[[], object], calls: int) -> bool:
-    """Do the work in a process that is killed before one of its system calls; returns whether it was. By posix._exit,
-    because os._exit would write coverage data."""
-    child = os.fork()
-    if child == 0:
-        # Hypothesis makes random numbers repeatable; the parent would draw the same ones for its names.
-        random.seed(time.monotonic_ns())
-        try:
-            with interrupting(calls, lambda: posix._exit(KILLED)):
-                work()
-            posix._exit(0)
-        finally:
-            posix._exit(1)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, KILLED), code
-    return code == KILLED
+    """Do the work, which must be picklable, in a process that is killed before its system call number ``calls``,
+    counted from 0; returns whether it was, or came to its end before."""
+    try:
+        in_fork(partial(_work_and_die, work, calls))
+    except Died as died:
+        assert died.code == KILLED, died
+        return True
+    return False
+
+
+def _work_and_die(work: Callable[[], object], calls: int) -> None:
+    with interrupting(calls, lambda: os._exit(KILLED)):
+        work()
