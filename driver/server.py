@@ -27,6 +27,7 @@ from driver.publish.publisher import Publisher
 from driver.publish.remote_steps import RemoteSteps
 from driver.publish.reporting import Reporter
 from driver.publish.restarts import Restarts
+from driver.publish.stopping import Stopping
 from driver.publish.target_steps import TargetSteps
 from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
@@ -70,11 +71,12 @@ class Driver:
         cluster, sync = self.backend.cluster, self.backend.sync
         reporter = Reporter(cluster, self.metrics)
         target = TargetSteps(config, self.disk, memory, noswap)
-        remote = RemoteSteps(config, cluster, sync, self.providers, reporter)
+        stopping = Stopping()
+        remote = RemoteSteps(config, cluster, sync, self.providers, reporter, stopping)
         self.restarts = Restarts(cluster, self.backend.workloads)
         publisher = Publisher(config, self.volumes, cluster, target, remote, reporter, self.restarts, self.metrics)
         unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics)
-        self.node = NodeService(config, self.volumes, publisher, unpublisher)
+        self.node = NodeService(config, self.volumes, publisher, unpublisher, stopping)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Register the three CSI services."""
@@ -180,6 +182,7 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
         running = await stack.enter_async_context(driver.tasks.running(tasks))
         await asyncio.wait([running[RESTORE]], timeout=RESTORE_SECONDS)
         driver.health.started = True
+        stack.callback(driver.node.stop)
         yield driver
 
 

@@ -9,6 +9,7 @@ from driver.config import DriverConfig
 from driver.csi.stats import volume_stats
 from driver.publish.publisher import Publisher
 from driver.publish.request import PublishRequest
+from driver.publish.stopping import Stopping
 from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
 from protos import csi_pb2, csi_pb2_grpc
@@ -28,12 +29,18 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     """The CSI service that runs on each node. It offers no staging: ephemeral volumes are never staged."""
 
     def __init__(
-        self, config: DriverConfig, volumes: VolumeRegistry, publisher: Publisher, unpublisher: Unpublisher
+        self,
+        config: DriverConfig,
+        volumes: VolumeRegistry,
+        publisher: Publisher,
+        unpublisher: Unpublisher,
+        stopping: Stopping,
     ) -> None:
         self._config = config
         self._volumes = volumes
         self._publisher = publisher
         self._unpublisher = unpublisher
+        self._stopping = stopping
         self._running: set[asyncio.Task[None]] = set()
         self._capabilities = csi_pb2.NodeGetCapabilitiesResponse(
             capabilities=[csi_pb2.NodeServiceCapability(rpc=_RPC(type=kind)) for kind in _capabilities(config)]
@@ -91,6 +98,10 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeExpandVolumeResponse:
         """Not implemented."""
         raise Unimplemented("NodeExpandVolume is not implemented")
+
+    def stop(self) -> None:
+        """The driver stops: no operation waits any longer for what may be away."""
+        self._stopping.stop()
 
     async def drain(self) -> None:
         """Wait for all operations, also those whose callers have disconnected."""

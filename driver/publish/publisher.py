@@ -44,6 +44,7 @@ from driver.publish.remote_steps import RemoteSteps
 from driver.publish.reporting import Content, Reporter
 from driver.publish.request import Attempt, PublishRequest
 from driver.publish.restarts import Restarts
+from driver.publish.stopping import DriverStopping
 from driver.publish.target_steps import TargetSteps
 from driver.registry import Volume, VolumeRegistry
 from driver.volume.operations import Found
@@ -156,6 +157,8 @@ class Publisher:
             failure = rpc.as_failure(error, METHOD)
             if now < volume.retry_at:
                 return False  # reported already; the next report is due after the back-off
+            if isinstance(failure, DriverStopping):
+                return False  # nothing has failed: the next driver finds the volume due
             content = Content.NEW if attempt.committed else await self._target.content_since(attempt, found)
             await self._reporter.refresh_failed(volume, failure, content)  # step 10
             await self._target.write_record(volume)

@@ -13,6 +13,7 @@ from driver.publish.composed.compose import add_composed_files
 from driver.publish.failures import failed_mount, failed_step
 from driver.publish.reporting import Reporter
 from driver.publish.request import Attempt
+from driver.publish.stopping import CALL_SECONDS, DriverStopping, Stopping
 from driver.registry import Volume
 from runtime.errors import Failure, NotFound, PreconditionFailed, Unavailable
 
@@ -21,19 +22,26 @@ class RemoteSteps:
     """Steps 4, 6 and 8."""
 
     def __init__(
-        self, config: DriverConfig, cluster: Cluster, sync: SecretSync, providers: ProviderPool, reporter: Reporter
+        self,
+        config: DriverConfig,
+        cluster: Cluster,
+        sync: SecretSync,
+        providers: ProviderPool,
+        reporter: Reporter,
+        stopping: Stopping,
     ) -> None:
         self._config = config
         self._cluster = cluster
         self._sync = sync
         self._providers = providers
         self._reporter = reporter
+        self._stopping = stopping
 
     async def find_class(self, attempt: Attempt, deadline: float) -> ProviderClass:
         """Step 4: the class, checked to be usable."""
         class_ref = attempt.request.class_ref
         try:
-            async with asyncio.timeout_at(deadline):
+            async with self._stopping.interruptible(), asyncio.timeout_at(deadline):
                 provider_class = await self._cluster.get_class(class_ref)
         except TimeoutError:
             message = f"failed to get secretproviderclass {class_ref}: the API server does not answer"
@@ -73,17 +81,19 @@ class RemoteSteps:
                 await self._reporter.reserved_attributes(request.pod, request.target.volume_name, request.ignored)
         except Exception as error:
             raise failed_step(error, "FailedToMount") from None
+        provider = provider_class.provider
         try:
-            reply = await self._providers.mount(
-                provider_class.provider,
-                wire.mount_request(merged.attributes, merged.secrets, request.target.path, attributes.PERMISSION),
-                attempt.deadline,
-                readable_by_group=request.group is not None,
-                subject=str(request.class_ref),
-                held=held,
-            )
+            async with self._stopping.interruptible(lambda: CALL_SECONDS * self._providers.is_connected(provider)):
+                reply = await self._providers.mount(
+                    provider,
+                    wire.mount_request(merged.attributes, merged.secrets, request.target.path, attributes.PERMISSION),
+                    attempt.deadline,
+                    readable_by_group=request.group is not None,
+                    subject=str(request.class_ref),
+                    held=held,
+                )
         except Exception as error:
-            volume.provider_away = not self._providers.is_connected(provider_class.provider)
+            volume.provider_away = not self._providers.is_connected(provider)
             raise failed_mount(error, "GRPCProviderError", request.pod) from None
         try:
             return await add_composed_files(
@@ -103,8 +113,10 @@ class RemoteSteps:
         did. Returns the name of the pod status; empty if it is written later."""
         syncing = asyncio.create_task(self._sync.published(record, provider_class, changed))
         try:
-            async with asyncio.timeout_at(attempt.deadline):
+            async with self._stopping.interruptible(), asyncio.timeout_at(attempt.deadline):
                 return await self._cluster.record(record)
+        except DriverStopping:
+            raise
         except (Failure, TimeoutError) as error:
             # Whatever it was: the content is committed, so the code must not be final.
             reason = str(error) if isinstance(error, Failure) else "the API server does not answer"
