@@ -38,7 +38,8 @@ def _open_cluster(
     from driver.cluster.gateway import ApiCluster
     from driver.cluster.taint import remove_startup_taint
 
-    api = Api(config.kubeconfig, metrics.api_request)
+    api = Api(config.kubeconfig, metrics.api.requested)
+    metrics.api.compare_clocks(api.clock_offset)
     cluster = ApiCluster(api, config.nodeid, config.drivername)
     background = []
     if config.remove_startup_taint:

@@ -35,7 +35,8 @@ class Volume:
     ``runtime.clock``. Without the first the volume is due; it is unknown if the volume says that it was refreshed
     ``in_future``. ``provider_away`` is whether the provider's socket did not answer at the last attempt. ``recorded``
     is whether a pod status exists for the volume; None means unknown. ``status_name`` is its name, ``status_current``
-    whether it says the same as this. ``restart`` is the restart that it wants.
+    whether it says the same as this. ``restart`` is the restart that it wants. ``interval`` is the rotation interval of
+    its class in seconds, None before the first republish.
     """
 
     target: Target
@@ -53,6 +54,7 @@ class Volume:
     status_name: str = ""
     status_current: bool = False
     restart: WantedRestart = field(default_factory=WantedRestart)
+    interval: float | None = None
 
     def refreshed(self, provider: str, objects: Mapping[str, str]) -> bool:
         """Note a successful refresh, just now; returns whether the versions changed."""

@@ -58,12 +58,21 @@ class Driver:
         self.started = clock.now()
         self.volumes = VolumeRegistry()
         self.disk = DiskWorkers()
-        self.metrics = DriverMetrics(self.volumes, named_volumes=config.volume_metrics)
+        self.metrics = DriverMetrics(
+            self.volumes,
+            named_volumes=config.volume_metrics,
+            rotation_interval=config.rotation_poll_interval if config.enable_secret_rotation else None,
+        )
         self.metrics.noswap(noswap)
         self.provider_sockets = ProviderSockets(config.provider_directories)
         memory = MemoryBudget(config.memory_headroom)
         self.providers = ProviderPool(
-            self.provider_sockets, self.disk, memory, config.max_call_recv_msg_size, config.max_volume_entries
+            self.provider_sockets,
+            self.disk,
+            memory,
+            config.max_call_recv_msg_size,
+            config.max_volume_entries,
+            self.metrics.providers.called,
         )
         self.tasks = TaskSupervisor(self.metrics.background_task_failed)
         self.health = Health(config.host_directories, config.kubelet_pods_dir, lambda: self.tasks.broken)
@@ -139,10 +148,13 @@ class Driver:
         adopted = await restore_from_statuses(self.volumes, self.backend.cluster, self.disk, unknown)
         self.backend.sync.restored(volume.record for volume in adopted)
 
-    async def measure_volumes(self) -> None:
-        """Measure for the metrics what the volumes take."""
+    async def measure(self) -> None:
+        """Measure for the metrics what the volumes take, and which providers are there."""
         paths = [volume.target.path for volume in self.volumes]
         self.metrics.volumes_measured(await self.disk.run(usage.total_bytes, paths))
+        used = {volume.provider for volume in self.volumes if volume.provider}
+        installed = await self.disk.run(self.provider_sockets.installed)
+        self.metrics.providers.found(len(installed), await self.providers.reachable(used))
 
     async def check_providers(self) -> None:
         """Check the health of the providers periodically, until cancelled."""
@@ -199,7 +211,7 @@ async def _warn_of_swap() -> None:
 
 def _metrics_page(driver: Driver) -> http.Handler:
     async def page(_: Any) -> Any:
-        await driver.measure_volumes()
+        await driver.measure()
         return http.text_response(metrics.render(driver.metrics.registry), content_type=metrics.CONTENT_TYPE)
 
     return page

@@ -1,9 +1,7 @@
 """How kubelet classifies a failure, and how Go formats a gRPC error."""
 
-import grpc
-
 from runtime.errors import Failure
-from runtime.rpc import NON_FINAL_CODES, RemoteFailure
+from runtime.rpc import NON_FINAL_CODES, RemoteFailure, go_name
 
 
 class Transient(Failure):
@@ -23,10 +21,4 @@ def go_text(failure: Failure) -> str:
     """The failure as in kubelet's events: ``rpc error: code = NotFound desc = …``."""
     if not isinstance(failure, RemoteFailure):
         return str(failure)
-    return f"rpc error: code = {_go_name(failure.code)} desc = {failure}"
-
-
-def _go_name(code: grpc.StatusCode) -> str:
-    if code is grpc.StatusCode.CANCELLED:
-        return "Canceled"
-    return code.name if code is grpc.StatusCode.OK else code.name.title().replace("_", "")
+    return f"rpc error: code = {go_name(failure.code)} desc = {failure}"

@@ -101,7 +101,7 @@ class DriverProbe:
                 return ProbeResult(False, "driver name is empty"), False
             reply = await self._call(PROBE, identity.Probe, csi_pb2.ProbeRequest(), deadline)
         except grpc.aio.AioRpcError as error:
-            result = ProbeResult(False, f"rpc error: code = {go_name(error.code())} desc = {_text(error)}")
+            result = ProbeResult(False, f"rpc error: code = {rpc.go_name(error.code())} desc = {_text(error)}")
             return result, not self._connection.ready
         except _UnreadableReplyError:
             return ProbeResult(False, f"rpc error: code = Internal desc = {rpc.UNREADABLE}"), False
@@ -141,7 +141,7 @@ class DriverProbe:
             code = error.code()
             raise
         finally:
-            self._seconds.labels(name, method, go_name(code)).observe(time.monotonic() - started)
+            self._seconds.labels(name, method, rpc.go_name(code)).observe(time.monotonic() - started)
 
     def _log_change(self, result: ProbeResult) -> None:
         """Log when the driver's health changes, not with each check."""
@@ -160,10 +160,3 @@ class DriverProbe:
 def _text(error: grpc.aio.AioRpcError) -> str:
     details = error.details() or ""
     return NOT_CONNECTED if details == rpc.DEADLINE_DETAILS else redact.text(details)
-
-
-def go_name(code: grpc.StatusCode) -> str:
-    """A code in Go's spelling: ``DEADLINE_EXCEEDED`` → ``DeadlineExceeded``."""
-    return {"OK": "OK", "CANCELLED": "Canceled"}.get(code.name) or "".join(
-        part.capitalize() for part in code.name.split("_")
-    )

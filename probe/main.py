@@ -9,7 +9,7 @@ from probe.config import GO_ONLY, ProbeConfig
 from probe.driver import DriverProbe
 from probe.handlers import Handlers
 from probe.processes import Processes
-from runtime import http, logs, metrics, process, status
+from runtime import build_info, http, logs, metrics, process, status
 from runtime.errors import ConfigurationError
 from runtime.flags import FlagSet
 from runtime.signals import stop_event
@@ -39,6 +39,7 @@ def run(config: ProbeConfig, role_table: RoleTable | None = None) -> int:
 
 async def _serve(config: ProbeConfig, role_table: RoleTable | None) -> None:
     registry = metrics.registry()
+    build_info.add(registry, "probe")
     driver = DriverProbe(config.driver.path, config.probe_timeout, registry)
     handlers = Handlers(config, driver, Processes(role_table), registry)
     with stop_event() as stop:

@@ -63,12 +63,17 @@ class Api:
         self._answered = answered
         self._unreachable_at = float("-inf")
         self.last_error = ""
-        # What must be added to a moment of ``runtime.clock`` to get the server's time; ours until its first answer.
-        self._server_clock = clock.wall_time(0.0)
+        # What must be added to a moment of ``runtime.clock`` to get the server's time; None until its first answer.
+        self._server_clock: float | None = None
 
     def server_time(self) -> float:
-        """The time (Unix time) by the clock of the server that answered last; up to a second behind."""
-        return clock.now() + self._server_clock
+        """The time (Unix time) by the clock of the server that answered last; up to a second behind. Ours until its
+        first answer."""
+        return clock.wall_time(clock.now()) if self._server_clock is None else clock.now() + self._server_clock
+
+    def clock_offset(self) -> float | None:
+        """By how many seconds our wall clock is ahead of the server's; None until its first answer."""
+        return None if self._server_clock is None else clock.wall_time(0.0) - self._server_clock
 
     async def call(
         self,

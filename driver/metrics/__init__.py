@@ -1,4 +1,5 @@
-"""The driver's Prometheus metrics (``driver_metrics``), and which values their labels may have (``labels``)."""
+"""The driver's Prometheus metrics: ``driver_metrics`` has them all, those of ``volumes``, ``providers`` and the ``api``
+server in modules of their own; ``labels`` bounds the values of a label."""
 
 from driver.metrics.driver_metrics import DriverMetrics
 

@@ -1,19 +1,20 @@
-"""The driver's metrics: those of the Go driver, with its names, labels and buckets, and the age of each volume.
+"""The driver's metrics: those of the Go driver, with its names, labels and buckets, and our own.
 
 The labels ``otel_scope_*`` are added by the Go driver's OpenTelemetry exporter; dashboards select on them.
 """
 
 from collections.abc import Iterable, Iterator
-from math import inf
+from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from driver import limits
+from driver.metrics.api import ApiMetrics
 from driver.metrics.labels import OWN_ERROR_TYPES, BoundedLabel, is_error_type, is_provider_label
+from driver.metrics.providers import ProviderMetrics
+from driver.metrics.volumes import VolumeMetrics
 from driver.registry import Volume
-from runtime import clock, metrics
+from runtime import build_info, metrics
 from runtime.version import build
 
 _SCOPE = {
@@ -39,10 +40,15 @@ BUCKETS = (
 
 
 class DriverMetrics:
-    """Counts events; a series appears when it is first counted."""
+    """Counts events; a series appears when it is first counted. ``rotation_interval`` is in seconds, None without
+    rotation."""
 
-    def __init__(self, volumes: Iterable[Volume], *, named_volumes: bool = True) -> None:
+    def __init__(
+        self, volumes: Iterable[Volume], *, named_volumes: bool = True, rotation_interval: float | None = None
+    ) -> None:
         self.registry = registry = metrics.registry()
+        build_info.add(registry, "driver")
+        self.api, self.providers = ApiMetrics(registry), ProviderMetrics(registry)
         # Those that work have a set of their own: names in classes that never worked cannot fill it.
         self._working_provider = BoundedLabel(is_provider_label, limits.MAX_PROVIDER_LABELS)
         self._failed_provider = BoundedLabel(is_provider_label, limits.MAX_FAILED_PROVIDER_LABELS)
@@ -84,10 +90,10 @@ class DriverMetrics:
             buckets=BUCKETS,
             registry=registry,
         )
-        self._api_requests = counter(
-            "rest_client_requests_total",
-            "Number of HTTP requests, partitioned by status code, method, and host.",
-            ("code", "method", "host"),
+        self._publishing = Gauge(
+            "secrets_store_publishes_in_flight",
+            "Publishes of volumes that have begun and not ended",
+            registry=registry,
         )
         self._task_failures = counter(
             "secrets_store_background_task_failures_total",
@@ -106,7 +112,13 @@ class DriverMetrics:
             "Whether volumes are mounted with noswap: 0 means that their secrets may be swapped to disk",
             registry=registry,
         )
-        registry.register(_VolumeAges(volumes, named_volumes))
+        registry.register(VolumeMetrics(volumes, named=named_volumes, interval=rotation_interval))
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """A publish is in flight while the context lasts."""
+        with self._publishing.track_inprogress():
+            yield
 
     def published(self, provider: str) -> None:
         """A publish was answered OK, with or without a call to the provider."""
@@ -132,10 +144,6 @@ class DriverMetrics:
     def rotation_failed(self, provider: str, error_type: str) -> None:
         """The refresh of a mounted volume failed."""
         self._rotation_failed.labels(**self._failure(provider, error_type), rotated="true", **_OS).inc()
-
-    def api_request(self, code: str, method: str, host: str) -> None:
-        """A request to the API server was answered with a status, or with none."""
-        self._api_requests.labels(code, method, host).inc()
 
     def background_task_failed(self, task: str) -> None:
         """A background task ended and is started again."""
@@ -166,45 +174,3 @@ class DriverMetrics:
         """The label of a provider of which this does not say that it works: a class may name another one at any
         time."""
         return provider if self._working_provider.knows(provider) else self._failed_provider(provider)
-
-
-class _VolumeAges(Collector):
-    """Computed at each scrape, so that ages are never stale and an unpublished volume leaves no series."""
-
-    def __init__(self, volumes: Iterable[Volume], named: bool) -> None:
-        self._volumes = volumes
-        self._named = named
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The age and the number of failures of each volume; without their names, the worst of each provider."""
-        labels = ("namespace", "pod", "volume", "provider")
-        ages = GaugeMetricFamily(
-            "secrets_store_volume_age_seconds",
-            "Seconds since the last successful refresh of a volume",
-            labels=labels,
-        )
-        failures = GaugeMetricFamily(
-            "secrets_store_volume_refresh_failures",
-            "Failed refreshes of a volume since the last successful one",
-            labels=labels,
-        )
-        now = clock.now()
-        volumes = list(self._volumes)
-        oldest: dict[tuple[str, str, str, str], float] = {}
-        worst: dict[tuple[str, str, str, str], int] = {}
-        for volume in volumes:
-            name = (volume.pod.namespace, volume.pod.name, volume.target.volume_name) if self._named else ("", "", "")
-            values = (*name, volume.provider)
-            if volume.refreshed_at is not None:
-                oldest[values] = max(oldest.get(values, -inf), now - volume.refreshed_at)
-            worst[values] = max(worst.get(values, 0), volume.failure.count if volume.failure else 0)
-        for values, age in oldest.items():
-            ages.add_metric(values, age)
-        for values, count in worst.items():
-            failures.add_metric(values, count)
-        yield from (ages, failures)
-        yield GaugeMetricFamily(
-            "secrets_store_volumes_refreshed_in_future",
-            "Volumes whose age is unknown: they were refreshed while the node's clock was ahead of what it is now",
-            value=sum(volume.in_future for volume in volumes),
-        )

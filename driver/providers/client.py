@@ -10,6 +10,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from driver import limits
+from driver.providers.measuring import OnCalled, ReplyTooLarge, measured
 from driver.volume.workers import DiskWorkers
 from protos import provider_pb2, provider_pb2_grpc
 from runtime import logs, redact, rpc
@@ -35,18 +36,24 @@ _ERROR_TEXTS = (
 Reply = TypeVar("Reply", bound=Message)
 
 
-class ReplyTooLarge(Exception):
-    """The reply is larger than was allowed for this call, and may be received as a large one."""
-
-
 class ProviderClient:
     """Calls one provider at one socket.
 
     ``version`` is what the last health check reported. ``last_error`` is that of the last call, empty if it succeeded.
+    ``on_called`` gets every call when it ends.
     """
 
-    def __init__(self, name: str, socket: str, workers: DiskWorkers, small_bytes: int, max_reply_bytes: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        socket: str,
+        workers: DiskWorkers,
+        small_bytes: int,
+        max_reply_bytes: int,
+        on_called: OnCalled = lambda *_: None,
+    ) -> None:
         self.name = name
+        self._on_called = on_called
         self._workers = workers
         self.socket = socket
         self.version = self.last_error = ""
@@ -84,7 +91,8 @@ class ProviderClient:
     ) -> provider_pb2.MountResponse:
         """Call Mount, which ends at ``deadline`` (event loop time). Raises RemoteFailure, or ReplyTooLarge if the reply
         must be ``large`` to be received."""
-        reply = await self._call(self._large_stub().Mount if large else self._stub.Mount, request, deadline, large)
+        method = self._large_stub().Mount if large else self._stub.Mount
+        reply = await self._call("Mount", method, request, deadline, large)
         size = reply.ByteSize()
         if size > LARGE_REPLY_BYTES:
             log.warning("A provider's reply is larger than 1 MiB", provider=self.name, bytes=size)
@@ -96,7 +104,8 @@ class ProviderClient:
         The result is logged, and kept in ``version`` and ``last_error``.
         """
         try:
-            reply = await self._call(self._stub.Version, provider_pb2.VersionRequest(version=API_VERSION), deadline)
+            request = provider_pb2.VersionRequest(version=API_VERSION)
+            reply = await self._call("Version", self._stub.Version, request, deadline)
         except rpc.RemoteFailure as failure:
             log.warning("Provider health check failed", provider=self.name, err=failure)
             return
@@ -146,7 +155,15 @@ class ProviderClient:
                 await self.close()
 
     async def _call(
-        self, method: Callable[..., Awaitable[Reply]], request: Message, deadline: float, large: bool = True
+        self, name: str, method: Callable[..., Awaitable[Reply]], request: Message, deadline: float, large: bool = True
+    ) -> Reply:
+        with measured(self._on_called, self.name, name) as outcome:
+            reply = await self._call_unmeasured(method, request, deadline, large)
+            outcome.answered(reply)
+            return reply
+
+    async def _call_unmeasured(
+        self, method: Callable[..., Awaitable[Reply]], request: Message, deadline: float, large: bool
     ) -> Reply:
         try:
             async with self._keep_open():

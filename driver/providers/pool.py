@@ -12,7 +12,7 @@ is probably restarting.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TypeVar
@@ -21,7 +21,8 @@ import grpc
 
 from driver import limits
 from driver.providers import wire
-from driver.providers.client import ProviderClient, ReplyTooLarge
+from driver.providers.client import ProviderClient
+from driver.providers.measuring import OnCalled, ReplyTooLarge
 from driver.providers.reply_room import ReplyRoom
 from driver.providers.sockets import ProviderSockets
 from driver.volume.memory import MemoryBudget
@@ -44,7 +45,7 @@ ANSWER_SECONDS = 2.5
 
 
 class ProviderPool:
-    """The providers that this driver has called."""
+    """The providers that this driver has called. ``on_called`` gets every call when it ends."""
 
     def __init__(
         self,
@@ -53,7 +54,9 @@ class ProviderPool:
         memory: MemoryBudget,
         max_reply_bytes: int,
         max_entries: int = limits.MAX_VOLUME_ENTRIES,
+        on_called: OnCalled = lambda *_: None,
     ) -> None:
+        self._on_called = on_called
         self._workers = workers
         self._sockets = sockets
         self._room = ReplyRoom(memory, min(max_reply_bytes, limits.MAX_MESSAGE_BYTES))
@@ -111,6 +114,12 @@ class ProviderPool:
         """Whether a provider's socket is connected now."""
         client = self._clients.get(name)
         return client is not None and client.connected
+
+    async def reachable(self, names: Collection[str]) -> dict[str, bool]:
+        """Of each provider, whether its socket is connected or a process listens there; calls none of them."""
+        away = [name for name in names if not self.is_connected(name)]
+        served = await self._workers.run(self._sockets.served, away)
+        return {name: name not in away or name in served for name in names}
 
     async def answers(self, name: str) -> bool:
         """Whether a provider's socket answers, found out by connecting to it; takes ANSWER_SECONDS at most."""
@@ -176,7 +185,9 @@ class ProviderPool:
         known = self._clients.get(name)
         if known is not None and known.socket == socket and not known.is_given_up:
             return known
-        client = self._clients[name] = ProviderClient(name, socket, self._workers, self._room.small, self._room.largest)
+        client = self._clients[name] = ProviderClient(
+            name, socket, self._workers, self._room.small, self._room.largest, self._on_called
+        )
         if others := self._sockets.others(name, socket):
             log.warning(
                 "Two providers have the same name; the one whose directory is searched first is used",

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from runtime import redact
@@ -40,6 +40,10 @@ class ProviderSockets:
     def others(self, name: str, used: str) -> list[str]:
         """The paths besides the ``used`` one at which a provider of this name listens."""
         return [path for path in self._paths(name) if path != used and _is_socket(path) and not why_not_served(path)]
+
+    def served(self, names: Collection[str]) -> set[str]:
+        """Those of ``names`` at one of whose paths a process listens."""
+        return {name for name in names if self.others(name, "")}
 
     def installed(self) -> list[str]:
         """The names of all providers that have a socket, sorted."""

@@ -90,8 +90,9 @@ class Publisher:
         attempt = Attempt(request, deadline)
         TENANT.set(request.pod.namespace)
         try:
-            async with self._volumes.exclusive(request.target.path, deadline):  # step 2
-                kept_old_content = await self._publish(attempt)
+            with self._metrics.publishing():
+                async with self._volumes.exclusive(request.target.path, deadline):  # step 2
+                    kept_old_content = await self._publish(attempt)
         except Failure as failure:
             self._metrics.publish_failed(attempt.provider, failure.error_type)
             log.error("Failed to publish a volume", exc=failure, pod=request.pod, target=request.target.path)
@@ -145,7 +146,7 @@ class Publisher:
             lookup_deadline = asyncio.get_running_loop().time() + REPUBLISH_LOOKUP_SECONDS
             provider_class = await self._remote.find_class(attempt, min(attempt.deadline, lookup_deadline))
             await self._restarts.republished(volume, provider_class)
-            interval = await self._remote.rotation_interval(attempt, provider_class)
+            volume.interval = interval = await self._remote.rotation_interval(attempt, provider_class)
             volume.fingerprint = volume.fingerprint or provider_class.fingerprint
             if now < volume.retry_at and await self._remote.provider_is_back(volume, provider_class):
                 volume.retry_at = now

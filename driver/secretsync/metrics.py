@@ -3,8 +3,10 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 from driver import limits
+from driver.metrics.api import ApiMetrics
 from driver.metrics.labels import BoundedLabel, is_provider_label
-from runtime import metrics
+from driver.metrics.providers import ProviderMetrics
+from runtime import build_info, metrics
 
 BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -14,6 +16,8 @@ class SyncMetrics:
 
     def __init__(self) -> None:
         self.registry = metrics.registry()
+        build_info.add(self.registry, "sync-controller")
+        self.api, self.providers = ApiMetrics(self.registry), ProviderMetrics(self.registry)
         self._working_provider = BoundedLabel(is_provider_label, limits.MAX_PROVIDER_LABELS)
         self._failed_provider = BoundedLabel(is_provider_label, limits.MAX_FAILED_PROVIDER_LABELS, [""])
         self._syncs = Counter(
@@ -27,6 +31,12 @@ class SyncMetrics:
             "How long a sync takes, the provider's part included",
             ("provider",),
             buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._task_failures = Counter(
+            "secrets_store_background_task_failures_total",
+            "Background tasks that ended and were started again",
+            ("task",),
             registry=self.registry,
         )
         self._objects = Gauge("secrets_store_sync_objects", "SecretSyncs that exist", registry=self.registry)
@@ -43,6 +53,10 @@ class SyncMetrics:
         # A class may name any provider: those that do not exist must not take the places of those that do.
         known = self._working_provider.knows(provider)
         self._failures.labels(provider if known else self._failed_provider(provider), reason).inc()
+
+    def background_task_failed(self, task: str) -> None:
+        """A background task ended and is started again."""
+        self._task_failures.labels(task).inc()
 
     def count(self, objects: int) -> None:
         """So many SecretSyncs exist."""

@@ -51,9 +51,10 @@ class SyncServer:
 
     def __init__(self, config: SyncConfig) -> None:
         self._config = config
-        self._api = Api(config.kubeconfig)
         self._metrics = SyncMetrics()
-        self._tasks = TaskSupervisor()
+        self._api = Api(config.kubeconfig, self._metrics.api.requested)
+        self._metrics.api.compare_clocks(self._api.clock_offset)
+        self._tasks = TaskSupervisor(self._metrics.background_task_failed)
         self._identity = Identity(config.pod_name, config.pod_uid)
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -87,7 +88,13 @@ class SyncServer:
         """Everything that only the leader does, with a state of its own: what was known before may be old."""
         api, parser, workers = self._api, Parser(), DiskWorkers()
         sockets = ProviderSockets((self._config.provider_volume,))
-        providers = ProviderPool(sockets, workers, MemoryBudget(-1), self._config.max_call_recv_msg_size)
+        providers = ProviderPool(
+            sockets,
+            workers,
+            MemoryBudget(-1),
+            self._config.max_call_recv_msg_size,
+            on_called=self._metrics.providers.called,
+        )
         classes, events = ClassStore(api, WATCH_IDLE_SECONDS), SyncEvents(api)
         statuses = SecretSyncStore(api)
         tokens = TokenSource(api, self._config.token_request_audience)

@@ -48,6 +48,13 @@ def code_of(failure: errors.Failure) -> grpc.StatusCode:
     return next(STATUS_CODES[cls] for cls in type(failure).__mro__ if cls in STATUS_CODES)
 
 
+def go_name(code: grpc.StatusCode) -> str:
+    """A code in Go's spelling: ``DEADLINE_EXCEEDED`` → ``DeadlineExceeded``."""
+    return {"OK": "OK", "CANCELLED": "Canceled"}.get(code.name) or "".join(
+        part.capitalize() for part in code.name.split("_")
+    )
+
+
 def as_failure(error: Exception, method: str) -> errors.Failure:
     """An expected failure is returned as it is. Any other exception that a method raised is a bug: it is logged with
     its stack, and the caller sees nothing of it but ``Internal``."""

@@ -11,6 +11,7 @@ import pytest
 
 from driver import limits
 from driver.metrics import DriverMetrics
+from driver.metrics.providers import ProviderMetrics
 from driver.ports import ClassRef, Pod
 from driver.registry import Volume
 from driver.secretsync.metrics import SyncMetrics
@@ -72,7 +73,11 @@ BOUNDS = {
     "otel_scope_schema_url": 1,
     "service_name": 1,
     "service_version": 1,
-    "le": 12,
+    "le": 14,
+    "component": 2,
+    "version": 1,
+    "commit": 1,
+    "python": 1,
     "written": 2,
     # From code of ours and from the administrator: the statuses of HTTP, its methods, the API server; names of tasks.
     "code": 600,
@@ -98,6 +103,9 @@ def count_everything(made: DriverMetrics, number: int) -> None:
     made.unpublish_failed()
     made.volumes_measured(number)
     made.noswap(bool(number % 2))
+    with made.publishing():
+        made.providers.called(f"called-{number}", "Mount", "Unavailable", 0.1)
+    made.providers.found(number, {f"used-{number}": True, f"gone-{number}": False})
 
 
 def test_each_label_of_each_metric_has_a_bound() -> None:
@@ -110,6 +118,7 @@ def test_each_label_of_each_metric_has_a_bound() -> None:
         count_everything(made, number)
         sync.synced(f"name-{number}", 0.1, written=bool(number % 2))
         sync.failed(f"failed-{number}", "ProviderError")
+        sync.providers.called(f"called-{number}", "Mount", "Unavailable", 0.1)
     series = series_of(made)
     values: dict[tuple[str, str], set[str]] = {}
     for registry in (made.registry, sync.registry):
@@ -129,8 +138,8 @@ def test_no_method_is_forgotten() -> None:
     """A method of DriverMetrics that counts is new → the test above must call it, or its labels come from code of
     ours."""
     called = set(count_everything.__code__.co_names)
-    ours = {"api_request", "background_task_failed"}
-    methods = {name for name in vars(DriverMetrics) if not name.startswith("_")}
+    ours = {"background_task_failed", "collect"}
+    methods = {name for kind in (DriverMetrics, ProviderMetrics) for name in vars(kind) if not name.startswith("_")}
     assert methods - ours <= called
 
 

@@ -170,7 +170,7 @@ def test_pods_read_the_reason(tmp_path: Path, cgroup: FakeCgroup) -> None:
                 cgroup.set(200 * MIB, 100 * MIB)
                 await new.publish()
                 assert new.read("f")[:1] == b"x"
-                await it.driver.measure_volumes()
+                await it.driver.measure()
                 total = it.driver.metrics.registry.get_sample_value("secrets_store_volumes_bytes")
                 assert total is not None and 6 * MIB <= total < 7 * MIB
 

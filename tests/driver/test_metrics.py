@@ -1,5 +1,6 @@
 """The Go driver's series, digit for digit."""
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from driver.ports import ClassRef, Pod, RefreshFailure
 from driver.registry import Volume
 from driver.volume.target import Target
 from runtime import clock, metrics
+from runtime.version import build
 
 SCOPE = 'otel_scope_name="sigs.k8s.io/secrets-store-csi-driver",otel_scope_schema_url="",otel_scope_version=""'
 
@@ -60,6 +62,74 @@ def test_volume_age() -> None:
     assert 99 < float(line.rsplit(" ", 1)[1]) < 110
     volumes.clear()
     assert "secrets_store_volume_age_seconds{" not in text(made)
+
+
+def volumes_of_ages(*ages: float | None) -> list[Volume]:
+    """Volumes that were refreshed so many seconds ago."""
+    made = []
+    for number, age in enumerate(ages):
+        target = Target.from_text(f"/p/pods/u{number}/volumes/kubernetes.io~csi/v/mount", "")
+        volume = Volume(target, Pod("ns", f"pod-{number}", f"u{number}"), ClassRef("ns", "c"), provider="stub")
+        volume.refreshed_at = None if age is None else clock.now() - age
+        made.append(volume)
+    return made
+
+
+@pytest.mark.parametrize("ages, oldest", [((), None), ((None,), None), ((5,), 5), ((10, 700, None, 30), 700)])
+def test_the_oldest_content(ages: tuple[float | None, ...], oldest: float | None) -> None:
+    """The age of the volume whose last refresh is longest ago; none without a volume whose age is known."""
+    found = DriverMetrics(volumes_of_ages(*ages)).registry.get_sample_value("secrets_store_oldest_content_age_seconds")
+    assert found is oldest if oldest is None or found is None else found == pytest.approx(oldest, abs=2)
+
+
+@pytest.mark.parametrize(
+    "ages, intervals, overdue",
+    [
+        ((), (), None),
+        ((90,), (None,), 0),
+        ((500,), (None,), 380),
+        ((500,), (86400.0,), 0),
+        ((90, 500), (60.0, 86400.0), 30),
+    ],
+)
+def test_overdue_content(ages: tuple[float, ...], intervals: tuple[float | None, ...], overdue: float | None) -> None:
+    """By how much a volume exceeds its class's interval, or the flag's (120 s) while that is unknown; nothing without
+    rotation, which never makes content overdue."""
+    volumes = volumes_of_ages(*ages)
+    for volume, interval in zip(volumes, intervals, strict=True):
+        volume.interval = interval
+    name = "secrets_store_content_overdue_seconds"
+    found = DriverMetrics(volumes, rotation_interval=120.0).registry.get_sample_value(name)
+    assert found is overdue if overdue is None or found is None else found == pytest.approx(overdue, abs=2)
+    assert DriverMetrics(volumes).registry.get_sample_value(name) is None
+
+
+def test_build_info() -> None:
+    """One series per process, always 1, which says version and Python."""
+    (line,) = (line for line in text(DriverMetrics([])).splitlines() if line.startswith("secrets_store_build_info{"))
+    assert 'component="driver"' in line and f'python="{platform.python_version()}"' in line
+    assert f'version="{build().version}"' in line and line.endswith(" 1.0")
+
+
+@pytest.mark.parametrize(
+    "codes, reachable",
+    [((), None), (("200",), 1), (("404", "429"), 1), (("200", "<error>"), 0), (("503",), 0), (("401",), 0)],
+)
+def test_whether_the_api_is_reachable(codes: tuple[str, ...], reachable: float | None) -> None:
+    """What the last request says: any answer of a server that works counts, refused credentials do not."""
+    made = DriverMetrics([])
+    for code in codes:
+        made.api.requested(code, "GET", "api:443")
+    assert made.registry.get_sample_value("secrets_store_api_reachable") == reachable
+
+
+def test_the_clock_of_the_node() -> None:
+    """No series until the server's time is known; then by how much the node's clock is ahead."""
+    made, offsets = DriverMetrics([]), [None, 61.5, -3600.0]
+    made.api.compare_clocks(lambda: offsets[0])
+    for offset in list(offsets):
+        assert made.registry.get_sample_value("secrets_store_clock_offset_seconds") == offset
+        offsets.pop(0)
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2, 3])

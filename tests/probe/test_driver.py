@@ -15,7 +15,7 @@ import grpc.aio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from probe.driver import GET_PLUGIN_INFO, NOT_CONNECTED, PROBE, DriverProbe, ProbeResult, go_name
+from probe.driver import GET_PLUGIN_INFO, NOT_CONNECTED, PROBE, DriverProbe, ProbeResult
 from protos import csi_pb2
 from runtime import metrics, rpc
 from runtime.errors import DeadlineExceeded, Unavailable
@@ -319,4 +319,4 @@ def test_names_of_codes() -> None:
         "DataLoss",
         "Unauthenticated",
     ]
-    assert [go_name(code) for code in sorted(grpc.StatusCode, key=lambda code: int(code.value[0]))] == names
+    assert [rpc.go_name(code) for code in sorted(grpc.StatusCode, key=lambda code: int(code.value[0]))] == names

@@ -25,7 +25,7 @@ def test_each_request_is_counted(server: FakeApi, tmp_path: Path) -> None:
     server.on("PATCH", "", Drop(), times=1)
 
     async def test() -> None:
-        api = Api(kubeconfig, metrics.api_request)
+        api = Api(kubeconfig, metrics.api.requested)
         try:
             async with asyncio.timeout(20):
                 pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "default"}, "spec": {}}
