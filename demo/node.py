@@ -1,6 +1,5 @@
 """The node of the demo: its directories, the command lines of its processes, and what they report."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -8,10 +7,10 @@ from pathlib import Path
 
 import aiohttp
 import psutil
-import yaml
 
 from demo import sandbox
-from demo.objects import PUBLISH_SECRET, STUB_OBJECTS, provider_class
+from demo.objects import PUBLISH_SECRET, STUB_OBJECTS, manifest, provider_class
+from demo.output import Output
 from kubelet_stub.config import Config as KubeletConfig
 from kubelet_stub.pods import Secret
 from runtime.flags import Duration
@@ -24,16 +23,26 @@ SOCKET_DIRECTORIES = ("kubelet/plugins_registry", "csi", "providers")
 
 @dataclass
 class Node:
-    """Everything that the steps share. Output has the time since ``started``."""
+    """Everything that the steps share."""
 
     directory: Path
     port: int = field(default_factory=sandbox.free_port)
-    started: float = field(default_factory=time.monotonic)
+    output: Output = field(default_factory=Output)
 
     @property
     def secret(self) -> Path:
         """The file in the store that holds the password."""
         return self.directory / "store" / "db-password"
+
+    @property
+    def class_file(self) -> Path:
+        """The manifest of the class."""
+        return self.directory / "manifests" / "app.yaml"
+
+    @property
+    def store_is(self) -> str:
+        """What plays the store."""
+        return "a directory with two files"
 
     @property
     def provider(self) -> str:
@@ -54,8 +63,7 @@ class Node:
         """Create the directories, and the manifest of the class."""
         for name in _DIRECTORIES:
             (self.directory / name).mkdir(parents=True)
-        manifest = yaml.safe_dump(provider_class(self.provider, self.parameters))
-        (self.directory / "manifests" / "app.yaml").write_text(manifest)
+        self.class_file.write_text(manifest(provider_class(self.provider, self.parameters)))
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[None]:

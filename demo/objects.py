@@ -6,7 +6,33 @@ import yaml
 
 DRIVER = "secrets-store.csi.k8s.io"
 PUBLISH_SECRET = "store-credentials"
-STUB_OBJECTS = yaml.safe_dump(
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes YAML as people do: lists indented, texts of several lines as blocks."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002  # PyYAML calls it
+        super().increase_indent(flow, False)
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def manifest(value: Any) -> str:
+    """An object as YAML, its fields in the order in which they were set."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False)
+
+
+def objects_text(objects: list[dict[str, Any]]) -> str:
+    """The parameter ``objects``: YAML within a text, an object a line."""
+    return "".join("- " + yaml.safe_dump(item, default_flow_style=True, width=500, sort_keys=False) for item in objects)
+
+
+STUB_OBJECTS = objects_text(
     [
         {"objectName": "db-password", "filePermission": "0400"},
         {"objectName": "api/key"},

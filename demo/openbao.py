@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from demo import sandbox
 from demo.checks import wait_until
 from demo.node import Node
+from demo.objects import objects_text
 
 TOKEN = "root-token-of-the-demo"
 CALL_SECONDS = 10.0
@@ -33,13 +32,17 @@ class OpenBaoNode(Node):
     store_port: int = field(default_factory=sandbox.free_port)
 
     @property
+    def store_is(self) -> str:
+        return "an OpenBao server with a certificate authority"
+
+    @property
     def provider(self) -> str:
         return "openbao"
 
     @property
     def parameters(self) -> dict[str, str]:
         url = f"http://127.0.0.1:{self.store_port}"
-        return {"vaultAddress": url, "vaultAuthMethod": "token", "objects": yaml.safe_dump(OBJECTS)}
+        return {"vaultAddress": url, "vaultAuthMethod": "token", "objects": objects_text(OBJECTS)}
 
     @property
     def publish_secret(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The demo's sandbox: its own mount namespace, a directory in memory, and the processes that it starts."""
+"""The demo's sandbox: a directory in memory, in a mount namespace of its own, and the processes that it starts."""
 
 import asyncio
 import ctypes
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psutil
 
-_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
-_MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
+from cli.dev import namespaces
+from cli.dev.namespaces import Rights
+
 _PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 20.0
 # Ctrl-C, the cancellation of a CI job, and the closing of a terminal: each ends the demo in good order.
@@ -24,35 +25,15 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def enter_namespace() -> None:
-    """Enter a new mount namespace, which hides the demo's mounts from the machine; without root, together with a user
-    namespace in which this process is root. Call it while the process has a single thread.
-    """
-    uid, gid = os.getuid(), os.getgid()
-    _check(_libc.unshare(_CLONE_NEWNS | (0 if uid == 0 else _CLONE_NEWUSER)), "a new mount namespace")
-    if uid != 0:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
-    _check(_libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None), "private mount propagation")
-
-
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        reason = os.strerror(ctypes.get_errno())
-        raise SystemExit(
-            f"demo: cannot create {what}: {reason}. Run it as root, or allow user namespaces on this machine."
-        )
-
-
 @contextmanager
-def directory() -> Iterator[Path]:
-    """A directory on a tmpfs: however the demo ends, its content vanishes with the namespace."""
+def directory(rights: Rights) -> Iterator[Path]:
+    """A directory on a tmpfs: however the demo ends, its content vanishes with the namespace. Raises Refused."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     path = Path(tempfile.mkdtemp(prefix="secrets-store-demo-"))
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # a signal that was blocked is delivered here
-        _check(_libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, b"mode=0755"), "a tmpfs")
+        mounted = _libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, b"mode=0755")
+        namespaces.check(mounted, "a tmpfs cannot be mounted", rights)
         try:
             yield path
         finally:

@@ -1,27 +1,25 @@
 """``secrets-store dev``: the driver, a kubelet stub and a provider in one, for the author of a provider. It prints the
 volume, and starts anew what has changed.
 
-1. It enters a mount namespace of its own (with ``unshare``), so that nothing is left on the machine.
+1. It enters a mount namespace of its own, so that nothing is left on the machine.
 2. In a directory for this run it starts the provider, the container with ``--manifests``, and the kubelet stub with a
    pod.
 3. Twice a second it looks at the files: the provider is restarted if its file has changed, the class is copied to the
    manifests, the kubelet stub is restarted for another pod. What changes in the volume is printed.
 """
 
-import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import click
 
+from cli.dev import namespaces
 from cli.dev.setup import Setup
 from cli.dev.volume import Volume
 
-INSIDE = "SECRETS_STORE_DEV_INSIDE"
 LOOK_SECONDS = 0.5
 _FILE = click.Path(exists=True, dir_okay=False)
 
@@ -38,8 +36,10 @@ def dev(provider: str, class_file: str, pod: str | None, once: bool, seconds: fl
     No cluster is needed; root, or a kernel that allows user namespaces, is. The files are watched: the provider is
     restarted, and the content fetched again, when they change. Ctrl-C ends everything.
     """
-    if os.environ.get(INSIDE) != "1":
-        _enter_namespace()
+    try:
+        namespaces.enter()
+    except namespaces.Refused as refused:
+        raise click.ClickException(str(refused)) from None
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="ss-dev-"))
@@ -67,13 +67,3 @@ def _watch(setup: Setup, once: bool, seconds: float) -> bool:
             setup.show_logs()
             return False
         time.sleep(LOOK_SECONDS)
-
-
-def _enter_namespace() -> None:
-    """Start this command again in a mount namespace; without root in a user namespace, too."""
-    program = shutil.which("unshare")
-    if program is None:
-        raise click.ClickException("the program unshare is missing: install util-linux")
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    arguments = [program, *user, "--mount", "--propagation=private", sys.executable, "-m", "cli", *sys.argv[1:]]
-    os.execve(program, arguments, {**os.environ, INSIDE: "1"})

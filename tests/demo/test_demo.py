@@ -8,10 +8,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import click
 import psutil
 import pytest
 
-STEPS = ("registered:", "mounted:", "healthy:", "rotated:", "killed:", "healed:", "deleted:", "stopped:")
+from demo.output import MAX_WIDTH, Output, describe_mount, wants_color
+
+STEPS = tuple(f"{number}/7  " for number in range(1, 8))
 
 
 def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -41,6 +44,10 @@ def test_to_the_end(tmp_path: Path) -> None:
         assert demo.returncode == 0, output
         positions = [output.index(step) for step in STEPS]
         assert positions == sorted(positions)
+        assert "\x1b" not in output  # it is no terminal
+        assert max(map(len, output.splitlines())) <= MAX_WIDTH
+        for shown in ("kind: SecretProviderClass", "kind: Pod", "at most 16 MiB", "What next?", "docs/tutorial.md"):
+            assert shown in output
         check_nothing_left(Path(short), [])
 
 
@@ -60,5 +67,46 @@ def test_interrupted(moment: float, ending: signal.Signals) -> None:
         children = psutil.Process(demo.pid).children(recursive=True)
         demo.send_signal(ending)
         output, _ = demo.communicate(timeout=30)
-        assert demo.returncode != 0 or "every step was checked" in output
+        assert demo.returncode != 0 or "Every step was checked" in output
         check_nothing_left(Path(short), children)
+
+
+@pytest.mark.parametrize(
+    "environment, terminal, color",
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"TERM": "dumb"}, True, False),
+        ({"NO_COLOR": "1"}, True, False),
+        ({"NO_COLOR": ""}, True, True),  # no-color.org: only if it is not empty
+        ({"FORCE_COLOR": "1"}, False, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False),
+    ],
+)
+def test_colors(environment: dict[str, str], terminal: bool, color: bool) -> None:
+    """On a terminal, unless the environment says otherwise."""
+    assert wants_color(environment, terminal) == color
+
+
+def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """A narrow terminal → no line is wider; with colours the texts are the same."""
+    texts = []
+    for color in (False, True):
+        output = Output(color=color, width=60)
+        output.title("Title", "some words " * 20)
+        output.step("The first")
+        output.explain("some words " * 20)
+        output.done("some words " * 10)
+        texts.append(click.unstyle(capsys.readouterr().out))
+    assert len(texts[0].splitlines()) > 10 and all(len(line) <= 60 for line in texts[0].splitlines())
+    assert texts[0] == texts[1]
+
+
+def test_a_mount_in_words() -> None:
+    """The line of a mount table, 200 characters long → its kind, size and safety."""
+    line = "tmpfs /a/b/mount tmpfs rw,nosuid,nodev,noexec,relatime,size=16384k,nr_inodes=16448,mode=755,noswap 0 0"
+    words = "a tmpfs: in memory, at most 16 MiB, never swapped out (noswap), nosuid nodev noexec"
+    assert describe_mount(line) == words
+    assert describe_mount(line.replace(",noswap", "").replace("size=16384k,", "")) == (
+        "a tmpfs: in memory, nosuid nodev noexec"
+    )
