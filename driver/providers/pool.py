@@ -15,12 +15,13 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
 from driver import limits
-from driver.providers import wire
+from driver.providers import status, wire
+from driver.providers.absences import Absences
 from driver.providers.client import ProviderClient
 from driver.providers.measuring import OnCalled, ReplyTooLarge
 from driver.providers.reply_room import ReplyRoom
@@ -59,6 +60,7 @@ class ProviderPool:
         self._on_called = on_called
         self._workers = workers
         self._sockets = sockets
+        self._absences = Absences(sockets)
         self._room = ReplyRoom(memory, min(max_reply_bytes, limits.MAX_MESSAGE_BYTES))
         self._max_entries = max_entries
         self._clients: dict[str, ProviderClient] = {}
@@ -132,18 +134,9 @@ class ProviderPool:
             client = await self._client_of(name) or self._clients[name]
             await client.check_health(asyncio.get_running_loop().time() + HEALTH_CHECK_SECONDS)
 
-    def snapshot(self) -> list[Mapping[str, str]]:
-        """The providers for the status socket."""
-        return [
-            {
-                "name": name,
-                "socket": client.socket,
-                "unused_sockets": ", ".join(self._sockets.others(name, client.socket)),
-                "version": client.version,
-                "last_error": client.last_error,
-            }
-            for name, client in sorted(self._clients.items())
-        ]
+    def snapshot(self) -> list[Mapping[str, Any]]:
+        """The providers for the status socket: see ``status.snapshot``."""
+        return status.snapshot(self._clients, self._sockets, self._absences)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -153,27 +146,32 @@ class ProviderPool:
 
     async def _connected(self, name: str, deadline: float) -> ProviderClient:
         loop = asyncio.get_running_loop()
-        while True:
-            search_again = min(deadline, loop.time() + SEARCH_SECONDS)
-            client = await self._client_of(name)
-            if client is not None:
-                if await client.wait_ready(search_again):
-                    return client
-            elif name not in self._clients:
-                problems = "".join(f"; {problem}" for problem in self._sockets.problems(name))
-                installed = ", ".join(self._sockets.installed()[:_SHOWN_PROVIDERS]) or "none"
-                raise PreconditionFailed(
-                    f'error connecting to provider "{name}": provider not found: provider "{name}" '
-                    f"(on this node there are: {installed}; correct spec.provider of the class, or install it and "
-                    f"check that its socket lies in {', '.join(self._sockets.directories)}{problems})"
-                )
-            else:
-                await asyncio.sleep(search_again - loop.time())
-            if loop.time() >= deadline:
-                problems = "; ".join(self._sockets.problems(name)) or (
-                    f"its socket is no longer in {', '.join(self._sockets.directories)}"
-                )
-                raise Unavailable(f'error connecting to provider "{name}": {problems}; is its pod running?')
+        started = loop.time()
+        with self._absences.waiting(name):
+            while True:
+                search_again = min(deadline, loop.time() + SEARCH_SECONDS)
+                client = await self._client_of(name)
+                if client is not None:
+                    if await client.wait_ready(search_again):
+                        self._absences.connected(name)
+                        return client
+                elif name not in self._clients:
+                    raise self._not_installed(name)
+                else:
+                    await asyncio.sleep(search_again - loop.time())
+                self._absences.not_connected(name, loop.time() - started)
+                if loop.time() >= deadline:
+                    away = self._sockets.why_away(name)
+                    raise Unavailable(f'error connecting to provider "{name}": {away}; is its pod running?')
+
+    def _not_installed(self, name: str) -> PreconditionFailed:
+        problems = "".join(f"; {problem}" for problem in self._sockets.problems(name))
+        installed = ", ".join(self._sockets.installed()[:_SHOWN_PROVIDERS]) or "none"
+        return PreconditionFailed(
+            f'error connecting to provider "{name}": provider not found: provider "{name}" '
+            f"(on this node there are: {installed}; correct spec.provider of the class, or install it and "
+            f"check that its socket lies in {', '.join(self._sockets.directories)}{problems})"
+        )
 
     async def _client_of(self, name: str) -> ProviderClient | None:
         """The client at the provider's socket; None if there is no socket now."""

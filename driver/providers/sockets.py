@@ -37,6 +37,19 @@ class ProviderSockets:
         """What is wrong with each path of the provider at which something is, as sentences without a full stop."""
         return [problem for path in self._paths(name) if (problem := _problem(path))]
 
+    def is_served(self, name: str) -> bool:
+        """Whether a process listens at any path of the provider."""
+        return any(_is_socket(path) and not why_not_served(path) for path in self._paths(name))
+
+    def why_away(self, name: str) -> str:
+        """Why the provider cannot be connected to, without a full stop."""
+        return "; ".join(self.problems(name)) or f"its socket is no longer in {', '.join(self.directories)}"
+
+    @staticmethod
+    def is_name(text: str) -> bool:
+        """Whether a provider may have this name."""
+        return _NAME.fullmatch(text) is not None
+
     def others(self, name: str, used: str) -> list[str]:
         """The paths besides the ``used`` one at which a provider of this name listens."""
         return [path for path in self._paths(name) if path != used and _is_socket(path) and not why_not_served(path)]
@@ -58,7 +71,7 @@ class ProviderSockets:
         return sorted(names)
 
     def _paths(self, name: str) -> list[str]:
-        if not _NAME.fullmatch(name):
+        if not self.is_name(name):
             raise PreconditionFailed(
                 f'error connecting to provider "{redact.text(name)}": invalid provider: '
                 "a name has 1 to 30 letters, digits, - and _"
