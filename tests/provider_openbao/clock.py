@@ -25,6 +25,6 @@ class Clock:
 def installed(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock for logins and leases."""
     clock = Clock()
-    monkeypatch.setattr("provider_openbao.login.time", clock)
-    monkeypatch.setattr("provider_openbao.leases.time", clock)
+    for module in ("login", "lease", "leases", "revoking"):
+        monkeypatch.setattr(f"provider_openbao.{module}.time", clock)
     return clock

@@ -7,12 +7,14 @@ import pytest
 from provider_kit import MountReply
 from tests.provider_openbao import clock
 from tests.provider_openbao.fake_store import always, contents, fake_store, provider, request
-from tests.support.waiting import run_async
+from tests.provider_openbao.upkeep import REVOKE, revoked, rounds
+from tests.support.waiting import run_async, until
 
 PATH = "database/creds/app"
 OBJECTS = f"- {{objectName: password, secretPath: {PATH}}}"
 STATIC = "- {objectName: password, secretPath: kv/app, secretKey: password}"
-RENEW, REVOKE = "sys/leases/renew", "sys/leases/revoke"
+RENEW = "sys/leases/renew"
+pytestmark = pytest.mark.usefixtures("quick_upkeep")
 
 
 def test_kept_until_due(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,12 +57,11 @@ def test_replaced_lease_is_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
             store.lease = {}
             await made.mount(request(store, objects=STATIC))
             now.pass_(200)
-            await made.mount(request(store, objects=STATIC))
+            await rounds(monkeypatch, made, 2)
             assert store.calls[REVOKE] == 0
             now.pass_(200)
-            await made.mount(request(store, "pod-2", objects=STATIC))
-            revoked = {body["lease_id"] for path, body in store.bodies if path == REVOKE}
-            assert f"{PATH}/1" in revoked
+            await until(lambda: store.calls[REVOKE] == 1, "the revocation")
+            assert revoked(store) == [f"{PATH}/1"]
 
     run_async(scenario)
 

@@ -115,6 +115,9 @@ def test_credentials_are_withheld(text: str, gone: str) -> None:
         "2026-11-26T02:42:42.123456Z",
         "-----BEGIN CERTIFICATE----- is missing",
         "Schlüssel ungültig: приватный ключ 日本語 ✓",
+        "objects entry 0 ('password'): role 'app' may not read secret/data/app (HTTP 403): grant it by a policy",
+        "objects entry 3 ('db/api-key'): pki/issue/web refused the call (HTTP 400): correct secretArgs",
+        'object ("token"): 5242880 bytes',
     ],
 )
 def test_plain_texts_stay(text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.cluster.processes import Process
-from tests.support.ports import free_port
+from tests.support.ports import free_ports
 from tests.support.waiting import wait_until
 
 ROOT_TOKEN = "root-token-of-the-tests"
@@ -36,9 +36,15 @@ class OpenBao:
     """A context manager: a server with its state in memory, unsealed, or if ``storage`` is a directory with its state
     there, to be initialized and unsealed by ``initialize``."""
 
-    def __init__(self, directory: Path, storage: Path | None = None, tls: Mapping[str, str] | None = None) -> None:
-        self.port = free_port()
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+    def __init__(
+        self,
+        directory: Path,
+        storage: Path | None = None,
+        tls: Mapping[str, str] | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
+        self.port, peer = free_ports(2, address)
+        self.url = f"http{'s' if tls else ''}://{address}:{self.port}"
         self.token = "" if storage is not None else ROOT_TOKEN
         self.unseal_key = ""
         self.log = directory / "openbao.log"
@@ -50,17 +56,17 @@ class OpenBao:
             "-dev",
             "-dev-no-store-token",
             f"-dev-root-token-id={ROOT_TOKEN}",
-            f"-dev-listen-address=127.0.0.1:{self.port}",
+            f"-dev-listen-address={address}:{self.port}",
         ]
         if storage is not None:
-            listener: dict[str, Any] = {"address": f"127.0.0.1:{self.port}", **(tls or {"tls_disable": True})}
+            listener: dict[str, Any] = {"address": f"{address}:{self.port}", **(tls or {"tls_disable": True})}
             configuration.write_text(
                 json.dumps(
                     {
                         "storage": {"raft": {"path": str(storage), "node_id": "node-1"}},
                         "listener": {"tcp": listener},
                         "api_addr": self.url,
-                        "cluster_addr": f"http://127.0.0.1:{free_port()}",
+                        "cluster_addr": f"http://{address}:{peer}",
                     }
                 )
             )
