@@ -136,6 +136,12 @@ twice, which is more than gRPC's default of 8 KiB."""
 MAX_REMEMBERED_WARNINGS = 1024
 """Classes for which it is remembered that a warning about them was given."""
 
+MAX_PENDING_SHOWN = 128
+"""Volumes that could not be published yet of which the status page knows. Kubelet has 110 pods on a node by default."""
+
+MAX_SECRETS_SHOWN = 256
+"""Synced Secrets of which it knows; those that fail come first."""
+
 POD_EVENTS_BURST, POD_EVENTS_SECONDS = 25, 60.0
 """Events of one pod: so many at once, then one each so many seconds. kubelet's own bound is similar."""
 

@@ -219,6 +219,17 @@ class Cluster(Protocol):
         """Create or count an event; failures are logged, not raised."""
 
 
+@dataclass(frozen=True)
+class SyncedSecret:
+    """The state of a Secret that a class wants: when it was last as the class wants it (Unix time; None: never since
+    the driver's start), and why it is not now, empty if it is. ``class_ref`` and ``name`` are names for people."""
+
+    class_ref: str
+    name: str
+    synced: float | None
+    reason: str
+
+
 class SecretSync(Protocol):
     """Copies the files of volumes into Kubernetes Secrets, with a schedule of its own; the publish path only reports
     what happened."""
@@ -238,6 +249,10 @@ class SecretSync(Protocol):
 
     def forget(self, target_path: str) -> None:
         """The volume is unpublished."""
+
+    def snapshot(self) -> Sequence[SyncedSecret]:
+        """The Secrets of all classes in use, for the status socket; of very many only the first, failing ones before
+        the others."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ a publish that arrives before the API server is reachable waits inside its call.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,8 @@ from driver.metrics import DriverMetrics
 from driver.ports import Backend
 from driver.providers.pool import ProviderPool
 from driver.providers.sockets import ProviderSockets
+from driver.publish import status as volume_status
+from driver.publish.pending import PendingVolumes
 from driver.publish.publisher import Publisher
 from driver.publish.remote_steps import RemoteSteps
 from driver.publish.reporting import Reporter
@@ -83,8 +86,11 @@ class Driver:
         stopping = Stopping()
         remote = RemoteSteps(config, cluster, sync, self.providers, reporter, stopping)
         self.restarts = Restarts(cluster, self.backend.workloads)
-        publisher = Publisher(config, self.volumes, cluster, target, remote, reporter, self.restarts, self.metrics)
-        unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics)
+        self.pending = PendingVolumes(self.volumes)
+        publisher = Publisher(
+            config, self.volumes, cluster, target, remote, reporter, self.restarts, self.metrics, self.pending
+        )
+        unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics, self.pending)
         self.node = NodeService(config, self.volumes, publisher, unpublisher, stopping)
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -95,25 +101,18 @@ class Driver:
 
     def snapshot(self) -> Mapping[str, Any]:
         """The driver's state for the status socket; contains no secret, token or volume attribute."""
+        config = self.config
         return {
             "role": "driver",
             "version": build().version,
-            "node": self.config.nodeid,
+            "node": config.nodeid,
             "noswap": self.noswap,
             "started": clock.wall_time(self.started),
             **self.health.snapshot(self._missing()),
-            "volumes": [
-                {
-                    "pod": str(volume.pod),
-                    "class": str(volume.class_ref),
-                    "provider": volume.provider,
-                    "target": volume.target.path,
-                    "last_refresh": volume.last_refresh,
-                    "failures": volume.failure.count if volume.failure else 0,
-                    "reason": volume.failure.message if volume.failure else "",
-                }
-                for volume in self.volumes
-            ],
+            "rotation_interval": config.rotation_poll_interval if config.enable_secret_rotation else None,
+            "volumes": volume_status.snapshot(self.volumes, config),
+            "pending": self.pending.snapshot(),
+            "secrets": [asdict(secret) for secret in self.backend.sync.snapshot()],
             "providers": self.providers.snapshot(),
         }
 

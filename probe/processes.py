@@ -10,6 +10,7 @@ import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from runtime import memory
 from runtime.supervisor.role_table import RoleTable
 
 T = TypeVar("T")
@@ -18,7 +19,8 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Usage:
     """One process: its resident memory in bytes, CPU time in seconds, open descriptors and start (Unix time), each None
-    if it cannot be read.
+    if it cannot be read. ``proportional_bytes`` is its part of the container's memory (``runtime.memory``), as it was
+    up to half a minute ago.
 
     ``pid`` is 0 for a role that is not running; ``restarts`` and ``last_exit`` are None for a process that is not
     supervised.
@@ -32,6 +34,7 @@ class Usage:
     started: float | None
     restarts: int | None = None
     last_exit: int | None = None
+    proportional_bytes: int | None = None
 
 
 class Processes(Collector):
@@ -54,9 +57,12 @@ class Processes(Collector):
     def usages(self) -> list[Usage]:
         """The current usage of each process."""
         if self._role_table is None:
-            return [_usage("probe", os.getpid())]
-        roles = [_usage(each.name, each.pid, each.restarts, each.last_exit) for each in self._role_table.states()]
-        return [*roles, _usage("supervisor", os.getppid())]
+            return [_usage("probe", os.getpid(), proportional=memory.proportional_bytes())]
+        roles = [
+            _usage(each.name, each.pid, each.restarts, each.last_exit, each.memory)
+            for each in self._role_table.states()
+        ]
+        return [*roles, _usage("supervisor", os.getppid(), proportional=self._role_table.own_memory)]
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus' standard process metrics, with one series per role."""
@@ -83,7 +89,9 @@ class Processes(Collector):
         yield from families.values()
 
 
-def _usage(role: str, pid: int, restarts: int | None = None, last_exit: int | None = None) -> Usage:
+def _usage(
+    role: str, pid: int, restarts: int | None = None, last_exit: int | None = None, proportional: int | None = None
+) -> Usage:
     with suppress(psutil.NoSuchProcess):  # it ended meanwhile
         process = psutil.Process(pid)
         with process.oneshot():
@@ -96,6 +104,7 @@ def _usage(role: str, pid: int, restarts: int | None = None, last_exit: int | No
                 _figure(process.create_time),
                 restarts,
                 last_exit,
+                proportional or None,
             )
     return Usage(role, 0, 0, 0.0, 0, 0.0, restarts, last_exit)
 

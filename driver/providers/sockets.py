@@ -56,7 +56,7 @@ class ProviderSockets:
 
     def served(self, names: Collection[str]) -> set[str]:
         """Those of ``names`` at one of whose paths a process listens."""
-        return {name for name in names if self.others(name, "")}
+        return {name for name in names if self.is_served(name)}
 
     def installed(self) -> list[str]:
         """The names of all providers that have a socket, sorted."""

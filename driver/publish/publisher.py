@@ -40,6 +40,7 @@ from driver.metrics import DriverMetrics
 from driver.ports import Cluster, ProviderClass
 from driver.publish import schedule
 from driver.publish.failures import METHOD, non_final
+from driver.publish.pending import PendingVolumes
 from driver.publish.remote_steps import RemoteSteps
 from driver.publish.reporting import Content, Reporter
 from driver.publish.request import Attempt, PublishRequest
@@ -71,6 +72,7 @@ class Publisher:
         reporter: Reporter,
         restarts: Restarts,
         metrics: DriverMetrics,
+        pending: PendingVolumes,
     ) -> None:
         self._config = config
         self._volumes = volumes
@@ -80,6 +82,7 @@ class Publisher:
         self._reporter = reporter
         self._restarts = restarts
         self._metrics = metrics
+        self._pending = pending
 
     def count_invalid_request(self) -> None:
         """Count a request that failed step 1."""
@@ -90,7 +93,7 @@ class Publisher:
         attempt = Attempt(request, deadline)
         TENANT.set(request.pod.namespace)
         try:
-            with self._metrics.publishing():
+            with self._metrics.publishing(), self._pending.publishing(attempt):
                 async with self._volumes.exclusive(request.target.path, deadline):  # step 2
                     kept_old_content = await self._publish(attempt)
         except Failure as failure:

@@ -46,6 +46,13 @@ def due_time(target_path: str, refreshed_at: float, interval: float, jitter: flo
     return refreshed_at + interval * (1 + jitter * spread)
 
 
+def due_moment(volume: Volume, interval: float, jitter: float) -> float:
+    """The moment from which a volume is due, unless its class changes before."""
+    if volume.failure is not None or volume.refreshed_at is None:
+        return volume.retry_at
+    return max(volume.retry_at, due_time(volume.target.path, volume.refreshed_at, interval, jitter))
+
+
 def is_due(volume: Volume, fingerprint: str, interval: float, now: float, jitter: float) -> bool:
     """Whether a volume is due for a refresh; ``fingerprint`` is that of the class as it is now.
 
@@ -53,11 +60,7 @@ def is_due(volume: Volume, fingerprint: str, interval: float, now: float, jitter
     """
     if volume.fingerprint and volume.fingerprint != fingerprint:
         return True
-    if now < volume.retry_at:
-        return False
-    if volume.failure is not None or volume.refreshed_at is None:
-        return True
-    return now >= due_time(volume.target.path, volume.refreshed_at, interval, jitter)
+    return now >= due_moment(volume, interval, jitter)
 
 
 def retry_time(failure: Failure, failures: int, now: float) -> float:

@@ -5,6 +5,7 @@ import os
 from driver.config import DriverConfig
 from driver.metrics import DriverMetrics
 from driver.ports import Cluster, SecretSync
+from driver.publish.pending import PendingVolumes
 from driver.registry import VolumeRegistry
 from driver.volume import remove
 from driver.volume.target import Target
@@ -26,6 +27,7 @@ class Unpublisher:
         cluster: Cluster,
         sync: SecretSync,
         metrics: DriverMetrics,
+        pending: PendingVolumes,
     ) -> None:
         self._config = config
         self._volumes = volumes
@@ -33,6 +35,7 @@ class Unpublisher:
         self._cluster = cluster
         self._sync = sync
         self._metrics = metrics
+        self._pending = pending
 
     async def unpublish(self, volume_id: str, target_path: str, deadline: float) -> None:
         """Remove the content, unmount, and remove the directory; a path that does not exist is a success.
@@ -62,6 +65,7 @@ class Unpublisher:
 
     def _forget(self, path: str) -> None:
         volume = self._volumes.remove(path)
+        self._pending.forget(path)
         self._sync.forget(path)
         self._cluster.forget_record(path)
         if volume is not None and not self._volumes.uses(volume.class_ref):

@@ -1,10 +1,10 @@
 """Secrets are not synced: there is no API server, or a flag says so."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from driver import limits
-from driver.ports import ClassRef, ProviderClass, VolumeRecord
+from driver.ports import ClassRef, ProviderClass, SyncedSecret, VolumeRecord
 from runtime import logs
 
 log = logs.get(__name__)
@@ -35,3 +35,7 @@ class DisabledSync:
 
     def forget(self, target_path: str) -> None:
         """Do nothing."""
+
+    def snapshot(self) -> Sequence[SyncedSecret]:
+        """None."""
+        return ()

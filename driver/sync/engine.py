@@ -26,7 +26,7 @@ from weakref import WeakValueDictionary
 from driver import limits
 from driver.limits import MAX_SECRET_OBJECTS
 from driver.metrics import DriverMetrics
-from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, VolumeRecord
+from driver.ports import ClassRef, Cluster, Pod, PodEvent, ProviderClass, SyncedSecret, VolumeRecord
 from driver.sync import wanted
 from driver.sync.jobs import Job, Member, Table
 from driver.sync.merge import Outcome
@@ -35,7 +35,7 @@ from driver.sync.parser.client import Parser
 from driver.sync.references import Owner
 from driver.sync.wanted import NoContent, Wanted
 from driver.volume.workers import TENANT, DiskWorkers
-from runtime import logs, redact
+from runtime import clock, logs, redact
 from runtime.errors import Failure, NotFound
 
 log = logs.get(__name__)
@@ -144,6 +144,10 @@ class SyncEngine:
         """The volume is gone."""
         self._table.forget(target_path)
 
+    def snapshot(self) -> Sequence[SyncedSecret]:
+        """The Secrets of all classes in use."""
+        return self._table.snapshot()
+
     def _class_changed(self, class_ref: ClassRef) -> None:
         if self._table.uses(class_ref):
             self._stale[class_ref] = 0.0
@@ -227,12 +231,15 @@ class SyncEngine:
                 secret=job.secret_name,
                 secretProviderClass=job.class_ref,
             )
+            job.problem = "the API server does not answer"
             return AWAY_SECONDS
         except Failure as failure:
             job.failures += 1
+            job.problem = redact.text(failure)
             self._metrics.sync_failed(job.provider)
-            await self._event(member, True, FAILED, redact.text(failure), job.secret_name)
+            await self._event(member, True, FAILED, job.problem, job.secret_name)
         else:
+            job.synced, job.problem = clock.now(), ""
             if job.failures:
                 job.failures = 0
                 await self._event(member, False, SYNCED, f"Secret {job.secret_name} is synced again", job.secret_name)

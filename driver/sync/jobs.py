@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from driver import limits
-from driver.ports import ClassRef, Pod, ProviderClass, SecretObject, VolumeRecord
+from driver.ports import ClassRef, Pod, ProviderClass, SecretObject, SyncedSecret, VolumeRecord
 from driver.sync.references import Owner
+from runtime.clock import wall_time
 
 
 @dataclass
@@ -34,8 +35,9 @@ class Job:
 
     ``entries`` are those of ``spec.secretObjects`` that name the Secret, of which the last one counts. ``due`` is loop
     time; ``again`` asks a run that is in progress for one more. ``reported`` is what an event has said of entries and
-    keys that are named twice. ``class_uid`` is that of the class. ``ending`` is whether the class does not list the
-    Secret any more, but may still own it.
+    keys that are named twice. ``synced`` is the moment (``runtime.clock``) at which the Secret was last as it is
+    wanted, ``problem`` why it has not been since. ``class_uid`` is that of the class. ``ending`` is whether the class
+    does not list the Secret any more, but may still own it.
     """
 
     class_ref: ClassRef
@@ -48,6 +50,8 @@ class Job:
     failures: int = 0
     again: bool = False
     reported: str = ""
+    synced: float | None = None
+    problem: str = ""
     task: asyncio.Task[None] | None = None
 
 
@@ -101,6 +105,16 @@ class Table:
         if member is not None and not self.uses(member.class_ref):
             for job in self.of_class(member.class_ref):
                 del self.jobs[job.class_ref, job.secret_name]
+
+    def snapshot(self) -> list[SyncedSecret]:
+        """The Secrets, failing ones first, MAX_SECRETS_SHOWN at most."""
+        shown = sorted(self.jobs.values(), key=lambda job: (not job.problem, str(job.class_ref), job.secret_name))
+        return [
+            SyncedSecret(
+                str(job.class_ref), job.secret_name, None if job.synced is None else wall_time(job.synced), job.problem
+            )
+            for job in shown[: limits.MAX_SECRETS_SHOWN]
+        ]
 
     def user_of(self, class_ref: ClassRef) -> Member:
         """A volume that uses a class that is in use."""

@@ -10,7 +10,7 @@ from supervisor import events
 from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
-from runtime import logs
+from runtime import logs, memory
 from runtime.supervisor.options import ForkingOptions
 from runtime.supervisor.output import ContainerOutput
 from runtime.supervisor.role_table import RoleTable
@@ -58,8 +58,8 @@ class RoleSupervisor(Supervisor):  # type: ignore[misc]  # the package is untype
 
     def tick(self, now: float | None = None) -> None:
         """Part of each round of the main loop. supervisord's own ticks are events that nobody is subscribed to."""
-        if self.options.mood == SupervisorStates.RUNNING:
-            self._watchdog.check()
+        if self.options.mood == SupervisorStates.RUNNING and self._watchdog.check():
+            self._role_table.report_own(memory.proportional_bytes())
 
     def get_process_map(self) -> dict[int, Any]:
         """What the main loop waits for: the roles' pipes, and the readers of our own output."""

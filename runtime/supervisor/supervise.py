@@ -4,12 +4,11 @@ import gc
 import os
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from functools import partial
 from pathlib import Path
 
 from supervisor.medusa import asyncore_25 as asyncore
 
-from runtime import heartbeat, logs
+from runtime import heartbeat, logs, memory
 from runtime.supervisor.options import ForkingOptions
 from runtime.supervisor.output import ContainerOutput, OwnStream
 from runtime.supervisor.role_supervisor import RoleSupervisor
@@ -44,7 +43,7 @@ def supervise(
 
     def prepare_child(name: str) -> None:
         logs.configure(name, as_json=as_json, verbosity=verbosity)
-        heartbeat.report_to(partial(role_table.report, name), policy.hang_seconds / REPORTS)
+        heartbeat.report_to(lambda: role_table.report(name, memory.proportional_bytes()), policy.hang_seconds / REPORTS)
 
     options = ForkingOptions(roles, policy, prepare_child)
     options.realize(args=[], progname="supervisord")

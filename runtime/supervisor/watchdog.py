@@ -50,12 +50,12 @@ class Watchdog:
             return float("inf")
         return max(0.0, self._checked + self._interval - time.monotonic())
 
-    def check(self) -> None:
-        """Kill the roles that hang."""
+    def check(self) -> bool:
+        """Kill the roles that hang; returns whether it was time to look at them."""
         now = time.monotonic()
         late = now - self._checked
         if late < self._interval:
-            return
+            return False
         if late > self._interval * 2:
             self._resumed = now
         self._checked = now
@@ -63,6 +63,7 @@ class Watchdog:
             silence = now - max(reported, self._resumed)
             if silence > self._limit:
                 self._end(process, silence)
+        return True
 
     def _watched(self) -> Iterator[tuple[Any, float]]:
         for process in self._processes():

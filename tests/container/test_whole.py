@@ -140,6 +140,8 @@ def test_readyz_and_status(container: Container) -> None:
             assert status["not_ready"] == [] and status["registrar"]["state"] == "registered"
             assert [(v["pod"], v["class"]) for v in status["driver"]["volumes"]] == [("default/one", "default/app")]
             assert {item["role"] for item in status["processes"]} == {"driver", "registrar", "probe", "supervisor"}
+            roles = [item for item in status["processes"] if item["role"] != "supervisor"]  # which measures later
+            assert all(0 < item["proportional_bytes"] < item["resident_bytes"] for item in roles)
             pages = [
                 (await asyncio.to_thread(container.fetch, path))[1] for path in ("/", "/status", "/metrics", "/readyz")
             ]

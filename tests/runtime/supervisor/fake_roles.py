@@ -112,8 +112,13 @@ def report_environment(name: str) -> int:
 
 def role_table_reader(name: str) -> int:
     """Print the role table at each SIGUSR1."""
-    signal.signal(signal.SIGUSR1, lambda *_: say(json.dumps([vars(state) for state in ROLE_TABLE.states()])))
+    signal.signal(signal.SIGUSR1, lambda *_: say(_table_as_json()))
     return serve(name)
+
+
+def _table_as_json() -> str:
+    own = {"name": "supervisor", "memory": ROLE_TABLE.own_memory}
+    return json.dumps([*(vars(state) for state in ROLE_TABLE.states()), own])
 
 
 def die_once_up(name: str) -> int:
