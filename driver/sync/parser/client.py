@@ -125,8 +125,10 @@ class Parser:
     async def _running(self) -> asyncio.subprocess.Process:
         if self._idle is not None:
             self._idle.cancel()
-        if self._process is not None and self._process.returncode is None:
-            return self._process
+        if self._process is not None:
+            if self._process.returncode is None and not _is_ending(self._process):
+                return self._process
+            await self._kill(ending=True)
         try:
             async with asyncio.timeout(START_SECONDS):
                 self._process = await asyncio.create_subprocess_exec(
@@ -139,6 +141,9 @@ class Parser:
                 )
                 # An empty request is answered at once; the start is not charged to the first real one.
                 await _ask(self._process, "tls", {}, START_SECONDS)
+        except asyncio.CancelledError:
+            await self._kill()  # its answer to the empty request would be taken for that of the next one
+            raise
         except (TimeoutError, EOFError, OSError, frames.BadFrame) as error:
             await self._kill()
             raise Unavailable(f"the parser's process does not start: {type(error).__name__}") from None
@@ -152,10 +157,9 @@ class Parser:
         self._idle = loop.call_later(limits.PARSE_IDLE_SECONDS, self._end_idle)
 
     def _end_idle(self) -> None:
-        """End an idle process: its input ends."""
+        """End an idle process: its input ends. It is waited for later, in ``_kill``."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-            self._process = None
 
     async def _kill(self, *, ending: bool = False) -> None:
         """End the process. ``ending``: it seems to end by itself. How it ended would be lost if it was killed then: the
@@ -170,7 +174,7 @@ class Parser:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await _end(process)
+        await _end(process)
 
     def _remember(self, digest: bytes) -> None:
         log.warning("The parser was ended: what it was to read takes too much time or memory")
@@ -179,8 +183,14 @@ class Parser:
             self._indigestible.popitem(last=False)
 
 
+def _is_ending(process: asyncio.subprocess.Process) -> bool:
+    """Whether it has been told that nothing more comes."""
+    return process.stdin is None or process.stdin.is_closing()
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Wait for the end, and read what is left: asyncio waits for a pipe that is full, too."""
+    """Wait for the end, and read what is left: asyncio waits for a pipe that is full, too, and closes what it has of a
+    process once the pipes have ended."""
     if process.stdout is not None:
         with contextlib.suppress(OSError):
             await process.stdout.read()

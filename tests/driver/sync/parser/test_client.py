@@ -210,6 +210,28 @@ def test_a_cancelled_request_does_not_answer_the_next_one() -> None:
     run(test)
 
 
+def test_a_request_that_is_cancelled_while_the_process_starts() -> None:
+    """Scenario: a caller gives up while the process that it needs is being started, at any moment. Expected: the next
+    caller gets an answer, his own."""
+
+    async def test(parser: Parser) -> None:
+        moments: dict[str, Callable[[], object]] = {
+            "before there is a process": lambda: True,
+            "before it is ready": lambda: parser.pid is not None,
+        }
+        for name, moment in moments.items():
+            task = asyncio.create_task(parser.tls("ns", PAIR))
+            await asyncio.sleep(0)
+            await until(moment, name)
+            assert parser.started == 0 and not task.done(), name
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert await parser.tls("ns", {"tls.crt": LEAF_PEM}) == {"tls.crt": LEAF_PEM}
+
+    run(test)
+
+
 def test_namespaces_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scenario: one namespace has twenty costly requests under way, another one ordinary request. Expected: the
     ordinary one waits for two of the costly ones at most."""
@@ -241,6 +263,23 @@ def test_an_idle_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the idle process")
         assert await parser.tls("ns", PAIR)
         assert parser.started == 2
+
+    run(test)
+
+
+def test_an_idle_process_that_is_ending_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenario: the driver ends when an idle process has just been told to. Expected: the process is gone when the
+    parser is closed, and nothing is left that asyncio would close without an event loop."""
+    monkeypatch.setattr(limits, "PARSE_IDLE_SECONDS", 0.0)
+
+    async def test(parser: Parser) -> None:
+        await parser.tls("ns", PAIR)
+        pid, process = parser.pid, parser._process
+        assert process is not None and process.stdin is not None
+        while not process.stdin.is_closing():
+            await asyncio.sleep(0)
+        await parser.close()
+        assert not Path(f"/proc/{pid}").exists() and parser.pid is None
 
     run(test)
 
