@@ -46,7 +46,7 @@ def test_to_the_end(tmp_path: Path) -> None:
         assert positions == sorted(positions)
         assert "\x1b" not in output  # it is no terminal
         assert max(map(len, output.splitlines())) <= MAX_WIDTH
-        for shown in ("kind: SecretProviderClass", "kind: Pod", "at most 16 MiB", "What next?", "docs/tutorial.md"):
+        for shown in ("kind: SecretProviderClass", "kind: Pod", "16 MiB", "What next?", "docs/tutorial.md"):
             assert shown in output
         check_nothing_left(Path(short), [])
 
