@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from provider_kit.fields import Fields
+from runtime import yaml_mistakes
 from runtime.errors import InvalidRequest
 
 Encoding = Literal["utf-8", "base64", "hex"]
@@ -27,7 +28,9 @@ def entries(text: str, known: Iterable[str], ignored: Iterable[str] = ()) -> lis
     items = _load(text, "objects")
     if isinstance(items, dict):
         if set(items) != {"array"}:
-            raise InvalidRequest("objects must be a YAML list, or an object whose only key is array")
+            raise InvalidRequest(
+                "objects must be a YAML list (begin each object with `- `), or an object whose only key is array"
+            )
         items = items["array"]
     if not isinstance(items, list) or not items:
         raise InvalidRequest("objects must be a YAML list with at least one entry, or such a list under the key array")
@@ -96,10 +99,21 @@ def _line(text: str, number: int) -> int:
 
 
 def _load(text: str, what: str) -> Any:
+    loader = None
     try:
-        return yaml.load(text, _LOADER)
+        loader = _LOADER(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        yaml_mistakes.check_keys(node)
+        return loader.construct_document(node)
+    except yaml.YAMLError as error:
+        line, sentence = yaml_mistakes.explain(error, text)
+        place = f" (line {line})" if line else ""
+        raise InvalidRequest(f"{what} is not valid YAML{place}{': ' if sentence else ''}{sentence}") from None
     # PyYAML raises many kinds of errors for a value like the date 2001-02-30.
-    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" (line {mark.line + 1})" if mark is not None else ""
-        raise InvalidRequest(f"{what} is not valid YAML{place}") from None
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, ValueError):
+        raise InvalidRequest(f"{what} is not valid YAML") from None
+    finally:
+        if loader is not None:
+            loader.dispose()

@@ -81,6 +81,9 @@ def _secret(path: tuple[str | int, ...], item: SecretObject, names: Collection[s
         missing = list(_BASIC_AUTH_KEYS[:1])
     if missing and not item.data_from:
         yield Checked((*path, "data"), f"a Secret of type {item.type} needs the key {' and the key '.join(missing)}")
+    known = (*_ALL_KEYS, _BASIC_AUTH, "Opaque")
+    if item.type not in known and (hint := did_you_mean(item.type, known)):
+        yield Checked((*path, "type"), f"unknown type {item.type}{hint}", Level.WARNING)
     repeated = sorted({key for number, (_, key) in enumerate(item.data) if key in {k for _, k in item.data[:number]}})
     if repeated:
         yield Checked((*path, "data"), f"key {repeated[0]} is listed twice: the last one counts", Level.WARNING)

@@ -10,9 +10,9 @@ from cli.validate.problems import Checked, Object
 from driver.manifests import documents, schema
 from driver.manifests.documents import Document
 from driver.objects.classes import KIND as CLASS_KIND
+from driver.objects.names import is_object_name
 
 _LIST = "List"
-_TEMPLATE_HINT = "; if it is a template of a chart, render it first: helm template … | secrets-store validate -"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Files:
         for item in self._objects:
             problems = [Checked(found.path, found.sentence) for found in schema.check(item.value)]
             if item.kind in schema.kinds():
-                problems += self._repeated(item, seen)
+                problems += [*_names(item), *self._repeated(item, seen)]
             if not problems and item.kind == CLASS_KIND:
                 problems = list(classes.check(item.value))
             elif not problems:
@@ -66,10 +66,18 @@ class Files:
                 for part in _parts(document):
                     yield Object(source.name, part)
         except UnicodeDecodeError:
-            self._unreadable.append(Finding(source.name, 0, "", "it is not UTF-8 text"))
+            self._unreadable.append(Finding(source.name, 0, "", documents.NOT_UTF_8))
         except documents.NotYaml as failure:
-            hint = _TEMPLATE_HINT if b"{{" in source.content else ""
-            self._unreadable.append(Finding(source.name, failure.line, "", failure.sentence + hint))
+            self._unreadable.append(Finding(source.name, failure.line, "", failure.sentence))
+
+
+def _names(item: Object) -> Iterator[Checked]:
+    """https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"""
+    for field, name, signs in (("name", item.name, "-."), ("namespace", item.namespace, "-")):
+        if name and not (is_object_name(name) and ("." in signs or "." not in name)):
+            allowed = " and ".join(signs)
+            sentence = f"it may have lower case letters, digits, {allowed}, and must begin and end with a letter or digit"
+            yield Checked(("metadata", field), sentence)
 
 
 def _parts(document: Document) -> Iterator[Document]:

@@ -17,12 +17,14 @@ from driver.manifests import documents
 from driver.manifests.documents import Document, FieldPath
 from driver.manifests.schema import did_you_mean
 
+_ARRAY = "write `array:`, and below it each object as `- |` and, indented further, its fields"
 _DATA = Path(__file__).parent / "providers.yaml"
 
 
 @dataclass(frozen=True)
 class Provider:
-    """``list_parameter`` has the list; ``array``: its items are texts below the key array. ``file`` are the fields that
+    """``list_parameter`` has the list; ``array``: its items may be texts below the key array, and
+    must be unless it is ``plain``. ``file`` are the fields that
     name an object's file, the first one that is set counts; ``translation`` is the parameter that says what becomes of
     a slash in that name. ``values`` are the possible ones of a field. With one of ``expands`` an object has other
     files."""
@@ -32,6 +34,7 @@ class Provider:
     list_parameter: str = "objects"
     list_required: bool = True
     array: bool = False
+    plain: bool = True
     required: tuple[str, ...] = ()
     file: tuple[str, ...] = ()
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -95,9 +98,11 @@ def _objects(path: FieldPath, text: str, provider: Provider) -> Generator[Checke
     below: FieldPath = ()
     if isinstance(items, dict) and provider.array:
         items, below = items.get("array"), ("array",)
+    elif not provider.plain:
+        items = None
     if found is None or not isinstance(items, list) or not items:
-        shape = "a map with the list `array: `" if provider.array else "a YAML list: begin each object with `- `"
-        yield Checked(path, f"it must be {shape}")
+        how = "begin each object with `- `" if provider.plain else _ARRAY
+        yield Checked(path, f"it must be a YAML list: {how}")
         return None
     names: set[str] = set()
     complete = True

@@ -12,12 +12,16 @@ from typing import Any
 import yaml
 
 from driver import limits
+from runtime import yaml_mistakes
 from runtime.errors import PreconditionFailed
 
 # Files are read at each publish, and libyaml, if PyYAML was built with it, takes a tenth of the time.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # What PyYAML raises, beside its own errors, for a value that is not of the type that it looks like or is tagged with.
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+NOT_UTF_8 = "it is not UTF-8 text: save it as UTF-8"
+_TEMPLATE_HINT = "; if it is a template of a chart, render it first: helm template …"
 
 FieldPath = tuple[str | int, ...]
 
@@ -62,9 +66,11 @@ class NotYaml(PreconditionFailed):
 def read(path: Path) -> Iterator[Document]:
     """The documents of a file. Raises NotYaml."""
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotYaml(path, 0, f"cannot be read: {error}") from None
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise NotYaml(path, 0, f"cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise NotYaml(path, 0, NOT_UTF_8) from None
     yield from parse(text, path)
 
 
@@ -75,12 +81,10 @@ def parse(text: str, name: object) -> Iterator[Document]:
     except RecursionError:
         raise NotYaml(name, 0, "cannot be read: it is nested too deeply") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else 0
-        problem = getattr(error, "problem", None) or "cannot be read"
-        if line and _has_tab(text, line):
-            problem = "a tab in the indentation: replace it with spaces"
-        raise NotYaml(name, line, f"not valid YAML: {problem}") from None
+        line, sentence = yaml_mistakes.explain(error, text)
+        sentence = sentence or getattr(error, "problem", None) or "cannot be read"
+        hint = _TEMPLATE_HINT if "{{" in text else ""
+        raise NotYaml(name, line, f"not valid YAML: {sentence}{hint}") from None
 
 
 def _load_all(text: str) -> Iterator[Document]:
@@ -96,7 +100,7 @@ def _load_all(text: str) -> Iterator[Document]:
                     problem=f"its aliases stand for more than {limits.MAX_YAML_NODES} values",
                     problem_mark=node.start_mark,
                 )
-            _check_keys(node, set())
+            yaml_mistakes.check_keys(node)
             value = loader.construct_document(node)
             if value is not None:
                 yield Document(value, node)
@@ -119,32 +123,9 @@ def _size(node: yaml.Node, known: dict[int, float]) -> float:
     """How many nodes there are with all aliases written out; infinitely many for one that contains itself."""
     if id(node) not in known:
         known[id(node)] = float("inf")  # until its parts are counted
-        parts = _parts(node)
+        parts = yaml_mistakes.parts(node)
         known[id(node)] = 1 + (0 if isinstance(node, yaml.ScalarNode) else sum(_size(part, known) for part in parts))
     return known[id(node)]
-
-
-def _check_keys(node: yaml.Node, seen: set[int]) -> None:
-    """Raises YAMLError for a key that stands twice in one map; overriding a merged one (``<<``) is fine."""
-    if isinstance(node, yaml.ScalarNode) or id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if key.value in lines:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"the key {key.value} is already in line {lines[key.value]}: remove one of the two",
-                        problem_mark=key.start_mark,
-                    )
-                lines[key.value] = key.start_mark.line + 1
-    for part in _parts(node):
-        _check_keys(part, seen)
-
-
-def _parts(node: yaml.Node) -> Any:
-    return [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
 
 
 def _first_line(node: yaml.Node) -> int:
@@ -161,9 +142,3 @@ def _child(node: yaml.Node, name: str | int) -> tuple[int, yaml.Node] | None:
     if isinstance(node, yaml.SequenceNode) and isinstance(name, int) and name < len(node.value):
         return _first_line(node.value[name]), node.value[name]
     return None
-
-
-def _has_tab(text: str, line: int) -> bool:
-    lines = text.splitlines()
-    around = lines[max(line - 2, 0) : line]  # an error in the indentation may be noticed one line later
-    return any("\t" in one[: len(one) - len(one.lstrip())] for one in around)

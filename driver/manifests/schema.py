@@ -36,6 +36,8 @@ _METADATA: Mapping[str, Any] = {
     "properties": dict.fromkeys(_SYSTEM_FIELDS, {})
     | {"name": _TEXT, "namespace": _TEXT, "labels": _TEXTS, "annotations": _TEXTS},
 }
+# The parameters in which providers expect what to fetch, often written where secretObjects is.
+_LISTS = ("objects", "secrets")
 _KINDS: Mapping[type, str] = {
     type(None): "empty",
     date: "a date",
@@ -102,7 +104,7 @@ def check(document: Mapping[Any, Any]) -> list[Problem]:
     if not isinstance(kind, str) or kind not in kinds():
         if isinstance(version, str) and version.split("/")[0] in groups and kind != "SecretProviderClassPodStatus":
             hint = did_you_mean(str(kind), kinds(), f": write {' or '.join(kinds())}")
-            return [Problem(("kind",), f"unknown kind {kind}{hint}")]
+            return [Problem(("kind",), f"unknown kind {kind}{hint}" if kind else f"it is missing{hint}")]
         return []
     versions = kinds()[kind]
     if not isinstance(version, str) or version not in versions:
@@ -114,7 +116,7 @@ def check(document: Mapping[Any, Any]) -> list[Problem]:
     if metadata is None:
         problems.append(Problem(("metadata",), "it is missing: set metadata.name"))
     elif isinstance(metadata, dict) and metadata.get("name", "") == "":
-        problems.append(Problem(("metadata", "name"), "it is missing"))
+        problems.append(Problem(("metadata", "name"), "it is missing: write name: …"))
     return problems
 
 
@@ -147,7 +149,7 @@ def _walk_map(value: Mapping[Any, Any], schema: Mapping[str, Any], path: FieldPa
             yield Problem((*path, name), f"unknown field{_place_for(name, properties, path)}")
     for name in schema.get("required", ()):
         if name not in value:
-            yield Problem((*path, name), "it is missing")
+            yield Problem((*path, name), f"it is missing: write {name}: …")
 
 
 def _place_for(name: str, properties: Mapping[str, Any], path: FieldPath) -> str:
@@ -157,6 +159,8 @@ def _place_for(name: str, properties: Mapping[str, Any], path: FieldPath) -> str
     if path == () and name in ("name", "namespace", "labels", "annotations"):
         return f": indent it below metadata, as metadata.{name}"
     otherwise = f": there are {', '.join(properties)}"
+    if path == ("spec",) and "parameters" in properties and name in _LISTS:
+        return f": indent it below spec.parameters, as parameters.{name}"
     if path == ("spec",) and "parameters" in properties:
         otherwise = f": if it is a parameter of the provider, indent it below spec.parameters; {otherwise[2:]}"
     return did_you_mean(name, properties, otherwise)

@@ -74,7 +74,8 @@ class ProviderSockets:
         if not self.is_name(name):
             raise PreconditionFailed(
                 f'error connecting to provider "{redact.text(name)}": invalid provider: '
-                "a name has 1 to 30 letters, digits, - and _"
+                f"a name has 1 to 30 letters, digits, - and _, and no spaces; on this node there are: "
+                f"{', '.join(self.installed()) or 'none'}; correct spec.provider of the class"
             )
         return [os.path.join(directory, f"{name}{_SUFFIX}") for directory in self.directories]
 

@@ -128,7 +128,14 @@ BAD: dict[str, tuple[list[dict[str, Any]], str]] = {
         [document(parameters={"objects": "- &a {objectName: a, secretPath: b}\n- *a"})],
         "object 2: its file a is already that of another object",
     ),
-    "azure list": ([document(provider="azure", parameters={"objects": "- a: b"})], "objects: object 1: unknown"),
+    "azure list": (
+        [document(provider="azure", parameters={"objects": "- {objectName: a, objectType: secret}"})],
+        "write `array:`, and below it each object",
+    ),
+    "azure field": (
+        [document(provider="azure", parameters={"objects": "array: ['{a: b}']"})],
+        "objects: object 1: unknown",
+    ),
     "azure type": (
         [document(provider="azure", parameters={"objects": "array: ['{objectName: a, objectType: secrets}']"})],
         "objectType must be one of secret, key, cert: did you mean secret?",
