@@ -73,11 +73,10 @@ class Files:
 
 def _names(item: Object) -> Iterator[Checked]:
     """https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"""
-    for field, name, signs in (("name", item.name, "-."), ("namespace", item.namespace, "-")):
+    for part, name, signs in (("name", item.name, "-."), ("namespace", item.namespace, "-")):
         if name and not (is_object_name(name) and ("." in signs or "." not in name)):
-            allowed = " and ".join(signs)
-            sentence = f"it may have lower case letters, digits, {allowed}, and must begin and end with a letter or digit"
-            yield Checked(("metadata", field), sentence)
+            allowed = f"lower case letters, digits, {' and '.join(signs)}"
+            yield Checked(("metadata", part), f"it may have {allowed}, and must begin and end with a letter or digit")
 
 
 def _parts(document: Document) -> Iterator[Document]:

@@ -143,4 +143,8 @@ class ClassStore:
         except NotServed:
             raise
         except NotFound:
-            raise NotFound(f'{KIND}.{GROUP} "{class_ref.name}" not found') from None
+            # It does not say which other namespaces have one: that is no business of this pod's authors.
+            raise NotFound(
+                f'{KIND}.{GROUP} "{class_ref.name}" not found: a class must be in the namespace of its pod, '
+                f"{class_ref.namespace}; correct its name in the pod, or create it there"
+            ) from None
