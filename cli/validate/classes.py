@@ -1,6 +1,7 @@
 """What the schema cannot say about a SecretProviderClass: the driver's own checks, made before it runs."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from cli.findings import Level
@@ -9,15 +10,23 @@ from cli.validate.problems import Checked
 from driver import limits
 from driver.manifests.schema import did_you_mean
 from driver.objects.classes import parse_class
-from driver.ports import INTERVAL_ANNOTATION, REFRESH_ANNOTATION, ComposedFile, SecretObject
+from driver.ports import (
+    INTERVAL_ANNOTATION,
+    REFRESH_ANNOTATION,
+    RESTART_ANNOTATION,
+    RESTART_INTERVAL_ANNOTATION,
+    ComposedFile,
+    SecretObject,
+)
 from driver.providers.wire import MountReply
 from driver.publish.composed.compose import with_composed_files
+from driver.publish.restarts import is_asked_for
 from driver.publish.schedule import interval_of
 from driver.sync import wanted
 from driver.volume.payload import File, plan
 from runtime.errors import Failure
 
-_ANNOTATIONS = (INTERVAL_ANNOTATION, REFRESH_ANNOTATION)
+_ANNOTATIONS = (INTERVAL_ANNOTATION, REFRESH_ANNOTATION, RESTART_ANNOTATION, RESTART_INTERVAL_ANNOTATION)
 _PREFIX = INTERVAL_ANNOTATION.partition("/")[0] + "/"
 # The keys without which an API server refuses a Secret of a type: all of a tuple, or one of them.
 # https://kubernetes.io/docs/concepts/configuration/secret/#secret-types
@@ -58,14 +67,19 @@ def check(document: Mapping[str, Any]) -> Iterator[Checked]:
 
 
 def _annotations(annotations: Mapping[str, str]) -> Iterator[Checked]:
-    try:
-        interval_of(annotations, 0.0)
-    except ValueError as error:
-        sentence = str(error).removeprefix(f"annotation {INTERVAL_ANNOTATION}: ")
-        yield Checked(("metadata", "annotations", INTERVAL_ANNOTATION), sentence)
+    checks: tuple[tuple[str, Callable[[], object]], ...] = (
+        (INTERVAL_ANNOTATION, partial(interval_of, annotations, 0.0)),
+        (RESTART_ANNOTATION, partial(is_asked_for, annotations)),
+        (RESTART_INTERVAL_ANNOTATION, partial(interval_of, annotations, 0.0, RESTART_INTERVAL_ANNOTATION)),
+    )
+    for name, check_value in checks:
+        try:
+            check_value()
+        except ValueError as error:
+            yield Checked(("metadata", "annotations", name), str(error).removeprefix(f"annotation {name}: "))
     for name in annotations:
         if name.startswith(_PREFIX) and name not in _ANNOTATIONS:
-            hint = did_you_mean(name, _ANNOTATIONS, f": there are {' and '.join(_ANNOTATIONS)}")
+            hint = did_you_mean(name, _ANNOTATIONS, f": there are {', '.join(_ANNOTATIONS)}")
             yield Checked(("metadata", "annotations", name), f"unknown annotation{hint}", Level.WARNING)
 
 

@@ -77,8 +77,8 @@ def key_sources(item: Mapping[str, Any]) -> tuple[KeySource, ...]:
     """The field ``dataFrom`` of an entry. Raises ValueError, as ``parse_class``."""
     return tuple(
         KeySource(
-            object_name=_string(source, "objectName"),
-            format=_string(source, "format"),
+            object_name=_string(source, "objectName").strip(),
+            format=_string(source, "format").strip(),
             prefix=_string(source, "prefix"),
             all=source.get("all") is True,
         )
@@ -89,10 +89,10 @@ def key_sources(item: Mapping[str, Any]) -> tuple[KeySource, ...]:
 def _composed_file(item: Mapping[str, Any]) -> ComposedFile:
     objects = _mappings(item, "objects")
     return ComposedFile(
-        path=_string(item, "path"),
-        format=_string(item, "format"),
+        path=_string(item, "path").strip(),
+        format=_string(item, "format").strip(),
         template=_string(item, "template"),
-        objects=tuple((_string(entry, "objectName"), _string(entry, "key")) for entry in objects),
+        objects=tuple((_string(entry, "objectName").strip(), _string(entry, "key").strip()) for entry in objects),
     )
 
 

@@ -30,9 +30,19 @@ INTERVAL_SECONDS = 600.0
 MAX_FORMER = 8
 RESTARTED, NOT_RESTARTED = "WorkloadRestarted", "WorkloadNotRestarted"
 NOT_ENABLED = (
-    f"its annotation {RESTART_ANNOTATION} has no effect: install the chart with restartOnRotation.enabled=true, which "
+    f"annotation {RESTART_ANNOTATION} has no effect: install the chart with restartOnRotation.enabled=true, which "
     "allows the driver to restart workloads"
 )
+
+
+def is_asked_for(annotations: Mapping[str, str]) -> bool:
+    """Whether a class asks for restarts. Raises ValueError, with a sentence for users, if that is unclear."""
+    asked = annotations.get(RESTART_ANNOTATION)
+    if asked is None and RESTART_INTERVAL_ANNOTATION in annotations:
+        raise ValueError(f'annotation {RESTART_INTERVAL_ANNOTATION} has no effect without {RESTART_ANNOTATION}: "true"')
+    if asked not in (None, "true", "false"):
+        raise ValueError(f'annotation {RESTART_ANNOTATION}: it must be "true" or "false"')
+    return asked == "true"
 
 
 class Restarts:
@@ -91,12 +101,12 @@ class Restarts:
         self._wake.set()
 
     async def _is_wanted(self, volume: Volume, provider_class: ProviderClass) -> bool:
-        asked = provider_class.annotations.get(RESTART_ANNOTATION, "false")
-        if asked == "false":
-            return False
-        problem = "" if asked == "true" else f'its annotation {RESTART_ANNOTATION} must be "true" or "false"'
-        if not problem and self._workloads is None:
-            problem = NOT_ENABLED
+        try:
+            if not is_asked_for(provider_class.annotations):
+                return False
+            problem = NOT_ENABLED if self._workloads is None else ""
+        except ValueError as error:
+            problem = str(error)
         if problem:
             message = f"SecretProviderClass {provider_class.class_ref}: {problem}"
             await self._say(volume, NOT_RESTARTED, message, whole=True)

@@ -85,6 +85,8 @@ class Reconciler:
 
     async def find_class(self, sync: SecretSync) -> ProviderClass:
         """Step 1. Raises SyncFailure."""
+        if not sync.class_name:  # the CRD of another release may accept that
+            raise _misconfigured("", "spec.secretProviderClassName is empty: name a class of the same namespace")
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 found = await self.cluster.classes.get(sync.class_ref)

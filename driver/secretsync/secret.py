@@ -11,10 +11,11 @@ from typing import Protocol
 
 from driver import limits
 from driver.objects.secret_syncs import RESERVED_PREFIX, Object, SecretSync
-from driver.ports import ProviderClass, SecretObject
+from driver.ports import ProviderClass
 from driver.secretsync import conditions
-from driver.sync.key_sources import EntriesParser, collect
-from driver.sync.wanted import TlsParser, Wanted, with_tls
+from driver.sync.key_sources import EntriesParser, collect, require_keys
+from driver.sync.parser.client import BadPart
+from driver.sync.wanted import TlsParser, tls_data
 from driver.volume.payload import first_names
 from runtime.errors import Failure, PreconditionFailed
 
@@ -56,6 +57,8 @@ async def data_of(
     """The Secret's data, and the keys that several sources have. Raises SyncFailure."""
     try:
         data, repeated = await collect(sync.data_from, files, sync.ref.namespace, parser)
+        if not sync.data:
+            require_keys(data)
     except PreconditionFailed as failure:
         sentence = f"{conditions.FAILED_FETCH}: spec.secretObject.{failure}"
         raise SyncFailure(conditions.FETCH_FAILED, sentence) from None
@@ -75,14 +78,11 @@ async def data_of(
             f"{conditions.FAILED_FETCH}: the data are {size} bytes, and a Secret holds at most "
             f"{limits.MAX_SECRET_BYTES}: divide them among several SecretSyncs",
         )
-    wanted = Wanted(
-        sync.ref.namespace, sync.ref.name, sync.type, sync.class_name, data, sync.labels, sync.annotations, None
-    )
-    item = SecretObject(sync.ref.name, sync.type, tuple((path, key) for key, path in sync.data))
     try:
-        return (await with_tls(wanted, item, parser)).data, repeated
-    except PreconditionFailed as failure:
-        raise SyncFailure(conditions.FETCH_FAILED, f"{conditions.FAILED_FETCH}: {failure}") from None
+        return await tls_data(sync.ref.namespace, sync.type, data, parser), repeated
+    except BadPart as bad:
+        sentence = bad.sentence_for(dict(sync.data), "sourcePath")
+        raise SyncFailure(conditions.FETCH_FAILED, f"{conditions.FAILED_FETCH}: {sentence}") from None
 
 
 def build(sync: SecretSync, data: Mapping[str, bytes]) -> Object:

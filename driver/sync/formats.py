@@ -4,11 +4,16 @@
 - dotenv: ``KEY=value`` lines with or without ``export``, quotes and comments; ``${…}`` is not expanded.
 - properties: as ``java.util.Properties`` reads them, in UTF-8.
 
+The last two formats find something in almost any text. What is in another format, or is a password, must not become
+the name of a key, which many may read who may not read the value: so a line without a value is refused, and a text that
+begins as JSON or XML does.
+
 All of this runs in the parser's process (``driver.sync.parser``). Messages contain nothing of the content but keys.
 """
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +21,8 @@ from driver import limits
 from runtime.errors import PreconditionFailed
 
 Entries = list[tuple[str, bytes]]
+_SEPARATOR, _ESCAPED = re.compile("[=:]"), re.compile(r"\\.", re.DOTALL)
+_OTHER_FORMATS = {"{": "JSON", "[": "JSON", "<": "XML"}
 
 
 def entries(content: bytes, kind: str) -> Entries:
@@ -79,20 +86,31 @@ def _no_constant(name: str) -> Any:
 def _dotenv(text: str) -> Iterator[tuple[str, str]]:
     from dotenv.parser import parse_stream
 
+    _check_beginning(text, "dotenv")
     for binding in parse_stream(io.StringIO(text)):
-        if binding.error:
+        if binding.error or (binding.key is not None and binding.value is None):
             raise PreconditionFailed(f"it is not dotenv: line {binding.original.line} is no KEY=value")
-        if binding.key is not None:
-            yield binding.key, binding.value or ""
+        if binding.key is not None and binding.value is not None:
+            yield binding.key, binding.value
 
 
 def _properties(text: str) -> Iterator[tuple[str, str]]:
     from javaproperties import InvalidUEscapeError, KeyValue, parse
 
+    _check_beginning(text, "a properties file")
     try:
-        yield from [(item.key, item.value) for item in parse(text) if isinstance(item, KeyValue)]
+        items = [item for item in parse(text) if isinstance(item, KeyValue)]
     except InvalidUEscapeError:
         raise PreconditionFailed("it is not a properties file: a \\u is not followed by four hex digits") from None
+    for number, item in enumerate(items, 1):
+        if not item.value and not _SEPARATOR.search(_ESCAPED.sub("", item.source)):
+            raise PreconditionFailed(f"it is not a properties file: entry {number} has no '=' or ':' after its key")
+        yield item.key, item.value
+
+
+def _check_beginning(text: str, kind: str) -> None:
+    if (first := text.lstrip()[:1]) in _OTHER_FORMATS:
+        raise PreconditionFailed(f"it is not {kind}: it begins with {first!r}, as {_OTHER_FORMATS[first]} does")
 
 
 READERS: Mapping[str, Callable[[str], Iterator[tuple[str, str]]]] = {

@@ -58,6 +58,12 @@ def _check(data: Mapping[str, bytes], size: int) -> None:
         raise PreconditionFailed(f"with it there are {size} bytes, and a Secret holds at most {most}")
 
 
+def require_keys(data: Mapping[str, bytes]) -> None:
+    """Raises PreconditionFailed if the Secret would have no key: one with content would lose all of it."""
+    if not data:
+        raise PreconditionFailed("dataFrom: the objects have no entries, and a Secret without keys is not written")
+
+
 def key_of(prefix: str, name: str) -> str:
     """The key for an entry. Raises PreconditionFailed."""
     key = _FOREIGN.sub("_", prefix + name)

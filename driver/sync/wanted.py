@@ -77,6 +77,7 @@ async def with_objects(secret: Wanted, item: SecretObject, parser: EntriesParser
     try:
         found, repeated = await key_sources.collect(item.data_from, secret.files, secret.namespace, parser)
         data = {**found, **secret.data}
+        key_sources.require_keys(data)
         _check_size(data)
     except PreconditionFailed as failure:
         raise PreconditionFailed(
@@ -86,13 +87,20 @@ async def with_objects(secret: Wanted, item: SecretObject, parser: EntriesParser
     return replace(secret, data=data, repeated=tuple(repeated), files={})
 
 
+async def tls_data(namespace: str, kind: str, data: Mapping[str, bytes], parser: TlsParser) -> Mapping[str, bytes]:
+    """The data of a Secret of type ``kubernetes.io/tls`` with its certificates and key in order; those of any other
+    Secret as they are. Raises BadPart."""
+    parts = {key: data[key] for key in TLS_KEYS if key in data}
+    if kind != TLS_TYPE or not parts:
+        return data
+    return {**data, **await parser.tls(namespace, parts)}
+
+
 async def with_tls(secret: Wanted, item: SecretObject, parser: TlsParser) -> Wanted:
-    """A Secret of type ``kubernetes.io/tls`` with its certificates and key in order; any other Secret as it is."""
-    parts = {key: secret.data[key] for key in TLS_KEYS if key in secret.data}
-    if secret.type != TLS_TYPE or not parts:
-        return secret
+    """The Secret with ``tls_data``."""
     try:
-        return replace(secret, data={**secret.data, **await parser.tls(secret.namespace, parts)})
+        data = await tls_data(secret.namespace, secret.type, secret.data, parser)
+        return secret if data is secret.data else replace(secret, data=data)
     except BadPart as bad:
         names = {key.strip(): object_name.strip() for object_name, key in item.data}
         raise PreconditionFailed(

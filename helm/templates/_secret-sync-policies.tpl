@@ -33,8 +33,12 @@ spec:
         apiVersions: ["*"]
         operations: {{ toRawJson .operations }}
         resources: {{ toRawJson .resources }}
-{{- if not .everybody }}
   matchConditions:
+{{- if .everybody }}
+    # One from before the policies can be deleted, and its finalizers taken away.
+    - name: the-specification-is-new
+      expression: "oldObject == null || object.?spec != oldObject.?spec"
+{{- else }}
     - name: the-controllers-account
       expression: request.userInfo.username == 'system:serviceaccount:{{ .ctx.root.Release.Namespace }}:{{ include "secretSync.account" .ctx }}'
 {{- end }}
@@ -113,7 +117,7 @@ size({{ . }}.metadata.?ownerReferences.orValue([])) == 1 && {{ . }}.metadata.own
 {{ include "secretSync.policy" (merge (dict "name" "validate-label-policy") $syncs) }}
   variables:
     - name: labels
-      expression: object.spec.secretObject.?labels.orValue({})
+      expression: object.?spec.?secretObject.?labels.orValue({})
   validations:
     - expression: variables.labels.all(key, size(key) <= 317 && size(variables.labels[key]) <= 63)
       message: Label keys must not exceed 317 characters (254 for prefix+separator, 63 for name), label values must not exceed 63 characters.
@@ -125,7 +129,7 @@ size({{ . }}.metadata.?ownerReferences.orValue([])) == 1 && {{ . }}.metadata.own
 {{ include "secretSync.policy" (merge (dict "name" "validate-annotation-policy") $syncs) }}
   variables:
     - name: annotations
-      expression: object.spec.secretObject.?annotations.orValue({})
+      expression: object.?spec.?secretObject.?annotations.orValue({})
   validations:
     - expression: variables.annotations.all(key, size(key) < 317 && size(variables.annotations[key]) <= 262144)
       message: Annotation keys must be shorter than 317 characters, annotation values must not exceed 262144 characters.

@@ -26,6 +26,12 @@ def document(kind: str = "SecretProviderClass", name: str = "app", **spec: Any) 
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
+def annotated(**annotations: str) -> dict[str, Any]:
+    """A class with these annotations of the driver."""
+    found = {f"secrets-store.csi.k8s.io/{name.replace('_', '-')}": text for name, text in annotations.items()}
+    return {**document(), "metadata": {"name": "app", "annotations": found}}
+
+
 def pod(attributes: dict[str, Any], kind: str = "Pod", **csi: Any) -> dict[str, Any]:
     """A pod, or a workload, with a volume of the driver."""
     volume = {"driver": "secrets-store.csi.k8s.io", "readOnly": True, "volumeAttributes": attributes, **csi}
@@ -67,6 +73,7 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "template": [
         document(files=[{"path": "u", "template": "x:${p|url}@h", "objects": [{"objectName": "password", "key": "p"}]}])
     ],
+    "restarts": [annotated(restart_on_rotation="true", restart_min_interval="30m", refresh="1")],
     "unknown provider": [document(provider="ours", parameters={"x": "y"}, secretObjects=secret())],
     "unknown parameter": [document(parameters={"objects": "- {objectName: a, secretPath: b}", "brandNew": "x"})],
     "pod": [document(), pod({"secretProviderClass": "app"})],
@@ -165,6 +172,12 @@ BAD: dict[str, tuple[list[dict[str, Any]], str]] = {
         [document(files=[{"path": "a", "template": "${b}", "objects": [{"objectName": "password", "key": "a"}]}])],
         "template: b is no key of objects: a",
     ),
+    "restart": ([annotated(restart_on_rotation="yes")], 'restart-on-rotation: it must be "true" or "false"'),
+    "restart interval": (
+        [annotated(restart_on_rotation="true", restart_min_interval="ten")],
+        "metadata.annotations.secrets-store.csi.k8s.io/restart-min-interval: ",
+    ),
+    "restart interval alone": ([annotated(restart_min_interval="10m")], "has no effect without "),
     "class twice": ([document(), document()], "SecretProviderClass app is already in"),
     "no name": ([document(name="")], "metadata.name: it is missing"),
     "not read-only": ([pod({"secretProviderClass": "app"}, readOnly=False)], "csi.readOnly: the driver mounts"),

@@ -83,6 +83,7 @@ def _most(reply: MountReply, files: Sequence[ComposedFile]) -> int:
 
 def _compose(item: ComposedFile, objects: Mapping[str, File]) -> File:
     _require(item.path, "path is empty: name the file")
+    _require(item.path.isprintable(), f"path {item.path!r} must be text without control characters")
     _require(
         bool(item.format) != bool(item.template),
         "set either format (json, dotenv or properties) or template, and not both",

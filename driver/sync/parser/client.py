@@ -45,10 +45,10 @@ class BadPart(Exception):
         self.key = key
         self.sentence = sentence
 
-    def sentence_for(self, object_names: Mapping[str, str]) -> str:
-        """The sentence for users, with the name of the object at fault (by key of the Secret)."""
+    def sentence_for(self, object_names: Mapping[str, str], field: str = "objectName") -> str:
+        """The sentence for users, with the name of the object at fault (by key of the Secret), and its ``field``."""
         if self.key in object_names:
-            return f"objectName {object_names[self.key]} cannot be {self.key}: {self.sentence}"
+            return f"{field} {object_names[self.key]} cannot be {self.key}: {self.sentence}"
         return f"its objects {', '.join(sorted(set(object_names.values())))} cannot be used: {self.sentence}"
 
 

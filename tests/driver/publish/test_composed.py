@@ -71,10 +71,9 @@ def test_dotenv_is_read_back_by_a_shell() -> None:
     [
         ("postgres://${user}:${password}@db/app", "postgres://app:p@ss/w?rd@db/app"),
         ("postgres://${user}:${password|url}@db/app", "postgres://app:p%40ss%2Fw%3Frd@db/app"),
-        ('{"p": "${password|json}"}', '{"p": "p@ss/w?rd"}'),
-        ("${ password | base64 }", "cEBzcy93P3Jk"),
-        ("$${user} $user ${user}$", "${user} $user app$"),
-        ("no placeholder", "no placeholder"),
+        ('{"u": "${user}", "p": "${password|json}"}', '{"u": "app", "p": "p@ss/w?rd"}'),
+        ("${user}${ password | base64 }", "appcEBzcy93P3Jk"),
+        ("${password}$${user} $user ${user}$", "p@ss/w?rd${user} $user app$"),
     ],
 )
 def test_templates(template: str, text: str) -> None:
@@ -84,7 +83,7 @@ def test_templates(template: str, text: str) -> None:
 
 def test_values_are_not_templates() -> None:
     """Scenario: a value that looks like a placeholder. Expected: it is not replaced again."""
-    assert composed(reply(user="${password}"), template="${user}").contents == b"${password}"
+    assert composed(reply(user="${password}"), template="${user} ${password}").contents == b"${password} s3cret"
 
 
 @pytest.mark.parametrize(
@@ -95,6 +94,7 @@ def test_values_are_not_templates() -> None:
         ({"format": "json", "template": "x"}, "set either format"),
         ({"format": "json", "path": ""}, "path is empty"),
         ({"format": "json", "path": "../x"}, "spec.files: invalid path '../x'"),
+        ({"format": "json", "path": "a\nb"}, "path 'a\\nb' must be text without control characters"),
         ({"format": "json", "path": "user"}, "path user is also the name of an object"),
         ({"format": "json", "path": "user/x"}, "is a file of the same payload"),
         ({"format": "json", "objects": ()}, "objects is empty"),
@@ -108,6 +108,15 @@ def test_values_are_not_templates() -> None:
         ({"template": "${user|upper}"}, "filter upper is unknown: use url, json, base64"),
         ({"template": "${user"}, "a ${ is not closed"),
         ({"template": "${}"}, "a placeholder without a name is no key"),
+        ({"template": "${user:-x}"}, "user:-x is no key of objects"),
+        ({"template": "${user|url|json}"}, "filter url|json is unknown"),
+        ({"template": "no placeholder"}, "key user of objects is not in it: write ${user}, or remove the key"),
+        ({"template": "${user}"}, "key password of objects is not in it"),
+        ({"template": "{{ .user }}"}, "key user of objects is not in it"),
+        ({"template": "$user:$password"}, "key user of objects is not in it"),
+        ({"template": "$${user} ${password}"}, "key user of objects is not in it"),
+        ({"template": "%(user)s"}, "key user of objects is not in it"),
+        ({"template": "${a}", "objects": (("user", "a"), ("user", "b}c"))}, "key b}c of objects is not in it"),
         ({"template": "${user}" * (limits.MAX_COMPOSED_OBJECTS + 1)}, "placeholders"),
     ],
 )

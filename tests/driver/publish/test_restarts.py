@@ -19,6 +19,8 @@ from driver.ports import (
     Restart,
     RestartResult,
 )
+from driver.publish.restarts import is_asked_for
+from driver.publish.schedule import interval_of
 from driver.registry import Volume as State
 from tests.driver.publish.support import known, make_due
 from tests.support.rig import Rig, Volume, rig
@@ -172,15 +174,12 @@ def test_the_class_has_changed_its_mind(run: Run) -> None:
     [
         ({}, []),
         ({RESTART_ANNOTATION: "false"}, []),
-        ({RESTART_ANNOTATION: ""}, ["WorkloadNotRestarted"]),
         ({RESTART_ANNOTATION: "yes"}, ["WorkloadNotRestarted"]),
-        ({RESTART_ANNOTATION: "TRUE"}, ["WorkloadNotRestarted"]),
-        ({RESTART_ANNOTATION: " true"}, ["WorkloadNotRestarted"]),
-        ({RESTART_INTERVAL_ANNOTATION: "10m"}, []),
+        ({RESTART_INTERVAL_ANNOTATION: "10m"}, ["WorkloadNotRestarted"]),
     ],
 )
 def test_other_classes(run: Run, annotations: dict[str, str], said: list[str]) -> None:
-    """Nothing is asked for; an annotation that is neither true nor false is an event."""
+    """Nothing is asked for; annotations from which it is not clear whether they ask for restarts are an event."""
 
     async def test(it: Setting) -> None:
         await it.rotate("new")
@@ -189,7 +188,34 @@ def test_other_classes(run: Run, annotations: dict[str, str], said: list[str]) -
     run(test, annotations)
 
 
-@pytest.mark.parametrize("interval", ["", "10", "ten minutes", "0s", "-5m", "500ms"])
+@pytest.mark.parametrize(
+    "asked", ["", "yes", "TRUE", "True", " true", "true ", "1", "on", '"true"', "enabled", "always"]
+)
+def test_an_unclear_annotation(asked: str) -> None:
+    """Neither true nor false → a sentence that names the annotation and both values."""
+    with pytest.raises(ValueError, match=f'annotation {RESTART_ANNOTATION}: it must be "true" or "false"'):
+        is_asked_for({RESTART_ANNOTATION: asked})
+
+
+def test_an_interval_alone() -> None:
+    """The shortest interval without the annotation that asks for restarts → a sentence with what is missing; with one
+    that turns them off it is no mistake."""
+    with pytest.raises(ValueError, match=f'has no effect without {RESTART_ANNOTATION}: "true"'):
+        is_asked_for({RESTART_INTERVAL_ANNOTATION: "10m"})
+    assert not is_asked_for({RESTART_INTERVAL_ANNOTATION: "10m", RESTART_ANNOTATION: "false"})
+    assert is_asked_for(ON) and not is_asked_for({})
+
+
+@pytest.mark.parametrize(
+    "interval", ["10", "1d", "10M", "PT10M", "1,5m", "inf", "ten minutes", "0s", "-5m", "500ms", ""]
+)
+def test_the_interval_must_be_a_duration(interval: str) -> None:
+    """An interval that is no duration of Go, or too short → a sentence that names the annotation."""
+    with pytest.raises(ValueError, match=f"annotation {RESTART_INTERVAL_ANNOTATION}: "):
+        interval_of({RESTART_INTERVAL_ANNOTATION: interval}, 600.0, RESTART_INTERVAL_ANNOTATION)
+
+
+@pytest.mark.parametrize("interval", ["ten minutes", "0s"])
 def test_a_wrong_interval(run: Run, interval: str) -> None:
     """The default applies, and an event says so."""
 

@@ -7,7 +7,7 @@ import pytest
 from driver import limits
 from driver.ports import KeySource
 from driver.sync.formats import entries
-from driver.sync.key_sources import collect, key_of
+from driver.sync.key_sources import collect, key_of, require_keys
 from driver.sync.parser.client import BadPart
 from runtime.errors import PreconditionFailed
 
@@ -63,6 +63,12 @@ def test_mistakes(source: KeySource, sentence: str) -> None:
     with pytest.raises(PreconditionFailed) as raised:
         keys(source)
     assert sentence in str(raised.value)
+
+
+def test_no_key_at_all() -> None:
+    """Scenario: objects without entries. Expected: a sentence, as a Secret with content would lose all of it."""
+    with pytest.raises(PreconditionFailed, match="dataFrom: the objects have no entries"):
+        require_keys({})
 
 
 @pytest.mark.parametrize(
