@@ -78,7 +78,8 @@ class SyncServer:
             await self._lead()
             return
         identity = f"{self._config.pod_name}_{os.urandom(4).hex()}"
-        api = Api(self._config.kubeconfig)  # of its own: a renewal must not wait for a connection
+        # Of its own: a renewal must not wait for a connection.
+        api = Api(self._config.kubeconfig, self._metrics.api.requested)
         try:
             await Elected(api, self._config.lease_namespace, LEASE, identity).run(self._lead)
         finally:

@@ -49,6 +49,12 @@ def differences(trio: Any, chart: Any, path: str = "") -> list[str]:
     return found
 
 
+def test_every_field_of_a_secret_sync_is_described() -> None:
+    """Each field of the SecretSync's CRD, its conditions' included, has a description."""
+    crd = yaml.safe_load((CHART.parent / "files" / "secretsyncs.yaml").read_text())
+    assert undescribed(schema(crd, "v1alpha1")) == []
+
+
 def undescribed(field: Object, path: str = "") -> list[str]:
     """Fields without a description, except those that every object has."""
     found = [path] if path and "description" not in field else []
@@ -125,12 +131,34 @@ def test_kubectl_get_of_statuses(cluster_rig: ClusterRig, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "version, kinds",
+    [
+        ("secret-sync.x-k8s.io/v1alpha1", ["SecretSync"]),
+        (f"{GROUP}/v1", ["SecretProviderClass", "SecretProviderClassPodStatus"]),
+        (f"{GROUP}/v1alpha1", ["SecretProviderClass", "SecretProviderClassPodStatus"]),
+    ],
+)
+def test_what_kubectl_explain_reads(cluster: ControlPlane, version: str, kinds: list[str]) -> None:
+    """The API server's own description of each version → of every field it has a text."""
+    schemas = cluster.api.get(f"/openapi/v3/apis/{version}")["components"]["schemas"]
+    found = {name.rpartition(".")[2]: item for name, item in schemas.items()}
+    for kind in kinds:
+        assert found[kind]["description"] and undescribed(found[kind]) == []
+
+
+@pytest.mark.parametrize(
     "field, example",
     [
         ("secretproviderclass.spec.parameters", "secretPath"),
         ("secretproviderclass.spec.secretObjects", "db-credentials"),
         ("secretproviderclass", "rotation-poll-interval"),
         ("secretproviderclasspodstatus.status.lastFailure.reason", "GRPCProviderError"),
+        ("secretproviderclass.spec.files.template", "postgres://${user|url}"),
+        ("secretproviderclass.spec.secretObjects.dataFrom.format", "every entry of it becomes a key"),
+        ("secretproviderclass.spec.secretObjects.deletionPolicy", "WithClass"),
+        ("secretsync.spec.secretObject.dataFrom.prefix", "DB_"),
+        ("secretsync.spec.forceSynchronization", "syncs the Secret at once"),
+        ("secretsync.status.conditions.reason", "RemoteSecretStoreFetchFailed"),
     ],
 )
 def test_kubectl_explain(cluster_rig: ClusterRig, field: str, example: str) -> None:

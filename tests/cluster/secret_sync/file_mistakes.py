@@ -5,7 +5,8 @@ from typing import Any
 
 from tests.cluster.secret_sync.mistakes import ABSENT, ENTRY, NO_STRINGS
 
-FILE = {"path": "f", "format": "dotenv", "objects": [{"objectName": "password", "key": "PW"}]}
+OBJECTS = [{"objectName": "password", "key": "PW"}]
+FILE = {"path": "f", "format": "dotenv", "objects": OBJECTS}
 
 
 def _file(**fields: Any) -> list[dict[str, Any]]:
@@ -75,7 +76,7 @@ FAILING: dict[str, tuple[list[dict[str, Any]], str]] = {
     "an absolute object": (_object(objectName="/password"), "[0]: file matching objectName /password not found"),
     "an object in the wrong case": (_object(objectName="Password"), "objectName Password not found"),
     "another file": (_file() + _file(path="g", objects=[{"objectName": "f", "key": "A"}]), "objectName f not found"),
-    "a key twice": (_file(objects=FILE["objects"] * 2), "[0]: key PW is listed twice"),  # type: ignore[operator]
+    "a key twice": (_file(objects=OBJECTS * 2), "[0]: key PW is listed twice"),
     "a key with a dash": (_object(key="DB-PW"), f"[0]: key DB-PW {VARIABLE}"),
     "a key with a digit first": (_object(key="1A"), VARIABLE),
     "a key with a dot": (_object(key="a.b"), VARIABLE),

@@ -108,6 +108,28 @@ def test_one_leads(rig: FakeSecretSyncRig, short: None) -> None:
     run_async(test)
 
 
+def test_the_calls_for_the_lease_are_counted(rig: FakeSecretSyncRig, short: None) -> None:
+    """A replica that waits for the Lease, and so calls the API server for nothing else → its calls are in the metrics,
+    and the API server is reachable."""
+    port = free_port()
+
+    async def test() -> None:
+        async with rig.controller(leader_elect=True):
+            await until_blocking(lambda: holder(rig), "the leader")
+            address = {"metrics_bind_address": f"127.0.0.1:{port}"}
+            async with rig.controller(leader_elect=True, **address), aiohttp.ClientSession() as client:
+
+                async def counted() -> bool:
+                    async with client.get(f"http://127.0.0.1:{port}/metrics") as response:
+                        page = await response.text()
+                    assert "secrets_store_sync_leader 0.0" in page
+                    return 'rest_client_requests_total{code="200"' in page and "secrets_store_api_reachable 1.0" in page
+
+                await until(counted, "the calls")
+
+    run_async(test)
+
+
 def test_a_lost_lease_ends_the_work(rig: FakeSecretSyncRig, short: None) -> None:
     """Another one takes the Lease while a sync is under way → the work is cancelled and nothing more is written,
     until the other one's Lease expires."""
