@@ -6,6 +6,7 @@ such rules, as one that another release has left.
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,9 @@ def api(cluster_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
         for item in policies.rendered():
             if item["kind"].startswith("ValidatingAdmissionPolicy"):
                 cluster.api.apply(item)
-        for metadata in ({"labels": {"a": "x" * 64}}, {"annotations": {"a" * 317: ""}}):
+        for refused in (sync(labels={"a": "x" * 64}), sync(annotations={"a" * 317: ""})):
             # The API server learns of a policy with a delay.
-            wait_until(lambda metadata=metadata: refusal(cluster.api, sync(**metadata)), "the policies", 20, pause=0.1)
+            wait_until(partial(refusal, cluster.api, refused), "the policies", 20, pause=0.1)
         yield cluster.api
 
 

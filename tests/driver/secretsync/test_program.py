@@ -120,8 +120,11 @@ def test_the_calls_for_the_lease_are_counted(rig: FakeSecretSyncRig, short: None
             async with rig.controller(leader_elect=True, **address), aiohttp.ClientSession() as client:
 
                 async def counted() -> bool:
-                    async with client.get(f"http://127.0.0.1:{port}/metrics") as response:
-                        page = await response.text()
+                    try:
+                        async with client.get(f"http://127.0.0.1:{port}/metrics") as response:
+                            page = await response.text()
+                    except aiohttp.ClientConnectionError:
+                        return False  # it is not served yet
                     assert "secrets_store_sync_leader 0.0" in page
                     return 'rest_client_requests_total{code="200"' in page and "secrets_store_api_reachable 1.0" in page
 
