@@ -200,7 +200,8 @@ def test_queue_is_full(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog:
     async def test(recorder: EventRecorder) -> None:
         for number in range(1000):
             recorder.put(PodEvent(POD, True, "Reason", "m", f"subject-{number}"))
-        await until(lambda: len(rig.events()) == events.MAX_QUEUED, "those that were kept")
+        # Not asked for often: each time they are all copied.
+        await until(lambda: len(rig.events()) == events.MAX_QUEUED, "those that were kept", 45.0, pause=0.25)
         recorder.put(WARNING)
         await until(lambda: rig.events(WARNING.reason), "one more")
         assert len(rig.events()) == events.MAX_QUEUED + 1
