@@ -5,7 +5,9 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
+from urllib.parse import parse_qs
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
@@ -19,6 +21,7 @@ from runtime import http, metrics, status
 from runtime.version import build
 
 REGISTERED = "registered"
+PROVIDERS = "providers"
 _JSON = "application/json; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
 
@@ -36,7 +39,9 @@ class Handlers:
         self._registration = _RegistrationMetric()
         # What costs more than a look: /healthz joins a check that runs anyway.
         self.metrics_page = http.SharedPage(self.metrics)
-        self._readyz_page = http.SharedPage(self.readyz)
+        self._readyz_pages = {
+            excluded: http.SharedPage(partial(self._readyz, excluded)) for excluded in ("", PROVIDERS)
+        }
         self._status_json, self._status_html = http.SharedPage(self.status), http.SharedPage(self.status_page)
         registry.register(processes)
         registry.register(self._registration)
@@ -44,7 +49,7 @@ class Handlers:
     def routes(self) -> dict[str, http.Handler]:
         """Path → handler of the health checks' address. The metrics are left out if they have a server of their own,
         and the status pages unless they are opened to everybody who reaches this address."""
-        own: dict[str, http.Handler] = {"/healthz": self.healthz, "/livez": self.livez, "/readyz": self._readyz_page}
+        own: dict[str, http.Handler] = {"/healthz": self.healthz, "/livez": self.livez, "/readyz": self.readyz}
         if self._config.status_pages_are_open:
             own |= self.status_routes()
         if self._config.http_endpoint:
@@ -70,9 +75,16 @@ class Handlers:
             return http.text_response("supervisord is gone", 500)
         return http.text_response("ok")
 
-    async def readyz(self, _: http.Request) -> http.Response:
-        """503 with every reason why a new pod would not get its volume, one per line."""
-        reasons = self._reasons(await self._state())
+    async def readyz(self, request: http.Request) -> http.Response:
+        """503 with every reason why a new pod would not get its volume, one per line. With ``exclude=providers`` a
+        missing provider is none: it is installed after the driver, which must not wait for it to be ready."""
+        *_, excluded = parse_qs(request.query).get("exclude", [""])
+        if excluded not in self._readyz_pages:
+            return http.text_response(f"only exclude={PROVIDERS} is known", 400)
+        return await self._readyz_pages[excluded](request)
+
+    async def _readyz(self, excluded: str, _: http.Request) -> http.Response:
+        reasons = self._reasons(await self._state(), with_providers=excluded != PROVIDERS)
         return http.text_response("ok" if not reasons else "\n".join(reasons), 503 if reasons else 200)
 
     async def status(self, _: http.Request) -> http.Response:
@@ -113,7 +125,7 @@ class Handlers:
         state["not_ready"] = self._reasons(state)
         return state
 
-    def _reasons(self, state: Mapping[str, Any]) -> list[str]:
+    def _reasons(self, state: Mapping[str, Any], *, with_providers: bool = True) -> list[str]:
         """Why the node is not ready. A role that is absent because a Go program runs in its place is no reason; a
         supervised role that does not answer is one."""
         reasons = [] if state["healthz"]["healthy"] else [f"driver: {state['healthz']['text']}"]
@@ -125,7 +137,8 @@ class Handlers:
         if driver is not None:
             if not driver.get("ready"):
                 reasons.append(f"driver: {driver.get('reason') or 'not ready'}")
-            reasons.extend(f"driver: {reason}" for reason in driver.get("not_ready_reasons", ()))
+            if with_providers:  # the driver has no other reasons than these that a restart does not remove
+                reasons.extend(f"driver: {reason}" for reason in driver.get("not_ready_reasons", ()))
         return list(dict.fromkeys(reasons))
 
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "helm").glob("**/README.md"),
     *(ROOT / "kubelet_stub").glob("*.md"),
     *(ROOT / "provider_kit").glob("*.md"),
     *ROOT.glob("tests/**/*.md"),

@@ -25,6 +25,7 @@ class VolumeMetrics(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """All metrics of volumes."""
         volumes, now = list(self._volumes), clock.now()
+        yield GaugeMetricFamily("secrets_store_volumes", "Volumes that are mounted", value=len(volumes))
         yield from self._of_each(volumes, now)
         yield from self._of_the_oldest(volumes, now)
         yield GaugeMetricFamily(

@@ -29,6 +29,7 @@ windows:
 logVerbosity: 0
 logFormatJSON: false
 livenessProbe: {port: 9808, logLevel: 2}
+readinessProbe: {enabled: true, requireProvider: false}
 maxCallRecvMsgSize: 4194304
 rbac: {install: true, pspEnabled: false, goDriver: false}
 syncSecret: {enabled: false, adoptExisting: false}
@@ -44,7 +45,8 @@ startupTaint: {enabled: false, key: secrets-store.csi.k8s.io/agent-not-ready}
 restartOnRotation: {enabled: false}
 validatingAdmissionPolicies: {applyPolicies: true}
 podMonitor: {enabled: false, interval: 60s}
-prometheusRule: {enabled: false, staleAfterSeconds: 3600}
+prometheusRule: {enabled: false, staleAfterSeconds: 3600, providerSlowSeconds: 5, clockOffsetSeconds: 30, runbookUrl: docs/operations.md}
+dashboard: {enabled: false, labels: {grafana_dashboard: "1"}}
 networkPolicy: {enabled: false}
 providers: {openbao: {enabled: false, name: openbao, metricsPort: 8090}}
 secretSync: {enabled: false}

@@ -27,6 +27,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end -}}
 
+{{- define "sscd.openbaoName" -}}
+{{- printf "%s-provider-%s" (include "sscd.fullname" . | trunc 42 | trimSuffix "-") .Values.providers.openbao.name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
 {{/* The image. One that still names the Go trio's is refused: it would crash on our flags, on every node. */}}
 {{- define "sscd.image" -}}
 {{- $image := .Values.linux.image -}}

@@ -336,6 +336,12 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* `podMonitor` are the values of that name. */}}
+{{- define "secretSync.podMonitor" -}}
+{{- include "monitoring.podMonitor" (dict "root" .root "values" .podMonitor "name" (include "secretSync.account" .)
+  "labels" (include "secretSync.labels" .) "selected" "app: secrets-store-sync-controller" "endpoints" (list (dict "port" "metrics"))) -}}
+{{- end -}}
+
 {{- define "secretSync.objects" -}}
 {{ include "secretSync.roles" . }}
 ---

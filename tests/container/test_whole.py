@@ -125,6 +125,7 @@ def test_readyz_and_status(container: Container) -> None:
             wait_until, lambda: all(reason in container.fetch("/readyz")[1] for reason in reasons), "the reasons"
         )
         assert container.fetch("/readyz")[0] == 503
+        assert container.fetch("/readyz?exclude=providers") == (503, "registrar: waiting for kubelet")
         assert container.fetch("/livez") == (200, "ok")
         config = KubeletConfig(root=f"{container.directory}/kubelet", republish_interval=Duration(0))
         async with (

@@ -78,7 +78,9 @@ def volumes_of_ages(*ages: float | None) -> list[Volume]:
 @pytest.mark.parametrize("ages, oldest", [((), None), ((None,), None), ((5,), 5), ((10, 700, None, 30), 700)])
 def test_the_oldest_content(ages: tuple[float | None, ...], oldest: float | None) -> None:
     """The age of the volume whose last refresh is longest ago; none without a volume whose age is known."""
-    found = DriverMetrics(volumes_of_ages(*ages)).registry.get_sample_value("secrets_store_oldest_content_age_seconds")
+    registry = DriverMetrics(volumes_of_ages(*ages)).registry
+    assert registry.get_sample_value("secrets_store_volumes") == len(ages)
+    found = registry.get_sample_value("secrets_store_oldest_content_age_seconds")
     assert found is oldest if oldest is None or found is None else found == pytest.approx(oldest, abs=2)
 
 

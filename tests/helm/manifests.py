@@ -54,6 +54,7 @@ SOURCES = {
         "secrets-store-csi-driver-windows.yaml", "The Go driver on Windows nodes."
     ),
     "monitoring.yaml": Source("monitoring.yaml", "PodMonitor, PrometheusRule and NetworkPolicy."),
+    "dashboard.yaml": Source("dashboard.yaml", "A Grafana dashboard for the sidecar of Grafana's chart."),
     "admission-policies.yaml": Source("admission-policies.yaml", "Limits what the driver's account may write."),
     "secret-sync.yaml": Source(
         "secret-sync.yaml",

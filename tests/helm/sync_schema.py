@@ -7,7 +7,7 @@ from typing import Any
 from tests.helm import chart
 
 # Of the driver's chart, but not below secretSync there.
-SHARED = ("imagePullSecrets", "commonLabels")
+SHARED = ("imagePullSecrets", "commonLabels", "podMonitor", "prometheusRule")
 DEFINITIONS = ("object", "objects", "strings", "image", "resources", "quantities")
 
 
@@ -15,6 +15,7 @@ def schema() -> dict[str, Any]:
     """The schema. Keys that it does not have are accepted, since a values file of the official chart may have some; the
     notes after install name them."""
     whole = json.loads((chart.CHART / "values.schema.json").read_text())
+    whole["properties"]["prometheusRule"]["properties"].pop("staleAfterSeconds")  # it mounts no volumes
     values = {key: part for key, part in whole["properties"]["secretSync"]["properties"].items() if key != "enabled"}
     return {
         "$schema": whole["$schema"],

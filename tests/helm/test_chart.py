@@ -12,7 +12,7 @@ from tests.helm import chart, trio
 
 # PodSecurityPolicy is gone since Kubernetes 1.25.
 OF_THE_TRIO = {key for key in trio.OBJECTS if key[0] != "PodSecurityPolicy"}
-OURS = {"PodMonitor", "PrometheusRule", "NetworkPolicy"}
+OURS = {"PodMonitor", "PrometheusRule", "NetworkPolicy", "ConfigMap"}
 POLICIES = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 
@@ -367,10 +367,34 @@ def test_the_startup_taint_is_tolerated() -> None:
     ]
 
 
-def test_alerts_name_metrics_that_exist() -> None:
-    """Every metric in the PrometheusRule is served by a role."""
-    (rule,) = (item for item in chart.render("--set=prometheusRule.enabled=true") if item["kind"] == "PrometheusRule")
-    named = set(re.findall(r"secrets_store_\w+", str([r["expr"] for g in rule["spec"]["groups"] for r in g["rules"]])))
-    sources = (path for package in ("driver", "probe") for path in (chart.ROOT / package).rglob("*.py"))
-    served = "".join(path.read_text() for path in sources)
-    assert named and all(f'"{name}"' in served for name in named)
+@pytest.mark.parametrize(
+    "settings, path",
+    [
+        ((), "/readyz?exclude=providers"),
+        (("--set=readinessProbe=null",), "/readyz?exclude=providers"),  # as values of an older release
+        (("--set=readinessProbe.requireProvider=true",), "/readyz"),
+        (("--set=readinessProbe.enabled=false",), None),
+    ],
+)
+def test_readiness(settings: tuple[str, ...], path: str | None) -> None:
+    """Kubelet asks /readyz, and a node without a provider is ready unless a value says otherwise."""
+    probe = container(*settings).get("readinessProbe")
+    assert (probe and probe["httpGet"]) == (path and {"path": path, "port": "healthz"})
+
+
+def test_pod_monitors() -> None:
+    """With each program that has metrics there is a PodMonitor that selects its pods and names ports that they have,
+    and says on which node they run."""
+    enabled = "--set=podMonitor.enabled=true,secretSync.enabled=true,providers.openbao.enabled=true"
+    objects = chart.render(enabled)
+    monitors = [item["spec"] for item in objects if item["kind"] == "PodMonitor"]
+    templates = [item["spec"]["template"] for item in objects if item["kind"] in ("DaemonSet", "Deployment")]
+    assert len(monitors) == len(templates) == 3
+    for template in templates:
+        labels = template["metadata"]["labels"].items()
+        (monitor,) = (item for item in monitors if item["selector"]["matchLabels"].items() <= labels)
+        ports = {port["name"] for part in template["spec"]["containers"] for port in part["ports"]}
+        for endpoint in monitor["podMetricsEndpoints"]:
+            assert endpoint["port"] in ports
+            assert [item["targetLabel"] for item in endpoint["relabelings"]] == ["node"]
+    assert len([item for item in chart.render("--set=podMonitor.enabled=true") if item["kind"] == "PodMonitor"]) == 1

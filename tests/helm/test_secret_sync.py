@@ -273,15 +273,21 @@ def test_nulls() -> None:
 
 def test_the_two_charts_have_the_same_values() -> None:
     """values.yaml, schema and the defaults in the templates agree."""
-    below = yaml.safe_load((chart.CHART / "values.yaml").read_text())["secretSync"]
+    drivers = yaml.safe_load((chart.CHART / "values.yaml").read_text())
+    below = drivers["secretSync"]
     values = yaml.safe_load((chart.SYNC_CHART / "values.yaml").read_text())
     for key in ("image", *sync_schema.SHARED):
-        values.pop(key)
+        shared = values.pop(key)
+        assert key == "image" or isinstance(shared, list) or shared.items() <= drivers[key].items()
     assert values == {key: value for key, value in below.items() if key not in ("enabled", "image")}
     assert (chart.SYNC_CHART / "values.schema.json").read_text() == sync_schema.text()
     text = (chart.CHART / "templates" / "_secret-sync.tpl").read_text()
     needed = yaml.safe_load(text.partition('define "secretSync.defaults" -}}')[2].partition("{{- end")[0])
     assert needed.items() <= values.items()
+    text = (chart.SYNC_CHART / "templates" / "_parts.tpl").read_text()
+    own_defaults = yaml.safe_load(text.partition('define "sync.defaults" -}}')[2].partition("{{- end")[0])
+    for key, part in own_defaults.items():
+        assert part.items() <= drivers[key].items()
 
 
 def test_lint() -> None:

@@ -10,7 +10,7 @@ import yaml
 from tests.helm import chart, trio
 
 OURS = ["--set=linux.image.repository=mirror.example/secrets-store-csi,linux.image.tag=0.1.0"]
-NEW = ["startupTaint", "restartOnRotation", "podMonitor", "prometheusRule", "networkPolicy"]
+NEW = ["startupTaint", "restartOnRotation", "podMonitor", "prometheusRule", "dashboard", "networkPolicy"]
 
 
 def objects(done: str) -> list[dict[str, Any]]:

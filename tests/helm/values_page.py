@@ -2,9 +2,10 @@
 ``python -m tests.helm.values_page > docs/values.md``."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -37,6 +38,8 @@ NEW = (
     "validatingAdmissionPolicies",
     "podMonitor",
     "prometheusRule",
+    "dashboard",
+    "readinessProbe",
     "networkPolicy",
     "providers",
     "secretSync",
@@ -62,6 +65,11 @@ class Row:
         return ".".join(self.path)
 
     @property
+    def group(self) -> str:
+        """Under which of TITLES it is."""
+        return self.path[0] if self.path[0] in TITLES else ""
+
+    @property
     def new(self) -> bool:
         """Whether the trio's chart does not have it."""
         return any(f"{self.key}.".startswith(f"{key}.") for key in NEW)
@@ -72,10 +80,10 @@ class Row:
         return f"| `{self.key}` | {default} | {flag} | {'*new*: ' if self.new else ''}{self.meaning} |"
 
 
-def rows() -> Iterator[Row]:
-    """All values, in the schema's order: a value is whatever has a description there."""
-    defaults = yaml.safe_load((chart.CHART / "values.yaml").read_text())
-    yield from _rows(json.loads((chart.CHART / "values.schema.json").read_text()), (), defaults)
+def rows(path: Path = chart.CHART) -> Iterator[Row]:
+    """All values of a chart, in the schema's order: a value is whatever has a description there."""
+    defaults = yaml.safe_load((path / "values.yaml").read_text())
+    yield from _rows(json.loads((path / "values.schema.json").read_text()), (), defaults)
 
 
 def _rows(schema: dict[str, Any], path: tuple[str, ...], defaults: dict[str, Any]) -> Iterator[Row]:
@@ -91,14 +99,18 @@ def find(values: Any, path: tuple[str, ...]) -> Any:
     return reduce(lambda found, name: found.get(name, ...) if isinstance(found, dict) else ..., path, values)
 
 
+def table(found: Iterable[Row]) -> str:
+    """Values as a Markdown table."""
+    head = "| value | default | flag | meaning |\n| --- | --- | --- | --- |"
+    return "\n".join([head, *map(str, found)])
+
+
 def page() -> str:
     """The page."""
     parts = [HEAD]
     found = list(rows())
     for group, title in TITLES.items():
-        mine = [row for row in found if (row.path[0] if row.path[0] in TITLES else "") == group]
-        parts.append(f"## {title}\n\n| value | default | flag | meaning |\n| --- | --- | --- | --- |")
-        parts.append("\n".join(str(row) for row in mine) + "\n")
+        parts.append(f"## {title}\n\n{table([row for row in found if row.group == group])}\n")
     return "\n".join(parts)
 
 

@@ -100,6 +100,35 @@ def test_readyz(tmp_path: Path, roles: tuple[Mapping[str, Any], ...], reasons: s
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    "query, roles, expected",
+    [
+        ("exclude=providers", (REGISTRAR, {**DRIVER, "not_ready_reasons": ["no provider is installed"]}), (200, "ok")),
+        ("", (REGISTRAR, {**DRIVER, "not_ready_reasons": ["no provider"]}), (503, "driver: no provider")),
+        ("exclude=", (REGISTRAR, {**DRIVER, "not_ready_reasons": ["no provider"]}), (503, "driver: no provider")),
+        ("verbose", (REGISTRAR, DRIVER), (200, "ok")),
+        ("exclude=providers", ({**REGISTRAR, "state": "no driver"}, DRIVER), (503, "registrar: no driver")),
+        (
+            "exclude=providers",
+            (REGISTRAR, {**DRIVER, "ready": False, "reason": "it starts"}),
+            (503, "driver: it starts"),
+        ),
+        ("exclude=kubelet", (REGISTRAR, DRIVER), (400, "only exclude=providers is known")),
+    ],
+)
+def test_readyz_without_providers(
+    tmp_path: Path, query: str, roles: tuple[Mapping[str, Any], ...], expected: tuple[int, str]
+) -> None:
+    """The readiness probe's question: a missing provider is no reason, everything else is; a wrong word is refused."""
+
+    async def run() -> None:
+        async with pages(tmp_path, *roles) as page:
+            answer = await page.routes()["/readyz"](http.Request("GET", "/readyz", query))
+            assert (answer.status, answer.body.decode()) == expected
+
+    asyncio.run(run())
+
+
 def role_table() -> RoleTable:
     """A role table as the supervisor shares it: the registrar was killed twice and is down, the driver is this
     process."""
