@@ -11,8 +11,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import grpc.aio
-
 from driver import limits
 from driver.backend import open_backend
 from driver.config import DriverConfig
@@ -39,8 +37,7 @@ from driver.volume import mounts, usage
 from driver.volume.memory import MemoryBudget
 from driver.volume.target import Target
 from driver.volume.workers import DiskWorkers
-from protos import csi_pb2_grpc
-from runtime import clock, http, logs, metrics, status
+from runtime import clock, http, logs, metrics, rpc, status
 from runtime.rpc.kept_server import serve_kept
 from runtime.tasks import BackgroundTask, TaskSupervisor
 from runtime.version import build
@@ -93,11 +90,11 @@ class Driver:
         unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics, self.pending)
         self.node = NodeService(config, self.volumes, publisher, unpublisher, stopping)
 
-    def register(self, server: grpc.aio.Server) -> None:
+    def register(self, services: rpc.Services) -> None:
         """Register the three CSI services."""
-        csi_pb2_grpc.add_IdentityServicer_to_server(IdentityService(self.config.drivername, self.health), server)
-        csi_pb2_grpc.add_ControllerServicer_to_server(ControllerService(), server)
-        csi_pb2_grpc.add_NodeServicer_to_server(self.node, server)
+        services.add(IdentityService.DESCRIPTOR, IdentityService(self.config.drivername, self.health))
+        services.add(ControllerService.DESCRIPTOR, ControllerService())
+        services.add(NodeService.DESCRIPTOR, self.node)
 
     def snapshot(self) -> Mapping[str, Any]:
         """The driver's state for the status socket; contains no secret, token or volume attribute."""
@@ -175,9 +172,7 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
                 http.serve(config.metrics, {"/metrics": http.SharedPage(_metrics_page(driver))})
             )
         await stack.enter_async_context(status.serve(config.status_directory, "driver", driver.snapshot))
-        socket = await stack.enter_async_context(
-            serve_kept(config.listen, driver.register, [("grpc.max_receive_message_length", limits.MAX_REQUEST_BYTES)])
-        )
+        socket = await stack.enter_async_context(serve_kept(config.listen, driver.register, limits.MAX_REQUEST_BYTES))
         log.info(
             "Serving CSI",
             endpoint=config.endpoint,

@@ -12,6 +12,7 @@ from protos import csi_pb2 as csi
 from protos import csi_pb2_grpc as csi_grpc
 from runtime import redact, rpc
 from runtime.endpoints import parse_csi_address
+from runtime.rpc.client import dial
 
 Capability = csi.NodeServiceCapability.RPC
 
@@ -19,7 +20,7 @@ Capability = csi.NodeServiceCapability.RPC
 @asynccontextmanager
 async def connect(address: str) -> AsyncIterator[grpc.aio.Channel]:
     """A new connection; a gRPC error inside the context is raised as a RemoteFailure with its code."""
-    channel = rpc.dial(parse_csi_address(address).path)
+    channel = dial(parse_csi_address(address).path)
     try:
         yield channel
     except grpc.aio.AioRpcError as error:

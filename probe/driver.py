@@ -6,13 +6,12 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
-import grpc
-import grpc.aio
+from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry, Histogram
 
-from protos import csi_pb2, csi_pb2_grpc
+from protos import csi_pb2
 from runtime import logs, redact, rpc
 
 PROBE, GET_PLUGIN_INFO = "/csi.v1.Identity/Probe", "/csi.v1.Identity/GetPluginInfo"
@@ -20,15 +19,10 @@ UNKNOWN_DRIVER = "unknown-driver"
 BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 NOT_CONNECTED = "context deadline exceeded"
 STOPPING = "the probe is stopping"
-# Reconnect quickly to a driver that restarts. The second option is not a delay but the least time that an attempt to
-# connect is given: a slow node needs it, and a frozen driver answers on the connection that is waiting for it.
-_RECONNECT = (
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 5000),
-    ("grpc.max_reconnect_backoff_ms", 250),
-)
 
 log = logs.get(__name__)
+
+Reply = TypeVar("Reply", bound=Message)
 
 
 @dataclass(frozen=True)
@@ -37,10 +31,6 @@ class ProbeResult:
 
     healthy: bool
     text: str
-
-
-class _UnreadableReplyError(Exception):
-    """gRPC cannot parse the reply."""
 
 
 class DriverProbe:
@@ -61,7 +51,7 @@ class DriverProbe:
             registry=registry,
         )
         self._logged_healthy: bool | None = None
-        self._connection = rpc.SocketChannel(path, _RECONNECT)
+        self._channel = rpc.SocketChannel(path)
 
     async def check(self) -> ProbeResult:
         """The result of a check, within the timeout; joins a check that is already running."""
@@ -92,19 +82,16 @@ class DriverProbe:
 
     async def _try(self, deadline: float) -> tuple[ProbeResult, bool]:
         """The result, and whether the connection was lost meanwhile."""
-        await self._connection.renew()
-        if not await self._connection.wait_ready(max(0.0, deadline - time.monotonic())):
+        self._channel.renew()
+        if not await self._channel.wait_ready(max(0.0, deadline - time.monotonic())):
             return ProbeResult(False, NOT_CONNECTED if self.answered else self._never_answered()), False
-        identity = csi_pb2_grpc.IdentityStub(self._connection.channel)
         try:
-            if self.name == UNKNOWN_DRIVER and not await self._learn_name(identity, deadline):
+            if self.name == UNKNOWN_DRIVER and not await self._learn_name(deadline):
                 return ProbeResult(False, "driver name is empty"), False
-            reply = await self._call(PROBE, identity.Probe, csi_pb2.ProbeRequest(), deadline)
-        except grpc.aio.AioRpcError as error:
-            result = ProbeResult(False, f"rpc error: code = {rpc.go_name(error.code())} desc = {_text(error)}")
-            return result, not self._connection.ready
-        except _UnreadableReplyError:
-            return ProbeResult(False, f"rpc error: code = Internal desc = {rpc.UNREADABLE}"), False
+            reply = await self._call(PROBE, csi_pb2.ProbeRequest(), csi_pb2.ProbeResponse, deadline)
+        except rpc.CallFailed as failure:
+            result = ProbeResult(False, f"rpc error: code = {rpc.go_name(failure.code)} desc = {_text(failure)}")
+            return result, not self._channel.ready
         self.answered = True
         # An absent value means ready: https://github.com/container-storage-interface/spec/blob/master/spec.md#probe
         if reply.HasField("ready") and not reply.ready.value:
@@ -116,29 +103,23 @@ class DriverProbe:
         what = "nobody answers there" if os.path.exists(self._path) else "the socket does not exist"
         return f"{NOT_CONNECTED}: the driver has not answered yet on {self._path}; {what}"
 
-    async def _learn_name(self, identity: csi_pb2_grpc.IdentityStub, deadline: float) -> bool:
+    async def _learn_name(self, deadline: float) -> bool:
         """Ask for the name, once, for a label of the metrics; False if it is empty. kubelet cannot use a driver without
         a name, and livenessprobe exits if it finds one."""
         request = csi_pb2.GetPluginInfoRequest()
-        self.name = (await self._call(GET_PLUGIN_INFO, identity.GetPluginInfo, request, deadline)).name
+        self.name = (await self._call(GET_PLUGIN_INFO, request, csi_pb2.GetPluginInfoResponse, deadline)).name
         if self.name:
             return True
         self.name = UNKNOWN_DRIVER
         return False
 
-    async def _call(self, method: str, call: Any, request: Any, deadline: float) -> Any:
+    async def _call(self, method: str, request: Message, reply: type[Reply], deadline: float) -> Reply:
         """One call, measured. As in livenessprobe, ``driver_name`` is the name that was known when the call began."""
-        started, name, code = time.monotonic(), self.name, grpc.StatusCode.OK
+        started, name, code = time.monotonic(), self.name, rpc.StatusCode.OK
         try:
-            reply = await call(request, timeout=deadline - started)
-            self._connection.count(None)
-            if reply is None:
-                code = grpc.StatusCode.INTERNAL
-                raise _UnreadableReplyError
-            return reply
-        except grpc.aio.AioRpcError as error:
-            self._connection.count(error)
-            code = error.code()
+            return await self._channel.call(method, request, reply, deadline - started)
+        except rpc.CallFailed as failure:
+            code = failure.code
             raise
         finally:
             self._seconds.labels(name, method, rpc.go_name(code)).observe(time.monotonic() - started)
@@ -152,11 +133,10 @@ class DriverProbe:
             else:
                 log.warning("The driver is unhealthy", reason=result.text)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the channel."""
-        await self._connection.close()
+        self._channel.close()
 
 
-def _text(error: grpc.aio.AioRpcError) -> str:
-    details = error.details() or ""
-    return NOT_CONNECTED if details == rpc.DEADLINE_DETAILS else redact.text(details)
+def _text(failure: rpc.CallFailed) -> str:
+    return NOT_CONNECTED if failure.is_unanswered else redact.text(failure.details)

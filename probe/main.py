@@ -44,7 +44,7 @@ async def _serve(config: ProbeConfig, role_table: RoleTable | None) -> None:
     handlers = Handlers(config, driver, Processes(role_table), registry)
     with stop_event() as stop:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(driver.close)
+            stack.callback(driver.close)
             if config.refuse_before_first_answer and not await _wait_for_first_answer(driver, stop):
                 return
             port = await stack.enter_async_context(http.serve(config.http, handlers.routes()))

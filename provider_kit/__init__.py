@@ -25,7 +25,7 @@ from runtime.errors import (
 from runtime.flags import Duration, flag, parse_duration
 from runtime.logs import get as get_log
 from runtime.redact import withhold
-from runtime.rpc import RemoteFailure
+from runtime.status_codes import RemoteFailure
 
 __all__ = [
     "ConfigurationError",

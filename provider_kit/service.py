@@ -21,8 +21,9 @@ from protos import provider_pb2
 from provider_kit.provider import Provider
 from provider_kit.reply import MountReply, ReplyError, encode_reply
 from provider_kit.request import decode_request
-from runtime import logs, redact, rpc
+from runtime import logs, redact
 from runtime.errors import Failure, InvalidRequest, ResourceExhausted
+from runtime.status_codes import StatusCode, code_of
 
 log = logs.get(__name__)
 
@@ -76,7 +77,7 @@ class ProviderService:
         try:
             _check_authority(context)
         except InvalidRequest as failure:
-            _abort(context, rpc.code_of(failure), redact.text(failure))
+            _abort(context, code_of(failure), redact.text(failure))
         return provider_pb2.VersionResponse(
             version=API_VERSION, runtime_name=self._provider.name, runtime_version=self._provider.version
         )
@@ -95,24 +96,24 @@ class ProviderService:
 
     def _answer_mount(
         self, request: provider_pb2.MountRequest, context: Any
-    ) -> tuple[grpc.StatusCode, provider_pb2.MountResponse | str]:
+    ) -> tuple[StatusCode, provider_pb2.MountResponse | str]:
         """The code, and the reply or what to say instead."""
-        if log.enabled(rpc.REQUEST_VERBOSITY):
+        if log.enabled(logs.REQUEST_VERBOSITY):
             shown = redact.message(request)
-            log.verbose(rpc.REQUEST_VERBOSITY, "request", request=shown, deadline=context.time_remaining())
+            log.verbose(logs.REQUEST_VERBOSITY, "request", request=shown, deadline=context.time_remaining())
         try:
             _check_authority(context)
             with self._place():
-                return grpc.StatusCode.OK, self._wait(context, self._mount(request, context.time_remaining()))
+                return StatusCode.OK, self._wait(context, self._mount(request, context.time_remaining()))
         except ReplyError as refusal:
-            return grpc.StatusCode.OK, provider_pb2.MountResponse(error=provider_pb2.Error(code=refusal.code))
+            return StatusCode.OK, provider_pb2.MountResponse(error=provider_pb2.Error(code=refusal.code))
         except Failure as failure:
-            return rpc.code_of(failure), redact.text(failure)
+            return code_of(failure), redact.text(failure)
         except concurrent.futures.CancelledError:
-            return grpc.StatusCode.CANCELLED, "the call was cancelled"
+            return StatusCode.CANCELLED, "the call was cancelled"
         except Exception as bug:  # the service boundary: a bug is logged here and shown to nobody
             log.error("Mount ended with a bug", exc=bug, provider=self._provider.name)
-            return grpc.StatusCode.INTERNAL, "internal error; the provider's log has the details"
+            return StatusCode.INTERNAL, "internal error; the provider's log has the details"
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -153,6 +154,6 @@ def _check_authority(context: Any) -> None:
         )
 
 
-def _abort(context: Any, code: grpc.StatusCode, sentence: str) -> NoReturn:
-    context.abort(code, sentence)
+def _abort(context: Any, code: StatusCode, sentence: str) -> NoReturn:
+    context.abort(grpc.StatusCode[code.name], sentence)
     raise AssertionError("abort() returned")

@@ -4,22 +4,14 @@ import os
 import re
 from pathlib import Path
 
-import grpc.aio
-
-from protos import csi_pb2, csi_pb2_grpc
+from protos import csi_pb2
 from runtime import clock, redact, rpc
 from runtime.errors import Failure, Unavailable
 
 # At most 63 characters, beginning and ending with a letter or digit: GetPluginInfoResponse in
 # https://github.com/container-storage-interface/spec/blob/master/spec.md#getplugininfo
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?")
-# Reconnect quickly to a driver that restarts. The second option is not a delay but the least time that an attempt to
-# connect is given: a slow node needs it, and a frozen driver answers on the connection that is waiting for it.
-_RECONNECT = (
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 5000),
-    ("grpc.max_reconnect_backoff_ms", 500),
-)
+_GET_PLUGIN_INFO = "/csi.v1.Identity/GetPluginInfo"
 
 
 class Driver:
@@ -28,36 +20,33 @@ class Driver:
     def __init__(self, path: str, timeout: float) -> None:
         self.path = path
         self._timeout = timeout
-        self._connection = rpc.SocketChannel(path, _RECONNECT)
+        self._channel = rpc.SocketChannel(path)
         self._answered: float | None = None
 
     def answered_within(self, seconds: float) -> bool:
         """Whether its last answer is at most so many seconds old, and the connection still leads to the same process.
         The kernel ends the connection of a process that has ended, so only one that hangs is noticed later than by a
         call."""
-        return self._answered is not None and clock.now() - self._answered <= seconds and self._connection.stands
+        return self._answered is not None and clock.now() - self._answered <= seconds and self._channel.stands
 
     async def get_name(self) -> str:
         """The driver's name. Raises Unavailable if the driver does not answer in time, Failure if the name is
         invalid."""
         self._answered = None
         self._check_socket()
-        await self._connection.renew()
         try:
-            info: csi_pb2.GetPluginInfoResponse | None = await csi_pb2_grpc.IdentityStub(
-                self._connection.channel
-            ).GetPluginInfo(csi_pb2.GetPluginInfoRequest(), timeout=self._timeout, wait_for_ready=True)
-            self._connection.count(None)
-        except grpc.aio.AioRpcError as error:
-            self._connection.count(error)
-            detail = error.details() or ""
-            if detail == rpc.DEADLINE_DETAILS:
+            info = await self._channel.call_when_ready(
+                _GET_PLUGIN_INFO, csi_pb2.GetPluginInfoRequest(), csi_pb2.GetPluginInfoResponse, self._timeout
+            )
+        except rpc.Unreadable as failure:
+            raise Unavailable(f"the driver on {self.path} does not answer GetPluginInfo: {failure.details}") from None
+        except rpc.CallFailed as failure:
+            detail = redact.text(failure.details)
+            if failure.is_unanswered:
                 detail = f"no answer within {self._timeout:g} s; it is frozen, or no CSI driver serves this socket"
             raise Unavailable(
-                f"the driver on {self.path} does not answer GetPluginInfo: {error.code().name} {redact.text(detail)}"
+                f"the driver on {self.path} does not answer GetPluginInfo: {failure.code.name} {detail}"
             ) from None
-        if info is None:
-            raise Unavailable(f"the driver on {self.path} does not answer GetPluginInfo: {rpc.UNREADABLE}")
         if not _NAME.fullmatch(info.name):
             raise Failure(
                 f"the driver on {self.path} reports the name {info.name[:80]!r}, "
@@ -72,6 +61,6 @@ class Driver:
         if not Path(self.path).is_socket():
             raise Unavailable(f"{self.path} is not a socket: see --csi-address")
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the channel."""
-        await self._connection.close()
+        self._channel.close()

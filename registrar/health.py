@@ -2,9 +2,7 @@
 
 import stat
 
-import grpc.aio
-
-from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
+from protos import pluginregistration_pb2
 from registrar.config import RegistrarConfig
 from registrar.reconciler import Reconciler
 from registrar.state import State
@@ -41,15 +39,18 @@ async def _find_problem(config: RegistrarConfig, reconciler: Reconciler) -> tupl
         return "registration socket does not exist", 404
     if not stat.S_ISSOCK(found.st_mode):
         return f"{path} is not a socket", 500
-    async with rpc.dial(str(path)) as channel:
-        try:
-            info: pluginregistration_pb2.PluginInfo | None = await pluginregistration_pb2_grpc.RegistrationStub(
-                channel
-            ).GetInfo(pluginregistration_pb2.InfoRequest(), timeout=config.timeout)
-        except grpc.aio.AioRpcError as error:
-            return f"GetInfo failed: {error.code().name} {redact.text(error.details())}", 500
-    if info is None:
-        return f"GetInfo failed: {rpc.UNREADABLE}", 500
+    try:
+        info = await rpc.call_once(
+            str(path),
+            "/pluginregistration.Registration/GetInfo",
+            pluginregistration_pb2.InfoRequest(),
+            pluginregistration_pb2.PluginInfo,
+            config.timeout,
+        )
+    except rpc.Unreadable as failure:
+        return f"GetInfo failed: {failure.details}", 500
+    except rpc.CallFailed as failure:
+        return f"GetInfo failed: {failure.code.name} {redact.text(failure.details)}", 500
     if info.name != reconciler.registration.driver:
         return f"{path} answers for another driver", 500
     return None

@@ -39,8 +39,7 @@ log = logs.get(__name__)
 
 # How often everything is checked, in case inotify misses a change; and while the driver is gone.
 POLL_SECONDS, DRIVER_GONE_POLL_SECONDS = 5.0, 0.5
-# How old an answer of the driver may be while the connection stands; less if the driver may be gone for less. After
-# each call gRPC's threads, in both processes, are woken some eighty times before they sleep again.
+# How old an answer of the driver may be while the connection stands; less if the driver may be gone for less.
 ANSWER_SECONDS = 30.0
 FIRST_DELAY, MAX_DELAY = 0.2, 30.0
 
@@ -87,7 +86,7 @@ class Reconciler:
                     name = await self._wait_for_driver()
                     await self._keep_registered(name)
         finally:
-            await self._driver.close()
+            self._driver.close()
 
     async def _wait_for_driver(self) -> str:
         """Step 1."""

@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from protos import pluginregistration_pb2_grpc
 from registrar.service import RegistrationService
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
@@ -23,10 +22,7 @@ async def serve(path: Path, service: RegistrationService) -> AsyncIterator[Bound
     """Serve ``service`` at ``path`` for as long as the context lasts. Raises ConfigurationError or OSError if that is
     not possible."""
     _check_writable(path.parent)
-    async with rpc.serve(
-        UnixEndpoint(str(path)),
-        lambda server: pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(service, server),
-    ) as bound:
+    async with rpc.serve(UnixEndpoint(str(path)), service.register) as bound:
         assert bound is not None  # it is only None for TCP
         yield bound
 

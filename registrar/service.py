@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
+from protos import pluginregistration_pb2
+from runtime import rpc
 
 PLUGIN_TYPE = "CSIPlugin"
 VERSIONS = ("1.0.0",)
@@ -12,7 +13,7 @@ OnStatus = Callable[[bool, str], None]
 """Called with kubelet's result: whether the driver was registered, and kubelet's error text."""
 
 
-class RegistrationService(pluginregistration_pb2_grpc.RegistrationServicer):
+class RegistrationService:
     """Answers with messages that are built once, because recent kubelets call GetInfo every few seconds."""
 
     def __init__(self, driver: str, endpoint: str, on_status: OnStatus) -> None:
@@ -21,6 +22,10 @@ class RegistrationService(pluginregistration_pb2_grpc.RegistrationServicer):
         )
         self._response = pluginregistration_pb2.RegistrationStatusResponse()
         self._on_status = on_status
+
+    def register(self, services: rpc.Services) -> None:
+        """Add the service to a server."""
+        services.add(pluginregistration_pb2.DESCRIPTOR.services_by_name["Registration"], self)
 
     async def GetInfo(
         self,

@@ -15,6 +15,8 @@ from runtime.errors import Failure
 from runtime.log_formats import FIELDS, JsonFormatter, KlogFormatter
 
 _marker = ""
+# Of lines about each request and each response.
+REQUEST_VERBOSITY = 5
 
 
 class Stream(Protocol):

@@ -115,6 +115,13 @@ def why_not_served(path: str | Path) -> str:
     return ""
 
 
+def bind_all_addresses(port: int) -> socket.socket:
+    """One socket for IPv4 and IPv6, so that port 0 gives the same port for both."""
+    dual_stack = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual_stack else socket.AF_INET
+    return socket.create_server(("", port), family=family, dualstack_ipv6=dual_stack)
+
+
 def _is_served_here(path: Path) -> bool:
     """Whether it is this process that accepts connections on a socket."""
     with socket.socket(socket.AF_UNIX) as client:

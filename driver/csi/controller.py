@@ -3,11 +3,13 @@ type UNKNOWN, as in the Go driver."""
 
 from typing import Any
 
-from protos import csi_pb2, csi_pb2_grpc
+from protos import csi_pb2
 
 
-class ControllerService(csi_pb2_grpc.ControllerServicer):
-    """The inherited methods answer UNIMPLEMENTED."""
+class ControllerService:
+    """All other methods answer UNIMPLEMENTED."""
+
+    DESCRIPTOR = csi_pb2.DESCRIPTOR.services_by_name["Controller"]
 
     async def ControllerGetCapabilities(
         self,

@@ -3,12 +3,14 @@
 from typing import Any
 
 from driver.health import Health
-from protos import csi_pb2, csi_pb2_grpc
+from protos import csi_pb2
 from runtime.version import build
 
 
-class IdentityService(csi_pb2_grpc.IdentityServicer):
+class IdentityService:
     """Answers for kubelet's registration and for the liveness probe."""
+
+    DESCRIPTOR = csi_pb2.DESCRIPTOR.services_by_name["Identity"]
 
     def __init__(self, name: str, health: Health) -> None:
         self._info = csi_pb2.GetPluginInfoResponse(name=name, vendor_version=build().version)

@@ -12,7 +12,7 @@ from driver.publish.request import PublishRequest
 from driver.publish.stopping import Stopping
 from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
-from protos import csi_pb2, csi_pb2_grpc
+from protos import csi_pb2
 from runtime import redact
 from runtime.errors import InvalidRequest, Unimplemented
 
@@ -25,8 +25,10 @@ MARGIN = 0.05
 _RPC = csi_pb2.NodeServiceCapability.RPC
 
 
-class NodeService(csi_pb2_grpc.NodeServicer):
+class NodeService:
     """The CSI service that runs on each node. It offers no staging: ephemeral volumes are never staged."""
+
+    DESCRIPTOR = csi_pb2.DESCRIPTOR.services_by_name["Node"]
 
     def __init__(
         self,

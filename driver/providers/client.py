@@ -14,6 +14,7 @@ from driver.providers.measuring import OnCalled, ReplyTooLarge, measured
 from driver.volume.workers import DiskWorkers
 from protos import provider_pb2, provider_pb2_grpc
 from runtime import logs, redact, rpc
+from runtime.rpc.client import Connection, dial
 
 log = logs.get(__name__)
 
@@ -60,7 +61,7 @@ class ProviderClient:
         self._max_reply_bytes = max_reply_bytes
         self._small_bytes = small_bytes
         channel = self._dial(small_bytes)
-        self._connection = rpc.Connection(channel)
+        self._connection = Connection(channel)
         self._stub: provider_pb2_grpc.CSIDriverProviderAsyncStub = provider_pb2_grpc.CSIDriverProviderStub(channel)
         # A connection's limit is that of all its calls, so large replies have one of their own, once there are any.
         self._large_channel: grpc.aio.Channel | None = None
@@ -132,7 +133,7 @@ class ProviderClient:
 
     def _dial(self, max_reply_bytes: int) -> grpc.aio.Channel:
         limit = ("grpc.max_receive_message_length", max_reply_bytes)
-        return rpc.dial(self.socket, (*_RECONNECT, *_ERROR_TEXTS, limit))
+        return dial(self.socket, (*_RECONNECT, *_ERROR_TEXTS, limit))
 
     def _large_stub(self) -> "provider_pb2_grpc.CSIDriverProviderAsyncStub":
         if self._small_bytes == self._max_reply_bytes:

@@ -17,8 +17,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, TypeVar
 
-import grpc
-
 from driver import limits
 from driver.providers import status, wire
 from driver.providers.absences import Absences
@@ -96,7 +94,7 @@ class ProviderPool:
             except rpc.RemoteFailure as failure:
                 pause = FIRST_RETRY_SECONDS * random.uniform(0.8, 1.2)
                 is_last = attempt == MAX_ATTEMPTS or loop.time() + pause >= deadline
-                if failure.code != grpc.StatusCode.UNAVAILABLE or is_last:
+                if failure.code != rpc.StatusCode.UNAVAILABLE or is_last:
                     raise
             else:
                 check = partial(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from runtime import descriptors, logs
+from runtime import descriptors, logs, sockets
 from runtime.endpoints import ALL_ADDRESSES, TcpEndpoint
 from runtime.errors import ConfigurationError
 from runtime.http import connection
@@ -47,15 +47,16 @@ async def serve(address: TcpEndpoint, routes: Mapping[str, Handler]) -> AsyncIte
         if address.host not in ALL_ADDRESSES:
             server = await loop.create_server(connect, address.host, address.port, backlog=ACCEPT_BATCH)
         else:
-            server = await loop.create_server(connect, sock=_bind_all_addresses(address.port), backlog=ACCEPT_BATCH)
+            listening = sockets.bind_all_addresses(address.port)
+            server = await loop.create_server(connect, sock=listening, backlog=ACCEPT_BATCH)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from None
     except UnicodeError:  # a label that is empty or too long
         raise ConfigurationError(f"cannot listen on {address.host}:{address.port}: this is not a host name") from None
-    for listening in server.sockets:  # inherited by the accepted connections
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        with listening.dup() as same_socket:
+    for each in server.sockets:  # inherited by the accepted connections
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        with each.dup() as same_socket:
             same_socket.listen(BACKLOG)  # the loop uses one number for both
     try:
         with _accept_failures_logged_once(loop):
@@ -88,13 +89,6 @@ def _accept_failures_logged_once(loop: asyncio.AbstractEventLoop) -> Iterator[No
         yield
     finally:
         loop.set_exception_handler(others)
-
-
-def _bind_all_addresses(port: int) -> socket.socket:
-    """One socket for IPv4 and IPv6, so that port 0 gives the same port for both."""
-    dual_stack = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if dual_stack else socket.AF_INET
-    return socket.create_server(("", port), family=family, dualstack_ipv6=dual_stack)
 
 
 async def _drain(connections: dict[Connection, None]) -> None:

@@ -14,16 +14,15 @@ its own when it stops. The steps:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from runtime import logs
 from runtime.directories import Directories
 from runtime.endpoints import Endpoint, UnixEndpoint
 from runtime.errors import ConfigurationError
-from runtime.rpc.server import GRACE_SECONDS, Register, RunningServer, start
+from runtime.rpc.server import GRACE_SECONDS, MAX_MESSAGE_BYTES, Register, RunningServer, start
 from runtime.sockets import why_not_served
 
 log = logs.get(__name__)
@@ -39,15 +38,15 @@ LONGEST_CALL_SECONDS = 180.0
 class KeptServer:
     """The server at ``endpoint``; ``keep`` must run for as long as it is served."""
 
-    def __init__(self, endpoint: Endpoint, register: Register, options: Sequence[tuple[str, Any]]) -> None:
-        self._endpoint, self._register, self._options = endpoint, register, options
+    def __init__(self, endpoint: Endpoint, register: Register, max_message_bytes: int) -> None:
+        self._endpoint, self._register, self._max_message_bytes = endpoint, register, max_message_bytes
         self._current: RunningServer | None = None
         self._retired: dict[RunningServer, asyncio.Task[None]] = {}
         self._reported = ""
 
     async def open(self) -> None:
         """Serve. Raises as ``rpc.serve``."""
-        self._current = await start(self._endpoint, self._register, self._options)
+        self._current = await start(self._endpoint, self._register, self._max_message_bytes)
 
     async def close(self) -> None:
         """Remove the socket if it is ours; calls that are still running have GRACE_SECONDS to finish."""
@@ -76,7 +75,7 @@ class KeptServer:
             self._report("Another process has taken over the socket; standing by", path)
             return POLL_SECONDS
         try:
-            server = await start(self._endpoint, self._register, self._options)
+            server = await start(self._endpoint, self._register, self._max_message_bytes)
         except (ConfigurationError, OSError) as error:
             self._report("The socket was removed and cannot be served again; trying on", path, str(error))
             return RETRY_SECONDS
@@ -95,10 +94,10 @@ class KeptServer:
 
 @asynccontextmanager
 async def serve_kept(
-    endpoint: Endpoint, register: Register, options: Sequence[tuple[str, Any]] = ()
+    endpoint: Endpoint, register: Register, max_message_bytes: int = MAX_MESSAGE_BYTES
 ) -> AsyncIterator[KeptServer]:
     """As ``serve``, with a server whose ``keep`` the caller runs."""
-    server = KeptServer(endpoint, register, options)
+    server = KeptServer(endpoint, register, max_message_bytes)
     await server.open()
     try:
         yield server

@@ -13,7 +13,7 @@ import pytest
 from driver import health
 from driver.health import Health
 from protos import csi_pb2, csi_pb2_grpc
-from runtime import rpc
+from runtime.rpc.client import dial
 from tests.support.mounts import bind, share, unshare
 from tests.support.rig import rig
 
@@ -92,7 +92,7 @@ def test_probe_after_a_directory_was_deleted(tmp_path: Path, which: str) -> None
     async def run() -> None:
         socket = ours / "csi.sock" if which == "plugin" else tmp_path / "csi.sock"
         directories = {"additional_provider_volume_paths": (str(ours),)} if which == "providers" else {}
-        async with rig(tmp_path, endpoint=f"unix://{socket}", **directories), rpc.dial(str(socket)) as channel:
+        async with rig(tmp_path, endpoint=f"unix://{socket}", **directories), dial(str(socket)) as channel:
             identity = csi_pb2_grpc.IdentityStub(channel)
             assert (await identity.Probe(csi_pb2.ProbeRequest())).ready.value
             for path in original.iterdir():

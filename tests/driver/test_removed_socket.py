@@ -9,7 +9,8 @@ import grpc.aio
 from probe.driver import DriverProbe
 from protos import csi_pb2_grpc
 from provider_stub.running import running
-from runtime import metrics, rpc
+from runtime import metrics
+from runtime.rpc.client import dial
 from tests.support.files import NOTHING, inode
 from tests.support.process_rig import ProcessRig
 from tests.support.rig import Rig, rig
@@ -23,7 +24,7 @@ async def publish_as_kubelet(it: Rig, pod: str) -> None:
     """Publish over a new connection, as kubelet does for each call; repeated until it succeeds."""
 
     async def published() -> bool:
-        async with rpc.dial(f"{it.directory}/csi.sock") as channel:
+        async with dial(f"{it.directory}/csi.sock") as channel:
             it.node = csi_pb2_grpc.NodeStub(channel)
             try:
                 await it.volume(pod).publish()
@@ -56,7 +57,7 @@ def test_socket_is_removed_during_a_publish(tmp_path: Path) -> None:
             await slow
             assert all(it.volume(pod).read() == b"s3cret" for pod in ("pod-0", "pod-1", "pod-2"))
         assert not socket.exists()
-        await probe.close()
+        probe.close()
 
     asyncio.run(run())
 
@@ -94,6 +95,6 @@ def test_surge_that_is_taken_back(tmp_path: Path) -> None:
             assert (first.returncode, second.returncode, socket.exists()) == (0, 0, False)
             probe._timeout = 0.5
             assert not (await probe.check()).healthy
-        await probe.close()
+        probe.close()
 
     asyncio.run(run())

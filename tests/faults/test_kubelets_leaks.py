@@ -2,10 +2,10 @@
 
 import asyncio
 
-import grpc
 import pytest
 
 from kubelet_stub.events import Reason
+from runtime.rpc import StatusCode
 from tests.faults.storm import kubelets_leaks
 from tests.kubelet_stub.mounting_driver import MountingDriver
 from tests.kubelet_stub.rig import KubeletStubRig, kubelet_stub_rig, pod
@@ -21,23 +21,23 @@ async def leak(rig: KubeletStubRig) -> str:
     return kubelets_leaks.reason(rig.stub, running, "secrets")
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE])
-def test_kubelets_own(code: grpc.StatusCode) -> None:
+@pytest.mark.parametrize("code", [StatusCode.ABORTED, StatusCode.UNAVAILABLE])
+def test_kubelets_own(code: StatusCode) -> None:
     """A publish fails with a code that is not final and leaves a mount; at the next one kubelet cannot ask for the
     second capability, and the pod is deleted → it is kubelet's own leak."""
 
     async def run() -> None:
         driver = MountingDriver(failures=[code], mount_before_failing=True)
-        driver.failing_capabilities = [None, None, None, grpc.StatusCode.UNAVAILABLE]
-        driver.failing_capabilities += [grpc.StatusCode.UNAVAILABLE] * 20  # until the pod is deleted
+        driver.failing_capabilities = [None, None, None, StatusCode.UNAVAILABLE]
+        driver.failing_capabilities += [StatusCode.UNAVAILABLE] * 20  # until the pod is deleted
         async with kubelet_stub_rig(driver) as rig:
             assert kubelets_leaks.is_kubelets_own(await leak(rig))
 
     asyncio.run(asyncio.wait_for(run(), 30))
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNKNOWN])
-def test_the_drivers(code: grpc.StatusCode) -> None:
+@pytest.mark.parametrize("code", [StatusCode.INTERNAL, StatusCode.NOT_FOUND, StatusCode.UNKNOWN])
+def test_the_drivers(code: StatusCode) -> None:
     """The driver answers a final code and leaves a mount → it is the driver's leak."""
 
     async def run() -> None:
@@ -53,12 +53,12 @@ def test_clean() -> None:
     """A leaked volume is cleaned, though the driver fails at first → no mount and no directory is left."""
 
     async def run() -> None:
-        driver = MountingDriver(failures=[grpc.StatusCode.INTERNAL] * 20, mount_before_failing=True)
+        driver = MountingDriver(failures=[StatusCode.INTERNAL] * 20, mount_before_failing=True)
         async with kubelet_stub_rig(driver) as rig:
             running = await rig.stub.add_pod(pod())
             await rig.stub.events.wait(Reason.LEAKED)
             await rig.stub.delete_pod(running)
-            driver.unpublish_failures = [grpc.StatusCode.UNAVAILABLE] * 2
+            driver.unpublish_failures = [StatusCode.UNAVAILABLE] * 2
             await kubelets_leaks.clean(rig.stub, running, "secrets")
             assert list(rig.stub.config.pods_directory.iterdir()) == []
             assert mount_points(rig.stub.config.pods_directory) == []

@@ -15,10 +15,11 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
 from driver.volume.walk import is_target_path
-from protos import csi_pb2, pluginregistration_pb2, pluginregistration_pb2_grpc, provider_pb2
+from protos import csi_pb2, pluginregistration_pb2, provider_pb2
 from registrar.service import RegistrationService
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
+from runtime.rpc.client import dial
 from tests.fuzz.effort import scaled, source, tally
 from tests.fuzz.messages import Values, is_message, wire
 from tests.support.mounts import mount_points
@@ -153,7 +154,7 @@ def test_the_driver(tmp_path: Path, service: str) -> None:
     async def run() -> None:
         async with (
             rig(tmp_path, kubelet_pods_dir=str(tmp_path / "pods")) as it,
-            rpc.dial(f"{tmp_path}/csi.sock") as channel,
+            dial(f"{tmp_path}/csi.sock") as channel,
         ):
             values = values_of(it)
             outcomes = await without_growth(lambda: fuzz(service, channel, values, numbers, SERVICES[service][1]))
@@ -176,11 +177,10 @@ def test_the_registration(tmp_path: Path) -> None:
 
     async def run() -> None:
         made = RegistrationService("driver", "/csi.sock", lambda *result: results.append(result))
-        register = pluginregistration_pb2_grpc.add_RegistrationServicer_to_server
         socket = tmp_path / "reg.sock"
         async with (
-            rpc.serve(UnixEndpoint(str(socket)), lambda server: register(made, server)),
-            rpc.dial(str(socket)) as channel,
+            rpc.serve(UnixEndpoint(str(socket)), made.register),
+            dial(str(socket)) as channel,
         ):
             await without_growth(lambda: fuzz(service, channel, {}, numbers, SERVICES[service][1]))
             assert results
@@ -193,7 +193,7 @@ def test_the_provider_kit(tmp_path: Path) -> None:
     service, numbers = "v1alpha1.CSIDriverProvider", source("provider")
 
     async def run() -> None:
-        async with rig(tmp_path) as it, rpc.dial(str(it.providers_dir / "stub.sock")) as channel:
+        async with rig(tmp_path) as it, dial(str(it.providers_dir / "stub.sock")) as channel:
             values = {**values_of(it), "secrets": ["null", "{}", '{"a":"b"}', "[", "5"]}
             outcomes = await without_growth(lambda: fuzz(service, channel, values, numbers, SERVICES[service][1]))
             assert outcomes[Code.OK]

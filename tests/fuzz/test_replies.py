@@ -4,8 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
-import grpc
-
 from driver import limits
 from driver.metrics.labels import is_error_type
 from driver.providers.wire import ProviderFailure, check_reply
@@ -66,7 +64,7 @@ def check(message: provider_pb2.MountResponse, readable_by_group: bool) -> bool:
         assert not is_valid(message), failure
         sentence = str(failure)
         assert 0 < len(sentence) <= LONGEST_SENTENCE and sentence.isprintable(), sentence
-        assert rpc.code_of(failure) is grpc.StatusCode.UNKNOWN
+        assert rpc.code_of(failure) is rpc.StatusCode.UNKNOWN
         assert is_error_type(failure.error_type), failure.error_type
         return False
     assert is_valid(message)

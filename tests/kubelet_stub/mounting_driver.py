@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
-
 from protos import csi_pb2 as csi
 from protos import csi_pb2_grpc as csi_grpc
 from protos import pluginregistration_pb2 as registration
 from protos import pluginregistration_pb2_grpc as registration_grpc
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
+from runtime.rpc import RemoteFailure, StatusCode
 
 NAME = "fake.csi.example.com"
 Capability = csi.NodeServiceCapability.RPC
@@ -34,9 +32,9 @@ class MountingDriver:
     type: str = "CSIPlugin"
     versions: tuple[str, ...] = ("1.0.0",)
     capabilities: "tuple[Capability.Type.ValueType, ...]" = (Capability.VOLUME_MOUNT_GROUP, Capability.GET_VOLUME_STATS)
-    failures: list[grpc.StatusCode | None] = field(default_factory=list)
-    unpublish_failures: list[grpc.StatusCode] = field(default_factory=list)
-    failing_capabilities: list[grpc.StatusCode | None] = field(default_factory=list)
+    failures: list[StatusCode | None] = field(default_factory=list)
+    unpublish_failures: list[StatusCode] = field(default_factory=list)
+    failing_capabilities: list[StatusCode | None] = field(default_factory=list)
     mount_before_failing: bool = False
     unmount_when_failing: bool = False
     condition: csi.VolumeCondition | None = None
@@ -65,7 +63,7 @@ class _Node(csi_grpc.NodeServicer):
         self._note("NodeGetCapabilities", request)
         failure = self._driver.failing_capabilities.pop(0) if self._driver.failing_capabilities else None
         if failure is not None:
-            await context.abort(failure, "no capabilities today")
+            raise RemoteFailure(failure, "no capabilities today")
         reply = csi.NodeGetCapabilitiesResponse()
         for number in self._driver.capabilities:
             reply.capabilities.add().rpc.type = number
@@ -80,7 +78,7 @@ class _Node(csi_grpc.NodeServicer):
                 mount(target)
             if self._driver.unmount_when_failing:
                 unmount(target)
-            await context.abort(failure, "driver trouble")
+            raise RemoteFailure(failure, "driver trouble")
         if not target.is_mount():
             mount(target)
         (target / "secret").write_text("value")
@@ -89,7 +87,7 @@ class _Node(csi_grpc.NodeServicer):
     async def NodeUnpublishVolume(self, request: Any, context: Any) -> csi.NodeUnpublishVolumeResponse:
         self._note("NodeUnpublishVolume", request)
         if self._driver.unpublish_failures:
-            await context.abort(self._driver.unpublish_failures.pop(0), "driver is busy")
+            raise RemoteFailure(self._driver.unpublish_failures.pop(0), "driver is busy")
         unmount(Path(request.target_path))
         return csi.NodeUnpublishVolumeResponse()
 
@@ -108,7 +106,7 @@ class _Registration(registration_grpc.RegistrationServicer):
     async def GetInfo(self, request: Any, context: Any) -> registration.PluginInfo:
         self._driver.polls += 1
         if self._driver.silent:
-            await context.abort(grpc.StatusCode.INTERNAL, "out of order")
+            raise RemoteFailure(StatusCode.INTERNAL, "out of order")
         return registration.PluginInfo(
             type=self._driver.type,
             name=self._driver.name,

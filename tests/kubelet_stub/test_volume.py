@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-import grpc
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -19,6 +18,7 @@ from kubelet_stub.kubelet import KubeletStub
 from kubelet_stub.volume import State
 from protos import csi_pb2 as csi
 from runtime.flags import Duration
+from runtime.rpc import StatusCode
 from tests.kubelet_stub.mounting_driver import NAME, Capability, MountingDriver
 from tests.kubelet_stub.rig import KubeletStubRig, config, kubelet_stub_rig, pod
 
@@ -150,7 +150,7 @@ def test_a_failure_that_is_not_final_keeps_the_directory(code: str) -> None:
         await rig.stub.delete_pod(running)
         assert len(rig.driver.requests("NodeUnpublishVolume")) == 1 and not volume.directory.path.exists()
 
-    run_in_rig(test, MountingDriver(failures=[grpc.StatusCode[code]] * 99))
+    run_in_rig(test, MountingDriver(failures=[StatusCode[code]] * 99))
 
 
 def test_a_final_failure_forgets_the_volume() -> None:
@@ -166,7 +166,7 @@ def test_a_final_failure_forgets_the_volume() -> None:
         await rig.stub.delete_pod(running)
         assert rig.driver.requests("NodeUnpublishVolume") == [] and rig.stub.leaks == []
 
-    run_in_rig(test, MountingDriver(failures=[grpc.StatusCode.NOT_FOUND] * 99))
+    run_in_rig(test, MountingDriver(failures=[StatusCode.NOT_FOUND] * 99))
 
 
 def test_a_mount_left_behind_by_a_final_failure_is_a_leak() -> None:
@@ -184,7 +184,7 @@ def test_a_mount_left_behind_by_a_final_failure_is_a_leak() -> None:
 
     run_in_rig(
         test,
-        MountingDriver(failures=[grpc.StatusCode.INTERNAL], mount_before_failing=True),
+        MountingDriver(failures=[StatusCode.INTERNAL], mount_before_failing=True),
         backoff_base=Duration(60),
         backoff_cap=Duration(60),
     )
@@ -197,7 +197,7 @@ def test_a_final_failure_of_a_republish_removes_the_directory() -> None:
     async def test(rig: KubeletStubRig) -> None:
         running = await rig.stub.add_pod(pod())
         await rig.stub.wait_mounted(running)
-        rig.driver.failures, rig.driver.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], True
+        rig.driver.failures, rig.driver.unmount_when_failing = [StatusCode.NOT_FOUND], True
         assert [str(failure) for failure in await rig.stub.republish(running)] == ["driver trouble"]
         assert not rig.stub.target(running).parent.exists()
         await rig.stub.delete_pod(running)
@@ -215,7 +215,7 @@ def test_other_failures_of_a_republish_keep_the_directory(removes: bool, unmount
     async def test(rig: KubeletStubRig) -> None:
         running = await rig.stub.add_pod(pod())
         await rig.stub.wait_mounted(running)
-        rig.driver.failures, rig.driver.unmount_when_failing = [grpc.StatusCode.NOT_FOUND], unmounts
+        rig.driver.failures, rig.driver.unmount_when_failing = [StatusCode.NOT_FOUND], unmounts
         assert len(await rig.stub.republish(running)) == 1
         assert (rig.stub.target(running).parent / "vol_data.json").exists()
         await rig.stub.delete_pod(running)
@@ -230,7 +230,7 @@ def test_capability_failures_are_transient_first_and_final_second(call: int) -> 
     one."""
 
     async def test(rig: KubeletStubRig) -> None:
-        rig.driver.failing_capabilities = [None, grpc.StatusCode.UNAVAILABLE][-call:]
+        rig.driver.failing_capabilities = [None, StatusCode.UNAVAILABLE][-call:]
         running = await rig.stub.add_pod(pod())
         event = await rig.stub.events.wait(Reason.FAILED_MOUNT)
         assert event.message.endswith("rpc error: code = Unavailable desc = no capabilities today")
@@ -252,7 +252,7 @@ def test_backs_off_and_recovers() -> None:
         assert len(rig.stub.events.of(Reason.FAILED_MOUNT)) == 3
         assert asyncio.get_running_loop().time() - started >= 0.01 + 0.02 + 0.04
 
-    run_in_rig(test, MountingDriver(failures=[grpc.StatusCode.UNAVAILABLE] * 3))
+    run_in_rig(test, MountingDriver(failures=[StatusCode.UNAVAILABLE] * 3))
 
 
 def test_republishes_by_itself() -> None:
@@ -277,7 +277,7 @@ def test_unpublish_is_tried_until_it_works() -> None:
         )
         assert list(rig.stub.config.pods_directory.iterdir()) == []
 
-    run_in_rig(test, MountingDriver(unpublish_failures=[grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE]))
+    run_in_rig(test, MountingDriver(unpublish_failures=[StatusCode.INTERNAL, StatusCode.UNAVAILABLE]))
 
 
 def test_statistics_and_conditions() -> None:

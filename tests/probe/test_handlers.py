@@ -55,7 +55,7 @@ async def pages(
             await stack.enter_async_context(served)
         registry = metrics.registry()
         driver = DriverProbe(config.driver.path, config.probe_timeout, registry)
-        stack.push_async_callback(driver.close)
+        stack.callback(driver.close)
         yield Handlers(config, driver, Processes(role_table), registry)
 
 

@@ -24,7 +24,7 @@ async def asking(path: Path, timeout: float = 5.0) -> AsyncIterator[Driver]:
     try:
         yield driver
     finally:
-        await driver.close()
+        driver.close()
 
 
 def test_another_driver_takes_the_path(tmp_path: Path) -> None:

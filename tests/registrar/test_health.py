@@ -5,9 +5,6 @@ import os
 import socket
 from pathlib import Path
 
-import grpc.aio
-
-from protos import pluginregistration_pb2_grpc
 from registrar import health
 from registrar.reconciler import Reconciler
 from registrar.service import RegistrationService
@@ -84,11 +81,8 @@ def test_another_name(tmp_path: Path) -> None:
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
 
-        def register(server: grpc.aio.Server) -> None:
-            service = RegistrationService("other.example", "/x", lambda *_: None)
-            pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(service, server)
-
-        async with rpc.serve(UnixEndpoint(str(rig.socket)), register):
+        service = RegistrationService("other.example", "/x", lambda *_: None)
+        async with rpc.serve(UnixEndpoint(str(rig.socket)), service.register):
             assert await healthz(rig, reconciler_in(rig, State.REGISTERED)) == (
                 500,
                 f"{rig.socket} answers for another driver",

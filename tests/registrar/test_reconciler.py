@@ -19,9 +19,10 @@ from kubelet_stub.events import Reason
 from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
 from registrar.driver import Driver
 from registrar.state import State
-from runtime import directories, inotify, rpc
+from runtime import directories, inotify
 from runtime.errors import Unavailable
 from runtime.flags import Duration
+from runtime.rpc.client import dial
 from tests.registrar.rig import RegistrarRig, running_registrar, until_error, until_socket, until_state
 from tests.support.fake_driver import NAME, FakeDriver, fake_driver
 from tests.support.files import inode
@@ -55,7 +56,7 @@ def test_wire_bytes(tmp_path: Path) -> None:
             running_registrar(rig.config(kubelet_registration_path="/x/csi.sock")) as reconciler,
         ):
             await until_socket(rig.socket)
-            async with rpc.dial(str(rig.socket)) as channel:
+            async with dial(str(rig.socket)) as channel:
                 get_info: Any = channel.unary_unary("/pluginregistration.Registration/GetInfo")
                 expected = (
                     b"\x0a\x09CSIPlugin" + b"\x12\x10fake.csi.example" + b"\x1a\x0b/x/csi.sock" + b"\x22\x051.0.0"
@@ -354,7 +355,7 @@ def test_surge_roll_out(tmp_path: Path) -> None:
                 await until_socket(rig.socket, other_than=before)
             assert rig.socket.exists()
             await until(lambda: successor.registration.driver == NAME, "the second registrar to know the driver")
-            async with rpc.dial(str(rig.socket)) as channel:
+            async with dial(str(rig.socket)) as channel:
                 stub = pluginregistration_pb2_grpc.RegistrationStub(channel)
                 assert (await stub.GetInfo(pluginregistration_pb2.InfoRequest())).name == NAME
             assert kubelet.csi_node["spec"]

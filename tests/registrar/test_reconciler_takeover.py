@@ -19,8 +19,8 @@ from kubelet_stub.events import Reason
 from protos import csi_pb2
 from registrar.reconciler import Reconciler, retry_delay
 from registrar.state import State
-from runtime import rpc
 from runtime.errors import ConfigurationError, PreconditionFailed
+from runtime.rpc.client import dial
 from tests.registrar.rig import RegistrarRig, running_registrar, until_error, until_socket, until_state
 from tests.support.fake_driver import NAME, FakeDriver, fake_driver
 from tests.support.files import NOTHING, inode
@@ -221,7 +221,7 @@ def test_get_info_is_cheap(tmp_path: Path) -> None:
         async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
             await until_socket(rig.socket)
             before = replace(reconciler.registration)  # not its snapshot, whose time is translated anew each time
-            async with rpc.dial(str(rig.socket)) as channel:
+            async with dial(str(rig.socket)) as channel:
                 get_info: Any = channel.unary_unary("/pluginregistration.Registration/GetInfo")
                 seconds = []
                 for _ in range(200):

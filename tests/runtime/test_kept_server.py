@@ -15,9 +15,10 @@ import grpc.aio
 import pytest
 
 from protos import csi_pb2, csi_pb2_grpc
-from runtime import inotify, rpc
+from runtime import inotify
 from runtime.endpoints import TcpEndpoint, UnixEndpoint
 from runtime.rpc import kept_server, server
+from runtime.rpc.client import dial
 from tests.support.fake_driver import FakeDriver
 from tests.support.files import inode
 from tests.support.ports import free_port
@@ -50,7 +51,7 @@ async def kept(path: Path, name: str = "ours") -> AsyncIterator[FakeDriver]:
 
 async def name_at(path: Path) -> str:
     """The name of the driver that a new connection reaches; empty if there is none."""
-    async with rpc.dial(str(path)) as channel:
+    async with dial(str(path)) as channel:
         try:
             reply = await csi_pb2_grpc.IdentityStub(channel).GetPluginInfo(csi_pb2.GetPluginInfoRequest(), timeout=5.0)
         except grpc.aio.AioRpcError:
@@ -117,7 +118,7 @@ def test_served_again(
         monkeypatch.setattr(inotify, "Watch", _no_watch)
 
     async def run() -> None:
-        async with kept(path) as driver, rpc.dial(str(path)) as early:
+        async with kept(path) as driver, dial(str(path)) as early:
             await until_ours(path)
             driver.hang = asyncio.Event()
             slow = asyncio.ensure_future(csi_pb2_grpc.IdentityStub(early).Probe(csi_pb2.ProbeRequest()))
@@ -234,7 +235,7 @@ def test_end_with_a_call_of_the_former_server(path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(kept_server, "GRACE_SECONDS", 0.3)
 
     async def run() -> None:
-        async with rpc.dial(str(path)) as early:
+        async with dial(str(path)) as early:
             async with kept(path) as driver:
                 driver.hang = asyncio.Event()
                 slow = asyncio.ensure_future(csi_pb2_grpc.IdentityStub(early).Probe(csi_pb2.ProbeRequest()))
@@ -265,7 +266,7 @@ def test_clients_that_do_not_read_delay_no_end(path: Path, monkeypatch: pytest.M
             started = time.monotonic()
         assert time.monotonic() - started < 30.0
         writer.close()
-        async with rpc.dial(str(path)) as channel:
+        async with dial(str(path)) as channel:
             async with kept(path) as driver:
                 driver.hang = asyncio.Event()
                 slow = asyncio.ensure_future(csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest()))

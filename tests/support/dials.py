@@ -1,22 +1,20 @@
 """Counts the connections that a client makes anew."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import grpc.aio
 import pytest
 
-from runtime import rpc
+from runtime.http2.stream import Bounds
+from runtime.rpc import client_connection
+from runtime.rpc.client_connection import ClientConnection
 
 
 class Dials:
-    """``count`` is the number of channels that ``runtime.rpc`` has dialled since."""
+    """``count`` is the number of connections that ``runtime.rpc`` has made since."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        self._dial = rpc.dial
-        monkeypatch.setattr("runtime.rpc.client.dial", self._counted)
+        self._connect = client_connection.connect
+        monkeypatch.setattr(client_connection, "connect", self._counted)
 
-    def _counted(self, path: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
+    async def _counted(self, path: str, bounds: Bounds) -> ClientConnection:
         self.count += 1
-        return self._dial(path, options)
+        return await self._connect(path, bounds)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from protos import csi_pb2_grpc
-from runtime import rpc
+from runtime.rpc.client import dial
 from tests.support import unmeasured
 from tests.support.rig import Rig
 
@@ -42,7 +42,7 @@ class ProcessRig(Rig):
         """Run a driver process, which serves already, for the length of the block; it is killed at the end."""
         process = self.spawn()
         try:
-            async with rpc.dial(f"{self.directory}/csi.sock", [("grpc.initial_reconnect_backoff_ms", 20)]) as channel:
+            async with dial(f"{self.directory}/csi.sock", [("grpc.initial_reconnect_backoff_ms", 20)]) as channel:
                 self.node = csi_pb2_grpc.NodeStub(channel)
                 async with asyncio.timeout(20):
                     await channel.channel_ready()

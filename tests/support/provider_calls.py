@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 
 from protos import provider_pb2, provider_pb2_grpc
-from runtime import rpc
+from runtime.rpc.client import dial
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +36,7 @@ def mount_message(target: str = "/target", **parameters: str) -> provider_pb2.Mo
 @asynccontextmanager
 async def stub_of(path: Path, largest: int = -1) -> AsyncIterator[Any]:
     """The provider's methods over a channel that waits for nothing."""
-    async with rpc.dial(str(path), [("grpc.max_receive_message_length", largest)]) as channel:
+    async with dial(str(path), [("grpc.max_receive_message_length", largest)]) as channel:
         yield provider_pb2_grpc.CSIDriverProviderStub(channel)
 
 

@@ -17,7 +17,7 @@ from driver import server
 from driver.config import DriverConfig
 from protos import csi_pb2, csi_pb2_grpc
 from provider_stub.running import RunningStub, running
-from runtime import rpc
+from runtime.rpc.client import dial
 from tests.support.mounts import forget_record, mount_points, unmount_below
 
 NODE = "node-1"
@@ -159,7 +159,7 @@ class Rig:
     async def start(self) -> None:
         """Start the driver and connect to it."""
         self.driver = await self._running.enter_async_context(server.served(self.config))
-        channel = await self._running.enter_async_context(rpc.dial(f"{self.directory}/csi.sock"))
+        channel = await self._running.enter_async_context(dial(f"{self.directory}/csi.sock"))
         self.node, self.identity = csi_pb2_grpc.NodeStub(channel), csi_pb2_grpc.IdentityStub(channel)
 
     async def stop(self) -> None:

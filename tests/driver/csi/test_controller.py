@@ -9,7 +9,7 @@ import grpc.aio
 import pytest
 
 from protos import csi_pb2, csi_pb2_grpc
-from runtime import rpc
+from runtime.rpc.client import dial
 from tests.support.rig import rig
 
 CONTROLLER_METHODS = [
@@ -24,7 +24,7 @@ def test_unimplemented(tmp_path: Path, name: str) -> None:
     """Every method but one answers UNIMPLEMENTED."""
 
     async def run() -> None:
-        async with rig(tmp_path) as it, rpc.dial(f"{it.directory}/csi.sock") as channel:
+        async with rig(tmp_path) as it, dial(f"{it.directory}/csi.sock") as channel:
             stub: Any = csi_pb2_grpc.ControllerStub(channel)
             request = getattr(csi_pb2, f"{name}Request")()
             with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -38,7 +38,7 @@ def test_capabilities(tmp_path: Path) -> None:
     """There is one capability of type UNKNOWN, as in the Go driver."""
 
     async def run() -> None:
-        async with rig(tmp_path) as it, rpc.dial(f"{it.directory}/csi.sock") as channel:
+        async with rig(tmp_path) as it, dial(f"{it.directory}/csi.sock") as channel:
             stub = csi_pb2_grpc.ControllerStub(channel)
             reply = await stub.ControllerGetCapabilities(csi_pb2.ControllerGetCapabilitiesRequest())
             assert [item.rpc.type for item in reply.capabilities] == [0]

@@ -228,7 +228,7 @@ def test_provider_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
                 with pytest.raises(rpc.RemoteFailure) as raised:
                     async with AsyncExitStack() as held:
                         await pool.mount("stub", slow, deadline, readable_by_group=False, subject="a", held=held)
-                assert raised.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+                assert raised.value.code == rpc.StatusCode.DEADLINE_EXCEEDED
                 clients.add(pool._clients["stub"])
             assert len(clients) == 2
             await it.volume("pod-2").publish()

@@ -14,8 +14,8 @@ import pytest
 from driver.publish import stopping
 from protos import csi_pb2_grpc
 from provider_stub.running import running
-from runtime import rpc
 from runtime.errors import Unavailable
+from runtime.rpc.client import dial
 from tests.driver.publish.support import known, make_due
 from tests.support.fake_api import Silence
 from tests.support.fake_api_rig import fake_api_rig
@@ -32,7 +32,7 @@ SLOW = {"objects": "- objectName: password", "stubDelay": "60s"}
 @asynccontextmanager
 async def kubelet(it: Rig) -> AsyncIterator[None]:
     """A connection for the rig's calls that outlives its driver, as kubelet's does."""
-    async with rpc.dial(f"{it.directory}/csi.sock") as channel:
+    async with dial(f"{it.directory}/csi.sock") as channel:
         it.node = csi_pb2_grpc.NodeStub(channel)
         yield
 

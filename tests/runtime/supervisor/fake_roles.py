@@ -20,7 +20,8 @@ from typing import NoReturn
 import grpc
 
 from protos import provider_pb2, provider_pb2_grpc
-from runtime import logs, process, rpc
+from runtime import logs, process
+from runtime.rpc.client import dial
 from runtime.supervisor import role_output
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import RestartPolicy, Role
@@ -163,7 +164,7 @@ def meet_goaway(name: str) -> int:
 
 
 async def _call(path: Path) -> None:
-    async with rpc.dial(str(path)) as channel:
+    async with dial(str(path)) as channel:
         stub: provider_pb2_grpc.CSIDriverProviderAsyncStub = provider_pb2_grpc.CSIDriverProviderStub(channel)
         try:
             await stub.Version(provider_pb2.VersionRequest(version="v1alpha1"), timeout=1.0)

@@ -1,0 +1,231 @@
+"""A connection to a server: calls, each with a deadline, as many at a time as the server takes."""
+
+import asyncio
+import socket
+from collections import deque
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from runtime.http2 import frames, headers
+from runtime.http2.connection import Connection
+from runtime.http2.frames import ErrorCode
+from runtime.http2.stream import Bounds, Stream
+from runtime.rpc import wire
+from runtime.status_codes import StatusCode
+
+# Providers reject any other authority than this one.
+_AUTHORITY: Final = b"localhost"
+# What the end of a stream without a status means: "Errors" in
+# https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+_RESET_CODES: Final[dict[int, StatusCode]] = {
+    ErrorCode.REFUSED_STREAM: StatusCode.UNAVAILABLE,
+    ErrorCode.CANCEL: StatusCode.CANCELLED,
+    ErrorCode.ENHANCE_YOUR_CALM: StatusCode.RESOURCE_EXHAUSTED,
+    ErrorCode.INADEQUATE_SECURITY: StatusCode.PERMISSION_DENIED,
+}
+
+
+class CallFailed(Exception):
+    """A call that has no reply; ``details`` is the server's text, or what happened to the connection."""
+
+    def __init__(self, code: StatusCode, details: str) -> None:
+        super().__init__(f"{code.name}: {details}")
+        self.code, self.details = code, details
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the deadline has passed, as the client noticed."""
+        return self.code is StatusCode.DEADLINE_EXCEEDED and self.details == wire.DEADLINE_DETAILS
+
+
+@dataclass(eq=False, slots=True)
+class _Reply:
+    """What has arrived of a reply, and who waits for it."""
+
+    future: asyncio.Future[bytes]
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+
+
+class ClientConnection(Connection):
+    """``greeted`` is set when the server's settings have arrived, or when the connection is lost."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        super().__init__(bounds)
+        self.greeted = asyncio.Event()
+        self._replies: dict[int, _Reply] = {}
+        self._most_streams = bounds.streams
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._next_stream = 1
+        self._why = "the server closed the connection"
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server has answered the greeting, and calls may be made."""
+        return self.greeted.is_set() and not self.closing
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Introduce ourselves; calls need not wait for the server's settings."""
+        super().connection_made(transport)
+        bounds = self._bounds
+        self._out += frames.PREFACE + frames.settings(
+            {
+                frames.ENABLE_PUSH: 0,
+                frames.INITIAL_WINDOW_SIZE: bounds.window,
+                frames.MAX_HEADER_LIST_SIZE: bounds.header_bytes,
+            }
+        )
+        if bounds.window > frames.DEFAULT_WINDOW:
+            self._out += frames.window_update(0, bounds.window - frames.DEFAULT_WINDOW)
+        self.write()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """All calls fail."""
+        super().connection_lost(_)
+        self.greeted.set()
+        self._let_in(len(self._waiting))
+
+    async def call(self, path: str, message: bytes, seconds: float) -> bytes:
+        """Call a method with a message; returns the reply's. Raises CallFailed."""
+        try:
+            async with asyncio.timeout(seconds):
+                while len(self._replies) >= self._most_streams and not self.closing:
+                    waiter = self._loop.create_future()
+                    self._waiting.append(waiter)
+                    await waiter
+                return await self._exchange(path, message, seconds)
+        except TimeoutError:
+            raise CallFailed(StatusCode.DEADLINE_EXCEEDED, wire.DEADLINE_DETAILS) from None
+
+    async def _exchange(self, path: str, message: bytes, seconds: float) -> bytes:
+        if self.closing:
+            raise CallFailed(StatusCode.UNAVAILABLE, self._why)
+        stream = Stream(self._next_stream, self._stream_window)
+        self._last_stream, self._next_stream = stream.id, stream.id + 2
+        reply = self._replies[stream.id] = _Reply(self._loop.create_future())
+        self.streams[stream.id] = stream
+        block = _request_head(path) + headers.encode([(wire.TIMEOUT, wire.timeout(seconds))])
+        self._out += frames.headers(stream.id, block, ends_stream=False)
+        self.send_body(stream, wire.framed(message), None)
+        self.write()
+        try:
+            return await reply.future
+        finally:
+            del self._replies[stream.id]
+            if stream.id in self.streams:
+                self.reset(stream, ErrorCode.CANCEL)
+                self.write()
+            self._let_in(1)
+            if self.closing and not self._replies:
+                self.close()
+
+    def _let_in(self, count: int) -> None:
+        while count and self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                count -= 1
+
+    def on_most_streams(self, count: int) -> None:
+        """The server's limit."""
+        self._most_streams = min(count, self._bounds.streams)
+        self._let_in(len(self._waiting))
+
+    def on_settings(self) -> None:
+        """The server speaks HTTP/2."""
+        self.greeted.set()
+
+    def on_headers(self, stream_id: int, found: dict[bytes, bytes], *, ends_stream: bool) -> None:
+        """The beginning of a reply, or its trailers."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._refuse_unknown(stream_id)
+            return
+        self._replies[stream_id].headers.update(found)
+        if ends_stream:
+            self._finish(stream)
+
+    def on_data(self, stream: Stream, *, ends_stream: bool) -> None:
+        """A part of a reply."""
+        most = self._bounds.message_bytes
+        size = max(wire.announced_size(stream.received), len(stream.received) - wire.PREFIX_BYTES)
+        if size > most:
+            self.reset(stream, ErrorCode.CANCEL)
+            text = f"Received message larger than max ({size} vs. {most})"
+            self._fail(stream, CallFailed(StatusCode.RESOURCE_EXHAUSTED, text))
+        elif ends_stream:
+            self._finish(stream)
+
+    def _finish(self, stream: Stream) -> None:
+        self._budget.message_done()
+        if stream.sending:  # the server does not want the rest
+            self.reset(stream, ErrorCode.NO_ERROR)
+        self.forget(stream)
+        reply = self._replies[stream.id]
+        code, details = wire.status_in(reply.headers)
+        if code is not StatusCode.OK:
+            self._fail(stream, CallFailed(code, details))
+            return
+        try:
+            message = wire.message_in(stream.received)
+        except wire.MessageFault as fault:
+            self._fail(stream, CallFailed(StatusCode.INTERNAL, str(fault)))
+            return
+        if not reply.future.done():
+            reply.future.set_result(message)
+
+    def _fail(self, stream: Stream, failure: CallFailed) -> None:
+        reply = self._replies.get(stream.id)
+        if reply is not None and not reply.future.done():
+            reply.future.set_exception(failure)
+
+    def on_sent(self, stream: Stream) -> None:
+        """The request is on its way."""
+
+    def on_reset(self, stream: Stream, code: int | None) -> None:
+        """The server has ended the call, or is gone."""
+        if code is None:
+            self._fail(stream, CallFailed(StatusCode.UNAVAILABLE, self._why))
+        else:
+            status = _RESET_CODES.get(code, StatusCode.INTERNAL)
+            self._fail(stream, CallFailed(status, f"the server ended the call, with HTTP/2's error code {code}"))
+
+    def on_goodbye(self, last_stream: int, code: int) -> None:
+        """The server takes no more calls."""
+        self.closing = True
+        self._why = f"the server ended the connection, with HTTP/2's error code {code}"
+        self._let_in(len(self._waiting))
+        for stream in [each for each in self.streams.values() if each.id > last_stream]:
+            self.forget(stream)
+            self.on_reset(stream, None)
+        if not self._replies:
+            self.close()
+
+
+@lru_cache(maxsize=32)
+def _request_head(path: str) -> bytes:
+    return headers.encode(
+        [
+            (b":method", b"POST"),
+            (b":scheme", b"http"),
+            (b":path", path.encode()),
+            (b":authority", _AUTHORITY),
+            (b"te", b"trailers"),
+            (b"content-type", wire.CONTENT_TYPE),
+            (b"user-agent", b"grpc-python-secrets-store-csi"),
+        ]
+    )
+
+
+async def connect(path: str, bounds: Bounds) -> ClientConnection:
+    """Connect to a Unix socket, which takes no time. Raises OSError, BlockingIOError if too many wait there already:
+    asyncio's own way would take that for a connection."""
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        client.connect(path)
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_unix_connection(lambda: ClientConnection(bounds), sock=client)
+    except BaseException:
+        client.close()
+        raise
+    return connection
