@@ -39,7 +39,7 @@ def cause_of(message: str, volumes: Sequence[Object]) -> tuple[str, str]:
     text = _RPC.split(message)[-1]
     text = _STEP.sub("", text).strip()
     provider = _PROVIDER.search(text)
-    if provider and "provider not found" in text:
+    if provider and ("provider not found" in text or "invalid provider" in text):
         installed = _INSTALLED.search(text)
         names = f"; installed are: {installed[1]}" if installed else ""
         return (

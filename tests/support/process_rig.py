@@ -13,7 +13,7 @@ from tests.support.rig import Rig
 
 
 class ProcessRig(Rig):
-    """Use ``process`` instead of ``start`` and ``stop``."""
+    """Use ``process`` instead of ``start`` and ``stop``. With a kubeconfig the driver asks an API server."""
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start a driver process on the rig's directories."""
@@ -23,9 +23,9 @@ class ProcessRig(Rig):
                 "-m",
                 "driver.main",
                 f"--endpoint=unix://{self.directory}/csi.sock",
-                "--nodeid=node-1",
+                f"--nodeid={self.config.nodeid}",
                 "--metrics-addr=",
-                f"--manifests={self.manifests}",
+                f"--kubeconfig={self.config.kubeconfig}" if self.config.kubeconfig else f"--manifests={self.manifests}",
                 f"--provider-volume={self.providers_dir}",
                 f"--additional-provider-volume-paths={','.join(self.config.additional_provider_volume_paths)}",
                 f"--kubelet-pods-dir={self.pods_dir}",
