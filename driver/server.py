@@ -111,6 +111,7 @@ class Driver:
             "pending": self.pending.snapshot(),
             "secrets": [asdict(secret) for secret in self.backend.sync.snapshot()],
             "providers": self.providers.snapshot(),
+            "provider_health_check": config.provider_health_check,
         }
 
     def _missing(self) -> list[str]:

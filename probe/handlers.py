@@ -13,17 +13,24 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from probe import status_page
+from probe import page
 from probe.config import ProbeConfig
 from probe.driver import DriverProbe
+from probe.last_known import LastKnown
 from probe.processes import Processes
-from runtime import http, metrics, status
+from runtime import http, metrics
 from runtime.version import build
 
 REGISTERED = "registered"
 PROVIDERS = "providers"
 _JSON = "application/json; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
+_LINKS = {
+    "/status": "the same as JSON",
+    "/readyz": "does a new pod get its volume?",
+    "/healthz": "does the driver answer?",
+    "/livez": "does the container run?",
+}
 
 
 class Handlers:
@@ -36,6 +43,7 @@ class Handlers:
         self._driver = driver
         self._processes = processes
         self._registry = registry
+        self._roles = LastKnown(config.status_directory)
         self._registration = _RegistrationMetric()
         # What costs more than a look: /healthz joins a check that runs anyway.
         self.metrics_page = http.SharedPage(self.metrics)
@@ -57,11 +65,20 @@ class Handlers:
         return own
 
     def status_routes(self) -> dict[str, http.Handler]:
-        """Path → handler of the status pages, which show the pods, classes and provider errors of all tenants."""
+        """Path → handler of the status pages, which show the pods, classes and provider errors of all tenants. At an
+        address of their own the others are there, too: whoever forwards that port needs no second one."""
         found: dict[str, http.Handler] = {"/status": self._status_json, "/": self._status_html}
         own = self._config.status_pages
-        if own is not None and http.is_loopback(own):
-            return {path: http.local_only(handler) for path, handler in found.items()}
+        if own is None:
+            return found
+        found = {**self.routes(), **found}
+        return {path: http.local_only(handler) for path, handler in found.items()} if http.is_loopback(own) else found
+
+    def links(self) -> dict[str, str]:
+        """Path → what it is, of what the status page's address serves."""
+        found = dict(_LINKS)
+        if self._config.http_endpoint:
+            found[self._config.metrics_path] = "for Prometheus"
         return found
 
     async def healthz(self, _: http.Request) -> http.Response:
@@ -93,26 +110,18 @@ class Handlers:
 
     async def metrics(self, _: http.Request) -> http.Response:
         """livenessprobe's histogram, process metrics and the registration's state."""
-        self._registration.state = (await self._role("registrar") or {}).get("state")
+        self._registration.state = (await self._roles.read("registrar") or {}).get("state")
         body = await asyncio.to_thread(metrics.render, self._registry)
         return http.text_response(body, content_type=metrics.CONTENT_TYPE)
 
     async def status_page(self, _: http.Request) -> http.Response:
         """The same as /status, as HTML."""
-        return http.text_response(
-            status_page.render(await self._state()),
-            content_type=_HTML,
-            Content_Security_Policy="default-src 'none'; style-src 'unsafe-inline'",
-        )
-
-    async def _role(self, name: str) -> dict[str, Any] | None:
-        if not self._config.status_directory:
-            return None
-        return await status.read(self._config.status_directory, name)
+        body = await asyncio.to_thread(page.render, await self._state(), self.links())
+        return http.Response(body.encode(), content_type=_HTML, headers=page.headers())
 
     async def _state(self) -> dict[str, Any]:
         result, driver, registrar = await asyncio.gather(
-            self._driver.check(), self._role("driver"), self._role("registrar")
+            self._driver.check(), self._roles.read("driver"), self._roles.read("registrar")
         )
         usages = await asyncio.to_thread(self._processes.usages)
         state: dict[str, Any] = {
@@ -120,17 +129,24 @@ class Handlers:
             "healthz": {"healthy": result.healthy, "text": result.text},
             "driver": driver,
             "registrar": registrar,
+            "supervised": self._is_whole,
+            "last_known": self._roles.of_silent_roles(),
             "processes": [asdict(usage) for usage in usages],
         }
         state["not_ready"] = self._reasons(state)
         return state
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all roles are ours: then each must report its status."""
+        return self._processes.supervised and bool(self._config.status_directory)
 
     def _reasons(self, state: Mapping[str, Any], *, with_providers: bool = True) -> list[str]:
         """Why the node is not ready. A role that is absent because a Go program runs in its place is no reason; a
         supervised role that does not answer is one."""
         reasons = [] if state["healthz"]["healthy"] else [f"driver: {state['healthz']['text']}"]
         registrar, driver = state["registrar"], state["driver"]
-        if self._processes.supervised and self._config.status_directory:
+        if self._is_whole:
             reasons += [f"{role}: does not answer" for role in ("registrar", "driver") if state[role] is None]
         if registrar is not None and registrar.get("state") != REGISTERED:
             reasons.append("registrar: " + ": ".join(filter(None, (registrar.get("state"), registrar.get("error")))))

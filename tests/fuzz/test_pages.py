@@ -57,7 +57,7 @@ def test_every_path(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with pages(tmp_path, REGISTRAR, DRIVER) as handlers:
-            routes = {**handlers.routes(), **handlers.status_routes()}
+            routes = {**handlers.status_routes(), **handlers.routes()}
             async with http.serve(TcpEndpoint("127.0.0.1", 0), routes) as port:
                 before = len(os.listdir("/proc/self/fd"))
                 for _ in range(scaled(COUNT, 50_000)):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +21,7 @@ from probe.processes import Processes
 from runtime import http, metrics, status
 from runtime.flags import Duration
 from runtime.supervisor.role_table import RoleTable
+from tests.probe.page.states import rows
 from tests.support.fake_driver import NAME, fake_driver
 
 REQUEST = http.Request("GET", "/", "")
@@ -151,7 +153,8 @@ def test_supervised_role_that_is_down(tmp_path: Path) -> None:
             assert found["secrets_store_role_restarts_total", "registrar"] == 1
             assert ("process_resident_memory_bytes", "registrar") not in found
             assert found["process_resident_memory_bytes", "driver"] > 1024 * 1024
-            assert "<td>registrar<td>down<td>" in (await page.status_page(REQUEST)).body.decode()
+            down, *_ = rows((await page.status_page(REQUEST)).body.decode(), "processes")
+            assert down.startswith("✕ down registrar")
 
     asyncio.run(run())
 
@@ -217,11 +220,56 @@ def test_status_page(tmp_path: Path) -> None:
             answer = await page.status_page(REQUEST)
             text = answer.body.decode()
             assert answer.content_type == "text/html; charset=utf-8"
-            assert answer.headers["Content-Security-Policy"] == "default-src 'none'; style-src 'unsafe-inline'"
-            assert "<script" not in text and "&lt;script&gt;" in text
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
+            assert text.count("<script") == 1 and "&lt;script&gt;" in text
             assert "61 s ago" in text or "62 s ago" in text
             assert "default/app" in text and "/p/x.sock" in text and "probe" in text
             shown = json.loads((await page.status(REQUEST)).body)
             assert shown["driver"] == role and shown["healthz"] == {"healthy": True, "text": "ok"}
+
+    asyncio.run(run())
+
+
+def test_silent_driver(tmp_path: Path) -> None:
+    """The driver's status is served, then not, then again → meanwhile /status has what was last known, with the times,
+    and the page shows it; the status itself is None."""
+
+    async def run() -> None:
+        async with pages(tmp_path, REGISTRAR, role_table=role_table()) as page:
+
+            async def shown() -> dict[str, Any]:
+                return dict(json.loads((await page.status(REQUEST)).body))
+
+            found = await shown()
+            assert found["driver"] is None and found["last_known"] == {} and found["supervised"] is True
+            for _ in range(2):
+                async with status.serve(f"{tmp_path}/status", "driver", lambda: DRIVER):
+                    assert (await shown())["last_known"] == {}
+                before = time.time()
+                found = await shown()
+                last = found["last_known"]["driver"]
+                assert found["driver"] is None and last["status"] == DRIVER
+                assert last["at"] <= last["silent_since"] + 0.1 and last["silent_since"] >= before - 0.1
+                assert (await shown())["last_known"]["driver"]["silent_since"] == pytest.approx(
+                    last["silent_since"], abs=0.1
+                )
+                assert "the driver does not answer; " in (await page.status_page(REQUEST)).body.decode()
+
+    asyncio.run(run())
+
+
+def test_everything_at_one_address(tmp_path: Path) -> None:
+    """The status pages' own address serves the health checks and metrics, too, and the page links them all."""
+
+    async def run() -> None:
+        async with pages(tmp_path, REGISTRAR, DRIVER) as page:
+            routes = page.status_routes()
+            assert set(routes) == {"/", "/status", "/healthz", "/livez", "/readyz", "/metrics"}
+            text = (await page.status_page(REQUEST)).body.decode()
+            linked = set(re.findall(r'href="(/[a-z]+)"', text))
+            assert linked == set(routes) - {"/"}
+            for path in linked:
+                assert (await routes[path](http.Request("GET", path, "", "localhost"))).status == 200
+                assert (await routes[path](http.Request("GET", path, "", "evil.example"))).status == 421
 
     asyncio.run(run())

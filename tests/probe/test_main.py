@@ -309,14 +309,18 @@ STATUS_PAGES = ("/status", "/")
 
 
 def test_status_pages_have_their_own_address(tmp_path: Path) -> None:
-    """Status pages at their own address → they are 404 where the health checks are, and the other way round."""
+    """Status pages at their own address → they are 404 where the health checks are; the health checks and the metrics
+    are at both, as whoever forwards the port of the pages wants them, too."""
     status_port = free_port()
     with probing(tmp_path, f"--status-endpoint=127.0.0.1:{status_port}") as running:
         wait_until(lambda: running.fetch("/livez") == (200, "ok"), "the probe")
         wait_until(lambda: fetch(status_port, "/status")[0] == 200, "the status page")
         assert [running.fetch(path)[0] for path in (*STATUS_PAGES, "//", "/status/", "/status?a")] == [404] * 5
         assert [fetch(status_port, path)[0] for path in STATUS_PAGES] == [200, 200]
-        assert [fetch(status_port, path)[0] for path in ("/healthz", "/metrics", "/readyz", "/livez")] == [404] * 4
+        assert [fetch(status_port, path)[0] for path in ("/livez", "/metrics", "/readyz", "/healthz")] == [
+            running.fetch(path)[0] for path in ("/livez", "/metrics", "/readyz", "/healthz")
+        ]
+        assert fetch(status_port, "/unknown")[0] == 404
 
 
 def test_a_website_cannot_read_the_status_pages(tmp_path: Path) -> None:
@@ -338,7 +342,7 @@ def test_a_website_cannot_read_the_status_pages(tmp_path: Path) -> None:
             "127.0.0.1.evil.example",
             "[x]:1",
         ):
-            assert [status_of(status_port, path, host) for path in STATUS_PAGES] == [421, 421], host
+            assert [status_of(status_port, path, host) for path in (*STATUS_PAGES, "/livez")] == [421] * 3, host
             assert status_of(running.port, "/livez", host) == 200
         for host in ("localhost", "LOCALHOST:1", "127.0.0.1:80", "[::1]:9809", "[::1]", "10.1.2.3", ""):
             assert [status_of(status_port, path, host) for path in STATUS_PAGES] == [200, 200], host
