@@ -141,9 +141,12 @@ def test_no_cell_is_empty() -> None:
     """Every cell of every table has text, also of a node that has just started, and of a role that is down."""
     fresh = volume("a", last_refresh=None, next_refresh=None, objects={}, object_count=0)
     blank = provider(version="", last_error="")
-    state = healthy(volumes=[fresh], pending=[pending("b", provider="")], providers=[blank], secrets=[
-        {**SECRET, "synced": None, "reason": ""}
-    ])  # fmt: skip
+    state = healthy(
+        volumes=[fresh],
+        pending=[pending("b", provider="")],
+        providers=[blank],
+        secrets=[{**SECRET, "synced": None, "reason": ""}],
+    )
     figures = dict.fromkeys(("resident_bytes", "proportional_bytes", "cpu_seconds", "started"))
     state["processes"] = [{**item, **figures} for item in state["processes"]]
     state["processes"][0]["pid"] = 0
@@ -229,9 +232,13 @@ def test_policy() -> None:
     policy = dict(part.split(" ", 1) for part in found["Content-Security-Policy"].split("; "))
     assert policy.pop("style-src").startswith("'sha256-") and policy.pop("script-src").startswith("'sha256-")
     assert policy == {
-        "default-src": "'none'", "connect-src": "'self'", "img-src": "data:", "base-uri": "'none'",
-        "form-action": "'none'", "frame-ancestors": "'none'",
-    }  # fmt: skip  # a list
+        "default-src": "'none'",
+        "connect-src": "'self'",
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
     text = render(healthy())
     assert not re.findall(r'\b(?:src|href|action)="(?!/|data:|")', text) and "http:" not in re.sub(
         "xmlns='http:", "", text
