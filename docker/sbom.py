@@ -78,12 +78,20 @@ def site_packages(root: Path) -> Path:
 
 def _python(root: Path) -> Bom:
     """cyclonedx-py asks an interpreter for its path and reads what is there. The image's own would name paths inside
-    the image, so a script answers in its place."""
+    the image, so a script answers in its place. The finished document is validated, not this part of it."""
     with TemporaryDirectory() as directory:
         python = Path(directory) / "python"
         python.write_text(f"#!{sys.executable}\nprint({json.dumps(json.dumps([str(site_packages(root))]))})\n")
         python.chmod(0o755)
-        command = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", str(python)]
+        command = [
+            sys.executable,
+            "-m",
+            "cyclonedx_py",
+            "environment",
+            "--output-reproducible",
+            "--no-validate",
+            str(python),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     bom: Bom = Bom.from_json(json.loads(done.stdout))  # type: ignore[attr-defined]  # a decorator adds it
     return bom

@@ -1,6 +1,5 @@
 """The demo, run to its end and interrupted."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,19 +12,19 @@ import psutil
 import pytest
 
 from demo.output import MAX_WIDTH, Output, describe_mount, wants_color
+from tests.support import unmeasured
 
 STEPS = tuple(f"{number}/7  " for number in range(1, 8))
 
 
 def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the demo with its temporary files in a directory of the test's."""
-    environment = {**os.environ, "TMPDIR": str(directory)}
     return subprocess.Popen(
         [sys.executable, "-m", "demo", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=unmeasured.environment(TMPDIR=str(directory)),
     )
 
 

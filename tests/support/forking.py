@@ -14,8 +14,6 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import NoReturn, TypeVar
 
-import pytest
-
 from tests.support import unmeasured
 
 # Imported once by the server rather than by each of hundreds of processes.
@@ -46,9 +44,7 @@ def start_server() -> None:
     """Start the server, unless it runs: for tests that count their descriptors, since it takes two. It ends with this
     process."""
     _context.set_forkserver_preload(list(PRELOADED))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in unmeasured.VARIABLES.items():
-            patch.setenv(name, value)
+    with unmeasured.measuring_nothing():
         forkserver.ensure_running()
 
 

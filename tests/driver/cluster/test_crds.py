@@ -102,7 +102,7 @@ CRD = {
         ("kind: [", "is not one valid YAML document"),
         ("a: 1\n---\nb: 2\n", "is not one valid YAML document"),
         ("kind: !!python/object:os.system x", "is not one valid YAML document"),
-        ("[" * 2000, "is not one valid YAML document"),
+        ("[" * 1000, "is not one valid YAML document"),
         ("", "apiVersion None and kind None"),
         ("- a", "must be a CustomResourceDefinition of apiextensions.k8s.io/v1"),
         (yaml.safe_dump({**CRD, "apiVersion": "apiextensions.k8s.io/v1beta1"}), "apiextensions.k8s.io/v1beta1"),
