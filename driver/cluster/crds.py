@@ -95,12 +95,14 @@ def _document(path: Path) -> dict[str, Any]:
 async def _run(config: CrdsConfig) -> None:
     api = Api(config.kubeconfig)
     try:
+        documents = await asyncio.to_thread(_documents, config.crds)
         async with asyncio.timeout(config.timeout):
-            for document in await asyncio.to_thread(_documents, config.crds):
+            for document in documents:
                 await (_apply if config.mode == "apply" else _keep)(api, document)
                 log.info("CRD written", mode=config.mode, name=document["metadata"]["name"])
     except TimeoutError:
-        raise Unavailable(f"the API server did not answer within {config.timeout:g} s: {api.last_error}") from None
+        problem = api.last_error or "not even with an error"
+        raise Unavailable(f"the API server did not answer within {config.timeout:g} s: {problem}") from None
     finally:
         await api.close()
 

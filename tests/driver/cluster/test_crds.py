@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from driver.cluster import crds
-from tests.support.fake_api import Answer, FakeApi, Object, Page
+from tests.support.fake_api import Answer, FakeApi, Object, Page, Silence
 from tests.support.waiting import wait_until
 
 CHART = Path(__file__).resolve().parents[3] / "helm" / "crds"
@@ -77,6 +77,13 @@ def test_timeout(server: FakeApi, kubeconfig: str, capsys: pytest.CaptureFixture
     assert hook(kubeconfig, "--timeout=1s") == 1
     said = capsys.readouterr().err
     assert "within 1 s" in said and "status 503" in said
+
+
+def test_silent_server(server: FakeApi, kubeconfig: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The server says nothing → after ``--timeout`` exit code 1 and a whole sentence."""
+    server.on("POST", "", Silence())
+    assert hook(kubeconfig, "--timeout=500ms") == 1
+    assert "did not answer within 0.5 s: not even with an error" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
