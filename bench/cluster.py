@@ -17,11 +17,11 @@ CREDENTIALS = RUN / "secrets/kubernetes.io/serviceaccount"
 
 
 def control_plane(directory: Path) -> ControlPlane:
-    """A control plane with the chart's CRDs; its files are in ``directory``."""
+    """A control plane with the charts' CRDs; its files are in ``directory``."""
     cluster_directory = directory / "cluster"
     cluster_directory.mkdir()
-    crds = tuple(sorted((ROOT / "helm" / "crds").glob("*.yaml")))
-    return ControlPlane(cluster_directory, Settings(manifests=crds))
+    crds = [*sorted((ROOT / "helm" / "crds").glob("*.yaml")), ROOT / "helm" / "files" / "secretsyncs.yaml"]
+    return ControlPlane(cluster_directory, Settings(manifests=tuple(crds)))
 
 
 def prepare(cluster: ControlPlane, namespace: str) -> None:

@@ -84,6 +84,15 @@ ROWS: dict[str, Row] = {
     "calls_publish": Row("API writes per publish", "calls", reference=1.0, goal=1.0, absolute=True),
     "calls_republish": Row("API calls per unchanged republish", "calls", goal=0, absolute=True),
     "calls_idle": Row("API calls while idle, 20 s", "calls", reference=0, goal=0, absolute=True),
+    "syncs": Row(
+        "SecretSyncs from a cold start (1,000; --quick 200): all have their Secret", "s", goal=20.0, absolute=True
+    ),
+    "syncs_cpu": Row("… CPU of the controller", "s", goal=15.0, absolute=True),
+    "syncs_memory": Row("… PSS of the controller", "MiB", goal=57.2, absolute=True),
+    "syncs_idle_calls": Row(
+        "… API calls in a quiet minute, without those for the Lease", "calls", goal=0, absolute=True
+    ),
+    "syncs_idle_cpu": Row("… CPU while idle", "ms/s"),
     "floor_call": Row("lower bound: one call to an empty grpc.aio server, new connection", "ms"),
     "floor_burst": Row("lower bound: the calls of a burst of 110 to that server", "s"),
 }

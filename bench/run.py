@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import container, container_measures, memory, outage, publishing, roles, syncing
+from bench import container, container_measures, memory, outage, publishing, roles, secret_syncs, syncing
 from bench.api_calls import CallsByDriver, count_calls, republish
 from bench.drivers import OURS, Driver, command_of
 from bench.effort import Effort, settle
@@ -109,6 +109,11 @@ class Run:
         if self.effort.outage:
             outage.outage(self.rig, self._running(), self.figures, self.effort)
 
+    def secretsyncs(self) -> None:
+        """The controller of SecretSyncs."""
+        self._stopped()
+        secret_syncs.cold_start(self.rig, self.figures, self.calls, self.effort)
+
     def crowd(self) -> None:
         """Memory in a large cluster, compared with a small one."""
         self._stopped()
@@ -148,6 +153,7 @@ MEASURES: dict[str, Callable[[Run], None]] = {
     "limits": Run.limits,
     "soak": Run.soak,
     "outage": Run.outage,
+    "secretsyncs": Run.secretsyncs,
     "crowd": Run.crowd,
 }
-NEED_CLUSTER = frozenset({"synced", "calls", "republish", "outage", "crowd"})
+NEED_CLUSTER = frozenset({"synced", "calls", "republish", "outage", "secretsyncs", "crowd"})
