@@ -68,7 +68,7 @@ class SecretSyncStore:
         query = {"limit": str(PAGE)}
         while True:
             page = await self._api.call("GET", PATH, query=query)
-            found += [parse_secret_sync(item) for item in page["items"]]
+            found += [parse_secret_sync(item) for item in page.get("items") or ()]
             if not (following := page["metadata"].get("continue")):
                 break
             query["continue"] = following

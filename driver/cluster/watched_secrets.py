@@ -28,11 +28,11 @@ FORBIDDEN = "Secrets cannot be watched any more: changes of them by others go un
 class Listener(Protocol):
     """Learns how the Secrets are. The methods must not block."""
 
-    def secrets_listed(self, found: Mapping[SyncRef, str]) -> None:
-        """These exist, with these resourceVersions, and no others."""
+    def secrets_listed(self, found: Mapping[SyncRef, str], at: str) -> None:
+        """These exist, with these resourceVersions, and no others, as of the resourceVersion ``at``."""
 
-    def secret_changed(self, ref: SyncRef, version: str) -> None:
-        """One was written and has this resourceVersion; empty if it was deleted."""
+    def secret_changed(self, ref: SyncRef, version: str, at: str) -> None:
+        """One has this resourceVersion, empty if it was deleted, as of the resourceVersion ``at``."""
 
 
 async def may_watch(api: Api) -> bool:
@@ -77,16 +77,17 @@ class WatchedSecrets:
         query = {**SELECTOR, "limit": PAGE}
         while True:
             page = await self._api.call("GET", PATH, query=query, accept=LIST_ACCEPT)
-            found |= dict(_ref_and_version(item) for item in page["items"])
+            found |= dict(_ref_and_version(item) for item in page.get("items") or ())
             if not (following := page["metadata"].get("continue")):
                 break
             query["continue"] = following
-        self._listener.secrets_listed(found)
-        return str(page["metadata"]["resourceVersion"])
+        at = str(page["metadata"]["resourceVersion"])
+        self._listener.secrets_listed(found, at)
+        return at
 
     async def _handle(self, event: Mapping[str, Any]) -> None:
         ref, version = _ref_and_version(event["object"])
-        self._listener.secret_changed(ref, "" if event["type"] == "DELETED" else version)
+        self._listener.secret_changed(ref, "" if event["type"] == "DELETED" else version, version)
 
 
 def _ref_and_version(item: Object) -> tuple[SyncRef, str]:

@@ -4,20 +4,32 @@ import asyncio
 import heapq
 from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 from driver.objects.secret_syncs import SecretSync, SyncRef
 from driver.ports import ClassRef
+from driver.secretsync import schedule
+from runtime import logs
+
+log = logs.get(__name__)
 
 
-@dataclass
+class Seen(NamedTuple):
+    """What a watch of the Secrets has shown: a Secret's resourceVersion, empty if there is none, and the
+    resourceVersion at which that was so."""
+
+    version: str
+    at: str
+
+
+@dataclass(slots=True)
 class Job:
     """One SecretSync.
 
     ``due`` is the loop time of its next run, ``sync_due`` that of its next sync: a run before only asks whether the
     Secret is still as it was written. ``version`` is the resourceVersion of the last write, empty if it is unknown.
-    ``again`` asks a run in progress for one more. ``seen`` is the resourceVersion that the watch of the Secrets showed
-    during a run, empty if the Secret was deleted; None without such an event. ``synced_at`` is the time of the last
-    sync.
+    ``again`` asks a run in progress for one more. ``seen`` is the last that the watch of the Secrets has shown during a
+    run. ``synced_at`` is the time of the last sync, ``provider`` the provider of the last attempt.
     """
 
     sync: SecretSync
@@ -28,8 +40,26 @@ class Job:
     running: bool = False
     again: bool = False
     gone: bool = False
-    seen: str | None = None
+    seen: Seen | None = None
     synced_at: float = float("-inf")
+    provider: str = ""
+
+    def is_changed(self, seen: Seen) -> bool:
+        """Whether somebody else has changed the Secret since it was written.
+
+        What is shown may be from before that: a watch is late, and a list takes its time. The resourceVersions of one
+        kind of object can be compared as numbers
+        (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions).
+        """
+        if not self.version or seen.version == self.version:
+            return False
+        return not (seen.at.isdecimal() and self.version.isdecimal() and int(seen.at) <= int(self.version))
+
+    def restore(self, now: float) -> None:
+        """Somebody else has changed the Secret: it is synced, but not again and again."""
+        log.info("A Secret was changed or deleted by others; it is synced again", secretSync=self.sync.ref)
+        self.version = ""
+        self.sync_due = min(self.sync_due, max(now, self.synced_at + schedule.RESTORE_SECONDS))
 
 
 class Jobs:
@@ -57,6 +87,10 @@ class Jobs:
     def of_class(self, class_ref: ClassRef) -> list[Job]:
         """The jobs that use a class."""
         return [self._jobs[ref] for ref in self._by_class.get(class_ref, ())]
+
+    def failing_with(self, provider: str) -> list[Job]:
+        """The jobs whose last attempt failed, and needed this provider."""
+        return [job for job in self._jobs.values() if job.failures and job.provider == provider]
 
     def add(self, sync: SecretSync, due: float) -> None:
         """A new SecretSync."""

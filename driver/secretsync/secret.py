@@ -29,6 +29,11 @@ class SyncFailure(Failure):
         self.overloaded = overloaded
 
 
+def misconfigured(class_name: str, sentence: str) -> SyncFailure:
+    """The failure of a class that is missing or cannot be used."""
+    return SyncFailure(conditions.MISCONFIGURED, f'failed to get SecretProviderClass "{class_name}": {sentence}')
+
+
 class Deleted(Exception):
     """The SecretSync was deleted while it was synced: there is nothing more to write."""
 

@@ -19,8 +19,9 @@ from driver.providers.pool import ProviderPool
 from driver.providers.sockets import ProviderSockets
 from driver.secretsync.config import LEASE, SyncConfig
 from driver.secretsync.controller import Controller
+from driver.secretsync.fetching import Identity
 from driver.secretsync.metrics import SyncMetrics
-from driver.secretsync.reconciler import Cluster, Identity, Reconciler
+from driver.secretsync.reconciler import Cluster, Reconciler
 from driver.sync.parser.client import Parser
 from driver.volume.memory import MemoryBudget
 from driver.volume.workers import DiskWorkers
@@ -105,6 +106,7 @@ class SyncServer:
         log.info("Changes of Secrets by others are found", way="by a watch" if watches_secrets else "by asking")
         controller = Controller(
             reconciler,
+            providers,
             self._metrics,
             self._config.rotation_poll_interval,
             self._config.controller_name,
@@ -115,6 +117,7 @@ class SyncServer:
             BackgroundTask("SecretSync watch", statuses.run),
             BackgroundTask("class watch", classes.run),
             BackgroundTask("syncs", controller.run),
+            BackgroundTask("providers that are away", controller.away.run),
             BackgroundTask("events", events.run),
         )
         if watches_secrets:

@@ -13,8 +13,9 @@ from driver.ports import ClassListener, ClassRef, ProviderClass
 from driver.providers.pool import ProviderPool
 from driver.providers.sockets import ProviderSockets
 from driver.secretsync.controller import Controller
+from driver.secretsync.fetching import Identity
 from driver.secretsync.metrics import SyncMetrics
-from driver.secretsync.reconciler import Cluster, Identity, Reconciler
+from driver.secretsync.reconciler import Cluster, Reconciler
 from driver.sync.parser.client import Parser
 from driver.volume.memory import MemoryBudget
 from driver.volume.workers import TENANT, DiskWorkers
@@ -95,7 +96,7 @@ def test_what_was_sent_is_not_logged(tmp_path: Path, failure: Exception) -> None
         pool = ProviderPool(ProviderSockets((str(tmp_path),)), workers, MemoryBudget(0), 2**22)
         ports: Any = cluster
         reconciler = Reconciler(Cluster(ports, ports, ports, ports, ports), pool, parser, Identity("pod", "uid"))
-        controller = Controller(reconciler, SyncMetrics(), 0.0)
+        controller = Controller(reconciler, pool, SyncMetrics(), 0.0)
         (tmp_path / "secrets").mkdir()
         async with running(tmp_path / "stub.sock", tmp_path / "secrets") as stub, in_background(controller.run()):
             stub.put("password", CONTENT)

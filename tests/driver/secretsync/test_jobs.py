@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
 from driver.objects.secret_syncs import SecretSync, SyncRef
 from driver.ports import ClassRef
-from driver.secretsync.jobs import Jobs
+from driver.secretsync.jobs import Job, Jobs, Seen
 
 
 def a_sync(name: str, class_name: str = "app") -> SecretSync:
@@ -41,3 +43,35 @@ def test_classes() -> None:
     assert jobs.update(b, replace(b.sync, force="x")) is False
     assert jobs.update(b, a_sync("b", "other")) is True
     assert not jobs.uses(app) and jobs.uses(other)
+
+
+@pytest.mark.parametrize(
+    ("seen", "changed"),
+    [
+        (Seen("100", "100"), False),
+        (Seen("100", "250"), False),
+        (Seen("101", "101"), True),
+        (Seen("", "101"), True),
+        (Seen("99", "99"), False),
+        (Seen("", "99"), False),
+        (Seen("", "100"), False),
+        (Seen("", "1000"), True),
+        (Seen("x1", "x1"), True),
+    ],
+    ids=[
+        "its own event",
+        "in a later list",
+        "changed",
+        "deleted",
+        "an event from before",
+        "not in an earlier list",
+        "not in a list of that moment",
+        "more digits",
+        "versions that are no numbers",
+    ],
+)
+def test_changes_by_others(seen: Seen, changed: bool) -> None:
+    """What a watch or a list shows of a Secret that was written at 100 → whether somebody else has changed it; what is
+    from before the write does not count, nor does anything about a Secret that was not written."""
+    assert Job(a_sync("a"), 0.0, version="100").is_changed(seen) == changed
+    assert not Job(a_sync("a"), 0.0).is_changed(seen)

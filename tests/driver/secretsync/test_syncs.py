@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat
 
 from driver.objects.secret_syncs import SyncRef
 from driver.ports import INTERVAL_ANNOTATION
-from driver.secretsync import reconciler, schedule, secret
-from driver.secretsync.controller import OF_ONE_NAMESPACE
+from driver.secretsync import away, fetching, reconciler, schedule, secret
+from driver.secretsync.runs import OF_ONE_NAMESPACE
 from provider_kit import File, MountReply, MountRequest, Provider, Unavailable
 from provider_kit.testing import running as serving
 from tests.driver.sync.test_tls import ED, pem
@@ -177,6 +177,35 @@ def test_a_provider_that_hangs_holds_up_nobody_else(rig: FakeSecretSyncRig, monk
             store.hold.set()
             for number in range(12):
                 await rig.until_condition(*CREATED, f"slow-{number}")
+
+    run_async(test)
+
+
+def test_a_provider_that_is_back(rig: FakeSecretSyncRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider is installed after its SecretSyncs have failed, and later restarts → they are synced at once, however
+    long their back-off is; one that fails for another reason waits."""
+    monkeypatch.setattr(away, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(schedule, "FIRST", 3600.0)
+    monkeypatch.setattr(schedule, "LAST", 3600.0)
+    monkeypatch.setattr("driver.providers.pool.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(fetching, "MOUNT_SECONDS", 0.5)
+    rig.make_class("down", provider="store", parameters={"class": "down"})
+    rig.make_sync()
+    rig.make_sync("down", secretProviderClassName="down")
+    store = Store()
+    store.down.add("down")
+
+    async def test() -> None:
+        async with serving(store, rig.provider_dir / "store.sock"), rig.controller():
+            await rig.until_condition("SecretCreated", "SecretProviderClassMisconfigured")
+            await rig.until_condition("SecretCreated", "ProviderError", "down")
+            async with rig.provider():
+                await rig.until_condition(*CREATED)
+            rig.make_sync(forceSynchronization="1")
+            await rig.until_condition("SecretUpdated", "ProviderError")
+            async with rig.provider():
+                await rig.until_condition("SecretUpdated", "SecretUpToDate")
+            assert store.seen == ["down"]
 
     run_async(test)
 

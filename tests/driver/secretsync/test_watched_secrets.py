@@ -63,6 +63,21 @@ def test_by_a_watch(rig: FakeSecretSyncRig) -> None:
     run_async(test)
 
 
+def test_no_secret_yet(rig: FakeSecretSyncRig) -> None:
+    """There is no Secret with the label yet, of which an API server says ``null`` and not an empty list → they are
+    listed once, and watched."""
+    allow(rig, "list", "watch")
+
+    async def test() -> None:
+        async with rig.provider(), rig.controller():
+            await until(lambda: len(rig.server.watches) == 3, "the watches")
+            rig.make_sync()
+            await rig.until_condition("SecretCreated", "CreateSuccessful")
+            assert rig.server.calls.count()["list", "secrets"] == 1
+
+    run_async(test)
+
+
 @pytest.mark.parametrize("verbs", [(), ("list",), ("watch",)])
 def test_without_the_right(rig: FakeSecretSyncRig, verbs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """The account may not do both → Secrets are neither listed nor watched, and asked about instead."""

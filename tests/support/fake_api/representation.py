@@ -22,7 +22,7 @@ def collection(
     """A list. Items of built-in kinds have neither kind nor apiVersion, as in the real server's lists."""
     if _wants_partial(headers):
         shown = [_partial(item) for item in items]
-        return {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": metadata, "items": shown}
+        return {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": metadata, "items": shown or None}
     shown = list(items) if paths.is_custom(target.group) else [_untyped(item) for item in items]
     return {"kind": f"{kind}List", "apiVersion": target.api_version, "metadata": metadata, "items": shown}
 
