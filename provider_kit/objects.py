@@ -19,6 +19,7 @@ from runtime import yaml_mistakes
 from runtime.errors import InvalidRequest
 
 Encoding = Literal["utf-8", "base64", "hex"]
+_MOST_SHOWN = 80
 # Ten times as fast, where PyYAML was built with libyaml.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -81,7 +82,8 @@ def _entry(number: int, item: Any, known: list[str], accepted: set[str], line: C
     name = fields.text("objectName")
     if not name:
         raise fields.wrong("has no objectName")
-    fields.what = f"{what} ({name!r})"
+    # What to do about it must not be cut off because a name is long.
+    fields.what = f"{what} ({name if len(name) <= _MOST_SHOWN else f'{name[:_MOST_SHOWN]}…'!r})"
     unknown = sorted(str(key) for key in set(item) - accepted)
     if unknown:
         raise fields.wrong(f"has the unknown field {unknown[0]}: the known fields are {', '.join(known)}")

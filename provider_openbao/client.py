@@ -3,7 +3,8 @@
 What is repeated: calls that did not reach a server, and those that it refused for the moment (429, 503 and the like),
 at most ``ATTEMPTS`` times with jitter. A server that names a time (``Retry-After``) gets no call at all before it,
 whoever makes it: 100 pods that start together are not 300 calls. What is not repeated: a call that timed out, because
-the driver repeats it anyway, and one for a sealed server, which only people can change.
+the driver repeats it anyway, and one for a sealed server, which only people can change. Nor 500, which an engine or an
+auth method answers that failed, for instance because its database is away: the call may have had an effect.
 """
 
 import asyncio
@@ -25,11 +26,17 @@ from provider_openbao.tls import Contexts
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.25
+UNNAMED_PAUSE_SECONDS = 1.0
+"""For all calls to a server that limits their rate without saying when the next may come."""
 CONNECT_SECONDS = 5.0
 CONNECTIONS_PER_SERVER = 32
 _REDIRECTS = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
 # 412: Vault Enterprise's replica is not up to date yet; 472 and 473: a standby of another cluster.
-_MOMENTARY = (412, 429, 472, 473, 500, 502, 503, 504)
+_MOMENTARY = (412, 429, 472, 473, 502, 503, 504)
+
+
+class TooLarge(ResourceExhausted):
+    """A response is larger than may be read."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +88,29 @@ class Client:
                     raise failure from None
             else:
                 if answer.status not in _MOMENTARY:
-                    return answer
-                pause = retry_after(headers.get("Retry-After", ""))
-                self._pacing.hold(server.address, pause)
-                failure = await self._outage(server, answer, pause)
-                # 500 is what engines answer that failed, for instance a database's: it may have had an effect.
-                if answer.status == 500 or outages.is_sealed(answer) or pause > self._pacing.longest:
-                    raise failure
+                    return await self._unless_away(server, answer)
+                failure = await self._outage(server, answer, retry_after(headers.get("Retry-After", "")))
             if attempt < ATTEMPTS:
                 await asyncio.sleep(PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0))
         raise failure
+
+    async def _unless_away(self, server: Server, answer: Answer) -> Answer:
+        """The answer, unless the server as a whole does not work: it answers 500 then, too."""
+        if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            failure = outages.state(server.address, answer, await self._health(server))
+            if failure is not None:
+                raise failure
+        return answer
+
+    async def _outage(self, server: Server, answer: Answer, pause: float) -> Failure:
+        """The failure for a momentary refusal, raised at once if it does not help to call again soon."""
+        limited = answer.status == HTTPStatus.TOO_MANY_REQUESTS
+        self._pacing.hold(server.address, pause or (UNNAMED_PAUSE_SECONDS if limited else 0.0))
+        unknown = limited or answer.status == HTTPStatus.PRECONDITION_FAILED
+        failure = outages.outage(server.address, answer, 0 if unknown else await self._health(server), pause)
+        if outages.is_sealed(answer) or pause > self._pacing.longest:
+            raise failure
+        return failure
 
     async def _send(
         self, server: Server, method: str, path: str, token: str, query: str, body: str
@@ -137,23 +157,21 @@ class Client:
             async for chunk in response.content.iter_any():
                 contents += chunk
                 if len(contents) > self._max_bytes:
-                    raise ResourceExhausted(
-                        f"the response to {url.path} is larger than {self._max_bytes} bytes: a volume holds 4 MiB; "
-                        "split the secret, or set secretPath to a smaller one"
+                    raise TooLarge(
+                        f"the response has more than {self._max_bytes} bytes, and a volume holds 4 MiB: split the "
+                        "secret, or set secretPath to a smaller one"
                     )
             return Answer(response.status, _object(contents, response.status, url)), response.headers
 
     async def _context(self, server: Server) -> ssl.SSLContext | None:
         return None if server.address.startswith("http:") else await asyncio.to_thread(self._contexts.get, server.tls)
 
-    async def _outage(self, server: Server, answer: Answer, pause: float) -> Failure:
-        health = 0
-        if answer.status not in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.TOO_MANY_REQUESTS):
-            try:
-                health = (await self._send(server, "GET", "sys/health", "", "", ""))[0].status
-            except (Failure, aiohttp.ClientError, OSError):
-                health = 0
-        return outages.outage(server.address, answer, health, pause)
+    async def _health(self, server: Server) -> int:
+        """The status of sys/health; 0 if it is unknown."""
+        try:
+            return (await self._send(server, "GET", "sys/health", "", "", ""))[0].status
+        except (Failure, aiohttp.ClientError, OSError):
+            return 0
 
 
 def _object(contents: bytes | bytearray, status: int, url: URL) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from typing import Any
 
 from provider_kit import Failure
 from provider_openbao.client import Client
+from provider_openbao.identity import Identity
 from provider_openbao.lease import Lease, life_of
-from provider_openbao.login import RENEW_AFTER, Identity, Token
+from provider_openbao.login import RENEW_AFTER, Token
 from provider_openbao.objects import Call
 from provider_openbao.revoking import Revocations
 from provider_openbao.unpublished import Volume

@@ -7,34 +7,20 @@ that fetched them, and where that is refused there is a new login.
 """
 
 import asyncio
-import base64
-import hashlib
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
-from provider_kit import Failure, InvalidRequest, MountRequest, NotFound, PermissionDenied, PreconditionFailed, withhold
-from provider_openbao.client import Answer, Client
-from provider_openbao.settings import Auth, Server
+from provider_kit import withhold
+from provider_openbao.client import Client
+from provider_openbao.identity import Identity
+from provider_openbao.login_failures import login_failure
+from provider_openbao.settings import Auth
 
 MAX_TOKENS = 10_000
 RENEW_AFTER = 2 / 3
 """Of its life, the part after which a token or a lease is renewed, or replaced."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Whose token it is."""
-
-    server: Server
-    method: str
-    mount: str
-    role: str
-    audience: str
-    namespace: str
-    service_account: str
-    service_account_uid: str
-    credentials: str = field(repr=False)
 
 
 @dataclass
@@ -58,27 +44,52 @@ class Token:
 
 
 class Logins:
-    """Tokens by identity. Those that need the same token at the same time wait for one login."""
+    """Tokens by identity. Those that need the same token at the same time wait for one login, and get its failure, too:
+    a store that is away is not called again for each of a hundred pods, one after another."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._tokens: dict[Identity, Token] = {}
-        self._locks: dict[Identity, asyncio.Lock] = {}
+        self._running: dict[Identity, asyncio.Task[Token]] = {}
+
+    async def close(self) -> None:
+        """End the logins that run."""
+        for task in list(self._running.values()):
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def token(self, identity: Identity, auth: Auth, jwt: str, refused: Token | None = None) -> Token:
         """A valid token, if possible one that is there; ``refused`` is one that the server no longer takes."""
+        token = self._tokens.get(identity)
+        if token is None or token is refused or token.due:
+            token = await self._shared(identity, auth, jwt, refused)
+            if token is refused:  # what ran already did not know of the refusal
+                token = await self._shared(identity, auth, jwt, refused)
+        withhold(token.value)
+        return token
+
+    async def _shared(self, identity: Identity, auth: Auth, jwt: str, refused: Token | None) -> Token:
+        running = self._running.get(identity)
+        if running is None:
+            running = self._running[identity] = asyncio.create_task(self._fresh(identity, auth, jwt, refused))
+            running.add_done_callback(partial(self._ended, identity))
+        # A caller that gives up must not end it for the others.
+        return await asyncio.shield(running)
+
+    def _ended(self, identity: Identity, task: asyncio.Task[Token]) -> None:
+        del self._running[identity]
+        if not task.cancelled():
+            task.exception()  # all who waited may have given up
+
+    async def _fresh(self, identity: Identity, auth: Auth, jwt: str, refused: Token | None) -> Token:
         if len(self._tokens) > MAX_TOKENS:
             self._tokens = {key: token for key, token in self._tokens.items() if token.left > 0}
-            self._locks = {key: lock for key, lock in self._locks.items() if key in self._tokens or lock.locked()}
-        async with self._locks.setdefault(identity, asyncio.Lock()):
-            token = self._tokens.get(identity)
-            if token is not None and token is not refused and token.due:
-                token = token if await self._renew(identity, token) else None
-            if token is None or token is refused:
-                self._tokens.pop(identity, None)
-                token = self._tokens[identity] = await self._login(identity, auth, jwt)
-            withhold(token.value)
+        token = self._tokens.get(identity)
+        if token is not None and token is not refused and await self._renew(identity, token):
             return token
+        self._tokens.pop(identity, None)
+        token = self._tokens[identity] = await self._login(identity, auth, jwt)
+        return token
 
     async def is_valid(self, identity: Identity, token: Token) -> bool:
         """Whether the server still takes the token: a refusal has two reasons, and only one is worth a login."""
@@ -93,7 +104,7 @@ class Logins:
         answer = await self._client.call(identity.server, "POST", path, body=json.dumps(dict(body)))
         given = answer.data.get("auth")
         if not answer.ok or not isinstance(given, dict) or not given.get("client_token"):
-            raise _refusal(identity, auth, answer)
+            raise login_failure(identity, auth, answer)
         return Token(
             str(given["client_token"]), float(given.get("lease_duration") or 0), bool(given.get("renewable")), since
         )
@@ -110,69 +121,3 @@ class Logins:
             return False
         token.life, token.since = life, since
         return True
-
-
-def identify(request: MountRequest, server: Server, auth: Auth) -> tuple[Identity, str]:
-    """Who asks, and with which token of the pod's service account; the latter is empty if the login needs none."""
-    jwt = "" if auth.method in ("approle", "token") else _pod_token(request, auth.audience)
-    pod = request.pod
-    digest = hashlib.sha256(json.dumps(dict(auth.credentials), sort_keys=True).encode()).hexdigest()
-    identity = Identity(
-        server,
-        auth.method,
-        auth.mount,
-        auth.role,
-        auth.audience,
-        pod.namespace,
-        pod.service_account,
-        _service_account_uid(jwt),
-        digest if auth.credentials else "",
-    )
-    return identity, jwt
-
-
-def _pod_token(request: MountRequest, audience: str) -> str:
-    if audience:
-        return request.token(audience)
-    tokens = request.tokens
-    token = tokens.get("vault") or tokens.get("")
-    if token is None:
-        raise InvalidRequest(
-            "no token of the pod's service account: add an audience, such as vault, to tokenRequests of the CSIDriver "
-            "object, and name it in the parameter audience of the class"
-        )
-    return token.value
-
-
-def _service_account_uid(jwt: str) -> str:
-    """As the token says; kubelet has got it from the API server, so nobody else may have written it."""
-    try:
-        payload = jwt.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return str(claims["kubernetes.io"]["serviceaccount"]["uid"])
-    except (IndexError, KeyError, TypeError, ValueError):
-        return ""
-
-
-def _refusal(identity: Identity, auth: Auth, answer: Answer) -> Failure:
-    said, where = answer.errors, f"{identity.server.address}, auth/{auth.mount}"
-    what = f"login at {where} failed (HTTP {answer.status}{': ' + said if said else ''})"
-    lower = said.lower()
-    if answer.status == 404 or "no handler for route" in lower:
-        return NotFound(f"{what}: there is no such auth method; correct vaultAuthMountPath, or vaultNamespace")
-    if "could not load configuration" in lower or "could not load backend configuration" in lower:
-        return PreconditionFailed(f"{what}: the auth method is not configured; write auth/{auth.mount}/config")
-    if auth.method == "approle":
-        return PermissionDenied(f"{what}: correct role_id and secret_id in the node publish Secret")
-    if "role" in lower and any(words in lower for words in ("could not be found", "invalid role", "not found")):
-        return NotFound(f"{what}: correct roleName ({auth.role!r}), or create that role")
-    if "audience" in lower or "(aud)" in lower:
-        return PermissionDenied(f"{what}: audience in the class must be one that the role {auth.role!r} is bound to")
-    if "expired" in lower:
-        return PermissionDenied(f"{what}: the pod's token has expired; compare the clocks of node and server")
-    account = f"{identity.namespace}/{identity.service_account}"
-    remedy = f"role {auth.role!r} must allow the service account {account}; correct the role, or roleName"
-    if lower == "permission denied":
-        # All that a server says to strangers, also of auth methods that it does not have.
-        remedy += f"; or there is no auth method auth/{auth.mount}: correct vaultAuthMountPath"
-    return PermissionDenied(f"{what}: {remedy}")

@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import quote, unquote
 
 from provider_kit import InvalidRequest
 from provider_kit.fields import Fields
 from provider_kit.objects import Encoding, entries, refuse_overlap
+from provider_openbao import texts
 
 Method = Literal["GET", "PUT", "POST"]
 _KNOWN = ("objectName", "secretPath", "secretKey", "method", "secretArgs", "encoding", "filePermission")
@@ -53,10 +53,11 @@ def _entry(name: str, fields: Fields) -> WantedObject:
             f"{fields.what}: secretArgs need method: PUT; arguments of a GET are in secretPath, as in ?version=1"
         )
     path, _, query = fields.text("secretPath").partition("?")
+    where = f"{fields.what}: secretPath"
     return WantedObject(
         name=fields.path("objectName", name),
         place=fields.what,
-        call=Call(method, _path(fields.what, path), query, _body(fields.what, arguments)),
+        call=Call(method, _path(fields.what, path), texts.query(where, query), _body(fields.what, arguments)),
         key=fields.text("secretKey"),
         encoding=fields.choice("encoding", Encoding, "utf-8"),
         mode=fields.mode("filePermission"),
@@ -67,14 +68,11 @@ def _path(what: str, path: str) -> str:
     path = path.strip().strip("/").removeprefix("v1/")
     if not path:
         raise InvalidRequest(f"{what} has no secretPath: write a path of the API, such as secret/data/app")
-    # A client must not resolve "..", also not a quoted one: the path would be another than the class shows.
-    if any(part in ("", ".", "..") for part in unquote(path).split("/")) or not path.isprintable() or "#" in path:
-        raise InvalidRequest(f"{what}: secretPath must be a path without .. or empty elements, such as secret/data/app")
-    return quote(path, safe="/%")
+    return texts.path(f"{what}: secretPath", path, "secret/data/app")
 
 
 def _body(what: str, arguments: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(arguments, sort_keys=True) if arguments else ""
+        return json.dumps(arguments, sort_keys=True, allow_nan=False) if arguments else ""
     except (TypeError, ValueError):
         raise InvalidRequest(f"{what}: secretArgs must be strings, numbers, booleans, lists and objects") from None

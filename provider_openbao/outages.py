@@ -1,5 +1,7 @@
 """What an outage is called: a sentence with the server and what to do, for each way a server can be away."""
 
+import errno
+import os
 import ssl
 from typing import Protocol
 from urllib.parse import urljoin
@@ -11,6 +13,8 @@ from provider_kit import Failure, PreconditionFailed, ResourceExhausted, Unavail
 
 # What sys/health answers (https://openbao.org/api-docs/system/health/).
 _NOT_INITIALIZED, _SEALED, _STANDBYS = 501, 503, (429, 472, 473)
+
+_CLOSED = (errno.ECONNRESET, errno.EPIPE)
 
 
 class Refusal(Protocol):
@@ -30,9 +34,18 @@ def is_sealed(answer: Refusal) -> bool:
 
 def outage(address: str, answer: Refusal, health: int, pause: float) -> Failure:
     """The failure for a response of 429 or of 5xx; ``health`` is the status of sys/health, 0 if it is unknown."""
+    found = state(address, answer, health)
+    if found is not None:
+        return found
     if answer.status == 429:
         wait = f"it asks for {pause:.0f} s (Retry-After)" if pause else "it names no time"
         return ResourceExhausted(f"{address} limits the rate of calls (HTTP 429): {wait}; if often, raise its quotas")
+    detail = f": {answer.errors}" if answer.errors else ""
+    return Unavailable(f"{address} failed with HTTP {answer.status}{detail}; its log has the details")
+
+
+def state(address: str, answer: Refusal, health: int) -> Failure | None:
+    """The failure, if ``health`` or the response say that the server as a whole does not work."""
     if health == _NOT_INITIALIZED:  # before "sealed", which such a server is, too
         return PreconditionFailed(f"{address} is not initialized: initialize it (bao operator init) and unseal it")
     if is_sealed(answer) or (answer.status == 503 and health == _SEALED):
@@ -42,8 +55,7 @@ def outage(address: str, answer: Refusal, health: int, pause: float) -> Failure:
             f"{address} is a standby that reaches no active server (HTTP {answer.status}): check the cluster, or set "
             "vaultAddress to the address of its active servers"
         )
-    detail = f": {answer.errors}" if answer.errors else ""
-    return Unavailable(f"{address} failed with HTTP {answer.status}{detail}; its log has the details")
+    return None
 
 
 def unreachable(address: str, error: Exception) -> Failure:
@@ -60,6 +72,13 @@ def unreachable(address: str, error: Exception) -> Failure:
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Unavailable(f"the host of {address} cannot be resolved: check vaultAddress, and DNS on this node")
+    if isinstance(error, aiohttp.ServerDisconnectedError) or getattr(error, "errno", None) in _CLOSED:
+        remedy = (
+            "if it wants a client certificate set vaultTLSClientCertPath and vaultTLSClientKeyPath"
+            if address.startswith("https:")
+            else "if it speaks TLS write https:// in vaultAddress"
+        )
+        return Unavailable(f"{address} closed the connection without an answer: {remedy}; check that it is healthy")
     return Unavailable(f"cannot reach {address} ({_reason(error)}): check that it runs, vaultAddress and its port")
 
 
@@ -97,7 +116,9 @@ def redirects_on(address: str, target: str) -> Failure:
 
 def _reason(error: Exception) -> str:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    return getattr(cause, "strerror", None) or type(cause).__name__
+    # asyncio's own text has the address, which may be one of many.
+    number = getattr(cause, "errno", None)
+    return os.strerror(number) if number and number > 0 else type(cause).__name__
 
 
 def _certificate(error: aiohttp.ClientConnectorCertificateError) -> str:

@@ -7,6 +7,7 @@ from provider_kit import (
     File,
     MountReply,
     MountRequest,
+    PermissionDenied,
     Provider,
     ResourceExhausted,
     Unavailable,
@@ -15,9 +16,10 @@ from provider_kit import (
     withhold,
 )
 from provider_openbao import objects, reading
-from provider_openbao.client import Client
+from provider_openbao.client import Client, TooLarge
+from provider_openbao.identity import identify
 from provider_openbao.leases import Leases
-from provider_openbao.login import Logins, Token, identify
+from provider_openbao.login import Logins, Token
 from provider_openbao.objects import WantedObject
 from provider_openbao.revoking import Revocations
 from provider_openbao.settings import Auth, Defaults, auth_of, server_of
@@ -52,6 +54,7 @@ class OpenBaoProvider(Provider):
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, return_exceptions=True)
+        await self._logins.close()
         await self._client.close()
 
     async def mount(self, request: MountRequest) -> MountReply:
@@ -124,6 +127,11 @@ class _Fetch:
         answer = await self._ask(item, token)
         # A token that the server has revoked, or forgotten in a restart, is refused in the same way as a missing right.
         if answer.status == 403 and not await self._logins.is_valid(self._identity, token):
+            if self._auth.method == "token":
+                raise PermissionDenied(
+                    f"{self._identity.server.address} does not accept the token in the Secret that "
+                    "nodePublishSecretRef names (HTTP 403): write a valid one"
+                )
             token = await self._logins.token(self._identity, self._auth, self._jwt, refused=token)
             answer = await self._ask(item, token)
         if not answer.ok:
@@ -133,9 +141,12 @@ class _Fetch:
 
     async def _ask(self, item: WantedObject, token: Token) -> Any:
         call = item.call
-        return await self._client.call(
-            self._identity.server, call.method, call.path, token=token.value, query=call.query, body=call.body
-        )
+        try:
+            return await self._client.call(
+                self._identity.server, call.method, call.path, token=token.value, query=call.query, body=call.body
+            )
+        except TooLarge as failure:
+            raise ResourceExhausted(f"{item.place}: {failure}") from None
 
     async def _mount_of(self, item: WantedObject, token: Token) -> dict[str, Any]:
         """What the token may know of the secrets engine at the path: its type, version and mount."""

@@ -5,10 +5,11 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
-from provider_kit import Failure, InvalidRequest, NotFound, PermissionDenied
+from provider_kit import Failure, InvalidRequest, NotFound, PermissionDenied, Unavailable
 from provider_kit.objects import decode
 from provider_openbao.client import Answer
 from provider_openbao.objects import Call, WantedObject
+from provider_openbao.texts import brief
 
 # Of the whole response, the only part that is another one each time.
 _REQUEST_ID = "request_id"
@@ -24,11 +25,7 @@ def value(item: WantedObject, response: dict[str, Any]) -> bytes:
     data = _data(response)
     found = data.get(item.key)
     if found is None:
-        close = difflib.get_close_matches(item.key, data, 1)
-        hint = f", but it has {close[0]!r}" if close else f"; it has {len(data)} other keys"
-        raise NotFound(
-            f"{item.place}: secretKey {item.key!r} is not in {unquote(item.call.path)}{hint}: correct secretKey"
-        )
+        raise NotFound(f"{item.place}: secretKey {brief(item.key)!r} {_absence(item, data)}")
     contents = found.encode() if isinstance(found, str) else _json(found)
     return decode(item.name, contents, item.encoding)
 
@@ -48,9 +45,9 @@ def strings(response: dict[str, Any]) -> list[str]:
 
 
 def refusal(item: WantedObject, answer: Answer, mount: dict[str, Any], who: str) -> Failure:
-    """The failure for a response of 4xx. ``mount`` is what the server says of the secrets engine at the path, empty if
-    it says nothing; ``who`` is the role or login."""
-    path, said = unquote(item.call.path), answer.errors
+    """The failure for a response of 4xx or 500. ``mount`` is what the server says of the secrets engine at the path,
+    empty if it says nothing; ``who`` is the role or login."""
+    path, said = brief(unquote(item.call.path)), answer.errors
     hint = _kv_hint(item.call, mount, said)
     if hint:
         return InvalidRequest(f"{item.place}: secretPath {path}: {hint}")
@@ -60,7 +57,7 @@ def refusal(item: WantedObject, answer: Answer, mount: dict[str, Any], who: str)
             return NotFound(f"{item.place}: {path}: {deletion}")
         if "no handler for route" in said or "unsupported path" in said:
             return NotFound(f"{item.place}: secretPath {path}: no secrets engine serves it ({said}): correct its mount")
-        version = f" with {item.call.query}" if item.call.query else ""
+        version = f" with {brief(item.call.query)}" if item.call.query else ""
         return NotFound(
             f"{item.place}: secretPath {path} does not exist{version}: correct secretPath or write the secret"
         )
@@ -73,10 +70,25 @@ def refusal(item: WantedObject, answer: Answer, mount: dict[str, Any], who: str)
         )
     if answer.status == 405:
         return InvalidRequest(f"{item.place}: {path} does not support method {item.call.method}: set method GET or PUT")
-    return InvalidRequest(
-        f"{item.place}: {path} refused the call (HTTP {answer.status}{': ' + said if said else ''}): correct secretPath"
-        " or secretArgs"
-    )
+    what = f"(HTTP {answer.status}{': ' + said if said else ''})"
+    if answer.status >= 500:
+        return Unavailable(
+            f"{item.place}: the secrets engine at {path} failed {what}; the server's log has the details"
+        )
+    return InvalidRequest(f"{item.place}: {path} refused the call {what}; correct secretPath or secretArgs")
+
+
+def _absence(item: WantedObject, data: dict[str, Any]) -> str:
+    """What is said of a key that has no value."""
+    path = unquote(item.call.path)
+    if item.key in data:
+        return f"has no value in {brief(path)}, but null: write one, or correct secretKey"
+    close = difflib.get_close_matches(item.key, data, 1)
+    hint = f", but it has {close[0]!r}" if close else f"; it has {len(data)} other keys"
+    remedy = "correct secretKey"
+    if "/metadata/" in path:  # of KV version 2
+        remedy += f", or secretPath to {brief(path.replace('/metadata/', '/data/', 1))}"
+    return f"is not in {brief(path)}{hint}: {remedy}"
 
 
 def _data(response: dict[str, Any]) -> dict[str, Any]:
@@ -107,8 +119,8 @@ def _kv_hint(call: Call, mount: dict[str, Any], said: str) -> str:
 
 
 def _versioned(path: str, where: str) -> str:
-    rest = unquote(path).removeprefix(where).strip("/")
-    return f"the mount {where}/ is KV version 2, whose paths have data/ after the mount: write {where}/data/{rest}"
+    right = f"{where}/data/{unquote(path).removeprefix(where).strip('/') or 'NAME'}"
+    return f"the mount {where}/ is KV version 2, whose paths have data/ after the mount: write {brief(right)}"
 
 
 def _deletion(body: dict[str, Any]) -> str:

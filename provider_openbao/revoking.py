@@ -5,8 +5,8 @@ import time
 
 from provider_kit import Failure, get_log
 from provider_openbao.client import Client
+from provider_openbao.identity import Identity
 from provider_openbao.lease import Lease
-from provider_openbao.login import Identity
 
 log = get_log(__name__)
 

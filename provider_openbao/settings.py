@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from yarl import URL
 
 from provider_kit import InvalidRequest, MountRequest
+from provider_openbao import texts
 
 AuthMethod = Literal["kubernetes", "jwt", "approle", "token"]
 KNOWN = (
@@ -90,8 +91,11 @@ def server_of(request: MountRequest, defaults: Defaults) -> Server:
     )
     if bool(tls.client_cert) != bool(tls.client_key):
         raise InvalidRequest("vaultTLSClientCertPath and vaultTLSClientKeyPath belong together: set both or none")
+    if tls.server_name:
+        texts.host("vaultTLSServerName", tls.server_name)
     address = check_address("vaultAddress", get("vaultAddress") or defaults.address)
-    return Server(address, (get("vaultNamespace") or defaults.namespace).strip("/"), tls)
+    namespace = texts.header("vaultNamespace", get("vaultNamespace") or defaults.namespace)
+    return Server(address, namespace.strip("/"), tls)
 
 
 def auth_of(request: MountRequest, defaults: Defaults) -> Auth:
@@ -102,9 +106,7 @@ def auth_of(request: MountRequest, defaults: Defaults) -> Auth:
         raise InvalidRequest(f"vaultAuthMethod must be one of {', '.join(get_args(AuthMethod))}")
     default_mount = defaults.mount if method == "kubernetes" else method
     mount = (get("vaultAuthMountPath") or get("vaultKubernetesMountPath") or default_mount).strip("/")
-    mount = mount.removeprefix("auth/")
-    if not mount or any(part in ("", ".", "..") for part in mount.split("/")) or "?" in mount or "#" in mount:
-        raise InvalidRequest("vaultAuthMountPath must be the path of an auth method, such as kubernetes or jwt")
+    mount = texts.path("vaultAuthMountPath", mount.removeprefix("auth/"), "kubernetes or jwt")
     if method == "approle":
         return Auth("approle", mount, "", "", _credentials(request, "role_id", "secret_id"))
     if method == "token":
@@ -122,12 +124,19 @@ def check_address(what: str, address: str) -> str:
     try:
         url = URL(address)
         valid = url.scheme in ("http", "https") and bool(url.host) and not url.query_string and not url.fragment
-        valid = valid and url.user is None and url.password is None and url.port is not None
+        valid = valid and url.user is None and url.password is None and bool(url.port)
     except ValueError:
         valid = False
-    if not valid:
-        raise InvalidRequest(f"{what} must be a URL such as https://openbao.example.com:8200")
-    return address.rstrip("/")
+    if not valid or not address.strip().isprintable():
+        raise InvalidRequest(
+            f"{what} must be a URL such as https://openbao.example.com:8200, without user name, ? and #"
+        )
+    texts.host(f"the host in {what}", url.host or "")
+    address = address.strip().rstrip("/")
+    for end in ("/v1", "/ui"):
+        if address.endswith(end):
+            raise InvalidRequest(f"{what} must not end with {end}: write {address.removesuffix(end)}")
+    return address
 
 
 def _credentials(request: MountRequest, *names: str) -> dict[str, str]:
@@ -137,7 +146,10 @@ def _credentials(request: MountRequest, *names: str) -> dict[str, str]:
             f"vaultAuthMethod takes {' and '.join(names)} from the Secret that nodePublishSecretRef of the "
             f"volume names, where {missing[0]} is missing"
         )
-    return {name: request.secrets[name].strip() for name in names}
+    return {
+        name: texts.header(f"{name} in the Secret that nodePublishSecretRef names", request.secrets[name].strip())
+        for name in names
+    }
 
 
 def _switch(what: str, text: str, default: bool) -> bool:

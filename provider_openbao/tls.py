@@ -58,7 +58,8 @@ def _context(tls: Tls) -> ssl.SSLContext:
 
 def _trust(context: ssl.SSLContext, parameter: str, path: str) -> None:
     try:
-        context.load_verify_locations(cadata=_read(parameter, path).decode("ascii", "replace"))
+        # Around the certificates there may be comments in any language.
+        context.load_verify_locations(cadata=_read(parameter, path).decode("ascii", "ignore"))
     except (OSError, ValueError):
         raise PreconditionFailed(f"{parameter} {path} has no certificate in PEM") from None
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from provider_openbao.login import Identity
+from provider_openbao.identity import Identity
 
 Volume = tuple[Identity, str, str]
 """Who asks, the pod's UID and the target path."""

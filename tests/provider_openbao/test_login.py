@@ -7,9 +7,21 @@ import json
 import pytest
 from aiohttp import web
 
-from provider_kit import InvalidRequest, MountRequest, PermissionDenied
+from provider_kit import InvalidRequest, MountRequest, NotFound, PermissionDenied, Unavailable
+from provider_openbao.client import ATTEMPTS
+from runtime import redact
 from tests.provider_openbao import clock
-from tests.provider_openbao.fake_store import SECRET, TOKENS, contents, errors, failure, fake_store, provider, request
+from tests.provider_openbao.fake_store import (
+    SECRET,
+    TOKENS,
+    always,
+    contents,
+    errors,
+    failure,
+    fake_store,
+    provider,
+    request,
+)
 from tests.support.waiting import run_async
 
 LOGIN = "auth/kubernetes/login"
@@ -135,5 +147,103 @@ def test_labs() -> None:
             failed = await failure(made, lab(store.url, "approle", role_id="r"))
             assert isinstance(failed, InvalidRequest)
             assert "secret_id is missing" in str(failed) and "nodePublishSecretRef" in str(failed)
+
+    run_async(scenario)
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_one_failure_for_many_pods(status: int) -> None:
+    """40 pods of a service account whose login fails, at once → the calls of one login and not of 40, one after
+    another; all get its sentence, and the next pod tries anew."""
+
+    async def scenario() -> None:
+        async with fake_store() as store, provider() as made:
+            store.answers[LOGIN] = always(status, "no")
+            requests = [request(store, f"pod-{number}") for number in range(40)]
+            failures = await asyncio.gather(*(failure(made, item) for item in requests))
+            assert store.calls[LOGIN] == (1 if status == 403 else ATTEMPTS)
+            assert len({str(failed) for failed in failures}) == 1
+            del store.answers[LOGIN]
+            assert contents(await made.mount(request(store))) == {"password": SECRET.encode()}
+
+    run_async(scenario)
+
+
+def test_a_caller_gives_up() -> None:
+    """The call that began a login is given up → the others get its token; all are given up → it ends with the provider,
+    and nothing is logged as lost."""
+
+    async def scenario() -> None:
+        async with fake_store() as store, provider() as made:
+            asked, released = asyncio.Event(), asyncio.Event()
+
+            async def slow(_: web.BaseRequest) -> web.StreamResponse:
+                asked.set()
+                await released.wait()
+                store.tokens.add("slow")
+                return web.json_response({"auth": {"client_token": "slow", "lease_duration": 3600}})
+
+            store.answers[LOGIN] = slow
+            first = asyncio.create_task(made.mount(request(store)))
+            await asked.wait()
+            second = asyncio.create_task(made.mount(request(store, "pod-2")))
+            await asyncio.sleep(0)
+            first.cancel()
+            released.set()
+            assert contents(await second) == {"password": SECRET.encode()}
+            assert store.calls[LOGIN] == 1
+
+            asked.clear()
+            released.clear()
+            third = asyncio.create_task(made.mount(request(store, account="other")))
+            await asked.wait()
+            third.cancel()
+            await asyncio.gather(first, third, return_exceptions=True)
+            assert first.cancelled() and third.cancelled()
+            released.set()
+
+    run_async(scenario)
+
+
+def test_other_auth_methods() -> None:
+    """A login with a pod's token at a mount of another auth method, one that fails itself, and what is no store →
+    told apart."""
+
+    async def scenario() -> None:
+        async with fake_store() as store, provider() as made:
+            for status, said, kind, words in (
+                (500, "missing role_id", InvalidRequest, "is no Kubernetes or JWT auth method"),
+                (400, "no client certificate found", InvalidRequest, "is no Kubernetes or JWT auth method"),
+                (500, "lookup failed", Unavailable, "the server's log has the details"),
+                (404, "namespace not found", NotFound, "correct vaultNamespace ('team')"),
+                (400, "error verifying token signature", PermissionDenied, "does not know the keys of this cluster"),
+                (400, "missing token", PermissionDenied, "role 'app' must allow"),
+                (403, "permission denied", PermissionDenied, "correct vaultAuthMountPath, or vaultNamespace"),
+            ):
+                store.answers[LOGIN] = always(status, said)
+                failed = await failure(made, request(store, vaultNamespace="team"))
+                assert type(failed) is kind and words in str(failed), failed
+                assert redact.text(failed) == str(failed)
+
+            async def nothing(_: web.BaseRequest) -> web.StreamResponse:
+                return web.json_response({})
+
+            store.answers[LOGIN] = nothing
+            failed = await failure(made, request(store))
+            assert isinstance(failed, InvalidRequest) and "check vaultAddress" in str(failed)
+
+    run_async(scenario)
+
+
+def test_token_for_labs_is_invalid() -> None:
+    """The token of the node publish Secret is not the server's → said, and not that a policy is missing."""
+
+    async def scenario() -> None:
+        async with fake_store() as store, provider() as made:
+            asked = request(store, vaultAuthMethod="token")
+            asked = MountRequest(asked.attributes, {"token": "unknown-to-the-store"}, "/t", 0o644, {})
+            failed = await failure(made, asked)
+            assert isinstance(failed, PermissionDenied)
+            assert "does not accept the token" in str(failed) and "unknown-to" not in str(failed)
 
     run_async(scenario)

@@ -1,7 +1,10 @@
 """A store that is away, in every way that it can be: a sentence that names it, and few calls."""
 
 import asyncio
+import itertools
+import socket
 import ssl
+import struct
 from pathlib import Path
 
 import pytest
@@ -36,7 +39,7 @@ from tests.support.waiting import run_async
         (500, "local node not active but active cluster node not found", 429, Unavailable, "is a standby", 1),
         (503, "", 473, Unavailable, "is a standby", ATTEMPTS),
         (502, "", 200, Unavailable, "failed with HTTP 502", ATTEMPTS),
-        (500, "database is away", 200, Unavailable, "HTTP 500: database is away", 1),
+        (500, "Vault is away", 200, Unavailable, "HTTP 500: Vault is away", 1),
         (429, "", 200, ResourceExhausted, "limits the rate of calls", ATTEMPTS),
     ],
 )
@@ -110,6 +113,68 @@ def test_short_pause() -> None:
             assert moments[1] - moments[0] >= 0.95
 
     run_async(scenario)
+
+
+def test_rate_limit_without_a_time() -> None:
+    """50 pods start while the server limits the rate of calls and names no time → at most three calls for each, and
+    all pause in between; an engine's answer 500 is no outage: one call, and the entry is named."""
+
+    async def scenario() -> None:
+        async with fake_store() as store, provider() as made:
+            await made.mount(request(store))
+            moments: list[float] = []
+
+            async def limited(_: web.BaseRequest) -> web.StreamResponse:
+                moments.append(asyncio.get_running_loop().time())
+                return errors(429, "quota exceeded")
+
+            store.answers["kv/app"] = limited
+            requests = [request(store, f"pod-{number}") for number in range(50)]
+            failures = await asyncio.gather(*(failure(made, item) for item in requests))
+            assert all(isinstance(item, ResourceExhausted) and store.url in str(item) for item in failures)
+            assert len(moments) <= ATTEMPTS * 50
+            assert max(later - earlier for earlier, later in itertools.pairwise(moments)) >= 0.5
+
+    run_async(scenario)
+
+
+def test_an_engine_fails() -> None:
+    """The secrets engine answers 500, because its database is away, and the server is well → the entry and the
+    server's words; not repeated, because it may have had an effect."""
+
+    async def scenario() -> None:
+        async with fake_store() as store, provider() as made:
+            store.answers["kv/app"] = always(500, "connection refused")
+            failed = await failure(made, request(store))
+            assert isinstance(failed, Unavailable)
+            assert "objects entry 0 ('password'): the secrets engine at kv/app failed" in str(failed)
+            assert "connection refused" in str(failed) and store.calls["kv/app"] == 1
+
+    run_async(scenario)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_closed_connections(reset: bool) -> None:
+    """A server closes the connection or resets it, as one does that expects TLS or a client certificate → said."""
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        else:
+            await reader.readline()
+        writer.close()
+
+    async def scenario() -> None:
+        async with provider() as made, await asyncio.start_server(close, "127.0.0.1", 0) as server:
+            address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            failed = await failure(made, request(address))
+            assert isinstance(failed, Unavailable)
+            assert "closed the connection" in str(failed) and "write https:// in vaultAddress" in str(failed)
+
+    run_async(scenario)
+    failed = outages.unreachable("https://x", ConnectionResetError(104, "reset"))
+    assert "vaultTLSClientCertPath" in str(failed)
 
 
 def test_hangs() -> None:
@@ -226,6 +291,8 @@ def test_tls(tmp_path: Path) -> None:
     for name, contents_of in (("ca", authority.pem), ("stranger", stranger.pem), ("crt", pair.certificate)):
         (tmp_path / name).write_bytes(contents_of)
     (tmp_path / "key").write_bytes(pair.key)
+    (tmp_path / "commented").write_bytes("# Autorité de certification\n".encode() + authority.pem)
+    (tmp_path / "der").write_bytes(ssl.PEM_cert_to_DER_cert(authority.pem.decode()))
     (tmp_path / "named.crt").write_bytes(named.certificate)
     (tmp_path / "named.key").write_bytes(named.key)
     (tmp_path / "directory").mkdir()
@@ -244,6 +311,7 @@ def test_tls(tmp_path: Path) -> None:
         ):
             for right in (
                 request(store, vaultCACertPath=ca),
+                request(store, vaultCACertPath=str(tmp_path / "commented")),
                 request(store, vaultCADirectory=str(tmp_path / "directory")),
                 request(store, vaultSkipTLSVerify="true"),
                 request(renamed, vaultCACertPath=ca, vaultTLSServerName="openbao.internal"),
@@ -257,6 +325,7 @@ def test_tls(tmp_path: Path) -> None:
                 (request(store, vaultCACertPath=str(tmp_path)), "vaultCACertPath"),
                 (request(store, vaultCACertPath="/dev/zero"), "is not a file"),
                 (request(store, vaultCACertPath=str(tmp_path / "key")), "has no certificate in PEM"),
+                (request(store, vaultCACertPath=str(tmp_path / "der")), "has no certificate in PEM"),
                 (request(store, vaultCADirectory=str(tmp_path / "absent")), "vaultCADirectory"),
                 (
                     request(store, vaultTLSClientCertPath=ca, vaultTLSClientKeyPath=str(tmp_path / "key")),
@@ -287,6 +356,6 @@ def test_large_response() -> None:
             store.data = {"password": "x" * 5_000_000}
             failed = await failure(made, request(store))
             assert isinstance(failed, ResourceExhausted)
-            assert "kv/app" in str(failed)
+            assert "objects entry 0" in str(failed)
 
     run_async(scenario)

@@ -59,11 +59,15 @@ class OpenBao:
             f"-dev-listen-address={address}:{self.port}",
         ]
         if storage is not None:
-            listener: dict[str, Any] = {"address": f"{address}:{self.port}", **(tls or {"tls_disable": True})}
+            listener: dict[str, Any] = {
+                "address": f"{address}:{self.port}",
+                "cluster_address": f"{address}:{peer}",
+                **(tls or {"tls_disable": True}),
+            }
             configuration.write_text(
                 json.dumps(
                     {
-                        "storage": {"raft": {"path": str(storage), "node_id": "node-1"}},
+                        "storage": {"raft": {"path": str(storage), "node_id": f"node-{self.port}"}},
                         "listener": {"tcp": listener},
                         "api_addr": self.url,
                         "cluster_addr": f"http://{address}:{peer}",
@@ -138,6 +142,13 @@ class OpenBao:
         self.unseal_key, self.token = made["keys_base64"][0], made["root_token"]
         self.unseal()
 
+    def join(self, active: "OpenBao") -> None:
+        """Become a standby of another server, whose state is on disk, too."""
+        self.call("POST", "sys/storage/raft/join", {"leader_api_addr": active.url})
+        self.unseal_key, self.token = active.unseal_key, active.token
+        self.call("PUT", "sys/unseal", {"key": self.unseal_key})
+        wait_until(self._is_standby, "OpenBao to be a standby", START_SECONDS)
+
     def seal(self) -> None:
         """Seal it."""
         self.call("PUT", "sys/seal")
@@ -172,6 +183,13 @@ class OpenBao:
         except (OSError, Refused):
             return False
         return self.token != ROOT_TOKEN or self._works()
+
+    def _is_standby(self) -> bool:
+        try:
+            self.call("GET", "sys/health")
+        except Refused as refused:
+            return refused.status == 429
+        return False
 
     def _works(self) -> bool:
         try:
