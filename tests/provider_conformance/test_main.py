@@ -1,7 +1,6 @@
 """The command: its settings, its reports and exit codes; the stub and the documented provider keep the contract."""
 
 import asyncio
-import os
 import re
 import subprocess
 import sys
@@ -15,17 +14,10 @@ from provider_conformance import check, main
 from provider_conformance.checks import CHECKS
 from provider_conformance.settings import Settings, UsageError, load
 from tests.provider_conformance.defective import serving
-from tests.support.provider_calls import ROOT, started
+from tests.support.provider_calls import ROOT, restartable
 
 PAGE = (ROOT / "docs" / "provider-conformance.md").read_text()
 STUB = [sys.executable, "-m", "provider_stub.main"]
-# Ends the process of the old socket, without a chance to remove it, and starts another on the same path.
-RESTART = """
-import os, signal, subprocess, sys
-pids, command = sys.argv[1], sys.argv[2:]
-os.kill(int(open(pids).read()), signal.SIGKILL)
-open(pids, "w").write(str(subprocess.Popen(command, stderr=subprocess.DEVNULL).pid))
-"""
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -39,24 +31,16 @@ def test_the_stub_passes(tmp_path: Path) -> None:
     the JUnit file have all of them."""
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/password").write_text("correct-horse-battery")
-    socket, pids, config = tmp_path / "stub.sock", tmp_path / "pid", tmp_path / "conformance.yaml"
+    socket, config = tmp_path / "stub.sock", tmp_path / "conformance.yaml"
     [example] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    settings = yaml.safe_load(example)
     stub = [*STUB, "--secrets-dir", str(tmp_path / "secrets"), "--allow-error-orders"]
-    again = [*stub, "--endpoint", f"unix://{socket}"]
-    settings["restart"] = [sys.executable, "-c", RESTART, str(pids), *again]
-    config.write_text(yaml.safe_dump(settings))
 
     async def scenario() -> subprocess.CompletedProcess[str]:
-        async with started(stub, socket) as process:
-            pids.write_text(str(process.pid))
-            try:
-                return await asyncio.to_thread(
-                    command, str(socket), "--config", str(config), "--junit", str(tmp_path / "junit.xml")
-                )
-            finally:
-                if int(pids.read_text()) != process.pid:
-                    os.kill(int(pids.read_text()), 9)
+        async with restartable(stub, socket) as restart:
+            config.write_text(yaml.safe_dump({**yaml.safe_load(example), "restart": restart}))
+            return await asyncio.to_thread(
+                command, str(socket), "--config", str(config), "--junit", str(tmp_path / "junit.xml")
+            )
 
     done = asyncio.run(scenario())
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.stores.identities import Issuer, enable_jwt
+from tests.stores.moto import PYTHON, Moto, moto_server
 from tests.stores.openbao import OpenBao, program
+from tests.stores.postgres import Postgres, programs
 
 HERE = Path(__file__).resolve().parent
 REQUIRED = "SECRETS_STORE_REQUIRE_STORES"
@@ -23,11 +25,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def openbao_program() -> None:
     """Skip or fail if OpenBao is not installed."""
-    if not program():
-        sentence = "no OpenBao: make test-stores installs it"
-        if os.environ.get(REQUIRED) == "1":
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
+    require(bool(program()), "no OpenBao: make test-stores installs it")
+
+
+def require(found: bool, sentence: str) -> None:
+    """Skip or fail with the ``sentence`` unless a store was ``found``."""
+    if found:
+        return
+    if os.environ.get(REQUIRED) == "1":
+        pytest.fail(sentence, pytrace=False)
+    pytest.skip(sentence)
 
 
 @pytest.fixture(scope="session")
@@ -43,4 +50,20 @@ def bao(openbao_program: None, issuer: Issuer, tmp_path_factory: pytest.TempPath
     with OpenBao(tmp_path_factory.mktemp("openbao")) as server:
         enable_jwt(server, issuer)
         server.write("sys/mounts/kv", type="kv", options={"version": "1"})
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """An emulator of AWS that all tests share; skip or fail if it is not installed."""
+    require(PYTHON.exists(), "no moto: make test-stores installs it")
+    with moto_server(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A database that all tests share; skip or fail if it is not installed."""
+    require(programs() is not None, "no PostgreSQL: .ci/install test installs it (apt-get install postgresql)")
+    with Postgres() as server:
         yield server

@@ -1,33 +1,18 @@
 """Users of a real PostgreSQL, made by OpenBao's database engine: made once for a pod, renewed, replaced, and revoked
 when the pod has gone."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.stores.conftest import REQUIRED
 from tests.stores.identities import Issuer, jwt_role
 from tests.stores.openbao import OpenBao
-from tests.stores.postgres import Postgres, database_role, enable_database, programs
+from tests.stores.postgres import Postgres, database_role, enable_database
 from tests.stores.rig import StoreRig, secret, store_rig
 from tests.support.rig import Volume
 from tests.support.waiting import run_async, until, until_blocking
 
 ROTATING = {"enable_secret_rotation": True, "rotation_poll_interval": 0.2}
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """The server; skip or fail if it is not installed."""
-    if programs() is None:
-        sentence = "no PostgreSQL: .ci/install test installs it (apt-get install postgresql)"
-        if os.environ.get(REQUIRED) == "1":
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
-    with Postgres() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

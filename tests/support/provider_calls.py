@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -63,6 +65,32 @@ def files(reply: provider_pb2.MountResponse) -> Mapping[str, bytes]:
 def versions(reply: provider_pb2.MountResponse) -> Mapping[str, str]:
     """Versions by id."""
     return {item.id: item.version for item in reply.object_version}
+
+
+# Ends the process of the old socket, without a chance to remove it, and starts another on the same path.
+_RESTART = """
+import os, signal, subprocess, sys
+pids, command = sys.argv[1], sys.argv[2:]
+os.kill(int(open(pids).read()), signal.SIGKILL)
+open(pids, "w").write(str(subprocess.Popen(command, stderr=subprocess.DEVNULL).pid))
+"""
+
+
+@asynccontextmanager
+async def restartable(
+    command: Sequence[str], socket: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[list[str]]:
+    """A provider process that serves, as ``started``; yields a command that kills it and starts it again."""
+    pids = socket.with_suffix(".pid")
+    async with started(command, socket, environment) as process:
+        pids.write_text(str(process.pid))
+        assignments = [f"{name}={value}" for name, value in (environment or {}).items()]
+        again = ["env", f"--chdir={ROOT}", *assignments, *command, "--endpoint", f"unix://{socket}"]
+        try:
+            yield [sys.executable, "-c", _RESTART, str(pids), *again]
+        finally:
+            if int(pids.read_text()) != process.pid:
+                os.kill(int(pids.read_text()), signal.SIGKILL)
 
 
 @asynccontextmanager
