@@ -253,7 +253,7 @@ class Node:
                     "nodeStatusUpdateFrequency": "5s",
                     "volumePluginDir": f"{self.directory}/volume-plugins",
                     "podLogsDir": f"{self.directory}/pod-logs",
-                    "maxPods": 60,
+                    "maxPods": 120,  # a full node, and what is left of other tests
                     "cgroupsPerQOS": True,
                     "logging": {"verbosity": 2},
                 }

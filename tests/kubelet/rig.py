@@ -132,10 +132,11 @@ class KubeletRig:
         objects: str = "- objectName: password\n",
         secret_objects: list[Object] | None = None,
         annotations: Mapping[str, str] | None = None,
+        provider: str = "stub",
         **parameters: str,
     ) -> None:
-        """Create or change a SecretProviderClass of the stub."""
-        spec: dict[str, Any] = {"provider": "stub", "parameters": {"objects": objects, **parameters}}
+        """Create or change a SecretProviderClass."""
+        spec: dict[str, Any] = {"provider": provider, "parameters": {"objects": objects, **parameters}}
         if secret_objects:
             spec["secretObjects"] = secret_objects
         self.node.apply(
