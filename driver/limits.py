@@ -107,6 +107,13 @@ REPLY_COPIES = 3
 """How often the content of a reply is in memory until it is written, besides the volume: as received, as a message, and
 as files."""
 
+MAX_HELD_REPLIES, MAX_HELD_REPLIES_OF_ONE = 1024, 256
+"""Replies of providers that are kept for classes with ``share-fetch`` or ``last-known-good``, of all namespaces and of
+one: one for each class and service account, mostly."""
+
+MAX_HELD_BYTES, MAX_HELD_BYTES_OF_ONE = 16 * 1024 * 1024, 4 * 1024 * 1024
+"""The memory that they take."""
+
 MAX_LARGE_SUBJECTS = 1024
 """For how many classes it is remembered that their replies are large."""
 

@@ -13,6 +13,8 @@ from runtime.tasks import BackgroundTask
 
 INTERVAL_ANNOTATION = "secrets-store.csi.k8s.io/rotation-poll-interval"
 REFRESH_ANNOTATION = "secrets-store.csi.k8s.io/refresh"
+SHARE_ANNOTATION = "secrets-store.csi.k8s.io/share-fetch"
+LAST_KNOWN_GOOD_ANNOTATION = "secrets-store.csi.k8s.io/last-known-good"
 RESTART_ANNOTATION = "secrets-store.csi.k8s.io/restart-on-rotation"
 RESTART_INTERVAL_ANNOTATION = "secrets-store.csi.k8s.io/restart-min-interval"
 # ``deletionPolicy``: a synced Secret is deleted with the last pod that uses its class, or not before the class.

@@ -4,7 +4,7 @@ Nothing here survives a restart: it is restored from the mount table and the rec
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -36,7 +36,8 @@ class Volume:
     ``in_future``. ``provider_away`` is whether the provider's socket did not answer at the last attempt. ``recorded``
     is whether a pod status exists for the volume; None means unknown. ``status_name`` is its name, ``status_current``
     whether it says the same as this. ``restart`` is the restart that it wants. ``interval`` is the rotation interval of
-    its class in seconds, None before the first republish.
+    its class in seconds, None before the first republish. ``stale`` is whether its content was served because the
+    provider was away, and fresh content is asked for in the background.
     """
 
     target: Target
@@ -55,12 +56,21 @@ class Volume:
     status_current: bool = False
     restart: WantedRestart = field(default_factory=WantedRestart)
     interval: float | None = None
+    stale: bool = False
 
-    def refreshed(self, provider: str, objects: Mapping[str, str]) -> bool:
-        """Note a successful refresh, just now; returns whether the versions changed."""
+    def refreshed(
+        self,
+        provider: str,
+        objects: Mapping[str, str],
+        fetched_at: float | None = None,
+        failure: RefreshFailure | None = None,
+    ) -> bool:
+        """Note new content; returns whether the versions changed. It is that of just now, unless it was ``fetched_at``
+        an earlier moment; with the ``failure`` that was the reason to serve old content."""
         changed = dict(objects) != dict(self.objects)
-        self.provider, self.objects, self.refreshed_at, self.in_future = provider, objects, clock.now(), False
-        self.failure, self.retry_at = None, 0.0
+        self.provider, self.objects, self.in_future = provider, objects, False
+        self.refreshed_at = clock.now() if fetched_at is None else fetched_at
+        self.failure, self.retry_at, self.stale = failure, 0.0, failure is not None
         return changed
 
     def found_refreshed(self, last_refresh: float | None) -> None:
@@ -74,11 +84,14 @@ class Volume:
         """The last refresh in Unix time, for people; None if it is unknown."""
         return None if self.refreshed_at is None else clock.wall_time(self.refreshed_at)
 
-    def after_refresh(self, provider: str, objects: Mapping[str, str]) -> VolumeDetails:
-        """The details of this volume as a successful refresh will make them, before its pod status is written: the
-        present one stays current only if there is nothing new to say."""
-        current = self.status_current and self.failure is None and dict(objects) == dict(self.objects)
-        return replace(self.details, provider=provider, objects=objects, failure=None, status_current=current)
+    def after_refresh(
+        self, provider: str, objects: Mapping[str, str], failure: RefreshFailure | None = None
+    ) -> VolumeDetails:
+        """The details of this volume as ``refreshed`` will make them, before its pod status is written: the present one
+        stays current only if there is nothing new to say."""
+        same = self.failure is None and failure is None and dict(objects) == dict(self.objects)
+        current = self.status_current and same
+        return replace(self.details, provider=provider, objects=objects, failure=failure, status_current=current)
 
     def has_status(self, name: str) -> None:
         """Note that the pod status ``name`` says the same as this; empty if it is written later."""
@@ -132,6 +145,8 @@ class VolumeRegistry:
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
+        # Whether there is content of a class besides that in volumes (``publish.fetching.held``).
+        self.also_used: Callable[[ClassRef], bool] = lambda _: False
 
     def __iter__(self) -> Iterator[Volume]:
         return iter([entry.volume for entry in self._entries.values() if entry.volume is not None])
@@ -158,8 +173,8 @@ class VolumeRegistry:
         return volume
 
     def uses(self, class_ref: ClassRef) -> bool:
-        """Whether a class is in use by a volume or by a first publish in progress."""
-        return any(
+        """Whether a class is in use by a volume or by a first publish in progress, or has content that is held."""
+        return self.also_used(class_ref) or any(
             entry.publishing == class_ref or (entry.volume is not None and entry.volume.class_ref == class_ref)
             for entry in self._entries.values()
         )

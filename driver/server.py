@@ -23,14 +23,8 @@ from driver.ports import Backend
 from driver.providers.pool import ProviderPool
 from driver.providers.sockets import ProviderSockets
 from driver.publish import status as volume_status
-from driver.publish.pending import PendingVolumes
-from driver.publish.publisher import Publisher
-from driver.publish.remote_steps import RemoteSteps
-from driver.publish.reporting import Reporter
-from driver.publish.restarts import Restarts
+from driver.publish.assembly import assemble
 from driver.publish.stopping import Stopping
-from driver.publish.target_steps import TargetSteps
-from driver.publish.unpublisher import Unpublisher
 from driver.registry import VolumeRegistry
 from driver.restore import restore_from_statuses, restore_volumes
 from driver.volume import mounts, usage
@@ -77,18 +71,13 @@ class Driver:
         self.tasks = TaskSupervisor(self.metrics.background_task_failed)
         self.health = Health(config.host_directories, config.kubelet_pods_dir, lambda: self.tasks.broken)
         self.backend: Backend = open_backend(config, self.disk, self.metrics, self.providers.answers)
-        cluster, sync = self.backend.cluster, self.backend.sync
-        reporter = Reporter(cluster, self.metrics)
-        target = TargetSteps(config, self.disk, memory, noswap)
         stopping = Stopping()
-        remote = RemoteSteps(config, cluster, sync, self.providers, reporter, stopping)
-        self.restarts = Restarts(cluster, self.backend.workloads)
-        self.pending = PendingVolumes(self.volumes)
-        publisher = Publisher(
-            config, self.volumes, cluster, target, remote, reporter, self.restarts, self.metrics, self.pending
+        self.publish_path = assemble(
+            config, self.volumes, self.backend, self.providers, self.disk, memory, self.metrics, noswap, stopping
         )
-        unpublisher = Unpublisher(config, self.volumes, self.disk, cluster, sync, self.metrics, self.pending)
-        self.node = NodeService(config, self.volumes, publisher, unpublisher, stopping)
+        self.node = NodeService(
+            config, self.volumes, self.publish_path.publisher, self.publish_path.unpublisher, stopping
+        )
 
     def register(self, services: rpc.Services) -> None:
         """Register the three CSI services."""
@@ -108,8 +97,9 @@ class Driver:
             **self.health.snapshot(self._missing()),
             "rotation_interval": config.rotation_poll_interval if config.enable_secret_rotation else None,
             "volumes": volume_status.snapshot(self.volumes, config),
-            "pending": self.pending.snapshot(),
+            "pending": self.publish_path.pending.snapshot(),
             "secrets": [asdict(secret) for secret in self.backend.sync.snapshot()],
+            "held": {"replies": len(self.publish_path.held), "bytes": self.publish_path.held.size},
             "providers": self.providers.snapshot(),
             "provider_health_check": config.provider_health_check,
         }
@@ -126,7 +116,7 @@ class Driver:
             BackgroundTask(RESTORE, partial(self._restore_unknown, unknown), finite=True),
             *self.backend.cluster.tasks(),
             BackgroundTask("Secret sync", self.backend.sync.run),
-            BackgroundTask("restarts of workloads", self.restarts.run),
+            *self.publish_path.tasks(),
             *self.backend.background,
         ]
         if self.config.provider_health_check:

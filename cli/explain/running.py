@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from cli.explain.answers import Answer, pod, waiting_states
 from cli.explain.evidence import Evidence, event_time
 from cli.explain.secrets import missing_secret
+from driver.publish.reporting import SERVED_LAST_KNOWN_GOOD
 
 
 def _secret(found: Evidence) -> Iterator[Answer]:
@@ -30,7 +31,14 @@ def _content(found: Evidence) -> Iterator[Answer]:
     """Pods that run: how old the content is."""
     for item in found.statuses:
         failure = (item.get("status") or {}).get("lastFailure")
-        if failure:
+        if failure and failure.get("reason") == SERVED_LAST_KNOWN_GOOD:
+            yield Answer(
+                f"Pod {pod(found)} runs with content that its node had fetched before, as its class allows: "
+                f"{failure.get('message')}",
+                "The driver asks every few seconds, and replaces the content when the provider answers: look at the "
+                "provider's pod on this node, and at its store.",
+            )
+        elif failure:
             since = (item.get("status") or {}).get("lastRefresh", "its start")
             yield Answer(
                 f"Pod {pod(found)} runs with the content of {since}, because the refresh has failed "

@@ -20,13 +20,14 @@ from driver.ports import (
 )
 from driver.providers.wire import MountReply
 from driver.publish.composed.compose import with_composed_files
+from driver.publish.fetching.settings import LONGEST, settings_of
 from driver.publish.restarts import is_asked_for
 from driver.publish.schedule import interval_of
 from driver.sync import wanted
 from driver.volume.payload import File, plan
 from runtime.errors import Failure
 
-_ANNOTATIONS = (INTERVAL_ANNOTATION, REFRESH_ANNOTATION, RESTART_ANNOTATION, RESTART_INTERVAL_ANNOTATION)
+_ANNOTATIONS = (INTERVAL_ANNOTATION, REFRESH_ANNOTATION, RESTART_ANNOTATION, RESTART_INTERVAL_ANNOTATION, *LONGEST)
 _PREFIX = INTERVAL_ANNOTATION.partition("/")[0] + "/"
 # The keys without which an API server refuses a Secret of a type: all of a tuple, or one of them.
 # https://kubernetes.io/docs/concepts/configuration/secret/#secret-types
@@ -72,11 +73,14 @@ def _annotations(annotations: Mapping[str, str]) -> Iterator[Checked]:
         (RESTART_ANNOTATION, partial(is_asked_for, annotations)),
         (RESTART_INTERVAL_ANNOTATION, partial(interval_of, annotations, 0.0, RESTART_INTERVAL_ANNOTATION)),
     )
+    problems = dict(settings_of(annotations).problems)
     for name, check_value in checks:
         try:
             check_value()
         except ValueError as error:
-            yield Checked(("metadata", "annotations", name), str(error).removeprefix(f"annotation {name}: "))
+            problems[name] = str(error)
+    for name, problem in problems.items():
+        yield Checked(("metadata", "annotations", name), problem.removeprefix(f"annotation {name}: "))
     for name in annotations:
         if name.startswith(_PREFIX) and name not in _ANNOTATIONS:
             hint = did_you_mean(name, _ANNOTATIONS, f": there are {', '.join(_ANNOTATIONS)}")

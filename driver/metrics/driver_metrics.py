@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from driver import limits
 from driver.metrics.api import ApiMetrics
+from driver.metrics.fetches import FetchMetrics
 from driver.metrics.labels import OWN_ERROR_TYPES, BoundedLabel, is_error_type, is_provider_label
 from driver.metrics.providers import ProviderMetrics
 from driver.metrics.volumes import VolumeMetrics
@@ -49,6 +50,7 @@ class DriverMetrics:
         self.registry = registry = metrics.registry()
         build_info.add(registry, "driver")
         self.api, self.providers = ApiMetrics(registry), ProviderMetrics(registry)
+        self.fetches = FetchMetrics(registry)
         # Those that work have a set of their own: names in classes that never worked cannot fill it.
         self._working_provider = BoundedLabel(is_provider_label, limits.MAX_PROVIDER_LABELS)
         self._failed_provider = BoundedLabel(is_provider_label, limits.MAX_FAILED_PROVIDER_LABELS)

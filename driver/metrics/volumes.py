@@ -29,6 +29,11 @@ class VolumeMetrics(Collector):
         yield from self._of_each(volumes, now)
         yield from self._of_the_oldest(volumes, now)
         yield GaugeMetricFamily(
+            "secrets_store_volumes_last_known_good",
+            "Volumes with content that was fetched before the provider went away, and that wait for fresh content",
+            value=sum(volume.stale for volume in volumes),
+        )
+        yield GaugeMetricFamily(
             "secrets_store_volumes_refreshed_in_future",
             "Volumes whose age is unknown: they were refreshed while the node's clock was ahead of what it is now",
             value=sum(volume.in_future for volume in volumes),

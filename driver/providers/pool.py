@@ -43,6 +43,10 @@ HEALTH_CHECK_SECONDS = 5.0
 ANSWER_SECONDS = 2.5
 
 
+class NotInstalled(PreconditionFailed):
+    """The provider has no socket on this node, and had none before."""
+
+
 class ProviderPool:
     """The providers that this driver has called. ``on_called`` gets every call when it ends."""
 
@@ -79,6 +83,7 @@ class ProviderPool:
         whether replies are large. Raises a Failure; that of the provider itself keeps its status code.
         """
         loop, attempt = asyncio.get_running_loop(), 1
+        reason: rpc.RemoteFailure | None = None
         while True:
             client = await self._connected(name, deadline)
             large = self._room.is_large(subject)
@@ -92,6 +97,9 @@ class ProviderPool:
                 self._room.note_large(subject)
                 continue
             except rpc.RemoteFailure as failure:
+                if reason is not None and failure.code == rpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise reason from None  # it says more than that the repetition was cut short
+                reason = failure
                 pause = FIRST_RETRY_SECONDS * random.uniform(0.8, 1.2)
                 is_last = attempt == MAX_ATTEMPTS or loop.time() + pause >= deadline
                 if failure.code != rpc.StatusCode.UNAVAILABLE or is_last:
@@ -162,10 +170,10 @@ class ProviderPool:
                     away = self._sockets.why_away(name)
                     raise Unavailable(f'error connecting to provider "{name}": {away}; is its pod running?')
 
-    def _not_installed(self, name: str) -> PreconditionFailed:
+    def _not_installed(self, name: str) -> NotInstalled:
         problems = "".join(f"; {problem}" for problem in self._sockets.problems(name))
         installed = ", ".join(self._sockets.installed()[:_SHOWN_PROVIDERS]) or "none"
-        return PreconditionFailed(
+        return NotInstalled(
             f'error connecting to provider "{name}": provider not found: provider "{name}" '
             f"(on this node there are: {installed}; correct spec.provider of the class, or install it and "
             f"check that its socket lies in {', '.join(self._sockets.directories)}{problems})"

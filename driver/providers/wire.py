@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from driver import limits
 from driver.metrics.labels import PROVIDER_ERROR, is_error_type
-from driver.volume.payload import File, Tree, is_large, plan, too_many_entries
+from driver.volume.payload import File, Tree, files_of, is_large, plan, too_many_entries
 from protos import provider_pb2
 from runtime import redact
 from runtime.errors import Failure, InvalidRequest
@@ -26,6 +26,12 @@ class MountReply:
     payload: Tree = field(repr=False)
     large: bool = False
     repeated: tuple[str, ...] = ()
+
+
+def withhold_contents(reply: MountReply) -> None:
+    """Mask the files' contents in all texts until the end of the call that is being answered: it did not fetch them
+    itself."""
+    redact.withhold(*(file.contents[:REDACTED_VALUE_BYTES] for file in files_of(reply.payload)))
 
 
 def mount_request(attributes: str, secrets: str, target_path: str, permission: str) -> provider_pb2.MountRequest:

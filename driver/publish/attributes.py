@@ -36,7 +36,7 @@ def merge(request: PublishRequest, provider_class: ProviderClass, *, pod_overrid
         merged.update(layer)
     merged[CLASS_ATTRIBUTE] = request.class_ref.name
     merged.update({k: v for k, v in request.identity.items() if k != SERVICE_ACCOUNT_TOKENS})
-    if tokens := _tokens(request):
+    if tokens := tokens_of(request):
         merged[SERVICE_ACCOUNT_TOKENS] = tokens
     return MountAttributes(
         attributes=go_json(merged),
@@ -45,7 +45,7 @@ def merge(request: PublishRequest, provider_class: ProviderClass, *, pod_overrid
     )
 
 
-def _tokens(request: PublishRequest) -> str:
+def tokens_of(request: PublishRequest) -> str:
     """The service account tokens as kubelet sent them, in the field ``secrets`` or in the volume context."""
     if SERVICE_ACCOUNT_TOKENS in request.secrets:
         return request.secrets[SERVICE_ACCOUNT_TOKENS]

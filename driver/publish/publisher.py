@@ -33,14 +33,16 @@ directory away from it (https://github.com/kubernetes/kubernetes/issues/121271).
 """
 
 import asyncio
-from contextlib import AsyncExitStack
 
 from driver.config import DriverConfig
 from driver.metrics import DriverMetrics
 from driver.ports import Cluster, ProviderClass
 from driver.publish import schedule
 from driver.publish.failures import METHOD, non_final
+from driver.publish.fetching.fetcher import Fetcher
+from driver.publish.fetching.stale import StaleVolumes
 from driver.publish.pending import PendingVolumes
+from driver.publish.refresher import Refresher
 from driver.publish.remote_steps import RemoteSteps
 from driver.publish.reporting import Content, Reporter
 from driver.publish.request import Attempt, PublishRequest
@@ -69,6 +71,9 @@ class Publisher:
         cluster: Cluster,
         target: TargetSteps,
         remote: RemoteSteps,
+        fetcher: Fetcher,
+        refresher: Refresher,
+        stale: StaleVolumes,
         reporter: Reporter,
         restarts: Restarts,
         metrics: DriverMetrics,
@@ -79,6 +84,9 @@ class Publisher:
         self._cluster = cluster
         self._target = target
         self._remote = remote
+        self._fetcher = fetcher
+        self._refresher = refresher
+        self._stale = stale
         self._reporter = reporter
         self._restarts = restarts
         self._metrics = metrics
@@ -123,7 +131,7 @@ class Publisher:
                 provider_class = await self._remote.find_class(attempt, attempt.deadline)  # step 4
                 await self._target.mount(attempt, found)  # step 5
                 volume = Volume(request.target, request.pod, request.class_ref, recorded=False)
-                await self._refresh(attempt, volume, provider_class)  # steps 6 to 8
+                await self._refresher.refresh(attempt, volume, provider_class)  # steps 6 to 8
         except Exception as error:
             raise await self._target.clear_uncommitted(attempt, rpc.as_failure(error, METHOD)) from None  # step 9
         finally:
@@ -138,7 +146,7 @@ class Publisher:
         """
         try:
             provider_class = await self._remote.find_class(attempt, attempt.deadline)
-            await self._refresh(attempt, volume, provider_class)
+            await self._refresher.refresh(attempt, volume, provider_class)
         except Exception as error:
             raise non_final(rpc.as_failure(error, METHOD), "the volume stays mounted with its content") from None
 
@@ -151,12 +159,14 @@ class Publisher:
             await self._restarts.republished(volume, provider_class)
             volume.interval = interval = await self._remote.rotation_interval(attempt, provider_class)
             volume.fingerprint = volume.fingerprint or provider_class.fingerprint
-            if now < volume.retry_at and await self._remote.provider_is_back(volume, provider_class):
+            if self._awaits_fresh_content(attempt, volume, provider_class):
+                return False
+            if now < volume.retry_at and await self._fetcher.provider_is_back(volume, provider_class):
                 volume.retry_at = now
             jitter = self._config.rotation_jitter_percent / 100
             if not schedule.is_due(volume, provider_class.fingerprint, interval, now, jitter):
                 return False
-            await self._refresh(attempt, volume, provider_class)
+            await self._refresher.refresh(attempt, volume, provider_class)
         except Exception as error:
             failure = rpc.as_failure(error, METHOD)
             if now < volume.retry_at:
@@ -170,32 +180,10 @@ class Publisher:
         self._metrics.rotated(volume.provider, clock.now() - now)
         return False
 
-    async def _refresh(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> None:
-        """Steps 6 to 8."""
-        async with AsyncExitStack() as held:
-            await self._refresh_holding(attempt, volume, provider_class, held)
-
-    async def _refresh_holding(
-        self, attempt: Attempt, volume: Volume, provider_class: ProviderClass, held: AsyncExitStack
-    ) -> None:
-        failed_before = volume.failure is not None
-        reply = await self._remote.fetch(attempt, volume, provider_class, held)  # step 6
-        await self._reporter.repeated_paths(volume, reply.repeated)
-        committed = volume.after_refresh(attempt.provider, reply.objects)
-        content_changed = await self._target.commit(attempt, reply, committed)  # step 7
-        attempt.committed, former = True, volume.objects
-        changed = volume.refreshed(attempt.provider, reply.objects) or content_changed
-        volume.status_current = committed.status_current
-        self._volumes.put(volume)
-        if changed and volume.recorded is not False:
-            self._reporter.rotated(volume, former)
-            # Of files that a provider writes itself only the versions are known.
-            await self._restarts.rotated(volume, former, provider_class, content_changed or not reply.payload)
-        volume.has_status(await self._remote.record(attempt, volume.record, provider_class, changed=changed))  # step 8
-        if volume.details != committed:
-            await self._target.write_record(volume)
-        if failed_before:
-            await self._reporter.refresh_recovered(volume)
+    def _awaits_fresh_content(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> bool:
+        """Whether ``renewals`` asks the provider for this volume, which now has the tokens of this request for it. A
+        class that has changed is fetched as ever."""
+        return volume.stale and volume.fingerprint == provider_class.fingerprint and self._stale.update(attempt.request)
 
     def _committed_volume(self, request: PublishRequest, found: Found) -> Volume:
         """The volume at a target that is committed, known before or not."""

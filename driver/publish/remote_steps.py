@@ -1,39 +1,32 @@
-"""The steps of a publish that ask the API server and the provider; their order and numbers are those of ``publisher``.
-They raise Failures that have their ``error_type``."""
+"""The steps of a publish that ask the API server; their order and numbers are those of ``publisher``. They raise
+Failures that have their ``error_type``."""
 
 import asyncio
-from contextlib import AsyncExitStack
 
 from driver.config import DriverConfig
 from driver.ports import Cluster, ProviderClass, SecretSync, VolumeRecord
-from driver.providers import wire
-from driver.providers.pool import ProviderPool
-from driver.publish import attributes, schedule
-from driver.publish.composed.compose import add_composed_files
-from driver.publish.failures import failed_mount, failed_step
+from driver.publish import schedule
+from driver.publish.failures import failed_step
 from driver.publish.reporting import Reporter
 from driver.publish.request import Attempt
-from driver.publish.stopping import CALL_SECONDS, DriverStopping, Stopping
-from driver.registry import Volume
+from driver.publish.stopping import DriverStopping, Stopping
 from runtime.errors import Failure, NotFound, PreconditionFailed, Unavailable
 
 
 class RemoteSteps:
-    """Steps 4, 6 and 8."""
+    """Steps 4 and 8."""
 
     def __init__(
         self,
         config: DriverConfig,
         cluster: Cluster,
         sync: SecretSync,
-        providers: ProviderPool,
         reporter: Reporter,
         stopping: Stopping,
     ) -> None:
         self._config = config
         self._cluster = cluster
         self._sync = sync
-        self._providers = providers
         self._reporter = reporter
         self._stopping = stopping
 
@@ -66,45 +59,6 @@ class RemoteSteps:
         except ValueError as error:
             await self._reporter.invalid_interval(attempt.request.pod, provider_class.class_ref, str(error))
             return self._config.rotation_poll_interval
-
-    async def fetch(
-        self, attempt: Attempt, volume: Volume, provider_class: ProviderClass, held: AsyncExitStack
-    ) -> wire.MountReply:
-        """Step 6. The reply has its place in memory until ``held`` is closed."""
-        request = attempt.request
-        volume.fingerprint, volume.provider_away = provider_class.fingerprint, False
-        try:
-            merged = attributes.merge(request, provider_class, pod_overrides=self._config.volume_attributes_override)
-            if merged.dropped:
-                await self._reporter.reserved_parameters(request.pod, request.class_ref, merged.dropped)
-            if request.ignored:
-                await self._reporter.reserved_attributes(request.pod, request.target.volume_name, request.ignored)
-        except Exception as error:
-            raise failed_step(error, "FailedToMount") from None
-        provider = provider_class.provider
-        try:
-            async with self._stopping.interruptible(lambda: CALL_SECONDS * self._providers.is_connected(provider)):
-                reply = await self._providers.mount(
-                    provider,
-                    wire.mount_request(merged.attributes, merged.secrets, request.target.path, attributes.PERMISSION),
-                    attempt.deadline,
-                    readable_by_group=request.group is not None,
-                    subject=str(request.class_ref),
-                    held=held,
-                )
-        except Exception as error:
-            volume.provider_away = not self._providers.is_connected(provider)
-            raise failed_mount(error, "GRPCProviderError", request.pod) from None
-        try:
-            return await add_composed_files(
-                reply, provider_class.files, self._config.max_volume_entries, self._providers, held
-            )
-        except Exception as error:
-            raise failed_step(error, "FailedToMount") from None
-
-    async def provider_is_back(self, volume: Volume, provider_class: ProviderClass) -> bool:
-        """Whether the provider's socket, which did not answer at the last attempt to fetch, answers now."""
-        return volume.provider_away and await self._providers.answers(provider_class.provider)
 
     async def record(
         self, attempt: Attempt, record: VolumeRecord, provider_class: ProviderClass, *, changed: bool

@@ -7,13 +7,23 @@ from enum import StrEnum
 
 from driver import limits
 from driver.metrics import DriverMetrics
-from driver.ports import ClassRef, Cluster, Pod, PodEvent, RefreshFailure
+from driver.ports import (
+    LAST_KNOWN_GOOD_ANNOTATION,
+    SHARE_ANNOTATION,
+    ClassRef,
+    Cluster,
+    Pod,
+    PodEvent,
+    RefreshFailure,
+)
 from driver.publish import schedule
 from driver.publish.failures import METHOD
 from driver.publish.request import SERVICE_ACCOUNT_TOKENS
 from driver.registry import Volume
 from runtime import clock, logs, redact, rpc
 from runtime.errors import Failure
+from runtime.flags import format_value
+from runtime.timestamps import timestamp
 
 log = logs.get(__name__)
 
@@ -22,6 +32,8 @@ STATUS_SECONDS = 5.0
 REFRESH_FAILED, REFRESH_RECOVERED = "SecretRefreshFailed", "SecretRefreshRecovered"
 RESERVED_PARAMETER, RESERVED_ATTRIBUTE = "ReservedParameter", "ReservedAttribute"
 INVALID_INTERVAL, REPEATED_PATH = "InvalidInterval", "RepeatedInReply"
+INVALID_ANNOTATION, ANNOTATION_IGNORED = "InvalidAnnotation", "AnnotationIgnored"
+SERVED_LAST_KNOWN_GOOD = "ServedLastKnownGood"
 
 
 class Content(StrEnum):
@@ -105,6 +117,33 @@ class Reporter:
         """Report an invalid rotation interval of a class, once for each ``problem``."""
         message = f"SecretProviderClass {class_ref}: {problem}; until it is corrected the driver's own interval applies"
         await self._event_once(pod, class_ref, INVALID_INTERVAL, message)
+
+    async def invalid_annotation(self, pod: Pod, class_ref: ClassRef, problem: str) -> None:
+        """Report annotations of a class about fetching that are invalid, once for each ``problem``."""
+        message = f"SecretProviderClass {class_ref}: {problem}; until it is corrected it is as if it were not there"
+        await self._event_once(pod, class_ref, INVALID_ANNOTATION, message)
+
+    async def annotation_ignored(self, pod: Pod, class_ref: ClassRef, why: str) -> None:
+        """Report that the annotations of a class about fetching cannot have an effect, once for each reason."""
+        message = (
+            f"SecretProviderClass {class_ref} has {SHARE_ANNOTATION} or {LAST_KNOWN_GOOD_ANNOTATION}, which has no "
+            f"effect: {why}"
+        )
+        await self._event_once(pod, class_ref, ANNOTATION_IGNORED, message)
+
+    def served_stale(self, fetched_at: float, failure: Failure) -> RefreshFailure:
+        """What is reported of a volume whose content this node asked for at the moment ``fetched_at``, because the
+        provider is away now."""
+        age, when = format_value(float(round(clock.now() - fetched_at))), timestamp(clock.wall_time(fetched_at))
+        message = f"serving content that was fetched {age} ago, at {when}, because {redact.text(failure)}"
+        return RefreshFailure(SERVED_LAST_KNOWN_GOOD, message, 1, time.time())
+
+    async def last_known_good(self, volume: Volume, failure: RefreshFailure) -> None:
+        """Report that a new pod starts with such content."""
+        log.warning("A pod starts with last known good content", pod=volume.pod, target=volume.target.path)
+        name = volume.target.volume_name
+        message = f"volume {name}: {failure.message}; it is replaced within seconds of the provider's return"
+        await self._event(volume.pod, True, SERVED_LAST_KNOWN_GOOD, message, name)
 
     async def repeated_paths(self, volume: Volume, paths: Sequence[str]) -> None:
         """Report, once for each class, that a reply lists paths twice: the last file counts, as with the Go driver."""

@@ -16,13 +16,12 @@ from runtime.errors import InvalidRequest
 
 RESERVED_PREFIX = "csi.storage.k8s.io/"
 POD_NAME, POD_NAMESPACE, POD_UID = (RESERVED_PREFIX + key for key in ("pod.name", "pod.namespace", "pod.uid"))
+SERVICE_ACCOUNT = RESERVED_PREFIX + "serviceAccount.name"
 SERVICE_ACCOUNT_TOKENS = RESERVED_PREFIX + "serviceAccount.tokens"
 # What kubelet sets in every request, over what the pod's author wrote there, if the CSIDriver object has podInfoOnMount
 # (https://kubernetes-csi.github.io/docs/pod-info.html). Under the same prefix it passes anything else on as it is, the
 # tokens too if the object has no tokenRequests.
-KUBELETS = frozenset(
-    {POD_NAME, POD_NAMESPACE, POD_UID, RESERVED_PREFIX + "serviceAccount.name", RESERVED_PREFIX + "ephemeral"}
-)
+KUBELETS = frozenset({POD_NAME, POD_NAMESPACE, POD_UID, SERVICE_ACCOUNT, RESERVED_PREFIX + "ephemeral"})
 CLASS_ATTRIBUTE = "secretProviderClass"
 _MAX_GROUP_DIGITS = 20
 _IDENTITY = re.compile(r"[-_.a-zA-Z0-9]{1,253}")

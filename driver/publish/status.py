@@ -27,6 +27,7 @@ def _volume(volume: Volume, config: DriverConfig) -> Mapping[str, Any]:
         "provider": volume.provider,
         "target": volume.target.path,
         "last_refresh": volume.last_refresh,
+        "last_known_good": volume.stale,
         "next_refresh": _next_refresh(volume, config),
         "failures": failure.count if failure else 0,
         "reason": failure.message if failure else "",

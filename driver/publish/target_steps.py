@@ -17,7 +17,7 @@ from driver.volume.memory import MemoryBudget, size_of
 from driver.volume.payload import Tree
 from driver.volume.target import Target
 from driver.volume.workers import DiskWorkers
-from runtime import logs
+from runtime import clock, logs
 from runtime.errors import Aborted, Failure, Internal
 
 log = logs.get(__name__)
@@ -62,12 +62,18 @@ class TargetSteps:
         except Exception as error:
             raise failed_step(error, "FailedToMount") from None
 
-    async def commit(self, attempt: Attempt, reply: MountReply, details: VolumeDetails) -> bool:
-        """Step 7; returns whether the content changed. ``details`` become the volume's record."""
+    async def commit(
+        self, attempt: Attempt, reply: MountReply, details: VolumeDetails, fetched_at: float | None = None
+    ) -> bool:
+        """Step 7; returns whether the content changed. ``details`` become the volume's record. ``fetched_at`` is the
+        moment at which content was fetched that is not of just now."""
         request = attempt.request
+        fetched = None if fetched_at is None else clock.wall_time(fetched_at)
         try:
             run = self._disk.run_long if reply.large else self._disk.run
-            return await run(_commit, self._memory, request.target.path, reply.payload, request.group, details.encode())
+            return await run(
+                _commit, self._memory, request.target.path, reply.payload, request.group, details.encode(), fetched
+            )
         except Exception as error:
             raise failed_mount(error, "FileWriteError", request.pod) from None
 
@@ -101,6 +107,13 @@ def _inspect(target: Target) -> operations.Found:
     return operations.inspect(target.path)
 
 
-def _commit(memory: MemoryBudget, path: str, payload: Tree, group: int | None, details: Mapping[str, Any]) -> bool:
+def _commit(
+    memory: MemoryBudget,
+    path: str,
+    payload: Tree,
+    group: int | None,
+    details: Mapping[str, Any],
+    fetched: float | None,
+) -> bool:
     with memory.reserve(size_of(payload)):
-        return operations.commit(path, payload, group, details)
+        return operations.commit(path, payload, group, details, fetched)

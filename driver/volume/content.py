@@ -22,11 +22,11 @@ def last_refresh(root: int) -> float | None:
         return None if directory is None else os.fstat(directory).st_mtime
 
 
-def set_last_refresh(root: int) -> None:
-    """Make now the time of the last refresh of a committed volume."""
+def set_last_refresh(root: int, time: float | None = None) -> None:
+    """Make a Unix time, or now, the time of the last refresh of a committed volume."""
     with _current(root) as directory:
         if directory is not None:
-            os.utime(directory)
+            os.utime(directory, None if time is None else (time, time))
 
 
 def read_files(path: str, limit: int) -> dict[str, bytes]:

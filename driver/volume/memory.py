@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driver import limits
+from driver.volume import mounts
 from driver.volume.payload import Leaf, Tree
 from runtime.errors import ResourceExhausted
 
@@ -80,6 +81,27 @@ def size_of(tree: Tree) -> int:
     return sum(
         -(-len(node.contents) // _PAGE) * _PAGE if isinstance(node, Leaf) else size_of(node) for node in tree.values()
     )
+
+
+def may_be_swapped() -> bool:
+    """Whether this process's memory may reach a disk: the node has swap, and no cgroup keeps this process out of it, as
+    kubelet's do by default (https://kubernetes.io/docs/concepts/cluster-administration/swap-memory-management/)."""
+    if not mounts.swap_is_on():
+        return False
+    with suppress(OSError, ValueError):
+        path = next(line.split(":", 2)[2] for line in OWN.read_text().splitlines() if line.startswith("0::"))
+        own = CGROUPS / path.lstrip("/")
+        for directory in (own, *own.parents):
+            if directory.is_relative_to(CGROUPS) and _no_swap(directory):
+                return False
+    return True
+
+
+def _no_swap(directory: Path) -> bool:
+    try:
+        return (directory / "memory.swap.max").read_text().strip() == "0"
+    except OSError:  # the root has no such file, nor has a directory that another mount hides
+        return False
 
 
 def rooms() -> list[Room]:

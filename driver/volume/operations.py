@@ -87,8 +87,11 @@ def prepare(
         record.write(opened.fd, record.Record(mounted=True, details=details))
 
 
-def commit(path: str, payload: Tree, group: int | None, details: Mapping[str, Any]) -> bool:
+def commit(
+    path: str, payload: Tree, group: int | None, details: Mapping[str, Any], fetched: float | None = None
+) -> bool:
     """Write the payload, set the time of the last refresh, and write the record; returns whether the content changed.
+    That time is now, or the Unix time at which older content was ``fetched``.
 
     ``group`` is the group id that is to own the files; None leaves them to the driver's own group. Secrets must not
     reach a disk, so the mount is checked on the same open directory that is then written to. Raises
@@ -103,7 +106,7 @@ def commit(path: str, payload: Tree, group: int | None, details: Mapping[str, An
                 if group is not None:
                     os.fchown(opened.fd, -1, group)
                 changed = writer.write(opened.fd, payload, os.getegid() if group is None else group)
-                content.set_last_refresh(opened.fd)
+                content.set_last_refresh(opened.fd, fetched)
                 _update_record(path, opened.fd, details)
                 return changed
         except FileNotFoundError:

@@ -7,7 +7,7 @@ from probe.page import providers, roles, secrets, volumes
 from probe.page.markup import Html, element, fragment, verbatim
 from probe.page.node import REGISTERED, Known, Node
 from probe.page.table import Level, Row, badge, table
-from probe.page.units import ago, clock_time, duration, number
+from probe.page.units import ago, clock_time, count, duration, mebibytes, number
 
 _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
@@ -74,6 +74,9 @@ def _facts(node: Node) -> Html:
     }
     if driver.get("noswap") is False:
         facts["Swap"] = "volumes may be swapped: the kernel's tmpfs has no noswap"
+    held = driver.get("held") or {}
+    if held.get("replies"):
+        facts["Held for new pods"] = f"{count(held['replies'], 'reply', 'replies')}, {mebibytes(held['bytes'])}"
     listed = [element("div", element("dt", name), element("dd", value)) for name, value in facts.items()]
     return element("dl", *listed, class_="facts")
 

@@ -30,7 +30,10 @@ def pending_rows(volumes: Sequence[Item], providers: Sequence[Item], now: float)
 def _mounted(item: Item, driver: Item, now: float) -> Row:
     failures, refreshed, due = int(item["failures"]), number(item["last_refresh"]), number(item.get("next_refresh"))
     reason = str(item["reason"])
-    if failures:
+    stale = bool(item.get("last_known_good"))
+    if stale:
+        level, state = Level.WARN, "last known good"
+    elif failures:
         level, state = Level.BAD, f"failing, {count(failures, 'time')}"
     elif due is not None and now > due + LATE_SECONDS:
         level, state = Level.WARN, "late"
@@ -40,7 +43,10 @@ def _mounted(item: Item, driver: Item, now: float) -> Row:
     else:
         level, state = Level.GOOD, "mounted"
     rotates = driver.get("rotation_interval") is not None
-    next_refresh = until(due, now) if due is not None else "unknown" if rotates else "never: rotation is off"
+    missing = "unknown" if rotates else "never: rotation is off"
+    next_refresh: Any = until(due, now) if due is not None else missing
+    if stale:
+        next_refresh = "when the provider is back"
     cells = (*_names(item), ago(refreshed, now), next_refresh, _objects(item))
     return Row(_key(item), level, state, cells, reason)
 

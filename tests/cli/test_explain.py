@@ -122,6 +122,9 @@ def provider_class(name: str = "app", namespace: str = "default", **spec: Any) -
 
 SECRET = [{"secretName": "db", "type": "Opaque", "data": [{"objectName": "a", "key": "a"}]}]
 MISSING = blocked("CreateContainerConfigError", 'secret "db" not found')
+KNOWN_GOOD = {
+    "lastFailure": {"reason": "ServedLastKnownGood", "message": "serving content that …", "count": 1, "time": TIME}
+}
 FAILED = {"lastFailure": {"reason": "X", "message": "permission denied", "count": 3, "time": TIME}}
 
 
@@ -256,6 +259,7 @@ SITUATIONS: Mapping[str, tuple[list[Callable[[World], Any]], int, str]] = {
                    "runs, but a Secret of it could not be written: has type A"),
     "image": ([containers(blocked("ImagePullBackOff", "no such image"))], 1,
               "are mounted; a container of it waits for something else: ImagePullBackOff: no such image"),
+    "last known good": ([running(**KNOWN_GOOD)], 1, "content that its node had fetched before, as its class allows: s"),
     "old content": ([running(**FAILED)], 1, "because the refresh has failed 3 times: permission"),
     "no pod status": ([running(), put("status", None)], 1, "only 0 of its 1 volume has a pod status"),
     "rotation off": ([running(), lambda it: it.csi_driver.update(spec={})], 0, "because rotation is off"),

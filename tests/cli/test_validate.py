@@ -62,6 +62,7 @@ def run(tmp_path: Path, *documents: Any, options: tuple[str, ...] = ()) -> Resul
 
 GOOD: dict[str, list[dict[str, Any]]] = {
     "class": [document(secretObjects=secret())],
+    "outages": [annotated(share_fetch="30s", last_known_good="6h", restart_on_rotation="true")],
     "data from": [document(secretObjects=secret(data=[], dataFrom=[{"objectName": "password", "format": "json"}]))],
     "all": [document(secretObjects=secret(data=[], dataFrom=[{"all": True}]))],
     "composed": [
@@ -121,6 +122,10 @@ TLS = "kubernetes.io/tls"
 BAD: dict[str, tuple[list[dict[str, Any]], str]] = {
     "no provider": ([document(provider="")], "spec.provider: it is missing: name the provider"),
     "parameter": ([document(parameters={"objets": "[]"})], "no such parameter: did you mean objects?"),
+    "share-fetch": ([annotated(share_fetch="yes")], "secrets-store.csi.k8s.io/share-fetch: want a duration"),
+    "share-fetch too long": ([annotated(share_fetch="1h")], "share-fetch: it must be at most 5m"),
+    "last-known-good": ([annotated(last_known_good="6")], "last-known-good: want a duration such as 2m"),
+    "last-known-good too long": ([annotated(last_known_good="1000h")], "last-known-good: it must be at most 168h"),
     "no objects": ([document(parameters={})], "spec.parameters.objects: it is missing: it is a YAML list"),
     "objects are text": ([document(parameters={"objects": "a"})], "spec.parameters.objects: it must be a YAML list"),
     "objects are empty": ([document(parameters={"objects": ""})], "spec.parameters.objects: it must be a YAML list"),
@@ -194,6 +199,13 @@ BAD: dict[str, tuple[list[dict[str, Any]], str]] = {
     "sync source": ([sync(dataFrom=[{"objectName": "x"}])], "set objectName and format, or all: true"),
     "sync field": ([document("SecretSync", secretProviderClassNam="x")], "did you mean secretProviderClassName?"),
 }  # fmt: skip  # one line for each case
+
+
+def test_unknown_annotation(tmp_path: Path) -> None:
+    """An annotation of the driver that it does not know → a warning with the one that was meant."""
+    result = run(tmp_path, annotated(last_know_good="6h"))
+    assert result.exit_code == 0
+    assert "unknown annotation: did you mean secrets-store.csi.k8s.io/last-known-good?" in result.stdout
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -96,7 +96,7 @@ async def republish(rig: Rig, volume: Volume) -> None:
 
 async def all_asked(rig: Rig) -> None:
     """No request is waiting or being made."""
-    await until(lambda: not rig.driver.restarts.busy, "the requests to be made")
+    await until(lambda: not rig.driver.publish_path.restarts.busy, "the requests to be made")
 
 
 def make_due(rig: Rig, volume: Volume) -> None:

@@ -94,6 +94,18 @@ class OpenBao:
         """Stop it. What is not in a directory is gone."""
         self._process.stop()
 
+    def kill(self) -> None:
+        """Kill it."""
+        self._process.kill()
+
+    def freeze(self) -> None:
+        """Let it hang: its sockets stay open, and nobody answers."""
+        self._process.freeze()
+
+    def thaw(self) -> None:
+        """Continue after ``freeze``."""
+        self._process.thaw()
+
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, token: str = "") -> dict[str, Any]:
         """A call as an administrator, or with another token: the response's JSON. Raises Refused."""
         request = urllib.request.Request(

@@ -73,7 +73,7 @@ class Setting:
     async def republish(self) -> None:
         """Kubelet asks again."""
         await self.volume.publish()
-        await until(lambda: not self.rig.driver.restarts.busy, "the requests")
+        await until(lambda: not self.rig.driver.publish_path.restarts.busy, "the requests")
 
 
 Run = Callable[..., None]
@@ -91,7 +91,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
                 async def event(event: PodEvent) -> None:
                     made.events.append(event)
 
-                monkeypatch.setattr(it.driver.restarts, "_workloads", made.workloads)
+                monkeypatch.setattr(it.driver.publish_path.restarts, "_workloads", made.workloads)
                 monkeypatch.setattr(it.driver.backend.cluster, "event", event)
                 it.write_class(annotations=annotations)
                 await made.volume.publish()
@@ -233,7 +233,7 @@ def test_the_versions_are_the_same(run: Run) -> None:
     for. The versions have changed, but the files have not → nothing to restart for."""
 
     async def test(it: Setting) -> None:
-        restarts = it.rig.driver.restarts
+        restarts = it.rig.driver.publish_path.restarts
         provider_class = await it.rig.driver.backend.cluster.get_class(ClassRef("default", "app"))
         await restarts.rotated(it.state, dict(it.state.objects), provider_class, True)
         assert it.said == ["WorkloadNotRestarted"] and it.workloads.asked == []

@@ -88,6 +88,10 @@ def test_failures_come_first() -> None:
         (volume("a", next_refresh=NOW - 1), "38 s ago now 2 objects"),
         (volume("a", next_refresh=NOW - 600), "! late default/a secrets shop/cart vault 38 s ago now 2 objects"),
         (volume("a", last_refresh=None), "? age unknown default/a secrets shop/cart vault unknown in 82 s"),
+        (
+            volume("a", 1, reason="serving content that …", last_known_good=True),
+            "! last known good default/a secrets shop/cart vault 38 s ago when the provider is back 2 objects",
+        ),
         (volume("a", objects={}, object_count=0), "in 82 s no objects"),
         (volume("a", objects={"one": "v7"}, object_count=9), "9 objects one v7 and 8 more"),
         (pending("a", since=NOW - 3), "? starting default/a secrets reports/warehouse vault not yet waiting for 3 s"),
@@ -102,6 +106,13 @@ def test_row_of_a_volume(item: dict[str, Any], words: str) -> None:
     driver = {"volumes": [], "pending": [item]} if "running" in item else {"volumes": [item]}
     (row,) = rows(render(healthy(**driver)), "volumes")
     assert words in row
+
+
+def test_what_is_held() -> None:
+    """Replies are held for new pods → their number and size; without any, or from an earlier driver → silence."""
+    held = {"replies": 3, "bytes": 3 * 2**19}
+    assert "Held for new pods 3 replies, 1.5 MiB" in shown(render(healthy(held=held)))
+    assert "Held" not in render(healthy(held={"replies": 0, "bytes": 0})) and "Held" not in render(healthy())
 
 
 def test_rotation_is_off() -> None:

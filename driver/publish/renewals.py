@@ -1,0 +1,189 @@
+"""Gets fresh content for the volumes that were served what this node had fetched before the provider went away.
+
+For each key, so for each class and service account, there is one asker, for as long as such a volume is mounted:
+1. Every two to four seconds, with jitter, it starts a call to the provider, with the tokens of the volume that kubelet
+   has asked for last. A call that hangs does not hold up the next, but only so many are in progress.
+2. When one succeeds, each of the volumes is refreshed with its reply, as by rotation: by the steps and under the lock
+   of a publish. Hence a provider that comes back gets one call, whatever the number of pods.
+3. After an answer that is a refusal it asks less and less often, up to once a minute.
+This does not need rotation, nor kubelet's republish; but tokens expire, and only a republish brings new ones.
+"""
+
+import asyncio
+import random
+import time
+from functools import partial
+
+from driver.metrics import DriverMetrics
+from driver.publish.attributes import tokens_of
+from driver.publish.failures import METHOD
+from driver.publish.fetching.account import account_of
+from driver.publish.fetching.fetcher import Fetcher
+from driver.publish.fetching.key import FetchKey
+from driver.publish.fetching.replies import is_away
+from driver.publish.fetching.stale import StaleVolumes, Waiting
+from driver.publish.refresher import Refresher
+from driver.publish.remote_steps import RemoteSteps
+from driver.publish.reporting import Content, Reporter
+from driver.publish.request import Attempt, PublishRequest
+from driver.publish.target_steps import TargetSteps
+from driver.registry import VolumeRegistry
+from driver.volume.workers import TENANT
+from runtime import clock, logs, redact, rpc
+from runtime.errors import Failure
+
+log = logs.get(__name__)
+
+# Content is fresh within 10 s of the provider's return: a pause, as long a wait for a call that hangs, and the time of
+# the call that succeeds and of the writing.
+FIRST_PAUSE, LAST_PAUSE, LAST_PAUSE_REFUSED = 1.0, 2.0, 60.0
+TRY_SECONDS, MAX_TRIES = 12.0, 3
+REFRESH_SECONDS = 30.0
+AT_ONCE = 8
+# A token that kubelet sent so long ago, and that has expired by the node's clock, is not used: the refusal would count.
+TOKEN_SECONDS = 60.0
+
+
+class Renewals:
+    """The askers."""
+
+    def __init__(
+        self,
+        volumes: VolumeRegistry,
+        stale: StaleVolumes,
+        target: TargetSteps,
+        fetcher: Fetcher,
+        remote: RemoteSteps,
+        refresher: Refresher,
+        reporter: Reporter,
+        metrics: DriverMetrics,
+    ) -> None:
+        self._volumes = volumes
+        self._stale = stale
+        self._target = target
+        self._fetcher = fetcher
+        self._remote = remote
+        self._refresher = refresher
+        self._reporter = reporter
+        self._metrics = metrics
+        self._askers: dict[FetchKey, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Ask, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._stale.added.clear()
+                for key in self._stale.keys() - self._askers.keys():
+                    asker = self._askers[key] = group.create_task(self._ask_until_fresh(key))
+                    asker.add_done_callback(partial(self._ended, key))
+                await self._stale.added.wait()
+
+    def _ended(self, key: FetchKey, _: "asyncio.Task[None]") -> None:
+        del self._askers[key]
+        self._stale.added.set()  # another volume may have been added meanwhile
+
+    async def _ask_until_fresh(self, key: FetchKey) -> None:
+        TENANT.set(key.class_ref.namespace)
+        pause, tries = FIRST_PAUSE, set[asyncio.Task[Failure | None]]()
+        try:
+            while self._waiting(key):
+                await asyncio.sleep(pause * random.uniform(0.75, 1.0))
+                newest = max(self._waiting(key), key=lambda item: item.received, default=None)
+                if newest is not None and len(tries) < MAX_TRIES and not _is_expired(newest):
+                    tries.add(asyncio.create_task(self._try(key, newest.request)))
+                done, tries = await asyncio.wait(tries, timeout=pause) if tries else (set(), tries)
+                failures = [task.result() for task in done]
+                if None in failures:
+                    await _end(tries)
+                    failures = await self._refresh_all(key)
+                is_refused = any(failure is not None and not is_away(failure) for failure in failures)
+                pause = min(pause * 2, LAST_PAUSE_REFUSED if is_refused else LAST_PAUSE)
+        finally:
+            await _end(tries)
+
+    def _waiting(self, key: FetchKey) -> list[Waiting]:
+        """The volumes that still wait; what is gone, or has fresh content, is dropped."""
+        for path in self._stale.of(key):
+            volume = self._volumes.get(path)
+            if volume is None or not volume.stale:
+                self._stale.remove(key, path)
+        return list(self._stale.of(key).values())
+
+    async def _try(self, key: FetchKey, request: PublishRequest) -> Failure | None:
+        """One call; returns its failure."""
+        volume = self._volumes.get(request.target.path)
+        if volume is None:
+            return None
+        deadline = asyncio.get_running_loop().time() + TRY_SECONDS
+        with redact.withholding(*_secrets(request)):
+            try:
+                provider_class = await self._remote.find_class(Attempt(request, deadline), deadline)
+                await self._fetcher.ask(request, volume, provider_class, key, deadline)
+            except Exception as error:
+                failure = rpc.as_failure(error, METHOD)
+                log.verbose(1, "The provider is still away", secretProviderClass=key.class_ref, err=failure)
+                return failure
+        return None
+
+    async def _refresh_all(self, key: FetchKey) -> list[Failure | None]:
+        """Refresh all volumes of a key; returns the failures."""
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def refresh(item: Waiting) -> Failure | None:
+            async with slots:
+                return await self._refresh(item.request)
+
+        all_of_them = asyncio.gather(*(refresh(item) for item in self._stale.of(key).values()))
+        try:
+            return await asyncio.shield(all_of_them)
+        finally:
+            # When the driver stops: a thread that writes cannot be cancelled, and what a refresh waits for ends then.
+            await asyncio.wait([all_of_them])
+
+    async def _refresh(self, request: PublishRequest) -> Failure | None:
+        """Refresh a volume that is still stale, as a republish does; returns its failure."""
+        attempt = Attempt(request, asyncio.get_running_loop().time() + REFRESH_SECONDS)
+        with redact.withholding(*_secrets(request)):
+            try:
+                async with self._volumes.exclusive(request.target.path, attempt.deadline):
+                    return await self._refresh_holding(attempt)
+            except Failure as failure:
+                log.warning("A volume could not be refreshed; trying again", pod=request.pod, err=failure)
+                return failure
+
+    async def _refresh_holding(self, attempt: Attempt) -> Failure | None:
+        volume, started = self._volumes.get(attempt.request.target.path), clock.now()
+        found = await self._target.inspect(attempt)
+        if volume is None or not volume.stale or not found.committed:
+            return None
+        try:
+            provider_class = await self._remote.find_class(attempt, attempt.deadline)
+            await self._refresher.refresh(attempt, volume, provider_class)
+        except Exception as error:
+            content = Content.NEW if attempt.committed else await self._target.content_since(attempt, found)
+            failure = rpc.as_failure(error, METHOD)
+            await self._reporter.refresh_failed(volume, failure, content)
+            await self._target.write_record(volume)
+            return failure
+        self._metrics.rotated(volume.provider, clock.now() - started)
+        return None
+
+
+async def _end(tries: "set[asyncio.Task[Failure | None]]") -> None:
+    """Cancel the calls that are in progress."""
+    for task in tries:
+        task.cancel()
+    await asyncio.gather(*tries, return_exceptions=True)
+    tries.clear()
+
+
+def _is_expired(waiting: Waiting) -> bool:
+    account = account_of(waiting.request)
+    recent = clock.now() - waiting.received < TOKEN_SECONDS
+    return account is not None and not recent and account.expires < time.time()
+
+
+def _secrets(request: PublishRequest) -> list[str]:
+    """What no text may repeat."""
+    attributes = (value for key, value in request.attributes.items() if redact.is_secret_name(key))
+    return [*request.secrets.values(), tokens_of(request), *attributes]

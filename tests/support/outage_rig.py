@@ -1,0 +1,103 @@
+"""A driver with a provider that can be away, hang, refuse and come back, and pods whose tokens name their account."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from driver.ports import LAST_KNOWN_GOOD_ANNOTATION, SHARE_ANNOTATION
+from driver.providers import pool
+from driver.publish import renewals
+from driver.publish.fetching import replies
+from protos import provider_pb2
+from provider_kit import File, MountReply, MountRequest, Provider, RemoteFailure
+from provider_kit.testing import RunningProvider, running
+from runtime import clock
+from tests.support.accounts import with_token
+from tests.support.rig import Rig, Volume, rig
+
+KNOWN_GOOD = {LAST_KNOWN_GOOD_ANNOTATION: "6h"}
+SHARED = {SHARE_ANNOTATION: "30s"}
+
+
+@dataclass
+class UnsteadyProvider(Provider):
+    """Replies with ``contents``, or fails with ``code``, or waits until ``open`` is set. With ``writes`` it replies
+    without files."""
+
+    contents: bytes = b"s3cret"
+    code: grpc.StatusCode | None = None
+    writes: bool = False
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    name: str = "lab"
+    version: str = "1"
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+    async def mount(self, request: MountRequest) -> MountReply | provider_pb2.MountResponse:
+        """As it is told."""
+        contents = self.contents
+        await self.open.wait()
+        if self.code is not None:
+            raise RemoteFailure(self.code, "the store said so")
+        if self.writes:
+            return provider_pb2.MountResponse(object_version=[provider_pb2.ObjectVersion(id="password", version="1")])
+        return MountReply(files=[File("password", contents)], versions={"password": contents.decode()})
+
+
+class OutageRig:
+    """``lab`` is the provider, ``served`` its recorded requests."""
+
+    def __init__(self, it: Rig, lab: UnsteadyProvider, served: RunningProvider, shift: list[float]) -> None:
+        self.rig, self.lab, self.served = it, lab, served
+        self._shift = shift
+
+    def write_class(self, annotations: dict[str, str], name: str = "app", **spec: Any) -> None:
+        """A class of this provider."""
+        self.rig.write_class(name, annotations=annotations, provider="lab", **spec)
+
+    def volume(self, pod: str, account: str = "default", **options: Any) -> Volume:
+        """A volume of a pod with a token; ``claims`` replace the token's, ``lifetime`` is in seconds."""
+        claims, lifetime = options.pop("claims", {}), options.pop("lifetime", 3600.0)
+        audiences = options.pop("audiences", ("vault",))
+        return with_token(self.rig.volume(pod, **options), account, audiences, lifetime, **claims)
+
+    def away(self) -> None:
+        """The store does not answer."""
+        self.lab.code = grpc.StatusCode.UNAVAILABLE
+
+    def back(self, contents: bytes = b"new") -> None:
+        """The store answers, with other content."""
+        self.lab.code, self.lab.contents = None, contents
+        self.lab.open.set()
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock that nobody can set."""
+        self._shift[0] += seconds
+
+    @property
+    def calls(self) -> int:
+        """The provider's, so far."""
+        return self.served.calls
+
+
+@asynccontextmanager
+async def outage_rig(directory: Path, **config: Any) -> AsyncIterator[OutageRig]:
+    """A started rig, in which nobody waits for long."""
+    shift, now = [0.0], clock.now
+    lab = UnsteadyProvider()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "FIRST_RETRY_SECONDS", 0.01)
+        patch.setattr(replies, "PATIENCE_SECONDS", 0.2)
+        patch.setattr(renewals, "FIRST_PAUSE", 0.05)
+        patch.setattr(renewals, "LAST_PAUSE", 0.1)
+        patch.setattr(clock, "now", lambda: now() + shift[0])
+        async with rig(directory, **config) as it, running(lab, it.providers_dir / "lab.sock") as served:
+            yield OutageRig(it, lab, served, shift)
+            lab.open.set()
