@@ -17,7 +17,6 @@ import psutil
 from cli.dev import namespaces
 from cli.dev.namespaces import Rights
 
-_PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 20.0
 # Ctrl-C, the cancellation of a CI job, and the closing of a terminal: each ends the demo in good order.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -54,11 +53,12 @@ async def running(log: Path, command: Sequence[str]) -> AsyncIterator[psutil.Pro
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
+            "demo.tethered",
+            str(os.getpid()),
             *command,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=_terminate_with_parent,
         )
     try:
         yield psutil.Process(process.pid)
@@ -70,10 +70,6 @@ async def running(log: Path, command: Sequence[str]) -> AsyncIterator[psutil.Pro
         except TimeoutError:
             process.kill()
             await process.wait()
-
-
-def _terminate_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_port() -> int:

@@ -13,6 +13,7 @@ import pytest
 
 from demo.output import MAX_WIDTH, Output, describe_mount, wants_color
 from tests.support import unmeasured
+from tests.support.waiting import wait_until
 
 STEPS = tuple(f"{number}/7  " for number in range(1, 8))
 
@@ -68,6 +69,26 @@ def test_interrupted(moment: float, ending: signal.Signals) -> None:
         output, _ = demo.communicate(timeout=30)
         assert demo.returncode != 0 or "Every step was checked" in output
         check_nothing_left(Path(short), children)
+
+
+def test_a_tethered_process_ends_with_its_parent() -> None:
+    """The demo is killed (SIGKILL) → what it has started ends. A parent that has ended before → nothing is started."""
+    serve = f"{sys.executable} -m demo.tethered %s http.server --bind 127.0.0.1 0"
+    shell = subprocess.Popen(
+        ["sh", "-c", f"{serve % '$$'} & echo $!; wait"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=unmeasured.environment(PYTHONUNBUFFERED="1"),
+    )
+    with shell:
+        assert shell.stdout is not None
+        server = psutil.Process(int(shell.stdout.readline()))
+        assert shell.stdout.readline().startswith("Serving HTTP")
+        shell.kill()
+        wait_until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, "its end")
+    done = subprocess.run((serve % "1").split(), capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(
