@@ -17,6 +17,7 @@ import pytest
 
 from probe.config import GO_ONLY, ProbeConfig
 from runtime.flags import flags_of, format_value
+from tests.support import unmeasured
 from tests.support.fake_driver import NAME, driver_process
 from tests.support.http_client import fetch
 from tests.support.ports import free_port
@@ -82,9 +83,9 @@ def test_port_taken() -> None:
 
 
 class ProbeProcess:
-    """A probe process; a driver can be started beside running."""
+    """A probe process; a driver can be started beside it."""
 
-    def __init__(self, directory: Path, *argv: str) -> None:
+    def __init__(self, directory: Path, *argv: str, measured: bool = False) -> None:
         self.csi = directory / "csi.sock"
         self.port = free_port()
         with (directory / "log").open("wb") as log:
@@ -96,6 +97,7 @@ class ProbeProcess:
                     *argv,
                 ),
                 stderr=log,
+                env=None if measured else unmeasured.environment(),
             )
 
     def fetch(self, path: str = "/healthz", method: str = "GET") -> tuple[int, str]:
@@ -103,13 +105,14 @@ class ProbeProcess:
         return fetch(self.port, path, method)
 
     def driver(self, *behaviour: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        """A driver as a process of its own; ``behaviour`` as ``fake_driver`` takes running."""
+        """A driver as a process of its own; ``behaviour`` as ``fake_driver`` takes it."""
         return driver_process(self.csi, *behaviour)
 
 
 @contextmanager
-def probing(directory: Path, *argv: str) -> Iterator[ProbeProcess]:
-    running = ProbeProcess(directory, *argv)
+def probing(directory: Path, *argv: str, measured: bool = False) -> Iterator[ProbeProcess]:
+    """A probe, killed at the end; ``measured``: the test ends it before, so that its coverage is not lost."""
+    running = ProbeProcess(directory, *argv, measured=measured)
     try:
         yield running
     finally:
@@ -188,7 +191,7 @@ def test_frozen_driver(running: ProbeProcess) -> None:
 def test_stop_while_a_check_waits(tmp_path: Path) -> None:
     """SIGTERM while a request waits for a driver that is frozen → the request is answered, and the probe ends without
     waiting for the driver."""
-    with probing(tmp_path, "--probe-timeout=60s") as running, running.driver() as driver:
+    with probing(tmp_path, "--probe-timeout=60s", measured=True) as running, running.driver() as driver:
         wait_until(lambda: running.fetch() == (200, "ok"), "ok")
         driver.send_signal(signal.SIGSTOP)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -373,7 +376,7 @@ def test_status_port_taken(tmp_path: Path, taken_host: str, own_host: str) -> No
 
 def test_json_logs(tmp_path: Path) -> None:
     """``--logging-format=json`` → JSON lines that name the process."""
-    with probing(tmp_path, "--logging-format=json") as running:
+    with probing(tmp_path, "--logging-format=json", measured=True) as running:
         wait_until(lambda: running.fetch("/livez") == (200, "ok"), "the probe")
         running.process.terminate()
         assert running.process.wait(10) == 0

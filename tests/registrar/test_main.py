@@ -19,6 +19,7 @@ from kubelet_stub.events import Reason
 from kubelet_stub.kubelet import KubeletStub
 from registrar.config import GO_ONLY, RegistrarConfig
 from runtime.flags import flags_of, format_value
+from tests.support import unmeasured
 from tests.support.fake_driver import NAME, driver_process
 from tests.support.http_client import fetch
 from tests.support.ports import free_port
@@ -129,6 +130,7 @@ class RegistrarProcess:
                     f"--http-endpoint=127.0.0.1:{self.port}",
                 ),
                 stderr=log,
+                env=unmeasured.environment(),  # most tests kill it
             )
 
     def healthz(self, path: str = "/healthz") -> tuple[int, str]:
