@@ -77,6 +77,13 @@ test-kubelet: venv image  ## tests of the image, alone and under a real kubelet;
 	$(BIN)/python -m tests.cluster.build apiserver node helm
 	$(CLUSTER_TESTS) tests/docker tests/kubelet
 
+.PHONY: docs
+docs: venv  ## build the documentation as a site, build/site, and run the commands that are in it
+	$(SET_UP) docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/site
+	@echo "the site: build/site/index.html"
+
 .PHONY: kit
 kit: venv  ## build secrets-store-provider-kit, for authors of providers, into build/kit
 	$(BIN)/python -m tools.kit_distribution

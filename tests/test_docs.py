@@ -83,6 +83,16 @@ def test_links_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_every_page_is_in_the_site() -> None:
+    """Each page of docs/ has a place in mkdocs.yml, in one of the four kinds of pages."""
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    kinds = re.findall(r"^  - ([^:]+):$", nav, re.MULTILINE)
+    assert kinds == ["Tutorial", "How to", "Reference", "Explanation"]
+    listed = re.findall(r": ([\w./-]+\.md)$", nav, re.MULTILINE)
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if path.name not in listed] == []
+    assert len(listed) == len({*listed})
+
+
 def test_paths_exist() -> None:
     """Paths in the Markdown files that begin with a folder of the repository name files and folders that exist."""
     assert len(PAGES) > 10

@@ -1,7 +1,7 @@
 """``python tools/installing.py DIRECTORY PART``: installs a part of the developers' environment, and says what it does.
 
 It is run by ``tools/set-up`` with a Python that has nothing but its standard library. ``run`` is what the programs and
-the demo need; ``dev`` adds the developers' tools, ``stores`` and ``bench`` add what these targets need.
+the demo need; ``dev`` adds the developers' tools, ``stores``, ``bench`` and ``docs`` add what these targets need.
 """
 
 import configparser
@@ -62,7 +62,12 @@ def _run_steps() -> list[tuple[str, Callable[[Path], None]]]:
 
 
 def _extra_steps(part: str) -> list[tuple[str, Callable[[Path], None]]]:
-    what = {"dev": "the developers' tools", "stores": "OpenBao", "bench": "what measures"}[part]
+    what = {
+        "dev": "the developers' tools",
+        "stores": "OpenBao",
+        "bench": "what measures",
+        "docs": "what builds the site",
+    }[part]
     extra = ["--no-build-isolation", "--editable", f"{ROOT}[{part}]"]
     steps: list[tuple[str, Callable[[Path], None]]] = [(what, lambda directory: pip(directory, extra))]
     if part == "dev":

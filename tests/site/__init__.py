@@ -1,0 +1,1 @@
+"""The documentation: its site, and the commands in it. ``make docs`` runs these tests, ``make test`` does not."""
