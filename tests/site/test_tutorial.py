@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,9 @@ class Terminal:
         """Whether something was left running."""
         return self._running is not None
 
-    def printed(self) -> list[str]:
-        """What it has printed so far."""
-        return self._log.read_text().splitlines()
+    def has_printed(self, lines: list[str]) -> bool:
+        """Whether it has printed all of the lines so far."""
+        return set(lines) <= set(self._log.read_text().splitlines())
 
     def stop(self) -> None:
         """Ctrl-C; it ends in good order."""
@@ -93,7 +94,7 @@ def test_every_step(tmp_path: Path) -> None:
             elif step.kind is Kind.STOP:
                 terminal.stop()
             elif terminal.is_busy:
-                wait_until(lambda wanted=expected: set(wanted) <= set(terminal.printed()), f"line {step.line}", 60)
+                wait_until(partial(terminal.has_printed, expected), f"line {step.line}", 60)
             else:
                 missing = [line for line in expected if line not in output.splitlines()]
                 assert not missing, f"line {step.line}: {output}"
