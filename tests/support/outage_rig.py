@@ -1,8 +1,9 @@
 """A driver with a provider that can be away, hang, refuse and come back, and pods whose tokens name their account."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ SHARED = {SHARE_ANNOTATION: "30s"}
 
 @dataclass
 class UnsteadyProvider(Provider):
-    """Replies with ``contents``, or fails with ``code``, or waits until ``open`` is set. With ``writes`` it replies
-    without files."""
+    """Replies with ``contents``, or fails with ``code`` and the text ``quote``, or waits until ``open`` is set. With
+    ``writes`` it replies without files."""
 
     contents: bytes = b"s3cret"
     code: grpc.StatusCode | None = None
     writes: bool = False
+    quote: str = "the store said so"
     open: asyncio.Event = field(default_factory=asyncio.Event)
     name: str = "lab"
     version: str = "1"
@@ -45,10 +47,15 @@ class UnsteadyProvider(Provider):
         contents = self.contents
         await self.open.wait()
         if self.code is not None:
-            raise RemoteFailure(self.code, "the store said so")
+            raise RemoteFailure(self.code, self.quote)
         if self.writes:
             return provider_pb2.MountResponse(object_version=[provider_pb2.ObjectVersion(id="password", version="1")])
-        return MountReply(files=[File("password", contents)], versions={"password": contents.decode()})
+        return MountReply(files=[File("password", contents)], versions={"password": version_of(contents)})
+
+
+def version_of(contents: bytes) -> str:
+    """The version that the provider names."""
+    return hashlib.sha256(contents).hexdigest()[:8]
 
 
 class OutageRig:
@@ -87,17 +94,31 @@ class OutageRig:
         return self.served.calls
 
 
-@asynccontextmanager
-async def outage_rig(directory: Path, **config: Any) -> AsyncIterator[OutageRig]:
-    """A started rig, in which nobody waits for long."""
+@contextmanager
+def hurried() -> Iterator[list[float]]:
+    """Nobody waits for long; the list has the seconds by which the clock that nobody can set is ahead."""
     shift, now = [0.0], clock.now
-    lab = UnsteadyProvider()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "FIRST_RETRY_SECONDS", 0.01)
         patch.setattr(replies, "PATIENCE_SECONDS", 0.2)
         patch.setattr(renewals, "FIRST_PAUSE", 0.05)
         patch.setattr(renewals, "LAST_PAUSE", 0.1)
         patch.setattr(clock, "now", lambda: now() + shift[0])
-        async with rig(directory, **config) as it, running(lab, it.providers_dir / "lab.sock") as served:
-            yield OutageRig(it, lab, served, shift)
-            lab.open.set()
+        yield shift
+
+
+@asynccontextmanager
+async def unsteady(it: Rig, shift: list[float]) -> AsyncIterator[OutageRig]:
+    """A driver that is started gets the provider."""
+    lab = UnsteadyProvider()
+    async with running(lab, it.providers_dir / "lab.sock") as served:
+        yield OutageRig(it, lab, served, shift)
+        lab.open.set()
+
+
+@asynccontextmanager
+async def outage_rig(directory: Path, **config: Any) -> AsyncIterator[OutageRig]:
+    """A started rig with manifests."""
+    with hurried() as shift:
+        async with rig(directory, **config) as it, unsteady(it, shift) as made:
+            yield made

@@ -14,8 +14,8 @@ from driver.providers.wire import MountReply
 from runtime import clock, redact, rpc
 from runtime.errors import DeadlineExceeded, Failure
 
-# ``call(deadline, held=…)``: a reply, with its place in memory until ``held`` is closed.
-Call = Callable[..., Awaitable[MountReply]]
+# ``call(deadline, began, held)``: a reply, with its place in memory until ``held`` is closed.
+Call = Callable[[float, float, AsyncExitStack], Awaitable[MountReply]]
 # A failure this close to the deadline of whoever started the call is taken to be that deadline's.
 DEADLINE_SLACK_SECONDS = 0.5
 
@@ -68,7 +68,7 @@ class Flights:
         # The values that the starter's request withholds stay withheld, although its own call may end before.
         masks = ExitStack()
         masks.enter_context(redact.held())
-        flight.task = asyncio.ensure_future(call(deadline, held=flight.place))
+        flight.task = asyncio.ensure_future(call(deadline, flight.began, flight.place))
         flight.task.add_done_callback(lambda task: self._landed(key, flight, task))
         flight.task.add_done_callback(lambda _: masks.close())
         self._flights[key] = flight

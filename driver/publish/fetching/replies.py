@@ -15,13 +15,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 from driver import limits
 from driver.metrics.fetches import FetchMetrics
 from driver.ports import ProviderClass
 from driver.providers.pool import NotInstalled
 from driver.providers.wire import MountReply, ProviderFailure, withhold_contents
-from driver.publish.fetching.flights import Call, Flights
+from driver.publish.fetching.flights import Flights
 from driver.publish.fetching.held import HeldReplies, HeldReply
 from driver.publish.fetching.key import FetchKey, version_of
 from driver.publish.fetching.settings import FetchSettings
@@ -57,7 +58,7 @@ class Wanted:
     provider_class: ProviderClass
     settings: FetchSettings
     key: FetchKey | None
-    call: Call
+    call: Callable[..., Awaitable[MountReply]]
     on_not_held: Callable[[str], Awaitable[None]]
 
 
@@ -78,16 +79,18 @@ class Replies:
         if key is None:
             return Fetched(await wanted.call(deadline, held=place))
         if key in self._written_by_provider:
-            return Fetched(await self._call(wanted, deadline, place))
+            return Fetched(await self._call(wanted, deadline, clock.now(), place))
         held = self._held.get(key)
         if held is not None and self._may_share(wanted, held):
             self._metrics.shared(wanted.provider_class.provider)
             return _of(held)
-        if self._known_good(wanted) is None:
+        known_good = self._known_good(wanted)
+        if known_good is None:
             return await self._ask(wanted, key, deadline, place)
+        withhold_contents(known_good.reply)  # which the failure may quote that is the reason to serve it
         if key in self._stale.away:
             return self._serve(wanted, self._stale.away[key])
-        patience = min(max(PATIENCE_SECONDS, 2 * held.took if held else 0.0), LONGEST_PATIENCE_SECONDS)
+        patience = min(max(PATIENCE_SECONDS, 2 * known_good.took), LONGEST_PATIENCE_SECONDS)
         try:
             limit = min(deadline, asyncio.get_running_loop().time() + patience)
             return await self._ask(wanted, key, limit, place)
@@ -102,8 +105,11 @@ class Replies:
 
     async def ask(self, wanted: Wanted, deadline: float) -> None:
         """Ask the provider for nobody in particular, and hold its reply. Raises a Failure."""
+        held = self._held.get(wanted.key) if wanted.key is not None else None
+        if held is not None:
+            withhold_contents(held.reply)
         async with AsyncExitStack() as place:
-            await self._call(wanted, deadline, place)
+            await self._call(wanted, deadline, clock.now(), place)
 
     def _may_share(self, wanted: Wanted, held: HeldReply) -> bool:
         longest = max(wanted.settings.share, RENEWED_SECONDS if wanted.volume.stale else 0.0)
@@ -126,23 +132,21 @@ class Replies:
 
     async def _ask(self, wanted: Wanted, key: FetchKey, deadline: float, place: AsyncExitStack) -> Fetched:
         if not wanted.settings.share:
-            return Fetched(await self._call(wanted, deadline, place))
+            return Fetched(await self._call(wanted, deadline, clock.now(), place))
 
-        async def call(until: float, *, held: AsyncExitStack) -> MountReply:
-            return await self._call(wanted, until, held)
-
+        call = partial(self._call, wanted)
         reply, flight, joined = await self._flights.join(key, call, deadline, place, _last(wanted.volume))
         if not joined:
             return Fetched(reply)
         if not reply.payload:  # the provider has written to the other pod's volume
-            return Fetched(await self._call(wanted, deadline, place))
+            return Fetched(await self._call(wanted, deadline, clock.now(), place))
         self._metrics.shared(wanted.provider_class.provider)
         withhold_contents(reply)
         return Fetched(reply, flight.began)
 
-    async def _call(self, wanted: Wanted, deadline: float, place: AsyncExitStack) -> MountReply:
-        """A call to the provider; what it says decides about what is held."""
-        key, began = wanted.key, clock.now()
+    async def _call(self, wanted: Wanted, deadline: float, began: float, place: AsyncExitStack) -> MountReply:
+        """A call to the provider that begins now; what it says decides about what is held."""
+        key = wanted.key
         assert key is not None
         try:
             reply = await wanted.call(deadline, held=place)

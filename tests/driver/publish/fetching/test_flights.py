@@ -27,7 +27,7 @@ class Calls:
         self.failure: Failure | None = None
         self.bug = False
 
-    async def call(self, deadline: float, *, held: AsyncExitStack) -> MountReply:
+    async def call(self, deadline: float, _: float, held: AsyncExitStack) -> MountReply:
         """As ``ProviderPool.mount``."""
         self.number += 1
         try:

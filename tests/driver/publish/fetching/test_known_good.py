@@ -1,6 +1,7 @@
 """``last-known-good``: what a new pod gets while the provider or its store is away, and above all what it never may."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 import yaml
 
 from driver.ports import LAST_KNOWN_GOOD_ANNOTATION, REFRESH_ANNOTATION
+from runtime import logs
 from runtime.timestamps import parse_timestamp
 from tests.driver.publish.support import known, make_due
+from tests.support.accounts import TOKENS
 from tests.support.clocks import clock_set
-from tests.support.outage_rig import KNOWN_GOOD, OutageRig, outage_rig
+from tests.support.outage_rig import KNOWN_GOOD, OutageRig, outage_rig, version_of
 from tests.support.rig import OBJECTS, Volume
 from tests.support.waiting import run_async, until
 
@@ -50,7 +53,7 @@ def test_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
             await second.publish()
             assert second.read() == b"s3cret"
             status = pod_status(it, second)
-            assert status["objects"] == [{"id": "password", "version": "s3cret"}]
+            assert status["objects"] == [{"id": "password", "version": version_of(b"s3cret")}]
             assert status["lastFailure"]["reason"] == "ServedLastKnownGood"
             message = status["lastFailure"]["message"]
             assert message.startswith("serving content that was fetched 42m ago, at ")
@@ -340,6 +343,37 @@ def test_annotations_that_have_no_effect(tmp_path: Path, caplog: pytest.LogCaptu
             assert f"annotation {LAST_KNOWN_GOOD_ANNOTATION}: want a duration such as" in message
 
     run_async(run)
+
+
+def test_nothing_leaks(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    """The provider's error quotes what it is sent and what it once replied with → neither event, pod status, log nor
+    /status has the token or the content, at the highest verbosity."""
+    texts: list[str] = []
+
+    async def run() -> None:
+        async with outage_rig(tmp_path) as it:
+            it.write_class(KNOWN_GOOD)
+            it.lab.contents = b"the-content-of-the-store"
+            await it.volume("pod-1").publish()
+            volume = it.volume("pod-2")
+            token = json.loads(volume.attributes[TOKENS])["vault"]["token"]
+            it.lab.quote = f"token {token}, content the-content-of-the-store"
+            it.away()
+            await volume.publish()
+            calls = it.calls
+            await until(lambda: it.calls > calls + 3, "the asker")
+            texts.extend([token, str(pod_status(it, volume)), json.dumps(it.rig.driver.snapshot())])
+
+    logs.configure("driver", as_json=False, verbosity=10)
+    try:
+        with caplog.at_level(logging.DEBUG):
+            run_async(run)
+    finally:
+        logs.configure("driver", as_json=False, verbosity=0)
+    token = texts.pop(0)
+    text = "\n".join([*texts, "".join(capfd.readouterr()), caplog.text])
+    assert "serving content" in text and "The provider is still away" in text and "NodePublishVolume" in text
+    assert token not in text and token.split(".")[1] not in text and "the-content-of" not in text
 
 
 def test_a_retry_after_the_pod_status_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
