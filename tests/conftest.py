@@ -4,6 +4,7 @@ a user namespace."""
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from tests.support.mounts import unmount_below
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # Python's way to say that there is none
 namespaces.enter_private()
 forking.refuse_fork()
+# A shell's background job ignores SIGINT, and so would each process of ours that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -62,7 +62,13 @@ def dev(
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.wait(SECONDS)
+        try:
+            process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            for left in (*psutil.Process(process.pid).children(recursive=True), process):
+                left.kill()
+            process.wait()
+            raise
 
 
 @pytest.fixture

@@ -110,4 +110,4 @@ def test_a_role_that_had_ended_costs_no_time(tmp_path: Path) -> None:
         started = time.monotonic()
         rig.process.terminate()
         assert rig.exit_code() == 0
-        assert time.monotonic() - started < 0.8
+        assert time.monotonic() - started < 4.0  # it would be 8 s if they waited for the driver
