@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.effort import TALLIES, time_limit
-from tests.support.unmeasured import measuring_nothing
+from tests.support import measuring
 
 HERE = Path(__file__).parent
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 @pytest.fixture(autouse=True, scope="module")
 def _unmeasured() -> Iterator[None]:
     """Coverage is what the tests reach that name what they expect."""
-    with measuring_nothing():
+    with measuring.suspended():
         yield
 
 

@@ -14,7 +14,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import NoReturn, TypeVar
 
-from tests.support import unmeasured
+from tests.support import measuring
 
 # Imported once by the server rather than by each of hundreds of processes.
 PRELOADED = ("tests.driver.volume.interrupted", "tests.driver.volume.support")
@@ -44,7 +44,7 @@ def start_server() -> None:
     """Start the server, unless it runs: for tests that count their descriptors, since it takes two. It ends with this
     process."""
     _context.set_forkserver_preload(list(PRELOADED))
-    with unmeasured.measuring_nothing():
+    with measuring.suspended():
         forkserver.ensure_running()
 
 
