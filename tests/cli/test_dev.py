@@ -65,8 +65,9 @@ def dev(
         try:
             process.wait(SECONDS)
         except subprocess.TimeoutExpired:
-            for left in (*psutil.Process(process.pid).children(recursive=True), process):
-                left.kill()
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
             process.wait()
             raise
 
