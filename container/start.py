@@ -5,7 +5,6 @@ imports, which take half a second, or several under a CPU limit, would be lost, 
 whole grace period. Blocked, the signal stays pending until the supervisor handles it.
 """
 
-import os
 import signal
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
@@ -14,10 +13,6 @@ _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 def main() -> int:
     """Returns the container's exit code."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    # gRPC's C core prints what a peer sends, such as the text of a GOAWAY frame, and a peer that knows secrets may send
-    # them back. What is worth knowing reaches us as errors, so nothing is printed, unless somebody asks for it. The
-    # variable is read when gRPC is imported.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from container.main import main as run
 
     return run()

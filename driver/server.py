@@ -156,7 +156,7 @@ async def served(config: DriverConfig) -> AsyncIterator[Driver]:
     driver = Driver(config, await asyncio.to_thread(mounts.probe_noswap))
     async with AsyncExitStack() as stack:
         stack.callback(driver.disk.close)
-        stack.push_async_callback(driver.providers.close)
+        stack.callback(driver.providers.close)
         stack.push_async_callback(driver.node.drain)
         if config.metrics is not None:
             await stack.enter_async_context(

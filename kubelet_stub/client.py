@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import grpc
 import grpc.aio
 
+from kubelet_stub.dialing import dial
 from protos import csi_pb2 as csi
 from protos import csi_pb2_grpc as csi_grpc
 from runtime import redact, rpc
 from runtime.endpoints import parse_csi_address
-from runtime.rpc.client import dial
 
 Capability = csi.NodeServiceCapability.RPC
 

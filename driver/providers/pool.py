@@ -39,7 +39,7 @@ FIRST_RETRY_SECONDS = 1.0
 SEARCH_SECONDS = 0.25
 _SHOWN_PROVIDERS = 10
 HEALTH_CHECK_SECONDS = 5.0
-# How long a socket may take to answer that a provider is back; gRPC tries to connect every two seconds at least.
+# How long a socket may take to answer that a provider is back.
 ANSWER_SECONDS = 2.5
 
 
@@ -131,24 +131,24 @@ class ProviderPool:
 
     async def answers(self, name: str) -> bool:
         """Whether a provider's socket answers, found out by connecting to it; takes ANSWER_SECONDS at most."""
-        client = await self._client_of(name)
+        client = self._client_of(name)
         return client is not None and await client.wait_ready(asyncio.get_running_loop().time() + ANSWER_SECONDS)
 
     async def check_health(self) -> None:
         """Check the health of each provider that was called before, one after the other."""
         for name in list(self._clients):
-            client = await self._client_of(name) or self._clients[name]
+            client = self._client_of(name) or self._clients[name]
             await client.check_health(asyncio.get_running_loop().time() + HEALTH_CHECK_SECONDS)
 
     def snapshot(self) -> list[Mapping[str, Any]]:
         """The providers for the status socket: see ``status.snapshot``."""
         return status.snapshot(self._clients, self._sockets, self._absences)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close all connections."""
         while self._clients:
             _, client = self._clients.popitem()
-            await client.close()
+            client.close()
 
     async def _connected(self, name: str, deadline: float) -> ProviderClient:
         loop = asyncio.get_running_loop()
@@ -156,7 +156,7 @@ class ProviderPool:
         with self._absences.waiting(name):
             while True:
                 search_again = min(deadline, loop.time() + SEARCH_SECONDS)
-                client = await self._client_of(name)
+                client = self._client_of(name)
                 if client is not None:
                     if await client.wait_ready(search_again):
                         self._absences.connected(name)
@@ -179,13 +179,13 @@ class ProviderPool:
             f"check that its socket lies in {', '.join(self._sockets.directories)}{problems})"
         )
 
-    async def _client_of(self, name: str) -> ProviderClient | None:
+    def _client_of(self, name: str) -> ProviderClient | None:
         """The client at the provider's socket; None if there is no socket now."""
         known = self._clients.get(name)
         socket = self._sockets.find(name, lambda path: known is not None and known.is_connected_to(path))
-        return await self._client_at(name, socket) if socket is not None else None
+        return self._client_at(name, socket) if socket is not None else None
 
-    async def _client_at(self, name: str, socket: str) -> ProviderClient:
+    def _client_at(self, name: str, socket: str) -> ProviderClient:
         known = self._clients.get(name)
         if known is not None and known.socket == socket and not known.is_given_up:
             return known
@@ -200,11 +200,11 @@ class ProviderPool:
                 unused=", ".join(others),
             )
         if len(self._clients) > limits.MAX_PROVIDERS:
-            await self._clients.pop(next(iter(self._clients))).retire()
+            self._clients.pop(next(iter(self._clients))).retire()
         if known is not None:
             if known.socket == socket:
                 log.warning("Provider does not answer; connecting to it again", provider=name, socket=socket)
             else:
                 log.info("Provider has moved", provider=name, socket=socket, former=known.socket)
-            await known.retire()
+            known.retire()
         return client

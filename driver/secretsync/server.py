@@ -128,7 +128,7 @@ class SyncServer:
                 await asyncio.Event().wait()
         finally:
             self._metrics.leads(False)
-            await providers.close()
+            providers.close()
             await parser.close()
             workers.close()
 

@@ -1,7 +1,4 @@
-"""gRPC at the process boundary: serve on a Unix socket or TCP, call a socket, and map failures to status codes.
-
-``runtime.rpc.client`` is not imported here: it brings grpc's core with it.
-"""
+"""gRPC at the process boundary: serve on a Unix socket or TCP, call a socket, and map failures to status codes."""
 
 from runtime.rpc.calls import Call
 from runtime.rpc.channel import MAX_UNANSWERED, UNREADABLE, SocketChannel, Unreadable, call_once

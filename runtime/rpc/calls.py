@@ -94,10 +94,10 @@ def _parse(method: Method, data: bytes) -> Any:
 
 async def _answer(method: Method, request: Any, call: Call) -> Outcome:
     try:
-        if method.handle is None:
-            raise NotImplementedError
         if request is None:
             raise errors.Internal("the request is not a message of the method's type")
+        if method.handle is None:
+            raise NotImplementedError
         reply = await method.handle(request, call)
         return StatusCode.OK, "", reply.SerializeToString()
     except NotImplementedError:  # also raised by a generated servicer for a method that is not overridden

@@ -57,7 +57,7 @@ class SocketChannel:
         self._dialled: sockets.Identity | None = None
         self._connection: ClientConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._unanswered = 0
+        self._unanswered = self._waiting = 0
 
     @property
     def ready(self) -> bool:
@@ -83,15 +83,22 @@ class SocketChannel:
             return True
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
-        await asyncio.wait([self._connecting], timeout=seconds)
+        self._waiting += 1
+        try:
+            await asyncio.wait([self._connecting], timeout=seconds)
+        finally:
+            self._waiting -= 1
         return self.ready
 
-    async def call(self, method: str, request: Message, reply: type[Reply], seconds: float) -> Reply:
-        """Call a method, for example ``/csi.v1.Identity/Probe``, of a channel that is ready. Raises CallFailed."""
+    async def call(
+        self, method: str, request: Message, reply: type[Reply], seconds: float, most_bytes: int | None = None
+    ) -> Reply:
+        """Call a method, for example ``/csi.v1.Identity/Probe``, of a channel that is ready. A reply of more than
+        ``most_bytes``, by default those of the channel's bounds, is not received. Raises CallFailed."""
         if self._connection is None:
             raise CallFailed(StatusCode.UNAVAILABLE, f"{self.path} is not connected")
         try:
-            data = await self._connection.call(method, request.SerializeToString(), seconds)
+            data = await self._connection.call(method, request.SerializeToString(), seconds, most_bytes)
         except CallFailed as failure:
             self._unanswered = self._unanswered + 1 if failure.is_unanswered else 0
             raise
@@ -109,7 +116,8 @@ class SocketChannel:
         return await self.call(method, request, reply, max(0.0, deadline - loop.time()))
 
     async def _connect(self) -> None:
-        """Until a server has answered, though everybody may have become tired of waiting for it."""
+        """Until a server has answered, or nobody waits for one to appear. A server that is there and does not answer is
+        waited for in any case: nothing is gained by another connection to it."""
         pause = FIRST_PAUSE
         while True:
             dialled = sockets.identity(self.path)
@@ -123,6 +131,8 @@ class SocketChannel:
                 if connection.ready:
                     return
             await asyncio.sleep(pause)
+            if not self._waiting:
+                return
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def close(self) -> None:

@@ -44,6 +44,7 @@ class _Reply:
     """What has arrived of a reply, and who waits for it."""
 
     future: asyncio.Future[bytes]
+    most_bytes: int
     headers: dict[bytes, bytes] = field(default_factory=dict)
 
 
@@ -57,7 +58,7 @@ class ClientConnection(Connection):
         self._most_streams = bounds.streams
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._next_stream = 1
-        self._why = "the server closed the connection"
+        self._why = (StatusCode.UNAVAILABLE, "the server closed the connection")
 
     @property
     def ready(self) -> bool:
@@ -85,24 +86,32 @@ class ClientConnection(Connection):
         self.greeted.set()
         self._let_in(len(self._waiting))
 
-    async def call(self, path: str, message: bytes, seconds: float) -> bytes:
-        """Call a method with a message; returns the reply's. Raises CallFailed."""
+    def close(self, code: ErrorCode = ErrorCode.NO_ERROR, text: str = "") -> None:
+        """Close at once. If the server has broken a rule, calls fail with what it was."""
+        if code is not ErrorCode.NO_ERROR:
+            too_much = code is ErrorCode.ENHANCE_YOUR_CALM
+            self._why = (StatusCode.RESOURCE_EXHAUSTED if too_much else StatusCode.INTERNAL, text)
+        super().close(code, text)
+
+    async def call(self, path: str, message: bytes, seconds: float, most_bytes: int | None = None) -> bytes:
+        """Call a method with a message; returns the reply's, which may have ``most_bytes``, by default those of the
+        connection's bounds. Raises CallFailed."""
         try:
             async with asyncio.timeout(seconds):
                 while len(self._replies) >= self._most_streams and not self.closing:
                     waiter = self._loop.create_future()
                     self._waiting.append(waiter)
                     await waiter
-                return await self._exchange(path, message, seconds)
+                return await self._exchange(path, message, seconds, most_bytes or self._bounds.message_bytes)
         except TimeoutError:
             raise CallFailed(StatusCode.DEADLINE_EXCEEDED, wire.DEADLINE_DETAILS) from None
 
-    async def _exchange(self, path: str, message: bytes, seconds: float) -> bytes:
+    async def _exchange(self, path: str, message: bytes, seconds: float, most_bytes: int) -> bytes:
         if self.closing:
-            raise CallFailed(StatusCode.UNAVAILABLE, self._why)
+            raise CallFailed(*self._why)
         stream = Stream(self._next_stream, self._stream_window)
         self._last_stream, self._next_stream = stream.id, stream.id + 2
-        reply = self._replies[stream.id] = _Reply(self._loop.create_future())
+        reply = self._replies[stream.id] = _Reply(self._loop.create_future(), most_bytes)
         self.streams[stream.id] = stream
         block = _request_head(path) + headers.encode([(wire.TIMEOUT, wire.timeout(seconds))])
         self._out += frames.headers(stream.id, block, ends_stream=False)
@@ -147,7 +156,7 @@ class ClientConnection(Connection):
 
     def on_data(self, stream: Stream, *, ends_stream: bool) -> None:
         """A part of a reply."""
-        most = self._bounds.message_bytes
+        most = self._replies[stream.id].most_bytes
         size = max(wire.announced_size(stream.received), len(stream.received) - wire.PREFIX_BYTES)
         if size > most:
             self.reset(stream, ErrorCode.CANCEL)
@@ -185,7 +194,7 @@ class ClientConnection(Connection):
     def on_reset(self, stream: Stream, code: int | None) -> None:
         """The server has ended the call, or is gone."""
         if code is None:
-            self._fail(stream, CallFailed(StatusCode.UNAVAILABLE, self._why))
+            self._fail(stream, CallFailed(*self._why))
         else:
             status = _RESET_CODES.get(code, StatusCode.INTERNAL)
             self._fail(stream, CallFailed(status, f"the server ended the call, with HTTP/2's error code {code}"))
@@ -193,7 +202,7 @@ class ClientConnection(Connection):
     def on_goodbye(self, last_stream: int, code: int) -> None:
         """The server takes no more calls."""
         self.closing = True
-        self._why = f"the server ended the connection, with HTTP/2's error code {code}"
+        self._why = (StatusCode.UNAVAILABLE, f"the server ended the connection, with HTTP/2's error code {code}")
         self._let_in(len(self._waiting))
         for stream in [each for each in self.streams.values() if each.id > last_stream]:
             self.forget(stream)

@@ -29,16 +29,15 @@ def serve_goaway(path: Path) -> None:
 def _answer_all(listener: socket.socket) -> None:
     while True:
         connection, _ = listener.accept()
-        with connection:
+        with connection, suppress(OSError):  # somebody who only looked whether the socket is served
             connection.sendall(_frame(_SETTINGS, 0, b""))
             connection.recv(65536)
             goaway = struct.pack(">II", 0, _ENHANCE_YOUR_CALM) + TEXT
             connection.sendall(_frame(_SETTINGS, 1, b"") + _frame(_GOAWAY, 0, goaway))
             # Closing before the client has read the frame could reset the connection, and the client would lose it.
             connection.settimeout(5.0)
-            with suppress(OSError):
-                while connection.recv(65536):
-                    pass
+            while connection.recv(65536):
+                pass
 
 
 def _frame(kind: int, flags: int, payload: bytes) -> bytes:

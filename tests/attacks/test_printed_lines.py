@@ -47,6 +47,8 @@ def test_hostile_goaway_in_the_container(tmp_path: Path) -> None:
     serve_goaway(tmp_path / "providers" / "evil.sock")
     write_class(tmp_path, "app", "evil", {"x": "y"})
     try:
+        # gRPC's own client waits longer and longer before it connects again to a socket that is not there yet.
+        wait_until(lambda: container.fetch("/healthz")[0] == 200, "the container", 30)
         sentence = publish(tmp_path, "one", "app", {}, {}, seconds=5.0)
         log_file = tmp_path / "log"
         wait_until(lambda: "Failed to publish a volume" in log_file.read_text(), "the driver's line about the call")

@@ -12,8 +12,8 @@ import pytest
 
 from driver import health
 from driver.health import Health
+from kubelet_stub.dialing import dial
 from protos import csi_pb2, csi_pb2_grpc
-from runtime.rpc.client import dial
 from tests.support.mounts import bind, share, unshare
 from tests.support.rig import rig
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import grpc.aio
 
+from kubelet_stub.dialing import dial
 from probe.driver import DriverProbe
 from protos import csi_pb2_grpc
 from provider_stub.running import running
 from runtime import metrics
-from runtime.rpc.client import dial
 from tests.support.files import NOTHING, inode
 from tests.support.process_rig import ProcessRig
 from tests.support.rig import Rig, rig

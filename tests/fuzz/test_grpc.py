@@ -15,11 +15,11 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
 from driver.volume.walk import is_target_path
+from kubelet_stub.dialing import dial
 from protos import csi_pb2, pluginregistration_pb2, provider_pb2
 from registrar.service import RegistrationService
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
-from runtime.rpc.client import dial
 from tests.fuzz.effort import scaled, source, tally
 from tests.fuzz.messages import Values, is_message, wire
 from tests.support.mounts import mount_points

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from kubelet_stub.dialing import dial
 from kubelet_stub.events import Reason
 from protos import pluginregistration_pb2, pluginregistration_pb2_grpc
 from registrar.driver import Driver
@@ -22,7 +23,6 @@ from registrar.state import State
 from runtime import directories, inotify
 from runtime.errors import Unavailable
 from runtime.flags import Duration
-from runtime.rpc.client import dial
 from tests.registrar.rig import RegistrarRig, running_registrar, until_error, until_socket, until_state
 from tests.support.fake_driver import NAME, FakeDriver, fake_driver
 from tests.support.files import inode

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from kubelet_stub.dialing import dial
 from kubelet_stub.events import Reason
 from protos import csi_pb2
 from registrar.reconciler import Reconciler, retry_delay
 from registrar.state import State
 from runtime.errors import ConfigurationError, PreconditionFailed
-from runtime.rpc.client import dial
 from tests.registrar.rig import RegistrarRig, running_registrar, until_error, until_socket, until_state
 from tests.support.fake_driver import NAME, FakeDriver, fake_driver
 from tests.support.files import NOTHING, inode

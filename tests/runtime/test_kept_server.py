@@ -14,11 +14,11 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
+from kubelet_stub.dialing import dial
 from protos import csi_pb2, csi_pb2_grpc
 from runtime import inotify
 from runtime.endpoints import TcpEndpoint, UnixEndpoint
 from runtime.rpc import kept_server, server
-from runtime.rpc.client import dial
 from tests.support.fake_driver import FakeDriver
 from tests.support.files import inode
 from tests.support.ports import free_port

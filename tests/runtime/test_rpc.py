@@ -12,11 +12,14 @@ import grpc
 import grpc.aio
 import pytest
 
+from kubelet_stub.dialing import dial
 from protos import csi_pb2, csi_pb2_grpc
 from runtime import errors, rpc
 from runtime.endpoints import TcpEndpoint, UnixEndpoint
 from runtime.errors import ConfigurationError
-from runtime.rpc.client import Connection, dial
+from runtime.rpc import channel
+from tests.support.dials import Dials
+from tests.support.waiting import until
 
 
 class Failing(csi_pb2_grpc.IdentityServicer):
@@ -167,25 +170,22 @@ def test_channels_do_not_share_failures(tmp_path: Path) -> None:
 
 
 def test_waiting_in_vain_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many callers wait for a missing server → only one task waits for the connection, because grpc.aio leaks memory
-    with each cancelled wait; the server starts → all callers are served."""
+    """Many callers wait for a missing server → one task tries for all of them, and stops when nobody waits; the server
+    starts → all callers are served, over one connection."""
+    monkeypatch.setattr(channel, "FIRST_PAUSE", 0.01)
+    dials = Dials(monkeypatch)
 
     async def run() -> None:
         path = tmp_path / "csi.sock"
-        channel = dial(str(path), [("grpc.max_reconnect_backoff_ms", 100)])
-        connection, waits, ready = Connection(channel), 0, channel.channel_ready
-
-        async def counted() -> None:
-            nonlocal waits
-            waits += 1
-            await ready()
-
-        monkeypatch.setattr(channel, "channel_ready", counted)
-        assert not any(await asyncio.gather(*(connection.wait_ready(0.01) for _ in range(30))))
+        waiting, tasks = rpc.SocketChannel(str(path)), asyncio.all_tasks()
+        assert not any(await asyncio.gather(*(waiting.wait_ready(0.05) for _ in range(30))))
+        assert 1 <= dials.count <= 5
+        await until(lambda: asyncio.all_tasks() == tasks, "the end of the attempts")
+        before = dials.count
         async with rpc.serve(UnixEndpoint(str(path)), registering(Failing())):
-            assert all(await asyncio.gather(*(connection.wait_ready(10) for _ in range(30))))
-        assert waits == 1
-        await connection.close()
+            assert all(await asyncio.gather(*(waiting.wait_ready(10) for _ in range(30))))
+            assert dials.count == before + 1
+            waiting.close()
 
     asyncio.run(run())
 

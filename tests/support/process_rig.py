@@ -6,8 +6,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from kubelet_stub.dialing import dial
 from protos import csi_pb2_grpc
-from runtime.rpc.client import dial
 from tests.support import unmeasured
 from tests.support.rig import Rig
 

@@ -14,8 +14,8 @@ import grpc
 import grpc.aio
 import pytest
 
+from kubelet_stub.dialing import dial
 from protos import provider_pb2, provider_pb2_grpc
-from runtime.rpc.client import dial
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,9 +15,9 @@ import yaml
 
 from driver import server
 from driver.config import DriverConfig
+from kubelet_stub.dialing import dial
 from protos import csi_pb2, csi_pb2_grpc
 from provider_stub.running import RunningStub, running
-from runtime.rpc.client import dial
 from tests.support.mounts import forget_record, mount_points, unmount_below
 
 NODE = "node-1"

@@ -8,8 +8,8 @@ import grpc
 import grpc.aio
 import pytest
 
+from kubelet_stub.dialing import dial
 from protos import csi_pb2, csi_pb2_grpc
-from runtime.rpc.client import dial
 from tests.support.rig import rig
 
 CONTROLLER_METHODS = [

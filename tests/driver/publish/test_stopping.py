@@ -12,10 +12,10 @@ import grpc.aio
 import pytest
 
 from driver.publish import stopping
+from kubelet_stub.dialing import dial
 from protos import csi_pb2_grpc
 from provider_stub.running import running
 from runtime.errors import Unavailable
-from runtime.rpc.client import dial
 from tests.driver.publish.support import known, make_due
 from tests.support.fake_api import Silence
 from tests.support.fake_api_rig import fake_api_rig

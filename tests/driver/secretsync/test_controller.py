@@ -102,7 +102,7 @@ def test_what_was_sent_is_not_logged(tmp_path: Path, failure: Exception) -> None
             stub.put("password", CONTENT)
             controller.listed([SYNC])
             await until(lambda: "asked" in cluster.told and (len(cluster.told) > 1 or lines), "the end of the sync")
-        await pool.close()
+        pool.close()
         workers.close()
         assert cluster.tenant == "ns"
         assert [canary for canary in CANARIES for text in (*cluster.told, *lines) if canary in text] == []

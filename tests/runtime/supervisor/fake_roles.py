@@ -19,9 +19,9 @@ from typing import NoReturn
 
 import grpc
 
+from kubelet_stub.dialing import dial
 from protos import provider_pb2, provider_pb2_grpc
 from runtime import logs, process
-from runtime.rpc.client import dial
 from runtime.supervisor import role_output
 from runtime.supervisor.role_table import RoleTable
 from runtime.supervisor.roles import RestartPolicy, Role

@@ -1,0 +1,355 @@
+"""Calls to servers that use what HTTP/2 and gRPC permit, in other ways than ours: as grpc-go, grpcio and proxies do."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from protos import csi_pb2
+from runtime import rpc
+from runtime.endpoints import UnixEndpoint
+from runtime.http2 import frames, headers
+from runtime.http2.stream import Bounds
+from runtime.rpc import wire
+
+PROBE = "/csi.v1.Identity/Probe"
+REPLY = csi_pb2.ProbeResponse.FromString(b"\x0a\x02\x08\x01")
+BODY = wire.framed(REPLY.SerializeToString())
+OK_HEAD = headers.encode([(b":status", b"200"), (b"content-type", b"application/grpc+proto"), (b"x-extra", b"1")])
+
+
+def trailers(status: int, message: bytes = b"", *, more: list[tuple[bytes, bytes]] | None = None) -> bytes:
+    """A header block with a status."""
+    return headers.encode([(b"grpc-status", b"%d" % status), (b"grpc-message", message), *(more or [])])
+
+
+def head(stream: int) -> bytes:
+    return frames.headers(stream, OK_HEAD, ends_stream=False)
+
+
+def tail(stream: int, status: int = 0, message: bytes = b"") -> bytes:
+    return frames.headers(stream, trailers(status, message), ends_stream=True)
+
+
+def data(stream: int, body: bytes = BODY) -> bytes:
+    return frames.frame(frames.DATA, 0, stream, body)
+
+
+def padded(stream: int, body: bytes) -> bytes:
+    return frames.frame(frames.DATA, frames.PADDED, stream, b"\x07" + body + bytes(7))
+
+
+def split_block(stream: int, block: bytes) -> bytes:
+    """A header block in frames of one byte, the first one with a priority."""
+    first = frames.frame(frames.HEADERS, frames.HAS_PRIORITY, stream, bytes(5) + block[:1])
+    rest = [frames.frame(frames.CONTINUATION, 0, stream, block[at : at + 1]) for at in range(1, len(block) - 1)]
+    return b"".join([first, *rest, frames.frame(frames.CONTINUATION, frames.END_HEADERS, stream, block[-1:])])
+
+
+PING = frames.frame(frames.PING, 0, 0, b"12345678")
+ANSWERS: dict[str, Callable[[int], bytes]] = {
+    "as ours": lambda stream: head(stream) + data(stream) + tail(stream),
+    "byte by byte": lambda stream: (
+        head(stream) + b"".join(data(stream, BODY[at : at + 1]) for at in range(len(BODY))) + tail(stream)
+    ),
+    "padded, between empty frames": lambda stream: (
+        head(stream) + data(stream, b"") + padded(stream, BODY) + data(stream, b"") + tail(stream)
+    ),
+    "continued headers": lambda stream: split_block(stream, OK_HEAD) + data(stream) + tail(stream),
+    "pings, settings, windows and unknown frames between": lambda stream: (
+        PING
+        + head(stream)
+        + frames.settings({frames.MAX_FRAME_SIZE: 2**24 - 1, 99: 7})
+        + data(stream)
+        + frames.window_update(0, 1000)
+        + frames.frame(0xFA, 0xFF, stream, b"extension")
+        + PING
+        + tail(stream)
+    ),
+    "an informational response first": lambda stream: (
+        frames.headers(stream, headers.encode([(b":status", b"103")]), ends_stream=False)
+        + head(stream)
+        + data(stream)
+        + tail(stream)
+    ),
+    "goodbye, and the answer after it": lambda stream: (
+        head(stream)
+        + frames.frame(frames.GOAWAY, 0, 0, stream.to_bytes(4) + bytes(4) + b"max_age")
+        + data(stream)
+        + tail(stream)
+    ),
+}
+FAILURES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
+    "trailers only": (
+        lambda stream: frames.headers(
+            stream,
+            headers.encode([(b":status", b"200"), (b"grpc-status", b"5"), (b"grpc-message", b"no")]),
+            ends_stream=True,
+        ),
+        rpc.StatusCode.NOT_FOUND,
+        "no",
+    ),
+    "percent-encoded": (
+        lambda stream: head(stream) + tail(stream, 7, b"caf%C3%A9 100%25 %zz%ff%"),
+        rpc.StatusCode.PERMISSION_DENIED,
+        "café 100% %zz\ufffd%",
+    ),
+    "binary details": (
+        lambda stream: (
+            head(stream)
+            + frames.headers(
+                stream, trailers(9, b"x", more=[(b"grpc-status-details-bin", b"CAkSAXg")]), ends_stream=True
+            )
+        ),
+        rpc.StatusCode.FAILED_PRECONDITION,
+        "x",
+    ),
+    "a message, and then an error": (
+        lambda stream: head(stream) + data(stream) + tail(stream, 13, b"late"),
+        rpc.StatusCode.INTERNAL,
+        "late",
+    ),
+    "half a message": (
+        lambda stream: head(stream) + data(stream, BODY[:-1]) + tail(stream),
+        rpc.StatusCode.INTERNAL,
+        "the body is not one message of the length that it begins with",
+    ),
+    "compressed": (
+        lambda stream: head(stream) + data(stream, b"\x01" + BODY[1:]) + tail(stream),
+        rpc.StatusCode.INTERNAL,
+        "the message is compressed, which was not offered",
+    ),
+    "reset: refused": (
+        lambda stream: frames.frame(frames.RST_STREAM, 0, stream, (7).to_bytes(4)),
+        rpc.StatusCode.UNAVAILABLE,
+        "HTTP/2's error code 7",
+    ),
+    "reset: cancelled": (
+        lambda stream: frames.frame(frames.RST_STREAM, 0, stream, (8).to_bytes(4)),
+        rpc.StatusCode.CANCELLED,
+        "HTTP/2's error code 8",
+    ),
+    "reset after the headers": (
+        lambda stream: head(stream) + frames.frame(frames.RST_STREAM, 0, stream, (2).to_bytes(4)),
+        rpc.StatusCode.INTERNAL,
+        "HTTP/2's error code 2",
+    ),
+    "goodbye before the call": (
+        lambda _: frames.frame(frames.GOAWAY, 0, 0, bytes(8) + b"secret"),
+        rpc.StatusCode.UNAVAILABLE,
+        "the server ended the connection, with HTTP/2's error code 0",
+    ),
+    "a proxy's answer": (
+        lambda stream: frames.headers(stream, headers.encode([(b":status", b"503")]), ends_stream=True),
+        rpc.StatusCode.UNAVAILABLE,
+        "the HTTP status is 503",
+    ),
+    "an unknown status": (
+        lambda stream: head(stream) + tail(stream, 77, b"secret"),
+        rpc.StatusCode.UNKNOWN,
+        "unknown gRPC status 77",
+    ),
+}
+
+
+@asynccontextmanager
+async def peer(path: Path, answer: Callable[[int], bytes], *, piece: int = 2**20) -> AsyncIterator[list[bytes]]:
+    """A server that answers each call with ``answer``, sent in pieces of a size; yields what it has received."""
+    received: list[bytes] = []
+    open_connections: set[asyncio.StreamWriter] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_connections.add(writer)
+        found, buffer = frames.FrameReader(), await reader.readexactly(len(frames.PREFACE))
+        writer.write(frames.settings({frames.MAX_CONCURRENT_STREAMS: 2, frames.INITIAL_WINDOW_SIZE: 2**20}))
+        with contextlib.suppress(ConnectionError):
+            while buffer := await reader.read(65536):
+                received.append(buffer)
+                for each in found.read(buffer):
+                    if each.type == frames.DATA and each.flags & frames.END_STREAM:
+                        reply = answer(each.stream)
+                        for at in range(0, len(reply), piece):
+                            writer.write(reply[at : at + piece])
+                            await asyncio.sleep(0)
+        open_connections.discard(writer)
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(path))
+    try:
+        yield received
+    finally:
+        server.close()
+        while open_connections:
+            await asyncio.sleep(0.001)
+
+
+async def probe(channel: rpc.SocketChannel, seconds: float = 10.0) -> csi_pb2.ProbeResponse:
+    return await channel.call_when_ready(PROBE, csi_pb2.ProbeRequest(), csi_pb2.ProbeResponse, seconds)
+
+
+@asynccontextmanager
+async def channel_to(path: Path, bounds: Bounds | None = None) -> AsyncIterator[rpc.SocketChannel]:
+    channel = rpc.SocketChannel(str(path), bounds or Bounds(2**22))
+    try:
+        yield channel
+    finally:
+        channel.close()
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await work()
+
+    asyncio.run(main())
+
+
+def pieces() -> Iterator[tuple[str, int]]:
+    for name in ANSWERS:
+        yield name, 2**20
+        yield name, 1
+
+
+@pytest.mark.parametrize("name, piece", list(pieces()))
+def test_answers(tmp_path: Path, name: str, piece: int) -> None:
+    """A reply in one of the forms that are allowed, sent at once or byte by byte → received, three times."""
+
+    async def work() -> None:
+        async with peer(tmp_path / "s", ANSWERS[name], piece=piece), channel_to(tmp_path / "s") as channel:
+            for _ in range(3):
+                assert await probe(channel) == REPLY
+
+    run(work)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_failures(tmp_path: Path, name: str) -> None:
+    """An error in one of the forms that are allowed, or half an answer → its code and text; nothing of what may be a
+    secret; the next call of the channel is answered, over another connection if need be."""
+    answer, code, text = FAILURES[name]
+
+    async def work() -> None:
+        answers = iter([answer])
+
+        def next_answer(stream: int) -> bytes:
+            return next(answers, ANSWERS["as ours"])(stream)
+
+        async with peer(tmp_path / "s", next_answer), channel_to(tmp_path / "s") as channel:
+            with pytest.raises(rpc.CallFailed) as caught:
+                await probe(channel)
+            assert caught.value.code is code and text in caught.value.details
+            assert "secret" not in caught.value.details
+            assert await probe(channel) == REPLY
+
+    run(work)
+
+
+@pytest.mark.parametrize("size", [100_000, 4 * 2**20 - 100])
+@pytest.mark.parametrize("window", [frames.DEFAULT_WINDOW, 256 * 1024])
+def test_large_replies(tmp_path: Path, size: int, window: int) -> None:
+    """A reply larger than the window, from a server that waits for windows, which ours does → received as a whole."""
+
+    class Large:
+        DESCRIPTOR = csi_pb2.DESCRIPTOR.services_by_name["Identity"]
+
+        async def GetPluginInfo(self, _: object, __: object) -> csi_pb2.GetPluginInfoResponse:
+            return csi_pb2.GetPluginInfoResponse(name="x" * size)
+
+    async def work() -> None:
+        def register(services: rpc.Services) -> None:
+            services.add(Large.DESCRIPTOR, Large())
+
+        async with (
+            rpc.serve(rpc_endpoint(tmp_path / "s"), register),
+            channel_to(tmp_path / "s", Bounds(2**22, window=window)) as channel,
+        ):
+            method = "/csi.v1.Identity/GetPluginInfo"
+            for _ in range(3):
+                reply = await channel.call_when_ready(
+                    method, csi_pb2.GetPluginInfoRequest(), csi_pb2.GetPluginInfoResponse, 20
+                )
+                assert len(reply.name) == size
+            with pytest.raises(rpc.CallFailed, match="larger than max") as caught:
+                await channel.call(method, csi_pb2.GetPluginInfoRequest(), csi_pb2.GetPluginInfoResponse, 20, 50_000)
+            assert caught.value.code is rpc.StatusCode.RESOURCE_EXHAUSTED
+            assert channel.ready
+
+    run(work)
+
+
+def rpc_endpoint(path: Path) -> UnixEndpoint:
+    return UnixEndpoint(str(path))
+
+
+def test_the_servers_limit_of_calls(tmp_path: Path) -> None:
+    """The server takes two calls at a time → ten are made two by two, in order, and all are answered."""
+    begun: list[int] = []
+
+    def answer(stream: int) -> bytes:
+        begun.append(stream)
+        return ANSWERS["as ours"](stream)
+
+    async def work() -> None:
+        async with peer(tmp_path / "s", answer), channel_to(tmp_path / "s") as channel:
+            assert await channel.wait_ready(5)
+            assert await asyncio.gather(*(probe(channel) for _ in range(10))) == [REPLY] * 10
+            assert begun == list(range(1, 21, 2))
+
+    run(work)
+
+
+def test_given_up(tmp_path: Path) -> None:
+    """The caller's deadline passes, or it is cancelled → the server is told to stop, and the connection goes on."""
+
+    async def work() -> None:
+        silent = [True]
+
+        def answer(stream: int) -> bytes:
+            return b"" if silent[0] else ANSWERS["as ours"](stream)
+
+        async with peer(tmp_path / "s", answer) as received, channel_to(tmp_path / "s") as channel:
+            assert await channel.wait_ready(5)
+            started = time.monotonic()
+            with pytest.raises(rpc.CallFailed) as caught:
+                await probe(channel, 0.1)
+            assert caught.value.is_unanswered and time.monotonic() - started < 5
+            cancelled = asyncio.create_task(probe(channel))
+            await asyncio.sleep(0.05)
+            cancelled.cancel()
+            silent[0] = False
+            assert await probe(channel) == REPLY
+            resets = [each for each in sent(received) if each.type == frames.RST_STREAM]
+            assert [(each.stream, int.from_bytes(each.payload)) for each in resets] == [(1, 8), (3, 8)]
+
+    run(work)
+
+
+def sent(received: list[bytes]) -> list[frames.Frame]:
+    """The frames that a client has sent."""
+    return frames.FrameReader().read(b"".join(received))
+
+
+def test_what_is_sent(tmp_path: Path) -> None:
+    """A call → the headers that gRPC prescribes, with the deadline and localhost as the authority."""
+
+    async def work() -> None:
+        async with peer(tmp_path / "s", ANSWERS["as ours"]) as received, channel_to(tmp_path / "s") as channel:
+            await probe(channel, 5)
+            block = next(each.payload for each in sent(received) if each.type == frames.HEADERS)
+            found = headers.HeaderDecoder(2**14).decode(block)
+            seconds = wire.parse_timeout(found.pop(b"grpc-timeout"))
+            assert seconds is not None and 4 < seconds <= 5
+            assert found == {
+                b":method": b"POST",
+                b":scheme": b"http",
+                b":path": PROBE.encode(),
+                b":authority": b"localhost",
+                b"te": b"trailers",
+                b"content-type": b"application/grpc",
+                b"user-agent": b"grpc-python-secrets-store-csi",
+            }
+
+    run(work)
