@@ -34,7 +34,7 @@ ROWS = (
             ),
             stat("Volumes", f"sum(secrets_store_volumes{{{NODE}}})", "Volumes that are mounted."),
             stat(
-                "Volumes that fail to refresh",
+                "Failing volumes",
                 f"count(secrets_store_volume_refresh_failures{{{NODE}}} > 0) or vector(0)",
                 "Their pods keep the old content. Without names of volumes in the metrics: their providers.",
                 bad_from=1,
@@ -46,7 +46,7 @@ ROWS = (
                 "s",
             ),
             stat(
-                "Providers that are gone",
+                "Providers gone",
                 f"count(secrets_store_provider_up{{{NODE}}} == 0) or vector(0)",
                 "Nodes whose volumes use a provider that no longer listens on its socket.",
                 bad_from=1,

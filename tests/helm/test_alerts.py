@@ -10,19 +10,9 @@ import yaml
 
 from tests.helm import chart, promtool
 from tests.helm.alert_cases import ALSO, CASES, Case
-from tests.helm.promtool import Rule
+from tests.helm.alerts import BOTH, ENABLED, rules
 
-ENABLED = "--set=prometheusRule.enabled=true"
-BOTH = f"{ENABLED},secretSync.enabled=true"
 PAGE = (chart.ROOT / "docs" / "operations.md").read_text()
-
-
-def rules(*arguments: str, path: Path = chart.CHART) -> list[Rule]:
-    """The alerts that a chart renders."""
-    done = chart.template(*(arguments or (BOTH,)), path=path)
-    assert done.returncode == 0, done.stderr
-    (found,) = (item for item in yaml.safe_load_all(done.stdout) if item and item["kind"] == "PrometheusRule")
-    return [rule for group in found["spec"]["groups"] for rule in group["rules"]]
 
 
 def test_promtool_accepts_them(tmp_path: Path) -> None:

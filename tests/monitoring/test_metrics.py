@@ -5,6 +5,8 @@ import asyncio
 import re
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -36,12 +38,13 @@ RARE = {"secrets_store_background_task_failures_total", "rest_client_requests_to
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The metrics of all programs after some work."""
+def pages() -> Iterator[dict[str, str]]:
+    """The metrics of all programs after some work. pytest's own directory is too deep for sockets: their paths have at
+    most 107 characters."""
     found: dict[str, str] = {}
 
     async def scenario() -> None:
-        async with world(tmp_path_factory.mktemp("world")) as made:
+        async with world(Path(directory)) as made:
             for number in count():
                 await made.beat(number)
                 found.update(await asyncio.to_thread(made.pages))
@@ -49,7 +52,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
                     return
                 assert number < 40, f"never counted: {sorted(missing)}"
 
-    run_async(scenario)
+    with TemporaryDirectory(prefix="t-") as directory:
+        run_async(scenario)
     yield found
 
 
