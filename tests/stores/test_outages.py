@@ -2,23 +2,30 @@
 
 import asyncio
 import logging
+import re
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from driver.ports import LAST_KNOWN_GOOD_ANNOTATION, SHARE_ANNOTATION
 from driver.publish import renewals
 from tests.stores.identities import Issuer, enable_jwt, jwt_role
 from tests.stores.openbao import OpenBao
 from tests.stores.rig import StoreRig, secret, store_rig
-from tests.support.rig import Volume
+from tests.support.http_client import fetch
+from tests.support.ports import free_port
+from tests.support.provider_calls import started
+from tests.support.rig import Rig, Volume, rig
 from tests.support.waiting import run_async, until
 
 ITEM = secret("password", "secret/data/app")
 ANNOTATIONS = {SHARE_ANNOTATION: "30s", LAST_KNOWN_GOOD_ANNOTATION: "6h"}
+PROGRAM = Path(sys.executable).parent / "secrets-store-provider-openbao"
 START_SECONDS, FRESH_SECONDS = 5.0, 10.0
 log = logging.getLogger(__name__)
 
@@ -173,25 +180,37 @@ def test_accounts_share_nothing(tmp_path: Path, issuer: Issuer) -> None:
 
 @pytest.mark.usefixtures("openbao_program")
 def test_burst(bao: OpenBao, issuer: Issuer, tmp_path: Path) -> None:
-    """110 pods of one Deployment start at once → one call to the provider and one read of the store; without the
-    annotation 110 of each."""
+    """110 pods of one Deployment start at once; the provider is a process of its own → one call to it and one read of
+    the store; without the annotation 110 of each."""
     bao.put("burst", password="one")
     bao.policy("burst", "secret/data/burst read")
     jwt_role(bao, "burst", "default", "burst")
+    port = free_port()
+    command = [str(PROGRAM), "--metrics-addr", f"127.0.0.1:{port}"]
+
+    def calls() -> int:
+        found = re.search(r'^secrets_store_provider_mounts_total\{code="OK"\} (\d+)', fetch(port, "/metrics")[1], re.M)
+        return int(found[1]) if found else 0
+
+    async def burst(it: Rig, name: str, annotations: dict[str, str]) -> tuple[int, int]:
+        """Calls to the provider, and reads of the store."""
+        parameters = {"vaultAddress": bao.url, "vaultAuthMountPath": "jwt", "roleName": "burst"}
+        parameters["objects"] = yaml.safe_dump([secret("password", "secret/data/burst")])
+        it.write_class(name, provider="openbao", annotations=annotations, parameters=parameters)
+        mark, before = bao.mark(), await asyncio.to_thread(calls)
+        tokens = issuer.attributes()
+        volumes = [it.volume(f"{name}-{number}", class_name=name, attributes=tokens) for number in range(110)]
+        began = time.monotonic()
+        await asyncio.gather(*(volume.publish(60) for volume in volumes))
+        seconds = time.monotonic() - began
+        made, reads = await asyncio.to_thread(calls) - before, len(bao.calls("secret/data/burst", mark))
+        log.info("%s: 110 pods in %.1f s, %d calls, %d reads", name, seconds, made, reads)
+        assert {volume.read() for volume in volumes} == {b"one"}
+        return made, reads
 
     async def scenario() -> None:
-        async with store_rig(tmp_path, bao, issuer) as rig:
-            for name, annotations, calls in (("each", {}, 110), ("shared", {SHARE_ANNOTATION: "30s"}, 1)):
-                spec = {"annotations": annotations}
-                rig.write_class(secret("password", "secret/data/burst"), name=name, spec=spec, roleName="burst")
-                mark, before, began = bao.mark(), rig.provider.calls, time.monotonic()
-                volumes = [rig.volume(f"{name}-{number}", class_name=name) for number in range(110)]
-                await asyncio.gather(*(volume.publish(60) for volume in volumes))
-                seconds = time.monotonic() - began
-                reads = len(bao.calls("secret/data/burst", mark))
-                made = rig.provider.calls - before
-                log.info("%s: 110 pods in %.1f s, %d calls, %d reads", name, seconds, made, reads)
-                assert made == reads == calls
-                assert {volume.read() for volume in volumes} == {b"one"}
+        async with rig(tmp_path) as it, started(command, it.providers_dir / "openbao.sock"):
+            assert await burst(it, "each", {}) == (110, 110)
+            assert await burst(it, "shared", {SHARE_ANNOTATION: "30s"}) == (1, 1)
 
     run_async(scenario, 170)

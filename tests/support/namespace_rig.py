@@ -59,7 +59,11 @@ class NamespaceRig:
         return self.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, **fields})
 
     def make_pod(
-        self, name: str = "pod-1", owners: list[Object] | None = None, volumes: Mapping[str, str] = VOLUMES
+        self,
+        name: str = "pod-1",
+        owners: list[Object] | None = None,
+        volumes: Mapping[str, str] = VOLUMES,
+        account: str = "default",
     ) -> Pod:
         """A pod that no kubelet will ever run, with its ``volumes`` of the driver and the class of each."""
         made = self.api.create(
@@ -70,6 +74,7 @@ class NamespaceRig:
                 "spec": {
                     "containers": [{"name": "main", "image": "nothing"}],
                     "nodeName": NODE,
+                    "serviceAccountName": account,
                     "volumes": [_volume(volume, class_name) for volume, class_name in volumes.items()],
                 },
             }
