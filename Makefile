@@ -82,7 +82,7 @@ docs: venv  ## build the documentation as a site, build/site, and run the comman
 	$(SET_UP) docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/site
-	@echo "the site: build/site/index.html"
+	@echo "the site: build/site/index.html; with its search: $(BIN)/python -m http.server --directory build/site"
 
 .PHONY: kit
 kit: venv  ## build secrets-store-provider-kit, for authors of providers, into build/kit

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Pages of the repository's first level, and where the site has them.
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "", "CHANGELOG.md": "", "SECURITY.md": ""}
 CRDS = ("helm/crds/*.yaml", "helm/files/secretsyncs.yaml")
+# Names of fields, flags and values are not broken.
+STYLE = ".md-typeset td:first-child code { white-space: nowrap; overflow-wrap: normal; }\n"
 _LINK = re.compile(r"(\]\(|(?:src|href)=\")(?!\w+:|#)([^)#\"]+)")
 
 
@@ -26,6 +28,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for file in list(files.documentation_pages()):
         if file.abs_src_path is not None:
             file.content_string = _moved(file.content_string, "docs", files, config)
+    files.append(File.generated(config, "site.css", content=STYLE))
     files.append(File.generated(config, "fields.md", content=fields_page()))
     files.append(File.generated(config, "commands.md", content=commands_page()))
     return files
