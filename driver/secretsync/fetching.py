@@ -1,7 +1,7 @@
 """What a provider delivers for a SecretSync, with the files that its class composes."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -13,10 +13,12 @@ from driver.providers.pool import ProviderPool
 from driver.publish.attributes import PERMISSION, go_json
 from driver.publish.composed.compose import add_composed_files
 from driver.publish.request import POD_NAME, POD_NAMESPACE, POD_UID, RESERVED_PREFIX, SERVICE_ACCOUNT_TOKENS
+from driver.publish.schedule import interval_of
 from driver.secretsync import conditions
 from driver.secretsync.ports import Tokens
 from driver.secretsync.secret import SyncFailure, misconfigured
 from driver.volume.payload import files_of
+from runtime import redact
 from runtime.errors import Failure, PreconditionFailed
 from runtime.rpc import code_of
 
@@ -32,6 +34,19 @@ class Identity:
 
     pod_name: str
     pod_uid: str
+
+
+def without_effect(provider_class: ProviderClass) -> Iterator[tuple[str, str]]:
+    """What of a class is ignored: the reason and the message of an event for each."""
+    subject = f"SecretProviderClass {provider_class.class_ref}"
+    if names := sorted(name for name in provider_class.parameters if name.startswith(RESERVED_PREFIX)):
+        shown = redact.text(", ".join(name[:80] for name in names[: limits.SHOWN_OBJECTS]))
+        message = f"{subject} sets {shown}, which only the controller may set; remove it from spec.parameters"
+        yield "ReservedParameter", message
+    try:
+        interval_of(provider_class.annotations, 0.0)
+    except ValueError as error:
+        yield "InvalidInterval", f"{subject}: {error}; until it is corrected --rotation-poll-interval applies"
 
 
 class Fetcher:

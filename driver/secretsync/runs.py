@@ -8,6 +8,7 @@ from typing import Any
 from driver.objects.secret_syncs import SecretSync
 from driver.secretsync import conditions, schedule
 from driver.secretsync.away import AwayProviders
+from driver.secretsync.fetching import without_effect
 from driver.secretsync.jobs import Job, Jobs
 from driver.secretsync.lanes import Lanes
 from driver.secretsync.metrics import SyncMetrics
@@ -119,6 +120,8 @@ class Runs:
         if job.failures or conditions.is_failing(job.sync):
             message = f"Secret {job.sync.ref.name} is synced again"
             self._reconciler.cluster.events.send(job.sync, warning=False, reason="SecretSynced", message=message)
+        for reason, message in without_effect(provider_class):
+            self._reconciler.cluster.events.send(job.sync, warning=True, reason=reason, message=message)
         job.failures, job.version, job.synced_at = 0, end.version, loop.time()
         _keep_status(job, end.sync)
         job.sync_due = loop.time() + schedule.next_sync(provider_class.annotations, self._poll_interval)

@@ -44,6 +44,9 @@ def test_the_status_comes_after_the_secret(rig: FakeSecretSyncRig) -> None:
         found = rig.server.calls.calls(where=lambda call: call.resource == "secrets")
         assert {call.verb for call in found} == {"patch"}
         assert all("PartialObjectMetadata" in call.headers["Accept"] for call in found)
+        assert {(call.query["fieldManager"], call.query.get("force")) for call in found} == {
+            ("secrets-store-sync-controller", None)
+        }
 
     run_async(test)
 
@@ -83,9 +86,11 @@ def test_each_has_its_own_clock(rig: FakeSecretSyncRig) -> None:
     async def test() -> None:
         async with rig.provider() as stub, rig.controller():
             await rig.until_condition(*CREATED)
-            version = (rig.secret("app") or {})["metadata"]["resourceVersion"]
+            version, written = (rig.secret("app") or {})["metadata"]["resourceVersion"], rig.status()
             await stub.wait_for_calls(4)
             assert (rig.secret("app") or {})["metadata"]["resourceVersion"] == version
+            for name in ("syncHash", "lastSuccessfulSyncTime"):
+                assert rig.status()[name] == written[name]
             stub.put("password", "n3w")
             await rig.until_secret({"pw": b"n3w"})
             assert values(rig.secret("slow")) == {"pw": b"s3cret"}
@@ -116,12 +121,14 @@ class Store(Provider):
     def __init__(self) -> None:
         self.down: set[str] = set()
         self.seen: list[str] = []
+        self.requests: list[MountRequest] = []
         self.hold: asyncio.Event | None = None
 
     async def mount(self, request: MountRequest) -> MountReply:
         """As the attributes say."""
         name = request.attributes["class"]
         self.seen.append(name)
+        self.requests.append(request)
         if name in self.down:
             raise Unavailable("the store is down")
         if self.hold is not None:
@@ -349,6 +356,36 @@ def test_tokens(rig: FakeSecretSyncRig) -> None:
             rig.make_sync("nobody", serviceAccountName="nobody")
             found = await rig.until_condition("SecretCreated", "ControllerSyncError", "nobody")
             assert "does not exist: create it" in found["message"]
+
+    run_async(test)
+
+
+def test_the_call(rig: FakeSecretSyncRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync → the provider is called as for a volume: the class's parameters, the controller as the pod, no secrets,
+    the driver's permission, no versions, and a target path. What of the class has no effect is an event each."""
+    monkeypatch.setenv("SYNC_CONTROLLER_POD_NAME", "controller-1")
+    monkeypatch.setenv("SYNC_CONTROLLER_POD_UID", "uid-1")
+    parameters = {"class": "app", "csi.storage.k8s.io/pod.name": "forged", "csi.storage.k8s.io/ephemeral": "true"}
+    rig.make_class("with", provider="store", parameters=parameters, annotations={INTERVAL_ANNOTATION: "5 minutes"})
+    rig.make_sync(secretProviderClassName="with", serviceAccountName="web")
+    store = Store()
+
+    async def test() -> None:
+        async with serving(store, rig.provider_dir / "store.sock"), rig.controller():
+            await rig.until_condition(*CREATED)
+            (request,) = store.requests
+            assert request.attributes == {
+                "class": "app",
+                "csi.storage.k8s.io/pod.name": "controller-1",
+                "csi.storage.k8s.io/pod.uid": "uid-1",
+                "csi.storage.k8s.io/pod.namespace": rig.namespace,
+                "csi.storage.k8s.io/serviceAccount.name": "web",
+            }
+            assert (request.secrets, request.current_versions, request.permission) == ({}, {}, 0o644)
+            assert request.target_path.startswith("/")
+            for reason, text in (("ReservedParameter", "pod.name"), ("InvalidInterval", "a duration such as 2m")):
+                (event,) = await until_blocking(lambda reason=reason: rig.events(reason), reason)  # type: ignore[misc]
+                assert text in event["message"] and event["type"] == "Warning"
 
     run_async(test)
 
