@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -384,7 +385,7 @@ def test_the_call(rig: FakeSecretSyncRig, monkeypatch: pytest.MonkeyPatch) -> No
             assert (request.secrets, request.current_versions, request.permission) == ({}, {}, 0o644)
             assert request.target_path.startswith("/")
             for reason, text in (("ReservedParameter", "pod.name"), ("InvalidInterval", "a duration such as 2m")):
-                (event,) = await until_blocking(lambda reason=reason: rig.events(reason), reason)  # type: ignore[misc]
+                (event,) = await until_blocking(partial(rig.events, reason), reason)
                 assert text in event["message"] and event["type"] == "Warning"
 
     run_async(test)
