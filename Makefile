@@ -84,6 +84,20 @@ docs: venv  ## build the documentation as a site, build/site, and run the comman
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/site
 	@echo "the site: build/site/index.html; with its search: $(BIN)/python -m http.server --directory build/site"
 
+.PHONY: pictures
+pictures: venv  ## make the pictures in docs/; needs Chromium and fonts-liberation; ARGS=PART for some of them
+	$(SET_UP) pictures
+	$(BIN)/python -m tools.demo_picture
+	$(BIN)/python -m tools.pictures $(ARGS)
+
+.PHONY: test-browser
+test-browser: venv  ## tests of the status page in Chromium, with axe-core where there is npm
+	$(SET_UP) pictures
+	@mkdir -p build/browser
+	@if command -v npm >/dev/null; then npm install --silent --no-save --prefix build/browser axe-core@4; \
+	else echo "no npm: the tests with axe-core are skipped"; fi
+	SECRETS_STORE_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/browser
+
 .PHONY: kit
 kit: venv  ## build secrets-store-provider-kit, for authors of providers, into build/kit
 	$(BIN)/python -m tools.kit_distribution

@@ -25,12 +25,15 @@ REGISTERED = "registered"
 PROVIDERS = "providers"
 _JSON = "application/json; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
-_LINKS = {
+METRICS_LINK = "for Prometheus"
+LINKS = {
     "/status": "the same as JSON",
     "/readyz": "does a new pod get its volume?",
     "/healthz": "does the driver answer?",
     "/livez": "does the container run?",
+    "/metrics": METRICS_LINK,
 }
+"""What the status page links, where the metrics are at the same address under their usual path."""
 
 
 class Handlers:
@@ -76,10 +79,8 @@ class Handlers:
 
     def links(self) -> dict[str, str]:
         """Path → what it is, of what the status page's address serves."""
-        found = dict(_LINKS)
-        if self._config.http_endpoint:
-            found[self._config.metrics_path] = "for Prometheus"
-        return found
+        found = {path: what for path, what in LINKS.items() if what != METRICS_LINK}
+        return found | {self._config.metrics_path: METRICS_LINK} if self._config.http_endpoint else found
 
     async def healthz(self, _: http.Request) -> http.Response:
         """As livenessprobe: 200 ``ok``, or 500 with the reason."""

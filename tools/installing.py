@@ -1,7 +1,8 @@
 """``python tools/installing.py DIRECTORY PART``: installs a part of the developers' environment, and says what it does.
 
 It is run by ``tools/set-up`` with a Python that has nothing but its standard library. ``run`` is what the programs and
-the demo need; ``dev`` adds the developers' tools, ``stores``, ``bench`` and ``docs`` add what these targets need.
+the demo need; ``dev`` adds the developers' tools, ``stores``, ``bench``, ``docs`` and
+``pictures`` add what these targets need.
 """
 
 import configparser
@@ -26,6 +27,7 @@ _EXTRAS = {
     "stores": "OpenBao",
     "bench": "what measures",
     "docs": "what builds the site",
+    "pictures": "what takes pictures of pages",
 }
 _OFFLINE = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError|Max retries|SSLError"

@@ -67,7 +67,7 @@ def _pending(item: Item, absent: Item | None, now: float) -> Row:
         _key(item),
         level,
         state,
-        (*_names(item), "not yet", f"waiting for {duration(waited)}", "no objects yet"),
+        (*_names(item), f"waiting for {duration(waited)}", "not yet", "none yet"),
         reason,
     )
 
@@ -85,9 +85,9 @@ def _names(item: Item) -> tuple[Any, Any, Any]:
 def _objects(item: Item) -> Html | str:
     versions, total = item.get("objects"), number(item.get("object_count"))
     if not isinstance(versions, Mapping) or total is None:
-        return "unknown objects"
+        return "unknown"
     if not versions:
-        return "no objects"
+        return "none"
     listed = [fragment(element("dt", name), element("dd", version)) for name, version in versions.items()]
     left = int(total) - len(versions)
     more = element("p", f"and {left} more") if left > 0 else None

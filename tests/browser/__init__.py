@@ -1,0 +1,1 @@
+"""What the status page is in a real browser; ``make test-browser``."""
