@@ -17,7 +17,7 @@ PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "", "CHANGELOG.md": "", "SE
 CRDS = ("helm/crds/*.yaml", "helm/files/secretsyncs.yaml")
 # Names of fields, flags and values are not broken.
 STYLE = ".md-typeset td:first-child code { white-space: nowrap; overflow-wrap: normal; }\n"
-_LINK = re.compile(r"(\]\(|(?:src|href)=\")(?!\w+:|#)([^)#\"]+)")
+_LINK = re.compile(r"(\]\(|(?:src|href|srcset)=\")(?!\w+:|#)([^)#\"]+)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -30,6 +30,7 @@ def state() -> dict[str, Any]:
             "not_ready_reasons": [],
             "rotation_interval": 120.0,
             "provider_health_check": True,
+            "held": {"replies": 0, "bytes": 0},
             "volumes": [
                 _volume("shop/checkout-6f7d9c5b8-x2vkp", "shop/checkout", "vault", 1140, 41, 14, _DENIED),
                 _volume("shop/cart-5d8f6b7c9d-lq8zt", "shop/cart", "vault", 38, 82),
@@ -95,6 +96,7 @@ def _volume(
         "failures": failures,
         "reason": reason,
         "failed": NOW - 19 if failures else None,
+        "last_known_good": False,
         "objects": {"database-password": "7", "tls.crt": "3"},
         "object_count": 2,
     }

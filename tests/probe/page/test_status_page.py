@@ -88,15 +88,11 @@ def test_failures_come_first() -> None:
         (volume("a", next_refresh=NOW - 1), "38 s ago now 2 objects"),
         (volume("a", next_refresh=NOW - 600), "! late default/a secrets shop/cart vault 38 s ago now 2 objects"),
         (volume("a", last_refresh=None), "? age unknown default/a secrets shop/cart vault unknown in 82 s"),
-<<<<<<< HEAD
         (
             volume("a", 1, reason="serving content that …", last_known_good=True),
             "! last known good default/a secrets shop/cart vault 38 s ago when the provider is back 2 objects",
         ),
-        (volume("a", objects={}, object_count=0), "in 82 s no objects"),
-=======
         (volume("a", objects={}, object_count=0), "in 82 s none"),
->>>>>>> 06228ee (tests/browser: the status page in a real browser; make pictures)
         (volume("a", objects={"one": "v7"}, object_count=9), "9 objects one v7 and 8 more"),
         (pending("a", since=NOW - 3), "? starting default/a secrets reports/warehouse vault waiting for 3 s not yet"),
         (pending("a", provider=""), "! starting default/a secrets reports/warehouse not known yet waiting for 47 s"),
