@@ -21,7 +21,6 @@ LOG_TAIL_CHARACTERS = 4000
 NEXT_STEPS = {
     "docs/tutorial.md": "a class and a provider of your own, in ten minutes",
     "secrets-store validate FILE": "check a class before it is deployed",
-    "make demo STORE=openbao": "the same with a real store",
     "README.md, Try it": "in kind, minikube or a cluster that you have",
 }
 
@@ -49,7 +48,8 @@ def _play(node: Node, directory: Path) -> int:
     try:
         asyncio.run(play(node))
         program = Path(sys.executable).with_name("secrets-store")
-        steps = {what.replace("secrets-store", _shown(program), 1): why for what, why in NEXT_STEPS.items()}
+        next_steps = {**NEXT_STEPS, **node.more_of_the_store}
+        steps = {what.replace("secrets-store", _shown(program), 1): why for what, why in next_steps.items()}
         node.output.next_steps(steps)
     except KeyboardInterrupt:
         print("demo: interrupted; all processes and mounts were removed", file=sys.stderr)

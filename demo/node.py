@@ -40,6 +40,11 @@ class Node:
         return self.directory / "manifests" / "app.yaml"
 
     @property
+    def more_of_the_store(self) -> dict[str, str]:
+        """What a reader who wants to know more of stores may do next, and why."""
+        return {"make demo STORE=openbao": "the same with a real store"}
+
+    @property
     def store_is(self) -> str:
         """What plays the store."""
         return "a directory with two files"

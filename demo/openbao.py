@@ -36,6 +36,10 @@ class OpenBaoNode(Node):
         return "an OpenBao server with a certificate authority"
 
     @property
+    def more_of_the_store(self) -> dict[str, str]:
+        return {"docs/openbao.md": "its provider: the parameters of a class, dynamic secrets, how to install it"}
+
+    @property
     def provider(self) -> str:
         return "openbao"
 

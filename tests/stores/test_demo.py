@@ -15,6 +15,7 @@ def test_to_the_end() -> None:
         demo = start(Path(short), "openbao")
         output, _ = demo.communicate(timeout=90)
         assert demo.returncode == 0, output
+        assert "docs/openbao.md" in output and "make demo STORE=openbao" not in output
         positions = [output.index(step) for step in STEPS]
         assert positions == sorted(positions)
         check_nothing_left(Path(short), [])
