@@ -47,14 +47,17 @@ def run_command(
     version: str = "",
 ) -> int:
     """The ``main`` of a provider; returns the exit code. ``make`` builds the provider from the parsed flags; ``argv``
-    are the arguments without the program, by default those of this process. ``--version`` prints ``version``, by
-    default the kit's own.
+    are the arguments without the program, by default those of this process. ``version`` is the provider's: what
+    ``--version`` prints, and what it answers drivers, unless its class says otherwise; by default the kit's own.
     """
 
     async def work(config: C) -> None:
         if not config.endpoint:
             config = replace(config, endpoint=f"unix://{SOCKETS}/{program}.sock")
-        await serve_until_stopped(make(config), config.endpoint, config.metrics_addr)
+        provider = make(config)
+        if version and provider.version == Provider.version:
+            provider.version = version
+        await serve_until_stopped(provider, config.endpoint, config.metrics_addr)
 
     def run(config: C) -> int:
         logs.configure("provider", as_json=config.log_format_json, verbosity=config.v)

@@ -1,9 +1,9 @@
 """Typed access to the fields of one ``objects`` entry. Every InvalidRequest names the entry and says what to write."""
 
-import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+from provider_kit.reply import is_clean_path
 from runtime.errors import InvalidRequest
 from runtime.flags import parse_duration
 
@@ -87,9 +87,7 @@ class Fields:
 
     def path(self, key: str, path: str) -> str:
         """``path`` if the driver accepts it as a file of a volume: relative, clean, without ``..``."""
-        parts = path.split("/")
-        leads_up = parts[0].startswith("..") or ".." in parts
-        if leads_up or path.startswith("/") or "\0" in path or path == "." or posixpath.normpath(path) != path:
+        if not is_clean_path(path):
             raise self.wrong(f": {key} must be a relative path without .. or empty elements, such as app/password")
         return path
 

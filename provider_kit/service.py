@@ -109,6 +109,8 @@ class ProviderService:
             return StatusCode.OK, provider_pb2.MountResponse(error=provider_pb2.Error(code=refusal.code))
         except Failure as failure:
             return code_of(failure), redact.text(failure)
+        except TimeoutError:  # as asyncio.timeout_at(request.deadline) raises it
+            return StatusCode.DEADLINE_EXCEEDED, f"{self._provider.name} did not get the secrets in time"
         except concurrent.futures.CancelledError:
             return StatusCode.CANCELLED, "the call was cancelled"
         except Exception as bug:  # the service boundary: a bug is logged here and shown to nobody
@@ -129,8 +131,12 @@ class ProviderService:
     async def _mount(self, message: provider_pb2.MountRequest, seconds: float | None) -> provider_pb2.MountResponse:
         unbounded = seconds is None or seconds > _NO_DEADLINE_SECONDS
         request = decode_request(message, math.inf if unbounded else time.monotonic() + (seconds or 0.0))
-        reply = await self._provider.mount(request)
-        return encode_reply(reply, request.permission) if isinstance(reply, MountReply) else reply
+        reply: object = await self._provider.mount(request)
+        if isinstance(reply, MountReply):
+            return encode_reply(reply, request.permission)
+        if isinstance(reply, provider_pb2.MountResponse):
+            return reply
+        raise TypeError(f"mount returned {type(reply).__name__}, not a MountReply")
 
     def _wait(self, context: Any, work: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -136,5 +136,6 @@ def test_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     """``--list`` and the page have every check, in the same words."""
     assert main.main(["--list"]) == 0
     assert capsys.readouterr().out.splitlines() == [f"{item.name}: {item.what}" for item in CHECKS]
-    rows = re.findall(r"^\| `([\w-]+)` \| (.*?) \| .* \|$", PAGE.partition("\n## Checks\n")[2], re.MULTILINE)
+    section = PAGE.partition("\n## Checks\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*?) \| .* \|$", section, re.MULTILINE)
     assert rows == [(item.name, item.what) for item in CHECKS]

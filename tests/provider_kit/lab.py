@@ -20,6 +20,11 @@ class LabProvider(Provider):
             raise KeyError("hunter2")
         if what == "no-versions":
             return MountReply([], {})
+        if what == "nothing":
+            return None  # type: ignore[return-value]  # what authors forget
+        if what == "deadline":
+            async with asyncio.timeout_at(min(request.deadline, asyncio.get_running_loop().time() + 0.05)):
+                await asyncio.Event().wait()
         if what == "hang":
             await asyncio.Event().wait()
         return MountReply([File("a", b"hunter2"), File("b", b"", 0o400)], {"a": "1"})

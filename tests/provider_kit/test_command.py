@@ -38,3 +38,21 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     """``--version`` → the provider's own version if it gives one."""
     assert run_command("lab", ServeConfig, lambda config: Provider(), ["--version"], version="1.2.3") == 0
     assert json.loads(capsys.readouterr().out)["BuildVersion"] == "1.2.3"
+
+
+@pytest.mark.parametrize(("own", "seen"), [("", "1.2.3"), ("7", "7")])
+def test_the_version_that_drivers_see(monkeypatch: pytest.MonkeyPatch, own: str, seen: str) -> None:
+    """The command's version → drivers are told the same, unless the provider has one of its own."""
+    served: list[Provider] = []
+
+    async def serve(provider: Provider, endpoint: str, metrics_addr: str) -> None:
+        served.append(provider)
+
+    def make(config: ServeConfig) -> Provider:
+        provider = Provider()
+        provider.version = own or provider.version
+        return provider
+
+    monkeypatch.setattr("provider_kit.command.serve_until_stopped", serve)
+    assert run_command("lab", ServeConfig, make, [], version="1.2.3") == 0
+    assert [provider.version for provider in served] == [seen]

@@ -20,14 +20,18 @@ from tests.support.waiting import run_async, until
 
 
 def test_failures(tmp_path: Path) -> None:
-    """A failure keeps its code and sentence; a bug is INTERNAL and shows nothing; Error.code is a reply."""
+    """A failure keeps its code and sentence; a bug, such as a mount that returns nothing, is INTERNAL and shows
+    nothing; a timeout is DEADLINE_EXCEEDED; Error.code is a reply."""
 
     async def scenario() -> None:
         async with running(LabProvider(), tmp_path / "lab.sock") as lab:
             assert await refused(lab.path, grpc.StatusCode.PERMISSION_DENIED, what="denied") == "this pod may not"
             assert "the parameter what is missing" in await refused(lab.path, grpc.StatusCode.INVALID_ARGUMENT)
-            for bug in ("bug", "no-versions"):
-                assert "hunter2" not in await refused(lab.path, grpc.StatusCode.INTERNAL, what=bug)
+            for bug in ("bug", "no-versions", "nothing"):
+                sentence = await refused(lab.path, grpc.StatusCode.INTERNAL, what=bug)
+                assert sentence == "internal error; the provider's log has the details"
+            late = await refused(lab.path, grpc.StatusCode.DEADLINE_EXCEEDED, what="deadline")
+            assert late == "lab did not get the secrets in time"
             assert (await mount(lab.path, what="code")).error.code == "Forbidden"
 
     asyncio.run(scenario())
