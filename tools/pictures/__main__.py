@@ -52,7 +52,8 @@ def looks_like(one: Image.Image, other: Image.Image) -> bool:
     if one.size != other.size:
         return False
     difference = ImageChops.difference(one.convert("L"), other.convert("L"))
-    return sum(difference.histogram()[SAME_LEVEL:]) <= SAME_SHARE * one.width * one.height
+    differing: int = sum(difference.histogram()[SAME_LEVEL:])
+    return bool(differing <= SAME_SHARE * one.width * one.height)
 
 
 if __name__ == "__main__":
