@@ -85,9 +85,10 @@ docs: venv  ## build the documentation as a site, build/site, and run the comman
 	@echo "the site: build/site/index.html; with its search: $(BIN)/python -m http.server --directory build/site"
 
 .PHONY: pictures
-pictures: venv  ## make the pictures in docs/; needs Chromium and fonts-liberation; ARGS=PART for some of them
+pictures: venv  ## make the pictures in docs/; needs Chromium, fonts-liberation and Prometheus; ARGS=PART for some of them
 	$(SET_UP) pictures
 	$(BIN)/python -m tools.demo_picture
+	$(BIN)/python -m tools.pictures.dashboard
 	$(BIN)/python -m tools.pictures $(ARGS)
 
 .PHONY: test-browser

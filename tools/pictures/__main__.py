@@ -1,6 +1,7 @@
 """``python -m tools.pictures [PART …]``: make the pictures in docs/pictures/, or those with a part of their name given.
 
-To add one, write a function that yields file names and PNGs, and put it into MAKERS.
+To add one, write a function that yields file names and PNGs, and put it into MAKERS. The picture of the dashboard is
+drawn without a browser, by ``tools.pictures.dashboard``.
 """
 
 import io

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.helm import dashboard, grafana
 from tests.helm.grafana import COLUMNS
-from tests.monitoring.prometheus import Prometheus, Series, prometheus
+from tests.monitoring.prometheus import Prometheus, Series, installed, prometheus
 from tests.monitoring.targets import targets
 from tests.monitoring.world import world
 from tools.pictures.graph import BACKGROUND, TEXT, Box, Points, panel, text
@@ -97,6 +97,8 @@ def main(arguments: Sequence[str]) -> int:
     if PICTURE.exists() and digest() in PICTURE.read_text() and "--anew" not in arguments:
         print(f"{PICTURE.name}: as before; --anew draws it with new values")
         return 0
+    if not installed():
+        raise SystemExit("Prometheus is not installed: .ci/install test")
     logging.disable()  # what fails in that world fails on purpose
     with tempfile.TemporaryDirectory(prefix="dashboard-") as name:
         answers, span = asyncio.run(collect(Path(name)))
