@@ -114,10 +114,10 @@ def test_a_costly_key_costs_its_author_only(bits: int) -> None:
         assert time.monotonic() - began < limits.PARSE_SECONDS + 5
         assert worst < 2.0, f"the event loop stood still for {worst:.1f} s"
         assert await parser.tls("good", PAIR)
-        began, started = time.monotonic(), parser.started
+        pid = parser.pid
         with pytest.raises(BadPart):
             await parser.tls("bad", {"tls.key": huge_rsa_key(bits)})
-        assert time.monotonic() - began < 1.0 and parser.started == started
+        assert parser.pid == pid is not None  # which a second attempt would have cost its life
 
     run(test)
 
@@ -132,13 +132,11 @@ def test_too_many_rounds_are_refused_before_they_are_computed(rounds: int) -> No
     grown = _with_longer_sequences(content, grown)
 
     async def test(parser: Parser) -> None:
-        began = time.monotonic()
         await parser.tls("ns", PAIR)
-        began = time.monotonic()
+        pid = parser.pid
         with pytest.raises(BadPart, match=str(rounds)):
             await parser.tls("ns", {"tls.key": grown})
-        assert time.monotonic() - began < 1.0
-        assert parser.started == 1
+        assert parser.pid == pid is not None  # which the attempt to compute them would have cost its life
 
     run(test)
 
