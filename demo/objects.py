@@ -29,7 +29,7 @@ def manifest(value: Any) -> str:
 
 def objects_text(objects: list[dict[str, Any]]) -> str:
     """The parameter ``objects``: YAML within a text, an object a line."""
-    return "".join("- " + yaml.safe_dump(item, default_flow_style=True, width=500, sort_keys=False) for item in objects)
+    return "".join("- " + yaml.safe_dump(item, default_flow_style=True, width=75, sort_keys=False) for item in objects)
 
 
 STUB_OBJECTS = objects_text(
