@@ -87,7 +87,7 @@ docs: venv  ## build the documentation as a site, build/site, and run the comman
 .PHONY: pictures
 pictures: venv  ## make the pictures in docs/; needs Chromium, fonts-liberation and Prometheus; ARGS=PART for some of them
 	$(SET_UP) pictures
-	$(BIN)/python -m tools.demo_picture
+	$(BIN)/python -m tools.pictures.demo
 	$(BIN)/python -m tools.pictures.dashboard
 	$(BIN)/python -m tools.pictures $(ARGS)
 

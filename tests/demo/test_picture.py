@@ -1,4 +1,4 @@
-"""docs/demo.svg shows the demo as it is; ``python -m tools.demo_picture`` makes it again."""
+"""docs/pictures/demo.svg shows the demo as it is; ``python -m tools.pictures.demo`` makes it again."""
 
 import html
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from demo.__main__ import NEXT_STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
-PICTURE = (ROOT / "docs" / "demo.svg").read_text()
+PICTURE = (ROOT / "docs" / "pictures" / "demo.svg").read_text()
 
 
 def test_the_picture_is_of_this_demo() -> None:

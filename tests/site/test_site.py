@@ -10,7 +10,15 @@ from tests.site.blocks import ROOT
 
 SITE = ROOT / "build" / "site"
 # What a browser fetches by itself, unlike a link.
-LOADED = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("source", "src"), ("object", "data")}
+LOADED = {
+    ("script", "src"),
+    ("img", "src"),
+    ("link", "href"),
+    ("iframe", "src"),
+    ("source", "src"),
+    ("source", "srcset"),
+    ("object", "data"),
+}
 
 
 class Loads(HTMLParser):
@@ -43,6 +51,19 @@ def test_nothing_is_loaded_from_elsewhere(pages: list[Path]) -> None:
         assert [url for url in loads.found if re.match(r"(\w+:)?//", url)] == [], page
     for style in SITE.rglob("*.css"):
         assert re.findall(r"url\(\s*[\"']?(?:https?:)?//[^)]*\)|@import[^;]*//", style.read_text()) == [], style
+
+
+def test_everything_that_is_loaded_is_there(pages: list[Path]) -> None:
+    """Pictures, styles and scripts of all pages → their files exist; a data URL has its content in it."""
+    missing = []
+    for page in pages:
+        loads = Loads()
+        loads.feed(page.read_text())
+        for url in loads.found:
+            path = page.parent / url.partition("?")[0].partition("#")[0]
+            if not url.startswith(("data:", "/")) and not path.exists():  # 404.html is for a server, at /
+                missing.append(f"{page.name}: {url}")
+    assert missing == []
 
 
 def test_generated_pages(pages: list[Path]) -> None:

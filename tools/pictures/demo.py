@@ -1,4 +1,4 @@
-"""``python -m tools.demo_picture``: docs/demo.svg, from what ``make demo`` writes to a terminal now.
+"""``python -m tools.pictures.demo``: docs/pictures/demo.svg, from what ``make demo`` writes to a terminal now.
 
 The picture is text as SVG, without fonts or anything else from elsewhere. The pod's manifest is left out, so that the
 picture is not too tall for the README.
@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-ROOT = Path(__file__).resolve().parent.parent
-PICTURE = ROOT / "docs" / "demo.svg"
+ROOT = Path(__file__).resolve().parents[2]
+PICTURE = ROOT / "docs" / "pictures" / "demo.svg"
 COLUMNS = 100
 # Colours with a contrast of 4.5 to 1 and more on the background, which is dark in every scheme of the reader's.
 _THEME = TerminalTheme(
