@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli import cluster
+from cli import cluster, node_page
 from cli.cluster import Object
 from cli.explain.evidence import CORE, DRIVER_PODS, pod_state
 from driver.cluster.api import Api
@@ -67,16 +67,22 @@ class Status:
 @click.command()
 @click.option("--node", default="", help="Only this node.")
 @click.option("--watch", is_flag=True, help="Write it again every two seconds, until Ctrl-C.")
+@click.option("--open", "opens", is_flag=True, help="Open the node's status page in a browser; needs kubectl.")
 @cluster.output_option
 @cluster.kubeconfig_option
 @click.pass_context
-def status(context: click.Context, node: str, watch: bool, output: str, kubeconfig: str) -> None:
+def status(context: click.Context, node: str, watch: bool, opens: bool, output: str, kubeconfig: str) -> None:
     """Show the drivers and volumes of the cluster: a summary first, then what fails.
 
-    Exit code 1 if a driver is not ready or a refresh fails. For one node in detail there is its status page: kubectl
-    port-forward, docs/health.md.
+    Exit code 1 if a driver is not ready or a refresh fails. For one node in detail there is its status page: --open.
     """
+    if opens and (watch or output != "text"):
+        raise click.UsageError("--open shows a page, which refreshes itself: leave out --watch and --output")
     kubeconfig = cluster.find_kubeconfig(kubeconfig)
+    if opens:
+        pod = node_page.find(cluster.run(kubeconfig, lambda api: driver_pods(api, node)), node)
+        node_page.show(pod, kubeconfig)
+        return
     while True:
         found = cluster.run(kubeconfig, lambda api: gather(api, node))
         if watch and output == "text":
@@ -89,10 +95,15 @@ def status(context: click.Context, node: str, watch: bool, output: str, kubeconf
 
 async def gather(api: Api, node: str) -> Status:
     """The status of all nodes, or of one."""
-    query = {"labelSelector": DRIVER_PODS} | ({"fieldSelector": f"spec.nodeName={node}"} if node else {})
-    drivers = await cluster.items(api, f"{CORE}/pods", query)
+    drivers = await driver_pods(api, node)
     query = {"labelSelector": f"{NODE_LABEL}={node}"} if node else {}
     return summarize(drivers, await cluster.items(api, f"{API_PATH}/{STATUSES}", query))
+
+
+async def driver_pods(api: Api, node: str) -> list[Object]:
+    """The driver's pods on all nodes, or on one."""
+    query = {"labelSelector": DRIVER_PODS} | ({"fieldSelector": f"spec.nodeName={node}"} if node else {})
+    return await cluster.items(api, f"{CORE}/pods", query)
 
 
 def summarize(drivers: Sequence[Object], statuses: Sequence[Object]) -> Status:
