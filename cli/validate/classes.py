@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from cli.findings import Level
-from cli.validate import parameters
+from cli.validate import for_each_pod, parameters
 from cli.validate.problems import Checked
 from driver import limits
 from driver.manifests.schema import did_you_mean
@@ -44,6 +44,7 @@ def check(document: Mapping[str, Any]) -> Iterator[Checked]:
     """What is wrong with a class that its schema accepts."""
     found = parse_class(document)
     yield from _annotations(found.annotations)
+    yield from for_each_pod.check(found)
     if not found.provider:
         yield Checked(("spec", "provider"), "it is missing: name the provider, for example vault")
     names = yield from parameters.check(found.provider, found.parameters)

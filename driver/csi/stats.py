@@ -3,6 +3,7 @@
 import asyncio
 
 from driver.config import DriverConfig
+from driver.publish.reporting import SERVED_LAST_KNOWN_GOOD
 from driver.registry import VolumeRegistry
 from driver.volume.target import Target
 from driver.volume.usage import Usage, measure
@@ -50,6 +51,8 @@ def _usage(path: str, pods_dir: str) -> Usage | None:
 def _condition(volumes: VolumeRegistry, path: str) -> csi_pb2.VolumeCondition:
     volume = volumes.get(path)
     if volume is not None and volume.failure is not None:
+        if volume.failure.reason == SERVED_LAST_KNOWN_GOOD:
+            return csi_pb2.VolumeCondition(abnormal=True, message=volume.failure.message)
         times = "once" if volume.failure.count == 1 else f"{volume.failure.count} times"
         return csi_pb2.VolumeCondition(abnormal=True, message=f"refresh failed {times}: {volume.failure.message}")
     return csi_pb2.VolumeCondition(abnormal=False, message="no refresh has failed")

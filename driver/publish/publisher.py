@@ -36,7 +36,7 @@ import asyncio
 
 from driver.config import DriverConfig
 from driver.metrics import DriverMetrics
-from driver.ports import Cluster, ProviderClass
+from driver.ports import Cluster
 from driver.publish import schedule
 from driver.publish.failures import METHOD, non_final
 from driver.publish.fetching.fetcher import Fetcher
@@ -159,8 +159,8 @@ class Publisher:
             await self._restarts.republished(volume, provider_class)
             volume.interval = interval = await self._remote.rotation_interval(attempt, provider_class)
             volume.fingerprint = volume.fingerprint or provider_class.fingerprint
-            if self._awaits_fresh_content(attempt, volume, provider_class):
-                return False
+            if volume.stale and self._stale.update(attempt.request):
+                return False  # ``renewals`` asks the provider for it, now with the tokens of this request
             if now < volume.retry_at and await self._fetcher.provider_is_back(volume, provider_class):
                 volume.retry_at = now
             jitter = self._config.rotation_jitter_percent / 100
@@ -179,11 +179,6 @@ class Publisher:
             return True
         self._metrics.rotated(volume.provider, clock.now() - now)
         return False
-
-    def _awaits_fresh_content(self, attempt: Attempt, volume: Volume, provider_class: ProviderClass) -> bool:
-        """Whether ``renewals`` asks the provider for this volume, which now has the tokens of this request for it. A
-        class that has changed is fetched as ever."""
-        return volume.stale and volume.fingerprint == provider_class.fingerprint and self._stale.update(attempt.request)
 
     def _committed_volume(self, request: PublishRequest, found: Found) -> Volume:
         """The volume at a target that is committed, known before or not."""

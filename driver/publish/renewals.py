@@ -26,11 +26,12 @@ from driver.publish.refresher import Refresher
 from driver.publish.remote_steps import RemoteSteps
 from driver.publish.reporting import Content, Reporter
 from driver.publish.request import Attempt, PublishRequest
+from driver.publish.stopping import DriverStopping
 from driver.publish.target_steps import TargetSteps
 from driver.registry import VolumeRegistry
 from driver.volume.workers import TENANT
 from runtime import clock, logs, redact, rpc
-from runtime.errors import Failure
+from runtime.errors import Failure, Unavailable
 
 log = logs.get(__name__)
 
@@ -113,17 +114,32 @@ class Renewals:
         """One call; returns its failure."""
         volume = self._volumes.get(request.target.path)
         if volume is None:
-            return None
+            return Unavailable("the volume is gone")
         deadline = asyncio.get_running_loop().time() + TRY_SECONDS
         with redact.withholding(*_secrets(request)):
             try:
                 provider_class = await self._remote.find_class(Attempt(request, deadline), deadline)
-                await self._fetcher.ask(request, volume, provider_class, key, deadline)
+                key_now = await self._fetcher.ask(request, volume, provider_class, key, deadline)
             except Exception as error:
                 failure = rpc.as_failure(error, METHOD)
                 log.verbose(1, "The provider is still away", secretProviderClass=key.class_ref, err=failure)
                 return failure
-        return None
+        if key_now == key:
+            return None
+        await self._class_changed(key, key_now)
+        return Unavailable("its class has changed")
+
+    async def _class_changed(self, key: FetchKey, key_now: FetchKey | None) -> None:
+        """Its volumes wait for the content of the class as it is, together; each for itself if its annotations, which
+        allow more, are gone."""
+        if key_now is not None:
+            self._stale.move(key, key_now)
+            return
+        await self._refresh_all(key)
+        for path in self._stale.of(key):
+            volume = self._volumes.get(path)
+            if volume is not None:
+                volume.stale = False  # if that has failed, rotation is left
 
     async def _refresh_all(self, key: FetchKey) -> list[Failure | None]:
         """Refresh all volumes of a key; returns the failures."""
@@ -160,8 +176,10 @@ class Renewals:
             provider_class = await self._remote.find_class(attempt, attempt.deadline)
             await self._refresher.refresh(attempt, volume, provider_class)
         except Exception as error:
-            content = Content.NEW if attempt.committed else await self._target.content_since(attempt, found)
             failure = rpc.as_failure(error, METHOD)
+            if isinstance(failure, DriverStopping):
+                return failure
+            content = Content.NEW if attempt.committed else await self._target.content_since(attempt, found)
             await self._reporter.refresh_failed(volume, failure, content)
             await self._target.write_record(volume)
             return failure

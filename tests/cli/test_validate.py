@@ -201,6 +201,26 @@ BAD: dict[str, tuple[list[dict[str, Any]], str]] = {
 }  # fmt: skip  # one line for each case
 
 
+@pytest.mark.parametrize(
+    "item, why",
+    [
+        ("{objectName: a, secretPath: db/creds/a, secretArgs: {ttl: 1h}}", "secretArgs"),
+        ("{objectName: a, secretPath: pki/issue/a, method: PUT}", "method: PUT"),
+        ("{objectName: a, secretPath: secret/data/a, secretKey: b}", ""),
+    ],
+)
+def test_secrets_made_for_each_pod(tmp_path: Path, item: str, why: str) -> None:
+    """Pods may share the content of a class, and an object shows that the store makes it for each pod → a warning; no
+    word of it without the annotation, or about another object."""
+    made = annotated(share_fetch="30s")
+    made["spec"] = {"provider": "openbao", "parameters": {"roleName": "app", "objects": f"- {item}\n"}}
+    result = run(tmp_path, made)
+    assert result.exit_code == 0, result.output
+    assert (f"object 1 (a) is made for each pod ({why}): pods would share one" in result.stdout) is bool(why)
+    del made["metadata"]["annotations"]
+    assert "made for each pod" not in run(tmp_path, made).stdout
+
+
 def test_unknown_annotation(tmp_path: Path) -> None:
     """An annotation of the driver that it does not know → a warning with the one that was meant."""
     result = run(tmp_path, annotated(last_know_good="6h"))

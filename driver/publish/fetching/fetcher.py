@@ -70,12 +70,13 @@ class Fetcher:
 
     async def ask(
         self, request: PublishRequest, volume: Volume, provider_class: ProviderClass, key: FetchKey, deadline: float
-    ) -> None:
-        """Have the provider's reply held for ``key``, for a volume that waits for it. Does nothing if the class, or
-        the request, has another key now: then the volume is refreshed as any other. Raises a Failure."""
+    ) -> FetchKey | None:
+        """Have the provider's reply held for ``key``, for a volume that waits for it. Only returns the volume's key if
+        that is another one now, as the class has changed; None if nothing may be held. Raises a Failure."""
         wanted = await self._wanted(request, volume, provider_class, self._merge(request, provider_class))
         if wanted.key == key:
             await self._replies.ask(wanted, deadline)
+        return wanted.key
 
     async def provider_is_back(self, volume: Volume, provider_class: ProviderClass) -> bool:
         """Whether the provider's socket, which did not answer at the last attempt to fetch, answers now."""

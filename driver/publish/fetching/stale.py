@@ -49,6 +49,12 @@ class StaleVolumes:
         """Those of a key by target path, a copy."""
         return dict(self._volumes.get(key, {}))
 
+    def move(self, key: FetchKey, to: FetchKey) -> None:
+        """The class has changed: its volumes wait for what it asks for now."""
+        self._volumes.setdefault(to, {}).update(self._volumes.pop(key, {}))
+        self.away.pop(key, None)
+        self.added.set()
+
     def remove(self, key: FetchKey, target_path: str) -> None:
         """A volume has fresh content, or is gone. With the last one of a key the provider is asked again by whoever
         needs it."""

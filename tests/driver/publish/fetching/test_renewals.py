@@ -151,18 +151,49 @@ def test_expired_token(tmp_path: Path) -> None:
 
 
 def test_class_changed_during_the_outage(tmp_path: Path) -> None:
-    """The class changes while its volumes wait → they get the content of the class as it is, when the store is back."""
+    """The class changes while its volumes wait → when the store is back they get the content of the class as it is, by
+    one call as before; kubelet's republish makes no calls meanwhile."""
 
     async def run() -> None:
-        async with outage_rig(tmp_path) as it:
+        async with outage_rig(tmp_path, enable_secret_rotation=True) as it:
+            it.write_class(KNOWN_GOOD)
+            await it.volume("pod-0").publish()
+            it.away()
+            volumes = [it.volume(f"pod-{number}") for number in range(1, 11)]
+            for volume in volumes:
+                await volume.publish()
+            it.write_class(KNOWN_GOOD, parameters={"objects": "- objectName: password", "role": "new"})
+            for volume in volumes:
+                await volume.publish()
+            await until(lambda: it.served.requests[-1].attributes.get("role") == "new", "its asker")
+            before = it.calls
+            it.back()
+            for volume in volumes:
+                await is_fresh(it, volume, b"new")
+            assert it.served.requests[-1].attributes["role"] == "new"
+            assert it.calls < before + len(volumes)
+
+    run_async(run)
+
+
+def test_annotation_removed_during_the_outage(tmp_path: Path) -> None:
+    """The class loses its annotation while its volumes wait → they keep their content, nobody asks in the background,
+    and rotation refreshes each when the store is back."""
+
+    async def run() -> None:
+        async with outage_rig(tmp_path, enable_secret_rotation=True) as it:
             it.write_class(KNOWN_GOOD)
             await it.volume("pod-0").publish()
             it.away()
             volume = it.volume("pod-1")
             await volume.publish()
-            it.write_class(KNOWN_GOOD, parameters={"objects": "- objectName: password", "role": "new"})
+            it.write_class({})
+            await until(lambda: not known(it.rig, volume).stale, "the asker to notice")
+            await until(lambda: not it.rig.driver.publish_path.renewals._askers, "the asker to end")
+            assert volume.read() == b"s3cret" and known(it.rig, volume).failure is not None
             it.back()
+            known(it.rig, volume).retry_at = 0.0
+            await volume.publish()
             await is_fresh(it, volume, b"new")
-            assert it.served.last_request is not None and it.served.last_request.attributes["role"] == "new"
 
     run_async(run)
