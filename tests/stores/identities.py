@@ -70,6 +70,18 @@ def jwt_role(bao: OpenBao, name: str, account: str, *policies: str, **options: A
     bao.write(f"auth/jwt/role/{name}", **settings | options)
 
 
+def prepare_app(bao: OpenBao, issuer: Issuer) -> None:
+    """Initialize a new server, with the secret ``secret/app`` and the role ``app``, which may read it, for the service
+    account default."""
+    bao.initialize()
+    enable_jwt(bao, issuer)
+    bao.write("sys/mounts/secret", type="kv", options={"version": "2"})
+    # The engine upgrades itself for a moment after it was mounted.
+    bao.retry(lambda: bao.put("app", password="one"))
+    bao.policy("app", "secret/data/app read")
+    jwt_role(bao, "app", "default", "app")
+
+
 def enable_kubernetes(bao: OpenBao, api: FakeApi) -> None:
     """The auth method at auth/kubernetes, which asks the API server who a token is."""
     bao.write("sys/auth/kubernetes", type="kubernetes")

@@ -83,7 +83,7 @@ def test_tokens(tmp_path: Path, wrong: OpenBao, issuer: Issuer, caplog: Any) -> 
     for name, signer, options, words in (
         ("expired", issuer, {"lifetime": -600.0}, "has expired"),
         ("foreign", issuer, {"audience": "foreign"}, "audience in the class"),
-        ("stranger", stranger, {}, "default/default"),
+        ("stranger", stranger, {}, "does not know the keys of this cluster"),
     ):
         directory = tmp_path / name
         directory.mkdir()

@@ -14,7 +14,7 @@ import yaml
 
 from driver.ports import LAST_KNOWN_GOOD_ANNOTATION, SHARE_ANNOTATION
 from driver.publish import renewals
-from tests.stores.identities import Issuer, enable_jwt, jwt_role
+from tests.stores.identities import Issuer, jwt_role, prepare_app
 from tests.stores.openbao import OpenBao
 from tests.stores.rig import StoreRig, secret, store_rig
 from tests.support.http_client import fetch
@@ -50,19 +50,10 @@ async def prepared(tmp_path: Path, issuer: Issuer, annotations: dict[str, str]) 
     storage.mkdir()
     pods.mkdir()
     with OpenBao(tmp_path, storage) as bao:
-        await asyncio.to_thread(_prepare, bao, issuer)
+        await asyncio.to_thread(prepare_app, bao, issuer)
         async with store_rig(pods, bao, issuer) as rig:
             rig.write_class(ITEM, spec={"annotations": annotations})
             yield rig
-
-
-def _prepare(bao: OpenBao, issuer: Issuer) -> None:
-    bao.initialize()
-    enable_jwt(bao, issuer)
-    bao.write("sys/mounts/secret", type="kv", options={"version": "2"})
-    bao.retry(lambda: bao.put("app", password="one"))
-    bao.policy("app", "secret/data/app read")
-    jwt_role(bao, "app", "default", "app")
 
 
 def _kill(bao: OpenBao) -> None:

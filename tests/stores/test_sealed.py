@@ -5,22 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.identities import Issuer, enable_jwt, jwt_role
+from tests.stores.identities import Issuer, prepare_app
 from tests.stores.openbao import OpenBao
 from tests.stores.rig import secret, store_rig
 from tests.support.waiting import run_async, until
 
 ITEM = secret("password", "secret/data/app")
-
-
-def _prepare(bao: OpenBao, issuer: Issuer) -> None:
-    bao.initialize()
-    enable_jwt(bao, issuer)
-    bao.write("sys/mounts/secret", type="kv", options={"version": "2"})
-    # The engine upgrades itself for a moment after it was mounted.
-    bao.retry(lambda: bao.put("app", password="one"))
-    bao.policy("app", "secret/data/app read")
-    jwt_role(bao, "app", "default", "app")
 
 
 @pytest.mark.usefixtures("openbao_program")
@@ -33,7 +23,7 @@ def test_sealed(tmp_path: Path, issuer: Issuer) -> None:
 
     async def scenario() -> None:
         with OpenBao(tmp_path, storage) as bao:
-            await asyncio.to_thread(_prepare, bao, issuer)
+            await asyncio.to_thread(prepare_app, bao, issuer)
             config = {"enable_secret_rotation": True, "rotation_poll_interval": 0.2}
             async with store_rig(pods, bao, issuer, config=config) as rig:
                 rig.write_class(ITEM)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.identities import Issuer, enable_jwt, jwt_role
+from tests.stores.identities import Issuer, prepare_app
 from tests.stores.openbao import OpenBao
 from tests.stores.rig import secret, store_rig
 from tests.support.waiting import run_async
@@ -16,15 +16,6 @@ def _server(directory: Path, name: str) -> OpenBao:
     return OpenBao(directory / name, directory / name / "storage")
 
 
-def _prepare(bao: OpenBao, issuer: Issuer) -> None:
-    bao.initialize()
-    enable_jwt(bao, issuer)
-    bao.write("sys/mounts/secret", type="kv", options={"version": "2"})
-    bao.retry(lambda: bao.put("app", password="one"))
-    bao.policy("app", "secret/data/app read")
-    jwt_role(bao, "app", "default", "app")
-
-
 @pytest.mark.usefixtures("openbao_program")
 def test_standby(tmp_path: Path, issuer: Issuer) -> None:
     """A class has the address of the standby → it works, by the active server; that one ends → a sentence that says
@@ -33,7 +24,7 @@ def test_standby(tmp_path: Path, issuer: Issuer) -> None:
 
     async def scenario() -> None:
         with _server(tmp_path, "active") as active, _server(tmp_path, "standby") as standby:
-            await asyncio.to_thread(_prepare, active, issuer)
+            await asyncio.to_thread(prepare_app, active, issuer)
             await asyncio.to_thread(standby.join, active)
             async with store_rig(tmp_path / "node", standby, issuer) as rig:
                 rig.write_class(secret("password", "secret/data/app"))
