@@ -36,8 +36,8 @@ class KubeletRig:
             self.repository, _, self.tag = json.load(manifest)[0]["RepoTags"][0].rpartition(":")
 
     def install(self) -> None:
-        """Install the chart with its hooks, as a user would, on a node that came up with the startup taint; then the
-        provider."""
+        """Install the chart with its hooks, as a user would, on a node that came up with the startup taint: the driver
+        is ready without a provider. Then the provider."""
         self.node.cluster.kubectl("taint", "nodes", NAME, f"{TAINT}:NoExecute")
         self.helm("install", RELEASE, str(chart.CHART), "--wait", "--timeout=90s", *self.values())
         self.node.apply(self._provider())
