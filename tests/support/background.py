@@ -11,13 +11,15 @@ from runtime.tasks import TaskSupervisor
 
 @asynccontextmanager
 async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Run work in a task for the length of the block."""
+    """Run work in a task for the length of the block; if it fails, so does the block."""
     task = asyncio.create_task(work)
     try:
         yield task
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
 
 async def run_background(cluster: ApiCluster) -> None:

@@ -14,7 +14,7 @@ PACKAGES = ("driver.publish", "driver.registry", "driver.volume", "driver.restor
 
 @contextmanager
 def clock_set(hours: float) -> Iterator[None]:
-    """The wall clock is ahead by so many hours, for the driver's own modules in this process."""
+    """Meanwhile the wall clock is ahead by so many hours, for the driver's own modules in this process."""
     real = time.time
 
     def shifted() -> float:

@@ -1,4 +1,4 @@
-"""Counts the connections that a client makes anew."""
+"""Counts the connections that ``runtime.rpc`` opens."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from runtime.rpc.client_connection import ClientConnection
 
 
 class Dials:
-    """``count`` is the number of connections that ``runtime.rpc`` has made since."""
+    """``count`` is the number of connections since this object was made."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0

@@ -14,7 +14,7 @@ VOLUMES: Mapping[str, str] = {"secrets": "app"}
 
 
 class ObjectsApi(Protocol):
-    """What both API servers offer to a test."""
+    """What the fake and the real API server offer to a test."""
 
     def get(self, path: str) -> Object:
         """One object, or a collection with its ``items``."""
@@ -23,21 +23,21 @@ class ObjectsApi(Protocol):
         """None if it is not there."""
 
     def create(self, body: Object) -> Object:
-        """To where its kind and namespace say."""
+        """Create it in the collection of its kind and namespace."""
 
     def apply(self, body: Object) -> Object:
-        """Create it, or put it in the place of what is there."""
+        """Create or replace it."""
 
 
 class NamespaceRig:
-    """A subclass says where the API server is; it is also the reason for ``api`` to be a property."""
+    """Its subclasses provide ``api``, a fake API server or a real one."""
 
     namespace: str
     directory: Path
 
     @property
     def api(self) -> ObjectsApi:
-        """As administrator."""
+        """The API server, with an administrator's rights."""
         raise NotImplementedError
 
     def make_class(self, name: str = "app", version: str = "v1", **spec: Any) -> Object:
@@ -82,7 +82,7 @@ class NamespaceRig:
         return Pod(self.namespace, name, made["metadata"]["uid"])
 
     def record(self, pod: Pod, class_name: str = "app", volume: str = "secrets", **fields: Any) -> VolumeRecord:
-        """What the driver would tell of a volume of the pod."""
+        """What the driver would record of a volume of the pod."""
         target = f"/var/lib/kubelet/pods/{pod.uid}/volumes/kubernetes.io~csi/{volume}/mount"
         values = {"objects": {"password": "v1"}, **fields}
         return VolumeRecord(pod, ClassRef(self.namespace, class_name), volume, target, **values)

@@ -1,5 +1,5 @@
-"""Networks as clusters have them, each in a network namespace of a test's own: one or both families of addresses, or a
-kernel without IPv6.
+"""Networks as clusters have them, each in a network namespace of the test's own: with one or both families of
+addresses, or a kernel without IPv6.
 
 A network namespace belongs to a thread and to what that thread starts: other threads, processes. So a test runs in a
 thread of its own, and the rest of the test run stays where it is.

@@ -1,4 +1,4 @@
-"""A gRPC server that is not the program whose socket it serves: every method is answered with the same bytes."""
+"""A gRPC server that has taken another program's socket: it answers every method with the same bytes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ class _AnyMethod(grpc.GenericRpcHandler):
         self._reply = reply
 
     def service(self, handler_call_details: Any) -> Any:
-        """The same for all methods."""
+        """Handle any method alike."""
 
         async def answer(request: bytes, context: Any) -> bytes:
             return self._reply
@@ -26,7 +26,7 @@ class _AnyMethod(grpc.GenericRpcHandler):
 
 @asynccontextmanager
 async def other_program(path: Path, reply: bytes = NO_MESSAGE) -> AsyncIterator[None]:
-    """Serve the path."""
+    """Serve the socket at ``path`` for the length of the block."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((_AnyMethod(reply),))
     server.add_insecure_port(f"unix:{path}")
