@@ -3,7 +3,7 @@ process that writes them, so that the kernel would kill the driver for what a pr
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from runtime.errors import ResourceExhausted
 
 CGROUPS, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+# memory.stat has some 4 KiB.
+_FILE_BYTES = 64 * 1024
 # Without a limit, cgroup v1 has the largest number of pages that it can count.
 _UNLIMITED = 2**60
 
@@ -108,32 +110,44 @@ def rooms() -> list[Room]:
     """The memory cgroups with a limit that this process is in, the innermost first; none if they cannot be read."""
     found: list[Room] = []
     with suppress(OSError, ValueError):
-        for line in OWN.read_text().splitlines():
+        for line in _read(str(OWN)).splitlines():
             _, controllers, path = line.split(":", 2)
             if not controllers:
-                found += _rooms(CGROUPS, path, _UNIFIED)
+                found += _rooms(str(CGROUPS), path, _UNIFIED)
             elif "memory" in controllers.split(","):
-                found += _rooms(CGROUPS / "memory", path, _LEGACY)
+                found += _rooms(f"{CGROUPS}/memory", path, _LEGACY)
     return found
 
 
-def _rooms(root: Path, path: str, files: _Files) -> Iterator[Room]:
+def _rooms(root: str, path: str, files: _Files) -> Iterator[Room]:
     """Those of a cgroup and of the ones above it. In a container its own is mounted as the root, whatever its path."""
-    own = root / path.lstrip("/")
-    if not (own / files.usage).exists():
-        own = root
-    for directory in (own, *own.parents):
-        if not directory.is_relative_to(root):
-            break
+    directory = os.path.normpath(f"{root}/{path}")
+    if not os.path.exists(f"{directory}/{files.usage}") or not directory.startswith(root):
+        directory = root
+    while directory.startswith(root):
         with suppress(OSError, ValueError):  # the root has no limit, and "max" is none
-            limit = int((directory / files.limit).read_text())
+            limit = int(_read(f"{directory}/{files.limit}"))
             if limit < _UNLIMITED:
                 yield Room(limit, _used(directory, files))
+        directory = os.path.dirname(directory)
 
 
-def _used(directory: Path, files: _Files) -> int:
-    statistics: Mapping[str, str] = dict(
-        line.split(" ", 1) for line in (directory / "memory.stat").read_text().splitlines()
-    )
-    cache = sum(int(statistics.get(f"{files.prefix}{name}", "0")) for name in ("inactive_file", "active_file"))
-    return max(0, int((directory / files.usage).read_text()) - cache)
+def _used(directory: str, files: _Files) -> int:
+    statistics = _read(f"{directory}/memory.stat")
+    cache = sum(_statistic(statistics, f"{files.prefix}{name}") for name in ("inactive_file", "active_file"))
+    return max(0, int(_read(f"{directory}/{files.usage}")) - cache)
+
+
+def _statistic(statistics: str, name: str) -> int:
+    """One number of memory.stat, which has a name and a number in each line; 0 if it is not there."""
+    _, found, rest = f"\n{statistics}".partition(f"\n{name} ")
+    return int(rest.partition("\n")[0]) if found else 0
+
+
+def _read(path: str) -> str:
+    """A file of the kernel's, without what ``open`` adds: several are read with each publish."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _FILE_BYTES).decode()
+    finally:
+        os.close(fd)
