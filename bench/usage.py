@@ -2,18 +2,22 @@
 
 import os
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 
+_CPU_CLOCK = 2
 _TICKS = os.sysconf("SC_CLK_TCK")
 _KIB_PER_MIB = 1024.0
 _SLEPT = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and of those of its children that it has waited for."""
+    """User and system time of a process, to the nanosecond, and of those of its children that it has waited for, to
+    the kernel's tick of some 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(field) for field in fields[11:15]) / _TICKS
+    # The clock of another process: clock_getcpuclockid(3) makes its number of the pid like this.
+    return time.clock_gettime((~pid << 3) | _CPU_CLOCK) + sum(int(field) for field in fields[13:15]) / _TICKS
 
 
 def process_tree(pid: int) -> list[int]:

@@ -1,8 +1,8 @@
 """A client's connection to one of our servers: its calls, each a task, and their responses."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from typing import Final
 
 from runtime.http2 import frames, headers
@@ -222,9 +222,7 @@ class _Request:
             self._timer.cancel()
 
 
+@lru_cache(maxsize=8)
 def _greeting(bounds: Bounds) -> bytes:
     values = {frames.MAX_CONCURRENT_STREAMS: bounds.streams, frames.MAX_HEADER_LIST_SIZE: bounds.header_bytes}
     return frames.settings(values)
-
-
-Connect = Callable[[], ServerConnection]
