@@ -118,7 +118,7 @@ def read(state: Status, now: float) -> Node:
         driver,
         registrar,
         pending=volumes.pending_rows(pending, known_providers, now),
-        mounted=volumes.rows(mounted, status, now),
+        mounted=volumes.rows(mounted, status, driver.at or now, now),
         providers=providers.rows(known_providers, [*mounted, *pending], status, now),
         secrets=secrets.rows(_items(status, "secrets"), now),
         roles=roles.rows(_items(state, "processes"), now),

@@ -14,10 +14,10 @@ COLUMNS = ("Pod", "Class", "Provider", "Refreshed", "Next refresh", "Objects")
 SLOW_SECONDS, LATE_SECONDS = 10.0, 300.0
 
 
-def rows(volumes: Sequence[Item], driver: Item, now: float) -> list[Row]:
-    """The mounted volumes, of which the most failures come first."""
+def rows(volumes: Sequence[Item], driver: Item, reported: float, now: float) -> list[Row]:
+    """The mounted volumes, of which the most failures come first. ``reported`` is when the driver has said this."""
     ordered = sorted(volumes, key=lambda item: (-int(item["failures"]), str(item["pod"])))
-    return [_mounted(item, driver, now) for item in ordered]
+    return [_mounted(item, driver, reported, now) for item in ordered]
 
 
 def pending_rows(volumes: Sequence[Item], providers: Sequence[Item], now: float) -> list[Row]:
@@ -27,7 +27,7 @@ def pending_rows(volumes: Sequence[Item], providers: Sequence[Item], now: float)
     return [_pending(item, away.get(item["provider"]), now) for item in ordered]
 
 
-def _mounted(item: Item, driver: Item, now: float) -> Row:
+def _mounted(item: Item, driver: Item, reported: float, now: float) -> Row:
     failures, refreshed, due = int(item["failures"]), number(item["last_refresh"]), number(item.get("next_refresh"))
     reason = str(item["reason"])
     stale = bool(item.get("last_known_good"))
@@ -35,9 +35,11 @@ def _mounted(item: Item, driver: Item, now: float) -> Row:
         level, state = Level.WARN, "last known good"
     elif failures:
         level, state = Level.BAD, f"failing, {count(failures, 'time')}"
-    elif due is not None and now > due + LATE_SECONDS:
+    elif due is not None and reported > due + LATE_SECONDS:
         level, state = Level.WARN, "late"
-        reason = f"due for a refresh since {duration(now - due)}: kubelet has not asked for it, see requiresRepublish"
+        reason = (
+            f"due for a refresh since {duration(reported - due)}: kubelet has not asked for it, see requiresRepublish"
+        )
     elif refreshed is None:
         level, state = Level.UNKNOWN, "age unknown"
     else:

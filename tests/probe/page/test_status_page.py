@@ -199,6 +199,12 @@ def test_driver_that_hangs() -> None:
     assert "none" not in [shown(item) for item in re.findall(r'<p class="empty">(.*?)</p>', text)]
 
 
+def test_a_driver_that_hangs_is_not_late() -> None:
+    """The driver has not answered for an hour → what it has said is an hour old, but no volume was late then."""
+    found = rows(render(silent(healthy(volumes=[volume("a")]), 3600.0)), "volumes")
+    assert found[0].startswith("✓ mounted")
+
+
 def test_nothing_is_known() -> None:
     """The driver has never answered → unknown, not none; the same for a driver that is none of our roles."""
     state = healthy() | {"driver": None, "last_known": {}, "not_ready": ["driver: does not answer"]}
