@@ -15,6 +15,9 @@ BIN = Path(sys.executable).parent
 ELSEWHERE = {
     "helm install": "tests/cluster/test_try_it.py",
     "kubectl apply --filename examples/try-it.yaml": "tests/cluster/test_try_it.py",
+    "kubectl wait": "tests/kubelet/test_try_it.py",
+    "kubectl logs": "tests/kubelet/test_try_it.py",
+    "kubectl secrets-store explain": "tests/cluster/test_cli.py",
     "kubectl apply --filename deploy/": "tests/cluster/test_manifests.py",
     "make image": "tests/docker/test_image.py",
     "make manifests": "tests/helm/test_manifests.py",
@@ -25,9 +28,6 @@ NOT_RUN = {
     "docker ": "needs Docker's daemon and the image of Debian from its registry; make image builds the same Dockerfile",
     "kind ": "needs Docker's daemon; tests/kubelet has a real kubelet",
     "minikube ": "as kind",
-    "kubectl wait": "needs a node; tests/kubelet waits for pods of its own",
-    "kubectl logs": "needs a node",
-    "kubectl secrets-store explain": "tests/cluster/test_cli.py runs it with a real API server",
     "export REGISTRY": "a name that the reader chooses",
 }
 RUN = ("make demo", "secrets-store validate")
