@@ -29,4 +29,4 @@ def test_the_pod_has_its_secret(applied: KubeletRig) -> None:
     """``kubectl wait`` and ``kubectl logs``, as the README has them → the pod is ready, and prints the secret."""
     kubectl = applied.node.cluster.kubectl
     kubectl("wait", "--for=condition=Ready", "pod/try-it", "--timeout=3m")
-    assert kubectl("logs", "try-it") == "correct horse"
+    assert kubectl("logs", "try-it") == "correct horse\n"

@@ -82,7 +82,7 @@ def test_a_release(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("helm/Chart.yaml", "appVersion: 0.2.0", "", ["appVersion is None"]),
         ("helm/Chart.yaml", "name: ", "name: [", ["helm/Chart.yaml: invalid YAML"]),
         ("helm/values.yaml", 'tag: ""', "tag: 0.1.0", ["the chart pulls secrets-store-csi:0.1.0"]),
-        ("helm/values.yaml", "repository: secrets-store-csi\n", "repository: other\n", ["the chart pulls other:0.2.0"]),
+        ("helm/values.yaml", "repository: secrets-store-csi ", "repository: other ", ["the chart pulls other:0.2.0"]),
         (
             "docker/build.sh",
             "secrets-store-csi:$VERSION",
