@@ -98,6 +98,12 @@ class Elected:
             return False
 
     async def _take(self) -> bool:
+        if self._seen is not None and self._holder() == self._identity:
+            try:  # without reading it: nobody else writes it as long as it is renewed
+                self._see(await self._put(self._lease(self._seen, _transitions(self._seen))))
+                return True
+            except (Conflict, NotFound):
+                pass  # but somebody did
         try:
             found = await self._api.call("GET", f"{self._collection}/{self._name}")
         except NotFound:
@@ -106,8 +112,7 @@ class Elected:
         self._see(found)
         if self._holder() not in ("", self._identity) and not self._expired():
             return False
-        spec = found.get("spec") or {}
-        transitions = int(spec.get("leaseTransitions") or 0) + (self._holder() != self._identity)
+        transitions = _transitions(found) + (self._holder() != self._identity)
         self._see(await self._put(self._lease(found, transitions)))
         return True
 
@@ -126,7 +131,7 @@ class Elected:
     async def _release(self) -> None:
         if self._seen is None or self._holder() != self._identity:
             return
-        lease = self._lease(self._seen, int((self._seen.get("spec") or {}).get("leaseTransitions") or 0))
+        lease = self._lease(self._seen, _transitions(self._seen))
         lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
         with contextlib.suppress(Failure, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
@@ -151,3 +156,7 @@ class Elected:
                 "leaseTransitions": transitions,
             },
         }
+
+
+def _transitions(lease: Object) -> int:
+    return int((lease.get("spec") or {}).get("leaseTransitions") or 0)

@@ -6,6 +6,8 @@ Group, fields and their meaning are those of the official controller
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from sys import intern
+from types import MappingProxyType
 from typing import Any
 
 from driver.objects.classes import key_sources
@@ -19,9 +21,10 @@ RESERVED_PREFIX = "secrets-store.sync.x-k8s.io"
 FIELD_MANAGER = "secrets-store-sync-controller"
 
 Object = dict[str, Any]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SyncRef:
     """The namespace and name of a SecretSync; its Secret has the same."""
 
@@ -42,7 +45,30 @@ class SyncRef:
         return f"/api/v1/namespaces/{self.namespace}/secrets/{self.name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One entry of the status. Most texts are the same in all SecretSyncs, and in memory once."""
+
+    type: str
+    status: str
+    generation: int
+    reason: str
+    message: str
+    since: str
+
+    def document(self) -> Object:
+        """As it is in the API."""
+        return {
+            "type": self.type,
+            "status": self.status,
+            "observedGeneration": self.generation,
+            "reason": self.reason,
+            "message": self.message,
+            "lastTransitionTime": self.since,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class SecretSync:
     """A SecretSync as it is in the API.
 
@@ -59,12 +85,12 @@ class SecretSync:
     service_account: str
     type: str
     data: tuple[tuple[str, str], ...]
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    annotations: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     data_from: tuple[KeySource, ...] = ()
     force: str = ""
     controller: str = ""
-    conditions: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+    conditions: tuple[Condition, ...] = field(default=(), compare=False)
     sync_hash: str = field(default="", compare=False)
     last_sync: str = field(default="", compare=False)
 
@@ -79,24 +105,36 @@ class SecretSync:
 
 
 def parse_secret_sync(document: Mapping[str, Any]) -> SecretSync:
-    """An object that the CRD's schema accepts; fields that are absent are empty."""
+    """An object that the CRD's schema accepts; fields that are absent are empty. All are kept in memory: only what the
+    controller needs, and texts that many of them share once."""
     metadata, spec, status = document["metadata"], document.get("spec") or {}, document.get("status") or {}
     secret = spec.get("secretObject") or {}
     data = secret.get("data") or ()
     return SecretSync(
-        ref=SyncRef(metadata["namespace"], metadata["name"]),
+        ref=SyncRef(intern(metadata["namespace"]), metadata["name"]),
         uid=metadata["uid"],
         generation=int(metadata.get("generation") or 0),
-        class_name=spec.get("secretProviderClassName") or "",
-        service_account=spec.get("serviceAccountName") or "",
-        type=secret.get("type") or "Opaque",
-        data=tuple((item.get("targetKey") or "", item.get("sourcePath") or "") for item in data),
-        labels=dict(secret.get("labels") or {}),
-        annotations=dict(secret.get("annotations") or {}),
+        class_name=intern(spec.get("secretProviderClassName") or ""),
+        service_account=intern(spec.get("serviceAccountName") or ""),
+        type=intern(secret.get("type") or "Opaque"),
+        data=tuple((intern(item.get("targetKey") or ""), intern(item.get("sourcePath") or "")) for item in data),
+        labels=dict(secret.get("labels") or {}) or NOTHING,
+        annotations=dict(secret.get("annotations") or {}) or NOTHING,
         data_from=key_sources(secret),
         force=spec.get("forceSynchronization") or "",
-        controller=spec.get("secretSyncControllerName") or "",
-        conditions=tuple(status.get("conditions") or ()),
+        controller=intern(spec.get("secretSyncControllerName") or ""),
+        conditions=tuple(map(_condition, status.get("conditions") or ())),
         sync_hash=status.get("syncHash") or "",
         last_sync=status.get("lastSuccessfulSyncTime") or "",
+    )
+
+
+def _condition(document: Mapping[str, Any]) -> Condition:
+    return Condition(
+        type=intern(document.get("type") or ""),
+        status=intern(document.get("status") or ""),
+        generation=int(document.get("observedGeneration") or 0),
+        reason=intern(document.get("reason") or ""),
+        message=intern(document.get("message") or ""),
+        since=document.get("lastTransitionTime") or "",
     )

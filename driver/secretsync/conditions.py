@@ -5,9 +5,8 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
-from driver.objects.secret_syncs import Object, SecretSync
+from driver.objects.secret_syncs import Condition, SecretSync
 from runtime.timestamps import timestamp
 
 CREATED, UPDATED = "SecretCreated", "SecretUpdated"
@@ -26,50 +25,37 @@ STARTING = {
 FAILED_FETCH = "fetching secrets from the provider failed"
 
 
-def starting(sync: SecretSync) -> list[Object]:
+def starting(sync: SecretSync) -> tuple[Condition, ...]:
     """Before the first attempt has ended."""
     return _all(sync, {})
 
 
-def succeeded(sync: SecretSync) -> list[Object]:
+def succeeded(sync: SecretSync) -> tuple[Condition, ...]:
     """After a sync; the first one if there was none before."""
     kind, (reason, message) = (UPDATED, UP_TO_DATE) if sync.sync_hash else (CREATED, CREATE_SUCCESSFUL)
     return _all(sync, {kind: ("True", reason, message)})
 
 
-def failed(sync: SecretSync, reason: str, message: str) -> list[Object]:
+def failed(sync: SecretSync, reason: str, message: str) -> tuple[Condition, ...]:
     """After a failure."""
     return _all(sync, {UPDATED if sync.sync_hash else CREATED: ("False", reason, message)})
 
 
 def is_failing(sync: SecretSync) -> bool:
     """Whether the last attempt failed, as the status says."""
-    return any(item.get("status") == "False" for item in sync.conditions)
+    return any(item.status == "False" for item in sync.conditions)
 
 
-def _all(sync: SecretSync, news: Mapping[str, tuple[str, str, str]]) -> list[Object]:
+def _all(sync: SecretSync, news: Mapping[str, tuple[str, str, str]]) -> tuple[Condition, ...]:
     """Both conditions, the one that is not in ``news`` as it was. A later success ends a failure of the first sync."""
-    former = {str(item.get("type")): item for item in sync.conditions}
+    former = {item.type: item for item in sync.conditions}
     result = []
     for kind in (CREATED, UPDATED):
-        before = former.get(kind, {})
-        if kind in news:
-            result.append(_condition(sync, kind, before, news[kind]))
-        elif before:
-            result.append(dict(before))
-        else:
-            result.append(_condition(sync, kind, before, ("Unknown", *STARTING[kind])))
-    return result
-
-
-def _condition(sync: SecretSync, kind: str, before: Mapping[str, Any], news: tuple[str, str, str]) -> Object:
-    status, reason, message = news
-    same = before.get("status") == status
-    return {
-        "type": kind,
-        "status": status,
-        "observedGeneration": sync.generation,
-        "reason": reason,
-        "message": message,
-        "lastTransitionTime": before["lastTransitionTime"] if same else timestamp(time.time()),
-    }
+        before = former.get(kind)
+        if kind not in news and before is not None:
+            result.append(before)
+            continue
+        status, reason, message = news.get(kind) or ("Unknown", *STARTING[kind])
+        since = before.since if before is not None and before.status == status else timestamp(time.time())
+        result.append(Condition(kind, status, sync.generation, reason, message, since))
+    return tuple(result)

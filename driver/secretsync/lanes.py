@@ -6,41 +6,21 @@ all places: a thousand SecretSyncs of one, each of which waits for a minute, are
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
+from driver.volume.turns import Turns
 from driver.volume.workers import TENANT
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
-@dataclass
 class _Lane:
-    """``waiting`` has only tenants with work that waits, the one whose turn is next first."""
+    """``tasks`` is how many of its places are taken."""
 
-    waiting: dict[str, deque[Work]] = field(default_factory=dict)
-    running: dict[str, int] = field(default_factory=dict)
-    tasks: int = 0
-
-    def take(self, of_one: int) -> tuple[str, Work] | None:
-        """The next work, and whose it is; its tenant's next turn is after all others'."""
-        tenant = next((each for each in self.waiting if self.running.get(each, 0) < of_one), None)
-        if tenant is None:
-            return None
-        works = self.waiting.pop(tenant)
-        work = works.popleft()
-        if works:
-            self.waiting[tenant] = works
-        self.running[tenant] = self.running.get(tenant, 0) + 1
-        return tenant, work
-
-    def ended(self, tenant: str) -> None:
-        """A work of the tenant has ended."""
-        self.running[tenant] -= 1
-        if not self.running[tenant]:
-            del self.running[tenant]
+    def __init__(self, of_one: int) -> None:
+        self.turns: Turns[Work] = Turns(of_one)
+        self.tasks = 0
 
 
 class Lanes:
@@ -54,8 +34,8 @@ class Lanes:
 
     def put(self, name: str, tenant: str, work: Work) -> None:
         """Do the work as soon as the lane has a place for it. Its exceptions must not leave it."""
-        lane = self._lanes.setdefault(name, _Lane())
-        lane.waiting.setdefault(tenant, deque()).append(work)
+        lane = self._lanes.setdefault(name, _Lane(self._of_one))
+        lane.turns.put(tenant, work)
         if lane.tasks < self._places:
             lane.tasks += 1
             task = asyncio.create_task(self._drive(name, lane))
@@ -70,16 +50,15 @@ class Lanes:
         self._lanes.clear()
 
     async def _drive(self, name: str, lane: _Lane) -> None:
-        """Work until nothing is left that may be done: a tenant at its limit is served when one of its works ends, by
-        the task that did it."""
+        """Work until nothing is left that may be done."""
         try:
-            while (found := lane.take(self._of_one)) is not None:
+            while (found := lane.turns.take()) is not None:
                 tenant, work = found
                 TENANT.set(tenant)
                 try:
                     await work()
                 finally:
-                    lane.ended(tenant)
+                    lane.turns.ended(tenant)
         finally:
             lane.tasks -= 1
             if not lane.tasks and self._lanes.get(name) is lane:

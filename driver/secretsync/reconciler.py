@@ -98,18 +98,20 @@ class Reconciler:
             raise Deleted
         new_hash = secret.sync_hash(sync, provider_class, new_version)
         written = new_version != version if version else new_hash != sync.sync_hash
-        status = _status(sync, conditions.succeeded(sync), new_hash, written=written)
+        last_sync = timestamp(time.time()) if written else sync.last_sync
+        new = replace(sync, conditions=conditions.succeeded(sync), sync_hash=new_hash, last_sync=last_sync)
         if written and repeated:
             message = f"several sources have the keys {', '.join(sorted(repeated)[:10])}; the last one counts"
             self.cluster.events.send(sync, warning=True, reason="RepeatedKeys", message=message)
-        return Synced(await self._write_status(sync, status), provider_class, new_version, written)
+        return Synced(await self._write_status(sync, new), provider_class, new_version, written)
 
     async def report(self, sync: SecretSync, failure: SyncFailure) -> SecretSync:
         """The condition and the event of a failure; returns the SecretSync with its new status."""
         message = redact.text(failure)
         self.cluster.events.send(sync, warning=True, reason=failure.reason, message=message)
-        status: Object = {"conditions": conditions.failed(sync, failure.reason, message)}
-        return await self._write_status(sync, status)
+        return await self._write_status(
+            sync, replace(sync, conditions=conditions.failed(sync, failure.reason, message))
+        )
 
     async def _announced(
         self, sync: SecretSync, fetching: Coroutine[Any, Any, Mapping[str, bytes]]
@@ -121,7 +123,7 @@ class Reconciler:
         try:
             await asyncio.wait([task], timeout=ANNOUNCE_SECONDS)
             if not task.done():
-                await self._write_status(sync, {"conditions": conditions.starting(sync)})
+                await self._write_status(sync, replace(sync, conditions=conditions.starting(sync)))
             return await task
         finally:
             task.cancel()
@@ -143,26 +145,18 @@ class Reconciler:
         except Failure as failure:
             raise SyncFailure(conditions.PATCH_ERROR, prefix + redact.text(failure)) from None
 
-    async def _write_status(self, sync: SecretSync, status: Object) -> SecretSync:
-        """Write what is new; returns the SecretSync as it is then."""
-        new = replace(
-            sync,
-            conditions=tuple(status["conditions"]),
-            sync_hash=status.get("syncHash", sync.sync_hash),
-            last_sync=status.get("lastSuccessfulSyncTime", sync.last_sync),
-        )
-        if (new.conditions, new.sync_hash, new.last_sync) != (sync.conditions, sync.sync_hash, sync.last_sync):
+    async def _write_status(self, former: SecretSync, new: SecretSync) -> SecretSync:
+        """Write what of the status is new, if anything is; returns the SecretSync as it is then."""
+        status: Object = {}
+        if new.conditions != former.conditions:
+            status["conditions"] = [item.document() for item in new.conditions]
+        if new.sync_hash != former.sync_hash:
+            status["syncHash"] = new.sync_hash
+        if new.last_sync != former.last_sync:
+            status["lastSuccessfulSyncTime"] = new.last_sync
+        if status:
             try:
-                await self.cluster.statuses.write(sync.ref, status)
+                await self.cluster.statuses.write(former.ref, status)
             except Failure as failure:
                 raise SyncFailure(conditions.SYNC_ERROR, f"the status cannot be written: {failure}") from None
         return new
-
-
-def _status(sync: SecretSync, found: list[Object], new_hash: str, *, written: bool) -> Object:
-    status: Object = {"conditions": found}
-    if written or new_hash != sync.sync_hash:
-        status["syncHash"] = new_hash
-    if written:
-        status["lastSuccessfulSyncTime"] = timestamp(time.time())
-    return status

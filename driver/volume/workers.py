@@ -7,12 +7,13 @@ for those that run.
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
+
+from driver.volume.turns import Turns
 
 # A tenant has at most two; the third is there for the others.
 WORKERS, OF_ONE_TENANT = 3, 2
@@ -72,16 +73,13 @@ class _FairPool:
 
     def __init__(self, threads: int, of_one: int, name: str) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._of_one = of_one
         self._lock = threading.Lock()
-        # Only of tenants with calls that wait, the one whose turn is next first; and how many calls of each run.
-        self._waiting: dict[str, deque[_Call]] = {}
-        self._running: dict[str, int] = {}
+        self._turns: Turns[_Call] = Turns(of_one)
 
     def run(self, function: Callable[[], T]) -> asyncio.Future[T]:
-        tenant, call = TENANT.get(), _Call(partial(copy_context().run, function))
+        call = _Call(partial(copy_context().run, function))
         with self._lock:
-            self._waiting.setdefault(tenant, deque()).append(call)
+            self._turns.put(TENANT.get(), call)
         self._threads.submit(self._serve)
         return asyncio.wrap_future(call.future)
 
@@ -89,27 +87,15 @@ class _FairPool:
         self._threads.shutdown()
 
     def _serve(self) -> None:
-        """Make calls until none is left that may be made: a tenant at its limit is served when one of its calls ends,
-        by the thread that made it."""
+        """Make calls until none is left that may be made."""
         while (found := self._take()) is not None:
             tenant, call = found
             try:
                 call.run()
             finally:
                 with self._lock:
-                    self._running[tenant] -= 1
-                    if not self._running[tenant]:
-                        del self._running[tenant]
+                    self._turns.ended(tenant)
 
     def _take(self) -> tuple[str, _Call] | None:
-        """The next call, and whose it is; its tenant's next turn is after all others'."""
         with self._lock:
-            tenant = next((each for each in self._waiting if self._running.get(each, 0) < self._of_one), None)
-            if tenant is None:
-                return None
-            calls = self._waiting.pop(tenant)
-            call = calls.popleft()
-            if calls:
-                self._waiting[tenant] = calls
-            self._running[tenant] = self._running.get(tenant, 0) + 1
-            return tenant, call
+            return self._turns.take()
