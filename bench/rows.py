@@ -88,7 +88,7 @@ ROWS: dict[str, Row] = {
         "SecretSyncs from a cold start (1,000; --quick 200): all have their Secret", "s", goal=20.0, absolute=True
     ),
     "syncs_cpu": Row("… CPU of the controller", "s", goal=15.0, absolute=True),
-    "syncs_memory": Row("… PSS of the controller", "MiB", goal=57.2, absolute=True),
+    "syncs_memory": Row("… RSS of the controller", "MiB", goal=57.2, absolute=True),
     "syncs_idle_calls": Row(
         "… API calls in a quiet minute, without those for the Lease", "calls", goal=0, absolute=True
     ),

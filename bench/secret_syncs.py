@@ -33,7 +33,7 @@ def cold_start(rig: BenchRig, figures: Figures, table: CallsByDriver, effort: Ef
         figures["syncs"].add(SUBJECT, time.perf_counter() - started)
         figures["syncs_cpu"].add(SUBJECT, usage.cpu_seconds(child.pid))
         settle(3.0)  # the events of the watches are still on their way
-        figures["syncs_memory"].add(SUBJECT, usage.pss(child.pid))
+        figures["syncs_memory"].add(SUBJECT, usage.rss(child.pid))
         counts = table.setdefault(f"{SUBJECT}, the controller of SecretSyncs", {})
         counts[f"{effort.secret_syncs} SecretSyncs from a cold start"] = rig.cluster.audit.count(mark, user)
         mark, cpu = rig.cluster.audit.mark(), usage.cpu_seconds(child.pid)

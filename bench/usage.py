@@ -41,6 +41,11 @@ def pss(pid: int) -> float:
     return _rollup(pid, "Pss:") / _KIB_PER_MIB
 
 
+def rss(pid: int) -> float:
+    """Resident set size in MiB: what a process has alone on a machine, where nothing is shared."""
+    return _rollup(pid, "Rss:") / _KIB_PER_MIB
+
+
 def anonymous(pid: int) -> float:
     """The part of the proportional set size that is not backed by files, in MiB."""
     return _rollup(pid, "Pss_Anon:") / _KIB_PER_MIB

@@ -42,6 +42,6 @@ def test_a_thousand(sync_rig: SecretSyncRig) -> None:
                     counts["patch", "secrets"] <= 2.5 * COUNT and counts["patch", "secretsyncs/status"] <= 2.5 * COUNT
                 )
                 assert counts["get", "secretproviderclasses"] < 10 and counts.total() < 6 * COUNT
-                assert times.user + times.system < 30 and memory < 150
+                assert times.user + times.system < 30 and memory < 100
 
     run_async(test, 300)

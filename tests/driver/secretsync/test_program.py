@@ -133,6 +133,27 @@ def test_the_calls_for_the_lease_are_counted(rig: FakeSecretSyncRig, short: None
     run_async(test)
 
 
+def test_a_renewal_is_one_call(rig: FakeSecretSyncRig, short: None) -> None:
+    """A leader renews its Lease → it writes it without reading it before, and reads it only if somebody else has
+    written it meanwhile; then it goes on leading."""
+
+    async def test() -> None:
+        async with rig.provider(), rig.controller(leader_elect=True):
+            await until_blocking(lambda: holder(rig), "the leader")
+            mark, leader = rig.server.calls.mark(), holder(rig)
+            await until(lambda: rig.server.calls.count(mark)["update", "leases"] > 2, "renewals")
+            assert rig.server.calls.count(mark)["get", "leases"] == 0
+            rig.api.patch(LEASE_PATH, {"metadata": {"annotations": {"a": "b"}}})
+            await until(lambda: rig.server.calls.count(mark)["get", "leases"] > 0, "the Lease to be read")
+            mark = rig.server.calls.mark()
+            await until(lambda: rig.server.calls.count(mark)["update", "leases"] > 2, "more renewals")
+            assert rig.server.calls.count(mark)["get", "leases"] == 0 and holder(rig) == leader
+            lease = rig.api.get(LEASE_PATH)
+            assert lease["metadata"]["annotations"] == {"a": "b"} and lease["spec"]["leaseTransitions"] == 0
+
+    run_async(test)
+
+
 def test_a_lost_lease_ends_the_work(rig: FakeSecretSyncRig, short: None) -> None:
     """Another one takes the Lease while a sync is under way → the work is cancelled and nothing more is written,
     until the other one's Lease expires."""
