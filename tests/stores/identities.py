@@ -57,18 +57,6 @@ def enable_jwt(bao: OpenBao, issuer: Issuer) -> None:
     bao.write("auth/jwt/config", jwt_validation_pubkeys=[issuer.public_key], bound_issuer=ISSUER)
 
 
-def prepare_app(bao: OpenBao, issuer: Issuer) -> None:
-    """Initialize a new server, with a secret ``secret/app`` that the service account ``default`` may read as role
-    ``app``."""
-    bao.initialize()
-    enable_jwt(bao, issuer)
-    bao.write("sys/mounts/secret", type="kv", options={"version": "2"})
-    # The engine upgrades itself for a moment after it was mounted.
-    bao.retry(lambda: bao.put("app", password="one"))
-    bao.policy("app", "secret/data/app read")
-    jwt_role(bao, "app", "default", "app")
-
-
 def jwt_role(bao: OpenBao, name: str, account: str, *policies: str, **options: Any) -> None:
     """A role for one service account of the namespace default."""
     settings = {

@@ -26,7 +26,6 @@ class Forgetting:
         self._volumes = volumes
         self._cluster = cluster
         self._held = held
-        self._changed: set[ClassRef] = set()
         volumes.also_used = held.uses
         held.on_class_unused = self._unused
         cluster.on_class_change(self._class_changed)
@@ -35,8 +34,8 @@ class Forgetting:
         """Until cancelled."""
         while True:
             self._held.changed.clear()
-            while self._changed:
-                await self._look_at(self._changed.pop())
+            while self._held.unchecked:
+                await self._look_at(self._held.unchecked.pop())
             left = self._held.purge()
             try:
                 async with asyncio.timeout(left):
@@ -45,7 +44,7 @@ class Forgetting:
                 pass  # something is too old now
 
     async def _look_at(self, class_ref: ClassRef) -> None:
-        """A class has changed: keep what is held of it only if that is still what a new pod would ask for."""
+        """Keep what is held of a class only if that is still what a new pod would ask for."""
         try:
             async with asyncio.timeout(CLASS_SECONDS):
                 provider_class = await self._cluster.get_class(class_ref)
@@ -59,8 +58,7 @@ class Forgetting:
 
     def _class_changed(self, class_ref: ClassRef) -> None:
         if self._held.uses(class_ref):
-            self._changed.add(class_ref)
-            self._held.changed.set()
+            self._held.check(class_ref)
 
     def _unused(self, class_ref: ClassRef) -> None:
         if not self._volumes.uses(class_ref):

@@ -49,7 +49,10 @@ class HeldReplies:
     def __init__(self, memory: MemoryBudget) -> None:
         self._memory = memory
         self._replies: dict[FetchKey, HeldReply] = {}
-        # Set when something is held that was not before.
+        # When the store has refused an account what a class asks for.
+        self._refused: dict[tuple[ClassRef, str], float] = {}
+        # Classes that may have changed since a reply that is held was asked for; ``changed`` is set when there are any.
+        self.unchecked: set[ClassRef] = set()
         self.changed = asyncio.Event()
         # Called when nothing of a class is held any more.
         self.on_class_unused: Callable[[ClassRef], None] = lambda _: None
@@ -75,11 +78,13 @@ class HeldReplies:
         former = self._replies.get(held.key)
         if former is not None and former.fetched_at > held.fetched_at:
             return ""
+        if held.fetched_at <= self._refused.get((held.key.class_ref, held.key.account), float("-inf")):
+            return ""  # a refusal is the later answer
         if why_not := self._why_not(held):
             self._drop([held.key] if former is not None else [])
             return why_not
         self._replies[held.key] = held
-        self.changed.set()
+        self.check(held.key.class_ref)
         self._make_room(held.key.class_ref.namespace)
         return ""
 
@@ -95,8 +100,17 @@ class HeldReplies:
             return str(full)
 
     def forget(self, class_ref: ClassRef, account: str) -> None:
-        """The store has refused an account what a class asks for."""
+        """The store has refused an account what a class asks for: what it replies to earlier calls counts no more."""
+        self._refused.pop((class_ref, account), None)
+        self._refused[class_ref, account] = clock.now()
+        if len(self._refused) > limits.MAX_HELD_REPLIES:
+            del self._refused[next(iter(self._refused))]
         self._drop([key for key in self._replies if (key.class_ref, key.account) == (class_ref, account)])
+
+    def check(self, class_ref: ClassRef) -> None:
+        """A class may have changed: ``forgetting`` looks at it, and calls ``revise``."""
+        self.unchecked.add(class_ref)
+        self.changed.set()
 
     def revise(self, class_ref: ClassRef, version: str, keep: float) -> None:
         """A class has this version now, and asks for its replies to be kept for ``keep`` seconds: forget the others."""

@@ -95,8 +95,10 @@ class Replies:
             limit = min(deadline, asyncio.get_running_loop().time() + patience)
             return await self._ask(wanted, key, limit, place)
         except Failure as failure:
-            # What is held may have been forgotten meanwhile, and another pod may have found the provider away.
-            if self._known_good(wanted) is None or not (is_away(failure) or key in self._stale.away):
+            # Meanwhile what is held may have been forgotten, and another pod may have found the provider away while
+            # this one had no turn to ask it.
+            away = is_away(failure) or (key in self._stale.away and not is_answer(failure))
+            if not away or self._known_good(wanted) is None:
                 raise
             if rpc.code_of(failure).name == "DEADLINE_EXCEEDED":  # a deadline of ours, of which its text says nothing
                 provider = wanted.provider_class.provider
@@ -151,9 +153,10 @@ class Replies:
         try:
             reply = await wanted.call(deadline, held=place)
         except Failure as failure:
+            if is_answer(failure):
+                self._stale.away.pop(key, None)
             if is_refusal(failure):
                 self._held.forget(key.class_ref, key.account)
-                self._stale.away.pop(key, None)
             raise
         self._stale.away.pop(key, None)
         if why_not := self._hold(wanted, key, reply, began):
@@ -179,11 +182,14 @@ def is_away(failure: Failure) -> bool:
     return isinstance(failure, NotInstalled) or rpc.code_of(failure).name in _AWAY
 
 
+def is_answer(failure: Failure) -> bool:
+    """Whether the provider, or the store behind it, has answered, if only that one should try again."""
+    return isinstance(failure, ProviderFailure) or (isinstance(failure, rpc.RemoteFailure) and not is_away(failure))
+
+
 def is_refusal(failure: Failure) -> bool:
-    """Whether the provider, or the store behind it, has answered, and not just asked to try again."""
-    if isinstance(failure, ProviderFailure):
-        return True
-    return isinstance(failure, rpc.RemoteFailure) and failure.code not in rpc.NON_FINAL_CODES
+    """Whether the answer is final."""
+    return is_answer(failure) and not (isinstance(failure, rpc.RemoteFailure) and failure.code in rpc.NON_FINAL_CODES)
 
 
 def _last(volume: Volume) -> float:

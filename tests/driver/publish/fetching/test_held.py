@@ -146,6 +146,16 @@ def test_refused() -> None:
     assert held.get(item.key) is None and held.get(same_account.key) is same_account
 
 
+def test_refused_during_a_call() -> None:
+    """The store refuses an account while another call of it is in progress, which then succeeds → its reply is not
+    held, since the refusal may be the later answer; that of the next call is."""
+    held = HeldReplies(MemoryBudget(0))
+    item = reply()
+    held.forget(item.key.class_ref, "account")
+    assert held.put(item) == "" and len(held) == 0
+    assert held.put(reply(age=-1.0)) == "" and len(held) == 1
+
+
 def test_not_shown() -> None:
     """Neither the content nor the key's digest is in a representation, which a bug may log."""
     item = reply(size=30)

@@ -223,6 +223,27 @@ def test_never_after_an_answer(tmp_path: Path, code: grpc.StatusCode) -> None:
     run_async(run)
 
 
+def test_never_after_an_answer_while_it_was_away(tmp_path: Path) -> None:
+    """A pod was served while the store was away; now the store answers, that it has too much to do → the next pod gets
+    that answer, and not what is held."""
+
+    async def run() -> None:
+        async with outage_rig(tmp_path) as it:
+            it.write_class(KNOWN_GOOD)
+            await it.volume("pod-1").publish()
+            it.away()
+            await it.volume("pod-2").publish()
+            away = it.rig.driver.publish_path.replies._stale.away
+            assert away
+            it.lab.code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            await until(lambda: not away, "the asker to hear of it")
+            assert (await it.volume("pod-3").failure())[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+            it.away()
+            await it.volume("pod-4").publish()
+
+    run_async(run)
+
+
 def test_a_refused_refresh_counts(tmp_path: Path) -> None:
     """The store refuses the account when a mounted volume is refreshed, and is away then → a new pod does not start."""
 

@@ -1,5 +1,6 @@
 """Outages with a (fake) API server: classes that change while nobody uses them, and Secrets."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -70,6 +71,33 @@ def test_changed_class(here: FakeApiRig, change: str) -> None:
                 await until(lambda: len(held) == 0, "it to be forgotten")
                 it.away()
                 assert (await pod(here, it, "second").failure())[0] == grpc.StatusCode.UNAVAILABLE
+
+    run_async(run)
+
+
+def test_class_changed_during_the_call(here: FakeApiRig) -> None:
+    """The class changes while the provider is asked → its reply to what the class was before does not stay in
+    memory."""
+
+    async def run() -> None:
+        here.make_class(**LAB)
+        with hurried() as shift:
+            async with node(here, shift) as it:
+                it.lab.open.clear()
+                volume = pod(here, it, "first")
+                publish = asyncio.create_task(volume.publish())
+                await it.served.wait_for_calls(1)
+                here.make_class(**CHANGES["parameters"])
+                path = it.rig.driver.publish_path
+                cluster = it.rig.driver.backend.cluster
+
+                async def noticed() -> bool:
+                    return "role" in (await cluster.get_class(ClassRef("default", "app"))).parameters
+
+                await until(noticed, "the driver to notice the change")
+                it.lab.open.set()
+                await publish
+                await until(lambda: not path.held.unchecked and len(path.held) == 0, "it to be forgotten")
 
     run_async(run)
 
