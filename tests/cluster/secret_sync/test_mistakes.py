@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.api import ApiError, Object
-from tests.cluster.secret_sync import file_mistakes, mistakes
+from tests.cluster.secret_sync import class_mistakes, mistakes
 from tests.cluster.secret_sync.mistakes import ABSENT, ENTRY, STORE
 from tests.cluster.secret_sync.rig import SecretSyncRig
 from tests.cluster.servers import ControlPlane
@@ -53,7 +53,7 @@ def outcomes(rig: SecretSyncRig) -> dict[str, Outcome]:
     make("none", {}, {})
     for mistake, case in mistakes.FAILING.items():
         make(mistake, case.spec, case.secret)
-    for number, (mistake, (files, _)) in enumerate(file_mistakes.FAILING.items()):
+    for number, (mistake, (files, _)) in enumerate(class_mistakes.FAILING.items()):
         rig.make_class(f"class-{number}", parameters={"objects": OBJECTS}, files=files)
         make(f"files: {mistake}", {"secretProviderClassName": f"class-{number}"}, {})
 
@@ -136,14 +136,14 @@ def test_refused_by_the_schema(rig: SecretSyncRig, path: str, value: Any) -> Non
     assert path in text, text
 
 
-@pytest.mark.parametrize(("path", "value"), fields_of(file_mistakes.REFUSED))
-def test_files_refused_by_the_schema(rig: SecretSyncRig, path: str, value: Any) -> None:
+@pytest.mark.parametrize(("path", "value"), fields_of(class_mistakes.REFUSED))
+def test_classes_refused_by_the_schema(rig: SecretSyncRig, path: str, value: Any) -> None:
     """The class is refused, with a text that names the field."""
     body: Object = {
         "apiVersion": "secrets-store.csi.x-k8s.io/v1",
         "kind": "SecretProviderClass",
         "metadata": {"namespace": rig.namespace, "name": "refused"},
-        "spec": {"provider": "stub", "files": value},
+        "spec": {"provider": "stub", "secretObjects" if "secretObjects" in path else "files": value},
     }
     text = refusal(rig, body)
     assert path in text, text
@@ -164,10 +164,10 @@ def test_a_condition(outcomes: dict[str, Outcome], request: pytest.FixtureReques
     check(outcomes[mistake], case.reason, case.text)
 
 
-@pytest.mark.parametrize("mistake", file_mistakes.FAILING)
+@pytest.mark.parametrize("mistake", class_mistakes.FAILING)
 def test_a_condition_about_files(outcomes: dict[str, Outcome], mistake: str) -> None:
     """The same for a mistake in the class's files."""
-    sentence = file_mistakes.FAILING[mistake][1]
+    sentence = class_mistakes.FAILING[mistake][1]
     check(outcomes[f"files: {mistake}"], mistakes.FETCH, sentence)
     (condition,) = outcomes[f"files: {mistake}"].conditions
     assert "spec.files" in condition["message"]

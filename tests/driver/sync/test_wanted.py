@@ -1,5 +1,6 @@
 """From an entry of secretObjects and a volume's files to the Secret, or to a sentence that says what to do."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import pytest
 
 from driver import limits
-from driver.ports import ClassRef, SecretObject
+from driver.ports import ClassRef, KeySource, SecretObject
 from driver.sync import wanted
 from driver.volume import content
 from runtime.errors import Failure, PreconditionFailed
+from tests.driver.sync.test_key_sources import Inline
 
 REF = ClassRef("ns", "app")
 
@@ -87,6 +89,41 @@ def test_refusals(volume: Path, fields: dict[str, Any], sentence: str) -> None:
         build(volume, entry(**fields))
     assert str(failure.value).startswith("failed to get data in spc ns/app for secret ")
     assert sentence in str(failure.value) and "s3cret" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "source, sentence",
+    [
+        (KeySource(), "set objectName and format, or all: true"),
+        (KeySource(prefix="DB_"), "set objectName and format, or all: true"),
+        (KeySource(format="json"), "set objectName and format, or all: true"),
+        (KeySource("password"), "format is missing and must be one of json, dotenv, properties"),
+        (KeySource("password", "yaml"), "format yaml must be one of"),
+        (KeySource("password", "JSON"), "format JSON must be one of"),
+        (KeySource("password", all=True), "all takes every file: remove objectName and format, or all"),
+        (KeySource(format="json", all=True), "all takes every file"),
+        (KeySource("nothing", "json"), "file matching objectName nothing not found; there are: password, sub/file"),
+        (KeySource("/password", "json"), "file matching objectName /password not found"),
+        (KeySource("file", "json"), "file matching objectName file not found"),
+        (KeySource("password", "json"), "objectName password: it is not JSON"),
+        (KeySource("password", "dotenv"), "objectName password: it is not dotenv: line 1 is no KEY=value"),
+        (KeySource("password", "properties"), "objectName password: it is not a properties file: entry 1 has no"),
+        (KeySource("sub/file", "json", prefix="x"), "objectName sub/file: it is not JSON"),
+        (KeySource(all=True, prefix="p" * 250), "characters, and at most 253 are possible"),
+    ],
+)
+def test_whole_objects(volume: Path, source: KeySource, sentence: str) -> None:
+    """A mistake in dataFrom → a sentence that names the class, the Secret and the place, and nothing of a file."""
+    item = entry(data=(), data_from=(source,))
+
+    async def whole() -> None:
+        await wanted.with_objects(build(volume, item), item, Inline())
+
+    with pytest.raises(PreconditionFailed) as failure:
+        asyncio.run(whole())
+    text = str(failure.value)
+    assert text.startswith("failed to get data in spc ns/app for secret s, err: dataFrom[0]: ")
+    assert sentence in text and "s3cret" not in text
 
 
 def test_limits(volume: Path) -> None:

@@ -1,5 +1,8 @@
-"""The most likely mistakes in each field of the files that a class composes, as ``mistakes``: ``REFUSED`` by the CRD's
-schema, or ``FAILING`` with a sentence."""
+"""The most likely mistakes in those fields of a class that this project has added, as ``mistakes``.
+
+They are ``REFUSED`` by the CRD's schema or, in the files that a class composes, ``FAILING`` with a sentence. What the
+schema accepts of its ``secretObjects`` is an event of the driver: tests/driver/sync/test_wanted.py.
+"""
 
 from typing import Any
 
@@ -22,7 +25,48 @@ def _template(template: str) -> list[dict[str, Any]]:
     return _file(format=ABSENT, template=template)
 
 
+def _secret(**fields: Any) -> list[dict[str, Any]]:
+    return [{"secretName": "app", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}], **fields}]
+
+
+def _source(**fields: Any) -> list[dict[str, Any]]:
+    return _secret(dataFrom=[fields])
+
+
+POLICY, SOURCES = "spec.secretObjects[0].deletionPolicy", "spec.secretObjects[0].dataFrom"
 REFUSED: dict[str, dict[str, Any]] = {
+    POLICY: {
+        what: _secret(deletionPolicy=value)
+        for what, value in {
+            **NO_STRINGS,
+            "empty": "",
+            "a truth value": True,
+            "upper case": "WITHCLASS",
+            "lower case": "withclass",
+            "with a dash": "with-class",
+            "with a space": "WithClass ",
+            "a volume's": "Retain",
+            "a volume's other": "Delete",
+            "an ExternalSecret's": "Orphan",
+        }.items()
+    },
+    SOURCES: {
+        "a map": _secret(dataFrom={"all": True}),
+        "text": _secret(dataFrom="app.json"),
+        "an entry is text": _secret(dataFrom=["app.json"]),
+        "an entry is null": _secret(dataFrom=[None]),
+        "name": _source(name="app.json", format="json"),
+        "sourcePath": _source(sourcePath="app.json", format="json"),
+    },
+    f"{SOURCES}[0].objectName": {what: _source(objectName=value, format="json") for what, value in NO_STRINGS.items()},
+    f"{SOURCES}[0].format": {
+        what: _source(objectName="app.json", format=value)
+        for what, value in {**NO_STRINGS, "empty": "", "yaml": "yaml", "env": "env", "upper case": "JSON"}.items()
+    },
+    f"{SOURCES}[0].all": {what: _source(all=value) for what, value in {"text": "true", "yes": "yes", "1": 1}.items()},
+    f"{SOURCES}[0].prefix": {
+        what: _source(objectName="app.json", format="json", prefix=value) for what, value in NO_STRINGS.items()
+    },
     "spec.files": {
         "a map": {"f": "x"},
         "text": "f",
