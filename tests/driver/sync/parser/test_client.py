@@ -26,6 +26,13 @@ KEY_PEM = pem(EC, PrivateFormat.PKCS8)
 PAIR = {"tls.crt": LEAF_PEM, "tls.key": KEY_PEM}
 
 
+@pytest.fixture(autouse=True)
+def _busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is costly exceeds the limit of CPU time; a machine that is busy does not exceed that of time, after which
+    the answer is that it is tried again."""
+    monkeypatch.setattr(limits, "PARSE_SECONDS", 30.0)
+
+
 def run(test: Callable[[Parser], Coroutine[Any, Any, None]]) -> None:
     """The test with a parser."""
 
