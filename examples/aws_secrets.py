@@ -13,8 +13,10 @@ pods.
 """
 
 import asyncio
+import functools
 import json
 import sys
+import threading
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -63,6 +65,10 @@ class AwsProvider(Provider):
 
     def __init__(self, endpoint_url: str = "") -> None:
         self._url = endpoint_url or None
+        # It has the descriptions of AWS's services, which take 200 ms to load, and no credentials. Clients may be used
+        # in any thread, but not made in two at a time.
+        self._session = boto3.Session()
+        self._making = threading.Lock()
 
     async def mount(self, request: MountRequest) -> MountReply:
         return await asyncio.to_thread(self._fetch, request)  # boto3 blocks
@@ -70,16 +76,14 @@ class AwsProvider(Provider):
     def _fetch(self, request: MountRequest) -> MountReply:
         region, wanted = request.require("region"), entries(request.require("objects"), FIELDS)
         files, versions = [], {}
-        session = self._session(request, region)
-        clients = {
-            name: session.client(name, endpoint_url=self._url, config=LIMITS) for name in ("secretsmanager", "ssm")
-        }
+        credentials = self._assumed_role(request, region)
+        client = functools.cache(lambda service: self._client(service, region, credentials))
         for name, fields in wanted:
             try:
                 if fields.choice("objectType", ObjectType, "secretsmanager") == "ssmparameter":
-                    contents, version = _parameter(clients["ssm"], name, fields)
+                    contents, version = _parameter(client("ssm"), name, fields)
                 else:
-                    contents, version = _secret(clients["secretsmanager"], name, fields)
+                    contents, version = _secret(client("secretsmanager"), name, fields)
             except (BotoCoreError, ClientError) as error:
                 raise _failure(fields.what, error) from None
             withhold(contents)
@@ -91,12 +95,25 @@ class AwsProvider(Provider):
         refuse_overlap([file.path for file in files], "give one of them an objectAlias")
         return MountReply(files, versions)
 
-    def _session(self, request: MountRequest, region: str) -> Any:
-        """A session as the class's role, with the pod's own token."""
-        # An anonymous client: the token is what this call is made with.
-        anonymous = boto3.Session(aws_access_key_id="none", aws_secret_access_key="none", region_name=region)
-        sts = anonymous.client("sts", endpoint_url=self._url, config=LIMITS)
+    def _client(self, service: str, region: str, credentials: dict[str, str]) -> Any:
+        """A client with these credentials and no others."""
+        with self._making:
+            return self._session.client(
+                service,
+                region_name=region,
+                endpoint_url=self._url,
+                config=LIMITS,
+                aws_access_key_id=credentials["AccessKeyId"],
+                aws_secret_access_key=credentials["SecretAccessKey"],
+                aws_session_token=credentials["SessionToken"],
+            )
+
+    def _assumed_role(self, request: MountRequest, region: str) -> dict[str, str]:
+        """Credentials of the class's role, which AWS gives for the pod's own token."""
+        # The token is what this call is made with: the credentials are none.
+        none = dict.fromkeys(("AccessKeyId", "SecretAccessKey", "SessionToken"), "none")
         try:
+            sts = self._client("sts", region, none)
             answer = sts.assume_role_with_web_identity(
                 RoleArn=request.require("roleArn"),
                 RoleSessionName=f"{request.pod.namespace}.{request.pod.name}"[:64],
@@ -104,9 +121,9 @@ class AwsProvider(Provider):
             )
         except (BotoCoreError, ClientError) as error:
             raise _failure("the parameter roleArn", error) from None
-        given = answer["Credentials"]
+        given: dict[str, str] = answer["Credentials"]
         withhold(given["SecretAccessKey"], given["SessionToken"])
-        return boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region)
+        return given
 
 
 def _secret(client: Any, name: str, fields: Any) -> tuple[bytes, str]:

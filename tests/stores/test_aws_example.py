@@ -63,6 +63,9 @@ def test_both_stores(tmp_path: Path, moto: Moto, issuer: Issuer) -> None:
                 found, sentence = await made.volume(f"wrong-{number}", attributes=attributes).failure()
                 assert found.name == code, sentence
                 assert words in sentence and "objects entry 0" in sentence and SECRET not in sentence
+            write_class(objects, region="no region")
+            found, sentence = await made.volume("no-region", attributes=attributes).failure()
+            assert found.name == "UNAVAILABLE" and "check region" in sentence
             write_class(objects)
             found, sentence = await made.volume("no-token").failure()
             assert found.name == "INVALID_ARGUMENT" and AUDIENCE in sentence
