@@ -16,7 +16,18 @@ from tests.probe.test_handlers import DRIVER, REGISTRAR, pages
 from tests.support.waiting import until
 
 COUNT = 250
-TARGETS = (b"/healthz", b"/livez", b"/readyz", b"/metrics", b"/status", b"/", b"/unknown", b"/status?x", b"/metrics/")
+TARGETS = (
+    b"/healthz",
+    b"/livez",
+    b"/readyz",
+    b"/readyz?exclude=providers",
+    b"/metrics",
+    b"/status",
+    b"/",
+    b"/unknown",
+    b"/status?x",
+    b"/metrics/",
+)
 # Pages, what is not there, and refusals; 500 and 503 would be those of a driver that is away.
 STATUSES = {200, 404, 400, 421, 431, 505}
 

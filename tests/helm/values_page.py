@@ -17,7 +17,8 @@ HEAD = """# Chart values
 Values have the names and meaning that they have in the Go trio's chart. Those that it does not have are marked *new*;
 [migration.md](migration.md) explains the ones that no longer have an effect. A value with a wrong type, format or name
 fails the render with an error that names it. Flags: [flags.md](flags.md). The values below `secretSync` are, without
-that word in front, those of the sync controller's own chart, `helm/sync`.
+that word in front, those of the sync controller's own chart, `helm/sync`, which also has
+`podMonitor` and `prometheusRule`.
 
 There is no PodDisruptionBudget: `kubectl drain` ignores a DaemonSet's pods, and the eviction API cannot compute a
 percentage or `maxUnavailable` for a DaemonSet, which has no scale subresource. `linux.updateStrategy` limits how many
