@@ -7,7 +7,8 @@
  4. Find the SecretProviderClass.
  5. Mount a tmpfs. Only once there is a class, and always before a provider is called: some providers write into the
     target themselves, and secrets must not reach a disk.
- 6. Call the provider. It is sent the attributes of the volume (``attributes``).
+ 6. Get the content, mostly by a call to the provider (``fetching``). It is sent the attributes of the volume
+    (``attributes``).
  7. Commit the reply with the atomic writer; set the time of the last refresh; write the volume's record
     (``driver.volume.record``).
  8. Write the pod status, and have the Secrets synced concurrently. Then the record says that there is a pod status.

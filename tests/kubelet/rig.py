@@ -40,8 +40,16 @@ class KubeletRig:
         is ready without a provider. Then the provider."""
         self.node.cluster.kubectl("taint", "nodes", NAME, f"{TAINT}:NoExecute")
         self.helm("install", RELEASE, str(chart.CHART), "--wait", "--timeout=90s", *self.values())
+        self.install_provider()
+
+    def install_provider(self) -> None:
+        """Start the stub's pod."""
         self.node.apply(self._provider())
         self.node.until(lambda: (self.providers / "stub.sock").exists(), "the provider's socket")
+
+    def remove_provider(self) -> None:
+        """Delete it; its socket goes with it."""
+        self.delete("provider", namespace=NAMESPACE)
 
     def values(self) -> list[str]:
         """Helm's arguments with the chart's values for this node."""

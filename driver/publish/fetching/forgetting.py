@@ -45,6 +45,8 @@ class Forgetting:
 
     async def _look_at(self, class_ref: ClassRef) -> None:
         """Keep what is held of a class only if that is still what a new pod would ask for."""
+        if not self._held.uses(class_ref):
+            return  # to read it would cache it
         try:
             async with asyncio.timeout(CLASS_SECONDS):
                 provider_class = await self._cluster.get_class(class_ref)
@@ -55,6 +57,8 @@ class Forgetting:
         else:
             keep = settings_of(provider_class.annotations).keep
             self._held.revise(class_ref, version_of(provider_class), keep)
+        if not self._held.uses(class_ref):
+            self._unused(class_ref)
 
     def _class_changed(self, class_ref: ClassRef) -> None:
         if self._held.uses(class_ref):
