@@ -8,13 +8,16 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import forking, namespaces
+from tests.support import forking, measuring, namespaces
 from tests.support.mounts import unmount_below
+
+HERE = Path(__file__).parent
 
 # jsonschema imports it, if it is there, to check a format that no schema of ours has; its import takes a second.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # Python's way to say that there is none
@@ -53,6 +56,14 @@ def tmp_path() -> Iterator[Path]:
     finally:
         unmount_below(path)
         shutil.rmtree(path)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage is suspended for the suites that repeat one thing very often."""
+    suite = request.path.relative_to(HERE).parts[0]
+    with measuring.suspended() if suite in measuring.REPEATING else nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,12 @@
 """Gives each test the time that it needs, and prints how much was generated."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fuzz.effort import TALLIES, time_limit
-from tests.support import measuring
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _unmeasured() -> Iterator[None]:
-    """Coverage is what the tests reach that name what they expect."""
-    with measuring.suspended():
-        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,11 +10,14 @@ import pytest
 
 from tests.support import unmeasured
 
+# The folders of the suites that repeat one thing very often.
+REPEATING = ("attacks", "faults", "fuzz")
+
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """Meanwhile neither this process nor one that it starts is measured: for a suite that does the same very often.
-    What it reaches is reached by other tests too, and measuring takes as long again as what is measured."""
+    """Meanwhile neither this process nor one that it starts is measured. What is repeated very often is reached by
+    other tests too, and measuring takes as long again as what is measured."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in unmeasured.VARIABLES.items():
             patch.setenv(name, value)

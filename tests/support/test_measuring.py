@@ -6,6 +6,8 @@ from pathlib import Path
 
 import coverage
 
+from tests.support.measuring import REPEATING
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import subprocess, sys, threading
@@ -28,6 +30,11 @@ with measuring.suspended():
 reach(resumed_here, resumed_in_thread, "resumed.py")
 """
 CONFIGURATION = "[run]\nparallel = true\nbranch = true\npatch = subprocess\nsource = .\n"
+
+
+def test_the_list_is_current() -> None:
+    """Look up the suites that are not measured → each is a folder of tests."""
+    assert [name for name in REPEATING if not (ROOT / "tests" / name).is_dir()] == []
 
 
 def test_suspended(tmp_path: Path) -> None:
