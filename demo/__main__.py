@@ -4,11 +4,11 @@ with a real OpenBao server."""
 import asyncio
 import io
 import os
-import signal
 import sys
 from pathlib import Path
 
 from cli.dev import namespaces
+from cli.dev.stopping import interrupt_once
 from demo import sandbox
 from demo.checks import StepFailed
 from demo.node import Node
@@ -30,8 +30,7 @@ def main() -> int:
     store = sys.argv[1] if len(sys.argv) > 1 else "stub"
     if store not in NODES:
         raise SystemExit(f"demo: unknown store {store!r}: it must be one of {', '.join(NODES)}")
-    for number in sandbox.STOP_SIGNALS:
-        signal.signal(number, signal.default_int_handler)
+    interrupt_once()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may lack some of the characters
     rights = namespaces.Rights.own()

@@ -16,10 +16,9 @@ import psutil
 
 from cli.dev import namespaces
 from cli.dev.namespaces import Rights
+from cli.dev.stopping import STOP_SIGNALS
 
 STOP_SECONDS = 20.0
-# Ctrl-C, the cancellation of a CI job, and the closing of a terminal: each ends the demo in good order.
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -9,7 +9,6 @@ volume, and starts anew what has changed.
 """
 
 import shutil
-import signal
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ import click
 
 from cli.dev import namespaces
 from cli.dev.setup import Setup
+from cli.dev.stopping import interrupt_once
 from cli.dev.volume import Volume
 
 LOOK_SECONDS = 0.5
@@ -40,8 +40,7 @@ def dev(provider: str, class_file: str, pod: str | None, once: bool, seconds: fl
         namespaces.enter()
     except namespaces.Refused as refused:
         raise click.ClickException(str(refused)) from None
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    interrupt_once()
     directory = Path(tempfile.mkdtemp(prefix="ss-dev-"))
     setup = Setup(directory, Path(provider), Path(class_file), Path(pod) if pod else None)
     try:

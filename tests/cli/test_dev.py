@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,7 +104,9 @@ def test_a_run(directory: Path) -> None:
         wait_until(lambda: "'THIRD'" in output(), output, SECONDS)
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 3
-        process.send_signal(signal.SIGINT)
+        for _ in range(3):  # somebody is in a hurry
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
         assert process.wait(SECONDS) == 0, output()
         gone, alive = psutil.wait_procs(children, timeout=SECONDS)
         assert not alive and list((directory / "tmp").iterdir()) == []

@@ -52,20 +52,25 @@ def test_to_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment, ending",
+    "moment, ending, times",
     [
-        *((moment, signal.SIGINT) for moment in (0.05, 0.3, 0.5, 0.7, 1.0, 1.5)),
-        (1.0, signal.SIGTERM),
-        (1.0, signal.SIGHUP),
+        *((moment, signal.SIGINT, 1) for moment in (0.05, 0.3, 0.5, 0.7, 1.0, 1.5)),
+        (1.0, signal.SIGTERM, 1),
+        (1.0, signal.SIGHUP, 1),
+        (0.7, signal.SIGINT, 3),
+        (1.5, signal.SIGTERM, 3),
     ],
 )
-def test_interrupted(moment: float, ending: signal.Signals) -> None:
-    """Ctrl-C at any moment, or the end of the CI job or terminal → the demo ends soon and leaves nothing behind."""
+def test_interrupted(moment: float, ending: signal.Signals, times: int) -> None:
+    """Ctrl-C at any moment, once or by somebody who is in a hurry; or the end of the CI job or terminal → the demo ends
+    soon and leaves nothing behind."""
     with tempfile.TemporaryDirectory(prefix="d") as short:
         demo = start(Path(short))
         time.sleep(moment)  # the moment is the parameter of the test, not a wait for something
         children = psutil.Process(demo.pid).children(recursive=True)
-        demo.send_signal(ending)
+        for _ in range(times):
+            demo.send_signal(ending)
+            time.sleep(0.05)
         output, _ = demo.communicate(timeout=30)
         assert demo.returncode != 0 or "Every step was checked" in output
         check_nothing_left(Path(short), children)
