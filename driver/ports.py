@@ -252,9 +252,9 @@ class SecretSync(Protocol):
     def forget(self, target_path: str) -> None:
         """The volume is unpublished."""
 
-    def snapshot(self) -> Sequence[SyncedSecret]:
-        """The Secrets of all classes in use, for the status socket; of very many only the first, failing ones before
-        the others."""
+    def snapshot(self) -> tuple[Sequence[SyncedSecret], int]:
+        """The Secrets of all classes in use, for the status socket, and their number: of very many only the first are
+        listed, failing ones before the others."""
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ class Driver:
     def snapshot(self) -> Mapping[str, Any]:
         """The driver's state for the status socket; contains no secret, token or volume attribute."""
         config = self.config
+        secrets, secret_count = self.backend.sync.snapshot()
         return {
             "role": "driver",
             "version": build().version,
@@ -98,7 +99,8 @@ class Driver:
             "rotation_interval": config.rotation_poll_interval if config.enable_secret_rotation else None,
             "volumes": volume_status.snapshot(self.volumes, config),
             "pending": self.publish_path.pending.snapshot(),
-            "secrets": [asdict(secret) for secret in self.backend.sync.snapshot()],
+            "secrets": [asdict(secret) for secret in secrets],
+            "secret_count": secret_count,
             "held": {"replies": len(self.publish_path.held), "bytes": self.publish_path.held.size},
             "providers": self.providers.snapshot(),
             "provider_health_check": config.provider_health_check,

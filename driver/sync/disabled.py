@@ -36,6 +36,6 @@ class DisabledSync:
     def forget(self, target_path: str) -> None:
         """Do nothing."""
 
-    def snapshot(self) -> Sequence[SyncedSecret]:
+    def snapshot(self) -> tuple[Sequence[SyncedSecret], int]:
         """None."""
-        return ()
+        return (), 0

@@ -144,9 +144,9 @@ class SyncEngine:
         """The volume is gone."""
         self._table.forget(target_path)
 
-    def snapshot(self) -> Sequence[SyncedSecret]:
-        """The Secrets of all classes in use."""
-        return self._table.snapshot()
+    def snapshot(self) -> tuple[Sequence[SyncedSecret], int]:
+        """The Secrets of all classes in use, and their number."""
+        return self._table.snapshot(), len(self._table.jobs)
 
     def _class_changed(self, class_ref: ClassRef) -> None:
         if self._table.uses(class_ref):

@@ -97,11 +97,13 @@ def _sections(node: Node) -> Sequence[Html]:
         _section("Providers", node.driver, providers.COLUMNS, node.providers, node.now),
     ]
     if node.secrets:
-        found.append(_section("Synced Secrets", node.driver, secrets.COLUMNS, node.secrets, node.now))
+        left = int(number((node.driver.status or {}).get("secret_count")) or 0) - len(node.secrets)
+        found.append(_section("Synced Secrets", node.driver, secrets.COLUMNS, node.secrets, node.now, left))
     return [*found, _section("Processes", Known({}), roles.COLUMNS, node.roles, node.now)]
 
 
-def _section(title: str, source: Known, columns: Sequence[str], rows: Sequence[Row], now: float) -> Html:
+def _section(title: str, source: Known, columns: Sequence[str], rows: Sequence[Row], now: float, left: int = 0) -> Html:
+    """A table with its heading; ``left`` is the number of rows that the source has left out."""
     key = title.lower().replace(" ", "-")
     age = None if source.at is None else badge(Level.UNKNOWN, f"last known {duration(now - source.at)} ago")
     if source.status is None:
@@ -111,7 +113,8 @@ def _section(title: str, source: Known, columns: Sequence[str], rows: Sequence[R
     else:
         content = element("p", "none", class_="empty")
     heading = element("h2", title, " ", age)
-    return element("section", heading, content, id=key, class_="stale" if age else None)
+    more = element("p", f"and {left} more", class_="more") if left > 0 else None
+    return element("section", heading, content, more, id=key, class_="stale" if age else None)
 
 
 def _footer(links: Mapping[str, str], now: float) -> Html:

@@ -57,6 +57,7 @@ def state() -> dict[str, Any]:
                 _secret("shop/cart", "cart-database"),
                 _secret("monitoring/alertmanager", "alertmanager-routes"),
             ],
+            "secret_count": 3,
             "providers": [
                 _provider("aws", version="1.0.1"),
                 _provider("gcp", state="away", reason=away, away_since=NOW - 52, waiting=1, version="1.8.0"),

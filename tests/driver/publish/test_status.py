@@ -121,9 +121,9 @@ def test_pending_volumes_are_forgotten(tmp_path: Path, monkeypatch: pytest.Monke
     asyncio.run(run())
 
 
-def test_secrets(tmp_path: Path) -> None:
+def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A class's Secrets are listed with the time of the last sync; one that cannot be written has the reason, comes
-    first, and keeps its time."""
+    first, and keeps its time. Of very many only some are listed, with the number of all."""
 
     async def run() -> None:
         with fake_api_rig(tmp_path) as here:
@@ -142,5 +142,8 @@ def test_secrets(tmp_path: Path) -> None:
                 await until(lambda: shown(it, "secrets")[0]["reason"], "the failure")
                 first, second = shown(it, "secrets")
                 assert first["name"] == "synced" and first["synced"] and second["reason"] == ""
+                monkeypatch.setattr(limits, "MAX_SECRETS_SHOWN", 1)
+                assert [item["name"] for item in shown(it, "secrets")] == ["synced"]
+                assert it.driver.snapshot()["secret_count"] == 2
 
     asyncio.run(run())

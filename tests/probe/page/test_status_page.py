@@ -185,6 +185,12 @@ def test_process_that_was_restarted() -> None:
     assert any(row.endswith("Reason: when it was restarted, it ended with signal 9") for row in found)
 
 
+def test_very_many_secrets() -> None:
+    """The driver lists only some of the Secrets → the page says how many more there are; it lists all → it does not."""
+    assert shown(part(render(healthy(secret_count=300)), "synced-secrets")).endswith("and 297 more")
+    assert "more" not in shown(part(render(healthy()), "synced-secrets"))
+
+
 def test_driver_that_hangs() -> None:
     """The driver does not answer → the first line says so and since when; what was last known is shown with its age,
     and is marked; nothing is "none"."""
