@@ -60,8 +60,10 @@ class Node:
 
     @property
     def level(self) -> Level:
-        """The worst of everything."""
-        rows = [row.level for table in (self.volumes, self.providers, self.secrets, self.roles) for row in table]
+        """The worst of everything; a row of which something is not known yet, such as a pod that starts, is no
+        reason to doubt the node."""
+        every = [*self.volumes, *self.providers, *self.secrets, *self.roles]
+        rows = [row.level for row in every if row.level is not Level.UNKNOWN]
         own = Level.BAD if self.reasons else Level.GOOD if self.driver.is_present else Level.UNKNOWN
         swaps = Level.WARN if (self.driver.status or {}).get("noswap") is False else Level.GOOD
         return max([own, swaps, *rows])

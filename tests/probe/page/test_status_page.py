@@ -21,7 +21,7 @@ SECRET = {"class_ref": "default/app", "name": "tls", "synced": NOW - 300, "reaso
         ({"volumes": [volume("a", 1), volume("b")]}, "✕ Failing 2 volumes, 1 failing, 2 providers, registered"),
         (
             {"pending": [pending("a", since=NOW - 1)], "volumes": []},
-            "? Unknown 1 volume, 1 starting, 2 providers, registered",
+            "✓ Ready 1 volume, 1 starting, 2 providers, registered",
         ),
         (
             {"pending": [pending("a", failures=2, running=False, reason="no")]},
@@ -29,6 +29,7 @@ SECRET = {"class_ref": "default/app", "name": "tls", "synced": NOW - 300, "reaso
         ),
         ({"providers": [provider(**AWAY)]}, "✕ Failing 5 volumes, 1 provider, 1 away, registered"),
         ({"providers": [provider("other", **AWAY)]}, "! Ready, with warnings 5 volumes, 1 provider, registered"),
+        ({"volumes": [volume("a", last_refresh=None)]}, "✓ Ready 1 volume, 2 providers, registered"),
         ({"secrets": [SECRET]}, "✕ Failing 5 volumes, 2 providers, 1 Secret not synced, registered"),
         ({"noswap": False}, "! Ready, with warnings 5 volumes, 2 providers, registered"),
     ],
