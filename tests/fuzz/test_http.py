@@ -135,12 +135,16 @@ def theirs(sent: bytes) -> tuple[list[h11.Request], str]:
 
 
 def same(mine: http.Request, other: h11.Request) -> bool:
-    """Whether both are the same request; what is no valid target (a fragment) is as good as any."""
+    """Whether both are the same request; what is no valid target (a fragment, a bracket in the authority) is as good as
+    any."""
     target = other.target.decode("latin-1")
     if target.lower().startswith(("http://", "https://")):
         if "#" in target:
             return True
-        parts = urlsplit(target)
+        try:
+            parts = urlsplit(target)
+        except ValueError:
+            return True
         path, query = parts.path or "/", parts.query
     else:
         path, _, query = target.partition("?")
