@@ -38,7 +38,7 @@ class Controller:
         self._metrics = metrics
         self._name = name
         self._jobs = Jobs()
-        self.away = AwayProviders(providers, self._provider_is_back)
+        self.away = AwayProviders(providers, self._jobs.failing_providers, self._provider_is_back)
         self._runs = Runs(self._jobs, reconciler, metrics, self.away, poll_interval, watches_secrets=watches_secrets)
         self._classes.on_change(self._class_changed)
 
@@ -110,11 +110,11 @@ class Controller:
 
     def _provider_is_back(self, name: str) -> None:
         for job in self._jobs.failing_with(name):
-            self._sync_now(job)
+            self._sync_now(job, failures=job.failures)  # its back-off goes on if that fails again
 
-    def _sync_now(self, job: Job) -> None:
+    def _sync_now(self, job: Job, failures: int = 0) -> None:
         now = asyncio.get_running_loop().time()
-        job.sync_due, job.failures = now, 0
+        job.sync_due, job.failures = now, failures
         if job.running:
             job.again = True
         else:

@@ -95,11 +95,13 @@ class Fetcher:
                 held=held,
             )
         except PreconditionFailed as failure:
-            raise misconfigured(provider_class.class_ref.name, str(failure)) from None  # no such provider
+            # There is no such provider.
+            raise misconfigured(provider_class.class_ref.name, str(failure), away=True) from None
         except Failure as failure:
             overloaded = code_of(failure).name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
             sentence = f"{conditions.FAILED_FETCH}: {failure}"
-            raise SyncFailure(conditions.PROVIDER_ERROR, sentence, overloaded=overloaded) from None
+            away = not self._providers.is_connected(provider_class.provider)
+            raise SyncFailure(conditions.PROVIDER_ERROR, sentence, overloaded=overloaded, away=away) from None
 
     async def _files(
         self, provider_class: ProviderClass, reply: wire.MountReply, held: AsyncExitStack

@@ -88,6 +88,10 @@ class Jobs:
         """The jobs that use a class."""
         return [self._jobs[ref] for ref in self._by_class.get(class_ref, ())]
 
+    def failing_providers(self) -> set[str]:
+        """The providers that those jobs need whose last attempt failed."""
+        return {job.provider for job in self._jobs.values() if job.failures}
+
     def failing_with(self, provider: str) -> list[Job]:
         """The jobs whose last attempt failed, and needed this provider."""
         return [job for job in self._jobs.values() if job.failures and job.provider == provider]

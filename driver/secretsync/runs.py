@@ -140,7 +140,8 @@ class Runs:
             log.error("Reporting a failure ended with a bug", secretSync=job.sync.ref, exc=bug)
         wait = schedule.retry(job.failures, overloaded=failure.overloaded)
         job.sync_due = asyncio.get_running_loop().time() + wait
-        self._away.failed(job.provider)
+        if failure.away:
+            self._away.sync_failed(job.provider)
         self._ended(job)
 
     def _crashed(self, job: Job, bug: Exception) -> None:

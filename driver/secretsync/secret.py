@@ -21,17 +21,20 @@ from runtime.errors import Failure, PreconditionFailed
 
 
 class SyncFailure(Failure):
-    """A sync failed; ``reason`` is that of the condition, and ``retry`` says that only time can help."""
+    """A sync failed; ``reason`` is that of the condition. ``overloaded``: only time can help. ``away``: the provider
+    could not be called."""
 
-    def __init__(self, reason: str, sentence: str, *, overloaded: bool = False) -> None:
+    def __init__(self, reason: str, sentence: str, *, overloaded: bool = False, away: bool = False) -> None:
         super().__init__(sentence)
         self.reason = reason
         self.overloaded = overloaded
+        self.away = away
 
 
-def misconfigured(class_name: str, sentence: str) -> SyncFailure:
+def misconfigured(class_name: str, sentence: str, *, away: bool = False) -> SyncFailure:
     """The failure of a class that is missing or cannot be used."""
-    return SyncFailure(conditions.MISCONFIGURED, f'failed to get SecretProviderClass "{class_name}": {sentence}')
+    text = f'failed to get SecretProviderClass "{class_name}": {sentence}'
+    return SyncFailure(conditions.MISCONFIGURED, text, away=away)
 
 
 class Deleted(Exception):
