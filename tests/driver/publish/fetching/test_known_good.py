@@ -366,6 +366,25 @@ def test_annotations_that_have_no_effect(tmp_path: Path, caplog: pytest.LogCaptu
     run_async(run)
 
 
+def test_the_reason_is_the_stores(tmp_path: Path) -> None:
+    """The store is away, and the repetition of the call is cut short by the time that a new pod waits → the status says
+    what the provider said of the store, not that time has passed."""
+
+    async def run() -> None:
+        async with outage_rig(tmp_path) as it:
+            it.write_class(KNOWN_GOOD)
+            await it.volume("pod-1").publish()
+            it.away()
+            calls, volume = it.calls, it.volume("pod-2")
+            publish = asyncio.create_task(volume.publish())
+            await it.served.wait_for_calls(calls + 2)  # so one has failed
+            it.lab.open.clear()
+            await publish
+            assert 'because provider "lab": the store said so' in pod_status(it, volume)["lastFailure"]["message"]
+
+    run_async(run)
+
+
 def test_nothing_leaks(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     """The provider's error quotes what it is sent and what it once replied with → neither event, pod status, log nor
     /status has the token or the content, at the highest verbosity."""
