@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +95,22 @@ class Container:
         )
 
 
-@pytest.fixture
-def container(tmp_path: Path) -> Iterator[Container]:
-    """A healthy container, killed at the end if it still runs."""
-    made = Container(tmp_path)
+@contextmanager
+def started(directory: Path, *argv: str) -> Iterator[Container]:
+    """A container, killed at the end if it still runs."""
+    made = Container(directory, *argv)
     try:
-        wait_until(lambda: made.fetch("/healthz") == (200, "ok"), "healthz")
         yield made
     finally:
         made.kill()
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Iterator[Container]:
+    """A healthy container, killed at the end if it still runs."""
+    with started(tmp_path) as made:
+        wait_until(lambda: made.fetch("/healthz") == (200, "ok"), "healthz")
+        yield made
 
 
 def pod(name: str, class_name: str) -> dict[str, Any]:
@@ -226,8 +233,8 @@ def test_a_role_that_cannot_start(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        made = Container(tmp_path, f"--metrics-addr=127.0.0.1:{taken.getsockname()[1]}")
-        assert made.process.wait(40) == 1
+        with started(tmp_path, f"--metrics-addr=127.0.0.1:{taken.getsockname()[1]}") as made:
+            assert made.process.wait(40) == 1
     log = (tmp_path / "log").read_text()
     assert "[driver] " in log and "cannot listen on 127.0.0.1" in log
     assert "driver could not be kept running (exit code 1)" in log
@@ -256,11 +263,11 @@ def test_registry_deleted_on_the_node(container: Container) -> None:
 
 def test_json_logs(tmp_path: Path) -> None:
     """--log-format-json → every line of every process is JSON and names its process."""
-    made = Container(tmp_path, "--log-format-json")
-    wait_until(lambda: made.fetch("/healthz") == (200, "ok"), "healthz")
-    made.roles()["driver"].kill()
-    wait_until(lambda: made.fetch("/healthz") == (200, "ok"), "healthz")
-    made.process.terminate()
-    assert made.process.wait(20) == 0
+    with started(tmp_path, "--log-format-json") as made:
+        wait_until(lambda: made.fetch("/healthz") == (200, "ok"), "healthz")
+        made.roles()["driver"].kill()
+        wait_until(lambda: made.fetch("/healthz") == (200, "ok"), "healthz")
+        made.process.terminate()
+        assert made.process.wait(20) == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert {line["process"] for line in lines} == {"driver", "registrar", "probe", "supervisor"}

@@ -18,7 +18,6 @@ VOLUMES = 4
 LONGEST_LIFE = 0.15
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)  # 25 starts of a driver, on a machine that may be busy
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     """The driver is killed again and again amid publishes, unpublishes and rotations → whenever a publish returns OK

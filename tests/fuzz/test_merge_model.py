@@ -352,5 +352,5 @@ async def _pause() -> None:
         await asyncio.sleep(0)
 
 
-TestSecrets = pytest.mark.slow(SecretMachine.TestCase)
+TestSecrets = SecretMachine.TestCase
 TestSecrets.settings = fuzzed(60, steps=40)
