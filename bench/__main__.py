@@ -3,6 +3,7 @@ machine.
 
     make bench                              all measures, about 15 minutes
     make bench DRIVER=/path/to/driver       side by side with another driver; REGISTRAR= and PROBE= likewise
+    make bench CONTAINER=/path/to/secrets-store-csi   side by side with the container of another version of this project
     python -m bench --quick                 two to three minutes
     python -m bench --only bursts,memory    some measures
 
@@ -76,6 +77,12 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
             default=os.environ.get(name.upper(), ""),
             help=f"path of another {name}, by default ${name.upper()}",
         )
+    parser.add_argument(
+        "--container",
+        default=os.environ.get("CONTAINER", ""),
+        help="path of secrets-store-csi of another version of this project, by default $CONTAINER; instead of a "
+        "container of the three parts",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and objects")
     parser.add_argument("--manifests", action="store_true", help="no API server, even if its programs were built")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help=f"some of {','.join(MEASURES)}")

@@ -20,7 +20,13 @@ from tests.support.waiting import wait_until
 Command = tuple[str, ...]
 Commands = Mapping[str, Command]
 """The commands of a container by process name."""
-OURS: Commands = {"supervisord": (PYTHON, "-m", "container.start")}
+_SUPERVISOR = "supervisord"
+OURS: Commands = {_SUPERVISOR: (PYTHON, "-m", "container.start")}
+
+
+def of_another_version(command: Command) -> Commands:
+    """The container of another version of this project, which has the same flags."""
+    return {_SUPERVISOR: command}
 
 
 @dataclass
@@ -88,7 +94,7 @@ def running(rig: BenchRig, name: str, commands: Commands, prefix: Command = ()) 
     for subdirectory in ("pods", "registry"):
         (directory / subdirectory).mkdir(parents=True, exist_ok=True)
     port, metrics = free_ports(2)
-    flags = _our_flags(rig, directory) if commands is OURS else _their_flags()
+    flags = _our_flags(rig, directory) if _SUPERVISOR in commands else _their_flags()
     values = {
         "socket": f"{directory}/csi.sock",
         "node": f"node-container-{name}",

@@ -1,6 +1,5 @@
 """How long publishes and unpublishes take. The drivers take turns in each round, so that a slow minute affects all."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,10 +37,7 @@ def starts(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
 
 
 def singles(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
-    """One publish at a time: at kubelet's usual rate, and back to back. CPU time has a resolution of 10 ms, so it is
-    summed up over all rounds.
-    """
-    cpu: dict[tuple[str, str], float] = defaultdict(float)
+    """One publish at a time: at kubelet's usual rate, and back to back."""
     count = effort.singles // effort.rounds
     for _ in range(effort.rounds):
         for key, class_name, how in (
@@ -60,10 +56,8 @@ def singles(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None
                 if key != "paced":
                     figures[key.replace("single", "unpublish")].add(driver.name, *unpublishes)
                 if key == "single":
-                    cpu[driver.name, "cpu_publish"] += published - before
-                    cpu[driver.name, "cpu"] += driver.cpu() - before
-    for (name, key), seconds in cpu.items():
-        figures[key].add(name, seconds / (count * effort.rounds) * 1000)
+                    figures["cpu_publish"].add(driver.name, (published - before) / count * 1000)
+                    figures["cpu"].add(driver.name, (driver.cpu() - before) / count * 1000)
 
 
 def sequence(drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:

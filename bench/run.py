@@ -23,11 +23,15 @@ class Run:
         self.calls: CallsByDriver = {}
         self.failed: dict[str, str] = {}
         self.effort = Effort.quick() if options.quick else Effort()
-        self.other = "theirs" if options.driver or options.registrar or options.probe else None
         others = {name: command_of(getattr(options, name)) for name in PARTS if getattr(options, name)}
+        self.other = "theirs" if options.container or others else None
         self.commands = {"ours": OURS, **({"theirs": others["driver"]} if "driver" in others else {})}
         self.drivers = [Driver(name, command, rig) for name, command in self.commands.items()]
-        self.containers = {"ours": container.OURS, **({"theirs": others} if len(others) == len(PARTS) else {})}
+        self.containers: dict[str, container.Commands] = {"ours": container.OURS}
+        if options.container:
+            self.containers["theirs"] = container.of_another_version(command_of(options.container))
+        elif len(others) == len(PARTS):
+            self.containers["theirs"] = others
 
     def take(self, names: Sequence[str], write: Callable[[], None]) -> None:
         """Take the named measures. A failed one is recorded, and the others follow. ``write`` is called after each, so

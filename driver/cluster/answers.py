@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import aiohttp
-
+from driver.cluster.http_client import aiohttp
 from runtime import redact
 from runtime.errors import Failure, InvalidRequest, NotFound, PermissionDenied
 

@@ -16,8 +16,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-import aiohttp
-
 from driver.cluster.answers import (
     Expired,
     date_of,
@@ -32,6 +30,7 @@ from driver.cluster.answers import (
     retry_after,
 )
 from driver.cluster.connections import NETWORK_ERRORS, Connections, UnusableConfigurationError, network_errors
+from driver.cluster.http_client import aiohttp
 from runtime import clock, logs, redact
 from runtime.errors import Failure, InvalidRequest, PermissionDenied, Unavailable
 from runtime.version import build

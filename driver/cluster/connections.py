@@ -11,9 +11,8 @@ import importlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 from driver.cluster.answers import is_tls_failure
+from driver.cluster.http_client import aiohttp
 from runtime.tasks import cancellation_was_requested
 
 if TYPE_CHECKING:

@@ -9,7 +9,10 @@ anything is imported from them.
 import asyncio.sslproto
 import importlib.machinery
 import importlib.util
+import ssl
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 # A TLS record holds 16 KiB.
@@ -29,6 +32,21 @@ def prepare() -> None:
         package.__path__ = list(spec.submodule_search_locations)
         package.__spec__ = spec
         sys.modules[name] = package
+
+
+@contextmanager
+def no_default_authorities() -> Iterator[None]:
+    """TLS contexts that are made inside trust nobody by default: they do not read the system's certificates."""
+    # Python's class inherits the method from one in C, so that a name of its own hides it for a while.
+    ssl.SSLContext.set_default_verify_paths = _nothing  # type: ignore[method-assign]  # removed again below
+    try:
+        yield
+    finally:
+        del ssl.SSLContext.set_default_verify_paths
+
+
+def _nothing(_: ssl.SSLContext) -> None:
+    """No certificates."""
 
 
 def shrink_tls_buffers() -> None:
