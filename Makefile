@@ -118,7 +118,7 @@ lock: venv  ## renew the locks of the image: Python distributions and Debian pac
 audit: venv  ## look up known vulnerabilities of what is locked; fails where nothing can be looked up
 	$(BIN)/python -m docker.audit
 
-bench: venv  ## measure; report in build/bench; ARGS=--quick; DRIVER=, REGISTRAR=, PROBE= to compare with
+bench: venv  ## measure; report in build/bench; ARGS=--quick; DRIVER=, REGISTRAR=, PROBE=, CONTAINER= to compare with
 	$(SET_UP) bench
 	$(BIN)/python -m tests.cluster.build apiserver || true
 	$(BIN)/python -m bench $(ARGS)

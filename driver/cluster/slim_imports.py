@@ -38,7 +38,7 @@ def prepare() -> None:
 def no_default_authorities() -> Iterator[None]:
     """TLS contexts that are made inside trust nobody by default: they do not read the system's certificates."""
     # Python's class inherits the method from one in C, so that a name of its own hides it for a while.
-    ssl.SSLContext.set_default_verify_paths = _nothing  # type: ignore[method-assign]  # removed again below
+    ssl.SSLContext.set_default_verify_paths = _nothing  # type: ignore[assignment]  # removed again below
     try:
         yield
     finally:
