@@ -141,6 +141,7 @@ def test_more_time_during_the_outage(here: FakeApiRig) -> None:
                 assert volume.read() == b"s3cret"
                 status = here.api.get(here.status_path("second"))["status"]
                 assert status["lastFailure"]["reason"] == "ServedLastKnownGood"
+                await until(lambda: here.events("ServedLastKnownGood"), "the event")
                 [event] = here.events("ServedLastKnownGood")
                 assert "fetched 1h40m ago" in event["message"] and event["involvedObject"]["name"] == "second"
 
