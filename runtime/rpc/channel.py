@@ -79,13 +79,20 @@ class SocketChannel:
 
     async def wait_ready(self, seconds: float) -> bool:
         """Connect if necessary and wait, for at most ``seconds``; returns whether the channel is ready."""
-        if self.ready:
-            return True
-        if self._connecting is None or self._connecting.done():
-            self._connecting = asyncio.create_task(self._connect())
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
         self._waiting += 1
         try:
-            await asyncio.wait([self._connecting], timeout=seconds)
+            while not self.ready and (left := deadline - loop.time()) > 0:
+                if self._connection is not None and sockets.identity(self.path) != self._dialled:
+                    self.close()  # the path leads to another server now, or to none
+                connecting = self._connecting
+                if connecting is None or connecting.done():
+                    connecting = self._connecting = asyncio.create_task(self._connect())
+                await asyncio.wait([connecting], timeout=min(left, LONGEST_PAUSE))
+                if connecting.done() and not connecting.cancelled():
+                    connecting.result()
+                    break
         finally:
             self._waiting -= 1
         return self.ready
@@ -117,7 +124,7 @@ class SocketChannel:
 
     async def _connect(self) -> None:
         """Until a server has answered, or nobody waits for one to appear. A server that is there and does not answer is
-        waited for in any case: nothing is gained by another connection to it."""
+        waited for as long as the path leads to it (``wait_ready``): nothing is gained by another connection to it."""
         pause = FIRST_PAUSE
         while True:
             dialled = sockets.identity(self.path)

@@ -157,13 +157,35 @@ FAILURES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
 
 
 @asynccontextmanager
-async def peer(path: Path, answer: Callable[[int], bytes], *, piece: int = 2**20) -> AsyncIterator[list[bytes]]:
-    """A server that answers each call with ``answer``, sent in pieces of a size; yields what it has received."""
-    received: list[bytes] = []
+async def listening(
+    path: Path, talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """A server of connections with which ``talk`` talks; all have ended at the end."""
     open_connections: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         open_connections.add(writer)
+        try:
+            await talk(reader, writer)
+        finally:
+            open_connections.discard(writer)
+            writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(path))
+    try:
+        yield
+    finally:
+        server.close()
+        while open_connections:
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def peer(path: Path, answer: Callable[[int], bytes], *, piece: int = 2**20) -> AsyncIterator[list[bytes]]:
+    """A server that answers each call with ``answer``, sent in pieces of a size; yields what it has received."""
+    received: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         found, buffer = frames.FrameReader(), await reader.readexactly(len(frames.PREFACE))
         writer.write(frames.settings({frames.MAX_CONCURRENT_STREAMS: 2, frames.INITIAL_WINDOW_SIZE: 2**20}))
         with contextlib.suppress(ConnectionError):
@@ -175,16 +197,9 @@ async def peer(path: Path, answer: Callable[[int], bytes], *, piece: int = 2**20
                         for at in range(0, len(reply), piece):
                             writer.write(reply[at : at + piece])
                             await asyncio.sleep(0)
-        open_connections.discard(writer)
-        writer.close()
 
-    server = await asyncio.start_unix_server(serve, str(path))
-    try:
+    async with listening(path, talk):
         yield received
-    finally:
-        server.close()
-        while open_connections:
-            await asyncio.sleep(0.001)
 
 
 async def probe(channel: rpc.SocketChannel, seconds: float = 10.0) -> csi_pb2.ProbeResponse:
@@ -351,5 +366,56 @@ def test_what_is_sent(tmp_path: Path) -> None:
                 b"content-type": b"application/grpc",
                 b"user-agent": b"grpc-python-secrets-store-csi",
             }
+
+    run(work)
+
+
+async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    """Take what comes and say nothing."""
+    while await reader.read(65536):
+        pass
+
+
+@pytest.mark.parametrize("gap", [False, True], ids=["replaced", "removed, and created later"])
+@pytest.mark.parametrize("waits", [False, True], ids=["before the call", "while a call waits"])
+def test_a_silent_server_is_replaced(tmp_path: Path, waits: bool, gap: bool) -> None:
+    """Somebody listens and says nothing, and then another server has the path → it is called: nobody waits for a server
+    that has left the path. Three calls at once, for one connection."""
+
+    async def work() -> None:
+        path = tmp_path / "s.sock"
+        async with listening(path, silence), channel_to(path) as channel:
+            assert not await channel.wait_ready(0.1)
+            calls = [asyncio.create_task(probe(channel)) for _ in range(3 * waits)]
+            await asyncio.sleep(0.05)  # they wait for the silent one now
+            path.unlink()
+            if gap:
+                assert not await channel.wait_ready(0.3)
+            async with peer(path, ANSWERS["as ours"]):
+                calls = calls or [asyncio.create_task(probe(channel)) for _ in range(3)]
+                assert await asyncio.gather(*calls) == [REPLY] * 3
+                channel.close()
+
+    run(work)
+
+
+def test_a_silent_server_that_stays_is_waited_for(tmp_path: Path) -> None:
+    """Nobody else has the path → one connection, however often it is waited for; it answers later → it is called."""
+
+    async def work() -> None:
+        path, greets, connections = tmp_path / "s.sock", asyncio.Event(), 0
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            await greets.wait()
+            writer.write(frames.settings({}))
+            await silence(reader, writer)
+
+        async with listening(path, talk), channel_to(path) as channel:
+            for _ in range(3):
+                assert not await channel.wait_ready(0.3)
+            greets.set()
+            assert await channel.wait_ready(10.0) and connections == 1
 
     run(work)

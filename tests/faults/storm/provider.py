@@ -29,6 +29,9 @@ from tests.faults.storm.kinds import KINDS
 from tests.faults.storm.shared import Shared
 
 NAME = "storm"
+# Replies that the driver takes: an empty one means that the provider has written the files itself, and of files with
+# the same path the last one counts.
+TAKEN = ("empty", "no-files", "duplicate")
 # More than the volume's tmpfs has room for, but no more than a reply may have.
 BULKY = {f"bulk-{number}": b"x" * 350_000 for number in range(10)}
 ERRORS = (
@@ -95,8 +98,7 @@ class StormProvider(Provider):
             case "bulky":
                 return _reply(BULKY)
             case "wrong":
-                # An empty reply is no mistake: the provider has then written the files itself.
-                return MALFORMED[chosen.choice([name for name in MALFORMED if name not in ("empty", "no-files")])]()
+                return MALFORMED[chosen.choice([name for name in MALFORMED if name not in TAKEN])]()
             case "error":
                 if chosen.random() < 0.2:
                     raise ReplyError("Refused")
