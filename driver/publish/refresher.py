@@ -52,7 +52,7 @@ class Refresher:
         attempt.committed, former = True, volume.objects
         changed = volume.refreshed(attempt.provider, reply.objects, fetched.at, failure) or content_changed
         if fetched.key is not None and fetched.stale is not None:
-            self._stale.add(fetched.key, attempt.request, fetched.stale)
+            self._stale.add(fetched.key, attempt.request, fetched.stale, fetched.decided)
         volume.status_current = committed.status_current
         self._volumes.put(volume)
         if changed and volume.recorded is not False:

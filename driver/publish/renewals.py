@@ -20,7 +20,7 @@ from driver.publish.failures import METHOD
 from driver.publish.fetching.account import account_of
 from driver.publish.fetching.fetcher import Fetcher
 from driver.publish.fetching.key import FetchKey
-from driver.publish.fetching.replies import is_away
+from driver.publish.fetching.replies import is_answer, is_away
 from driver.publish.fetching.stale import StaleVolumes, Waiting
 from driver.publish.refresher import Refresher
 from driver.publish.remote_steps import RemoteSteps
@@ -31,7 +31,7 @@ from driver.publish.target_steps import TargetSteps
 from driver.registry import VolumeRegistry
 from driver.volume.workers import TENANT
 from runtime import clock, logs, redact, rpc
-from runtime.errors import Failure, Unavailable
+from runtime.errors import Failure, ResourceExhausted, Unavailable
 
 log = logs.get(__name__)
 
@@ -90,17 +90,53 @@ class Renewals:
             while self._waiting(key):
                 await asyncio.sleep(pause * random.uniform(0.75, 1.0))
                 newest = max(self._waiting(key), key=lambda item: item.received, default=None)
+                if newest is not None and _is_expired(newest):
+                    self._stale.away.pop(key, None)  # nobody asks: a new pod does so itself
                 if newest is not None and len(tries) < MAX_TRIES and not _is_expired(newest):
                     tries.add(asyncio.create_task(self._try(key, newest.request)))
                 done, tries = await asyncio.wait(tries, timeout=pause) if tries else (set(), tries)
                 failures = [task.result() for task in done]
-                if None in failures:
+                if None in failures or self._has_renewed(key):
                     await _end(tries)
                     failures = await self._refresh_all(key)
-                is_refused = any(failure is not None and not is_away(failure) for failure in failures)
+                else:
+                    await self._report_answers(key, failures)
+                is_refused = any(
+                    failure is not None and not is_away(failure) and not _is_turn(failure) for failure in failures
+                )
                 pause = min(pause * 2, LAST_PAUSE_REFUSED if is_refused else LAST_PAUSE)
         finally:
             await _end(tries)
+
+    def _has_renewed(self, key: FetchKey) -> bool:
+        """Whether somebody else has got a reply that is newer than what the volumes have."""
+        volumes = [volume for path in self._stale.of(key) if (volume := self._volumes.get(path)) is not None]
+        moments = [volume.refreshed_at for volume in volumes if volume.refreshed_at is not None]
+        return bool(moments) and self._fetcher.has_renewed(key, min(moments))
+
+    async def _report_answers(self, key: FetchKey, failures: list[Failure | None]) -> None:
+        """The store is back, and refuses: that is why the content is old now."""
+        answer = next((failure for failure in failures if failure is not None and is_answer(failure)), None)
+        if answer is None:
+            return
+        answer.error_type = answer.error_type or "GRPCProviderError"
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def report(path: str, item: Waiting) -> None:
+            try:
+                with redact.withholding(*_secrets(item.request)):
+                    async with (
+                        places,
+                        self._volumes.exclusive(path, asyncio.get_running_loop().time() + REFRESH_SECONDS),
+                    ):
+                        volume = self._volumes.get(path)
+                        if volume is not None and volume.stale:
+                            await self._reporter.refresh_failed(volume, answer, Content.OLD)
+                            await self._target.write_record(volume)
+            except Failure as failure:
+                log.warning("A refusal could not be reported", pod=item.request.pod, err=failure)
+
+        await asyncio.gather(*(report(path, item) for path, item in self._stale.of(key).items()))
 
     def _waiting(self, key: FetchKey) -> list[Waiting]:
         """The volumes that still wait; what is gone, or has fresh content, is dropped."""
@@ -181,6 +217,7 @@ class Renewals:
                 return failure
             content = Content.NEW if attempt.committed else await self._target.content_since(attempt, found)
             await self._reporter.refresh_failed(volume, failure, content)
+            volume.stale = True  # also with fresh content: without rotation nobody else completes this
             await self._target.write_record(volume)
             return failure
         self._metrics.rotated(volume.provider, clock.now() - started)
@@ -199,6 +236,11 @@ def _is_expired(waiting: Waiting) -> bool:
     account = account_of(waiting.request)
     recent = clock.now() - waiting.received < TOKEN_SECONDS
     return account is not None and not recent and account.expires < time.time()
+
+
+def _is_turn(failure: Failure) -> bool:
+    """Whether a call had no turn: other volumes of the namespace wait for the store, too."""
+    return isinstance(failure, ResourceExhausted) and not failure.error_type
 
 
 def _secrets(request: PublishRequest) -> list[str]:

@@ -7,7 +7,7 @@ no message (``runtime.http2.stream``). A peer that does not read is not read eit
 from runtime.http2 import frames
 from runtime.http2.frame_protocol import FrameProtocol, check_length
 from runtime.http2.frames import ConnectionFault, ErrorCode, Frame
-from runtime.http2.stream import Bounds, Stream
+from runtime.http2.stream import SMALL_BYTES, Bounds, Stream
 
 
 class Connection(FrameProtocol):
@@ -19,6 +19,9 @@ class Connection(FrameProtocol):
         # What the peer takes, of all streams and of each in the beginning; and what it has sent unconfirmed.
         self._may_send, self._stream_window = frames.DEFAULT_WINDOW, frames.DEFAULT_WINDOW
         self._unconfirmed = 0
+        # The next block says that our encoder's table is empty, once the peer has made its table smaller than that is
+        # by default (RFC 7541, section 4.2).
+        self._table_update = b""
 
     def connection_lost(self, _: Exception | None) -> None:
         """Every stream ends."""
@@ -35,6 +38,11 @@ class Connection(FrameProtocol):
         """End a stream from this side."""
         self._out += frames.frame(frames.RST_STREAM, 0, stream.id, code.to_bytes(4))
         self.forget(stream)
+
+    def send_headers(self, stream: Stream, block: bytes, *, ends_stream: bool) -> None:
+        """Send a header block."""
+        self._out += frames.headers(stream.id, self._table_update + block, ends_stream=ends_stream)
+        self._table_update = b""
 
     def send_body(self, stream: Stream, body: bytes, trailers: bytes | None) -> None:
         """Send DATA as far as the peer's windows permit, and the rest when they do; then the stream's end: the header
@@ -58,18 +66,21 @@ class Connection(FrameProtocol):
         """How many streams the peer takes."""
 
     def on_setting(self, name: int, value: int) -> None:
-        """Two settings concern streams."""
+        """Two settings concern streams, one the header blocks that we send."""
         if name == frames.INITIAL_WINDOW_SIZE:
             self._change_window(value)
         elif name == frames.MAX_CONCURRENT_STREAMS:
             self.on_most_streams(value)
+        elif name == frames.HEADER_TABLE_SIZE and value < frames.DEFAULT_TABLE:
+            self._table_update = b"\x20"
 
     def _data(self, received: Frame) -> None:
         length = len(received.payload)
         self._unconfirmed += length
         if self._unconfirmed > self._bounds.window:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
-        if not length:
+        payload = frames.unpadded(received)
+        if len(payload) < SMALL_BYTES:
             self._take_token()
         if self._unconfirmed >= self._bounds.window // 2:
             self._out += frames.window_update(0, self._unconfirmed)
@@ -81,7 +92,7 @@ class Connection(FrameProtocol):
         stream.unconfirmed += length
         if stream.unconfirmed > self._bounds.window:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the stream's window")
-        stream.received += frames.unpadded(received)
+        stream.received += payload
         ends_stream = bool(received.flags & frames.END_STREAM)
         if not ends_stream and stream.unconfirmed >= self._bounds.window // 2:
             self._out += frames.window_update(stream.id, stream.unconfirmed)
@@ -148,7 +159,7 @@ class Connection(FrameProtocol):
             self._may_send -= len(piece)
             stream.may_send -= len(piece)
         if stream.trailers is not None:
-            self._out += frames.headers(stream.id, stream.trailers, ends_stream=True)
+            self.send_headers(stream, stream.trailers, ends_stream=True)
         self.on_sent(stream)
 
 

@@ -103,7 +103,7 @@ class FrameProtocol(asyncio.Protocol):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block that is not continued")
         if not self._greeted and (received.type != frames.SETTINGS or received.flags & frames.ACK):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        if received.type not in (frames.HEADERS, frames.DATA):
+        if received.type != frames.DATA:  # DATA pays if it is small
             self._take_token()
         handle = self.HANDLERS.get(received.type)
         if handle is not None:  # frames of unknown types are ignored (RFC 9113, section 5.5)
@@ -141,7 +141,7 @@ class FrameProtocol(asyncio.Protocol):
             check_length(received, 0)
             return
         self._greeted = True
-        for name, value in frames.parse_settings(received.payload):
+        for name, value in dict(frames.parse_settings(received.payload)).items():  # of one name the last counts
             self.on_setting(name, value)
         self._out += frames.frame(frames.SETTINGS, frames.ACK, 0)
         self.on_settings()

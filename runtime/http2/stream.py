@@ -8,6 +8,8 @@ from runtime.http2.frames import DEFAULT_WINDOW, ConnectionFault, ErrorCode
 FRAMES: Final = 1000.0
 FRAMES_A_SECOND: Final = 100.0
 FRAMES_A_MESSAGE: Final = 8.0
+# A DATA frame with less costs us as much as an empty one.
+SMALL_BYTES: Final = 64
 
 
 @dataclass(frozen=True)

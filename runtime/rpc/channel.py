@@ -1,6 +1,7 @@
 """Calls to whoever serves a Unix socket on this node, over a connection that is kept."""
 
 import asyncio
+from functools import partial
 from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -56,6 +57,8 @@ class SocketChannel:
         self._bounds = bounds
         self._dialled: sockets.Identity | None = None
         self._connection: ClientConnection | None = None
+        # With those whose server takes no more calls, and which end with their last one.
+        self._connections: set[ClientConnection] = set()
         self._connecting: asyncio.Task[None] | None = None
         self._unanswered = self._waiting = 0
 
@@ -134,6 +137,8 @@ class SocketChannel:
                 connection = None
             if connection is not None:
                 self._connection, self._dialled = connection, dialled
+                self._connections.add(connection)
+                connection.gone.add_done_callback(partial(self._forget, connection))
                 await connection.greeted.wait()
                 if connection.ready:
                     return
@@ -142,10 +147,13 @@ class SocketChannel:
                 return
             pause = min(pause * 2, LONGEST_PAUSE)
 
+    def _forget(self, connection: ClientConnection, _: object) -> None:
+        self._connections.discard(connection)
+
     def close(self) -> None:
         """Close the connection; the next call connects again."""
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._connection is not None:
-            self._connection.close()
+        for connection in self._connections:
+            connection.close()
         self._connection = self._connecting = None

@@ -9,13 +9,15 @@ from typing import Final
 
 from runtime.http2 import frames, headers
 from runtime.http2.connection import Connection
-from runtime.http2.frames import ErrorCode
+from runtime.http2.frames import ConnectionFault, ErrorCode
 from runtime.http2.stream import Bounds, Stream
 from runtime.rpc import wire
 from runtime.status_codes import StatusCode
 
 # Providers reject any other authority than this one.
 _AUTHORITY: Final = b"localhost"
+# Of one reply: some that are informational, its own and its trailers.
+_MOST_BLOCKS: Final = 16
 # What the end of a stream without a status means: "Errors" in
 # https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 _RESET_CODES: Final[dict[int, StatusCode]] = {
@@ -46,6 +48,7 @@ class _Reply:
     future: asyncio.Future[bytes]
     most_bytes: int
     headers: dict[bytes, bytes] = field(default_factory=dict)
+    blocks: int = 0
 
 
 class ClientConnection(Connection):
@@ -86,6 +89,9 @@ class ClientConnection(Connection):
         self.greeted.set()
         self._let_in(len(self._waiting))
 
+    def pause_writing(self) -> None:
+        """What the server sends is read in any case (RFC 9113, section 5.2.2): our requests wait, not their replies."""
+
     def close(self, code: ErrorCode = ErrorCode.NO_ERROR, text: str = "") -> None:
         """Close at once. If the server has broken a rule, calls fail with what it was."""
         if code is not ErrorCode.NO_ERROR:
@@ -98,13 +104,26 @@ class ClientConnection(Connection):
         connection's bounds. Raises CallFailed."""
         try:
             async with asyncio.timeout(seconds):
+                deadline = self._loop.time() + seconds
                 while len(self._replies) >= self._most_streams and not self.closing:
-                    waiter = self._loop.create_future()
-                    self._waiting.append(waiter)
-                    await waiter
-                return await self._exchange(path, message, seconds, most_bytes or self._bounds.message_bytes)
+                    await self._wait()
+                left = deadline - self._loop.time()
+                return await self._exchange(path, message, left, most_bytes or self._bounds.message_bytes)
         except TimeoutError:
             raise CallFailed(StatusCode.DEADLINE_EXCEEDED, wire.DEADLINE_DETAILS) from None
+
+    async def _wait(self) -> None:
+        """Until another call has ended."""
+        waiter = self._loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            else:  # it was this call's turn: it is the next one's now
+                self._let_in(1)
+            raise
 
     async def _exchange(self, path: str, message: bytes, seconds: float, most_bytes: int) -> bytes:
         if self.closing:
@@ -114,7 +133,7 @@ class ClientConnection(Connection):
         reply = self._replies[stream.id] = _Reply(self._loop.create_future(), most_bytes)
         self.streams[stream.id] = stream
         block = _request_head(path) + headers.encode([(wire.TIMEOUT, wire.timeout(seconds))])
-        self._out += frames.headers(stream.id, block, ends_stream=False)
+        self.send_headers(stream, block, ends_stream=False)
         self.send_body(stream, wire.framed(message), None)
         self.write()
         try:
@@ -150,8 +169,16 @@ class ClientConnection(Connection):
         if stream is None:
             self._refuse_unknown(stream_id)
             return
-        self._replies[stream_id].headers.update(found)
+        reply = self._replies[stream_id]
+        kept, reply.blocks = reply.headers, reply.blocks + 1
+        if reply.blocks > _MOST_BLOCKS:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many header blocks")
+        kept.update((name, found[name]) for name in wire.RESPONSE_HEADERS if name in found)
         if ends_stream:
+            self._finish(stream)
+        elif wire.is_foreign(kept):  # its body is for people
+            stream.sending = memoryview(b"")
+            self.reset(stream, ErrorCode.CANCEL)
             self._finish(stream)
 
     def on_data(self, stream: Stream, *, ends_stream: bool) -> None:

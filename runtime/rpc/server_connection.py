@@ -98,7 +98,7 @@ class ServerConnection(Connection):
 
     def _begin(self, stream: Stream, found: Mapping[bytes, bytes]) -> None:
         if found.get(b":method") != b"POST" or not found.get(b"content-type", b"").startswith(wire.CONTENT_TYPE):
-            self._out += frames.headers(stream.id, headers.encode([(b":status", b"415")]), ends_stream=True)
+            self.send_headers(stream, headers.encode([(b":status", b"415")]), ends_stream=True)
             self.forget(stream)
             return
         deadline = None
@@ -126,12 +126,12 @@ class ServerConnection(Connection):
             text = f"Received message larger than max ({size} vs. {self._bounds.message_bytes})"
             self._end(stream, StatusCode.RESOURCE_EXHAUSTED, text)
         elif ends_stream:
-            self._budget.message_done()
             try:
                 data = wire.message_in(stream.received)
             except wire.MessageFault as fault:
                 self._end(stream, StatusCode.INTERNAL, str(fault))
                 return
+            self._budget.message_done()
             stream.received.clear()
             request.ended = True
             self._calls.begin()
@@ -143,17 +143,23 @@ class ServerConnection(Connection):
         if self.streams.get(stream.id) is not stream:  # the client has cancelled it, or is gone
             self._forget_request(stream)
         elif code is StatusCode.OK:
-            self._out += frames.headers(stream.id, _RESPONSE, ends_stream=False)
+            self.send_headers(stream, _RESPONSE, ends_stream=False)
             self.send_body(stream, wire.framed(reply), _OK)
         else:
             self._end(stream, code, sentence)
         self.write()
-        self._calls.end()
+        request = self._requests.get(stream.id)
+        if request is None:
+            self._calls.end()
+        else:
+            request.unsent = True
 
     def _end(self, stream: Stream, code: StatusCode, sentence: str) -> None:
         """Answer with an error, in one block of headers."""
-        block = headers.encode([*_HEAD, (wire.STATUS, b"%d" % code), (wire.MESSAGE, wire.quoted(sentence))])
-        self._out += frames.headers(stream.id, block, ends_stream=True)
+        begun = stream.trailers is not None  # trailers have no :status (RFC 9113, section 8.1)
+        status = [(wire.STATUS, b"%d" % code), (wire.MESSAGE, wire.quoted(sentence))]
+        block = headers.encode(status if begun else _HEAD + status)
+        self.send_headers(stream, block, ends_stream=True)
         request = self._requests.get(stream.id)
         if request is None or not request.ended:  # the client may stop sending (RFC 9113, section 8.1)
             self.reset(stream, ErrorCode.NO_ERROR)
@@ -165,9 +171,14 @@ class ServerConnection(Connection):
         self._forget_request(stream)
 
     def _forget_request(self, stream: Stream) -> None:
-        request = self._requests.pop(stream.id, None)
+        request = self._requests.get(stream.id)
         if request is not None:
             request.stop_timer()
+            if request.task is not None and not request.task.done():
+                return  # it counts as open until its task has ended
+            del self._requests[stream.id]
+            if request.unsent:
+                self._calls.end()
         if self.closing and not self._requests:
             self.close()
 
@@ -176,10 +187,8 @@ class ServerConnection(Connection):
         request = self._requests.get(stream.id)
         if request is None:
             return
-        request.stop_timer()
-        if request.task is None or request.task.done():
-            self._requests.pop(stream.id)
-        else:
+        self._forget_request(stream)
+        if request.task is not None:
             request.task.cancel()
 
     def expire(self, stream: Stream) -> None:
@@ -206,11 +215,11 @@ class ServerConnection(Connection):
 
 
 class _Request:
-    """A call that has begun; ``ended``: all of it was received."""
+    """A call that has begun; ``ended``: all of it was received; ``unsent``: its response waits for the client."""
 
     def __init__(self, connection: ServerConnection, stream: Stream, method: Method, deadline: float | None) -> None:
         self.method, self.deadline = method, deadline
-        self.ended = False
+        self.ended = self.unsent = False
         self.task: asyncio.Task[Outcome] | None = None
         self._timer: asyncio.TimerHandle | None = None
         if deadline is not None:

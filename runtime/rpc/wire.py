@@ -15,6 +15,8 @@ CONTENT_TYPE: Final = b"application/grpc"
 # with a text of its own.
 DEADLINE_DETAILS: Final = "Deadline Exceeded"
 STATUS, MESSAGE, TIMEOUT, ENCODING = b"grpc-status", b"grpc-message", b"grpc-timeout", b"grpc-encoding"
+# What a client reads of a response's headers and trailers.
+RESPONSE_HEADERS: Final = (b":status", b"content-type", STATUS, MESSAGE)
 
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _SECONDS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -70,6 +72,14 @@ def quoted(text: str) -> bytes:
 def unquoted(value: bytes) -> str:
     """The text of a ``grpc-message`` header."""
     return unquote_to_bytes(value).decode("utf-8", "replace")
+
+
+def is_foreign(headers: dict[bytes, bytes]) -> bool:
+    """Whether a response, of which the headers have arrived, is not gRPC's: its body is no message."""
+    http = headers.get(b":status", b"200")
+    if http.startswith(b"1"):  # informational: the response follows
+        return False
+    return http != b"200" or not headers.get(b"content-type", CONTENT_TYPE).startswith(CONTENT_TYPE)
 
 
 def status_in(headers: dict[bytes, bytes]) -> tuple[StatusCode, str]:

@@ -78,6 +78,10 @@ class Fetcher:
             await self._replies.ask(wanted, deadline)
         return wanted.key
 
+    def has_renewed(self, key: FetchKey, since: float) -> bool:
+        """As ``Replies.has_renewed``."""
+        return self._replies.has_renewed(key, since)
+
     async def provider_is_back(self, volume: Volume, provider_class: ProviderClass) -> bool:
         """Whether the provider's socket, which did not answer at the last attempt to fetch, answers now."""
         return volume.provider_away and await self._providers.answers(provider_class.provider)

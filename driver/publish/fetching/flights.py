@@ -39,10 +39,11 @@ class Flights:
         self._flights: dict[Hashable, Flight] = {}
 
     async def join(
-        self, key: Hashable, call: Call, deadline: float, held: AsyncExitStack, newer_than: float
+        self, key: Hashable, call: Call, deadline: float, held: AsyncExitStack, newer_than: float, again: bool = True
     ) -> tuple[MountReply, Flight, bool]:
         """The reply of the call in progress, or of a new one, its flight, and whether it is somebody else's. Of those
-        in progress only one that began after the moment ``newer_than`` will do. Raises a Failure, by ``deadline``."""
+        in progress only one that began after the moment ``newer_than`` will do. ``again``: after one that its starter's
+        deadline cut short there is another one. Raises a Failure, by ``deadline``."""
         loop = asyncio.get_running_loop()
         while True:
             flight = self._flights.get(key)
@@ -59,7 +60,7 @@ class Flights:
                 raise DeadlineExceeded("the provider has not replied to the request of another pod in time") from None
             except Failure as failure:
                 cut_short = loop.time() >= flight.deadline - DEADLINE_SLACK_SECONDS
-                if joined and cut_short and deadline > flight.deadline:
+                if again and joined and cut_short and deadline > flight.deadline:
                     continue
                 raise _again(failure) from None
 

@@ -17,6 +17,8 @@ from runtime.errors import Failure, NotFound, PreconditionFailed
 log = logs.get(__name__)
 
 CLASS_SECONDS = 30.0
+# When a class that could not be read is looked at again.
+AGAIN_SECONDS = 30.0
 
 
 class Forgetting:
@@ -54,6 +56,7 @@ class Forgetting:
             self._held.revise(class_ref, "", 0.0)
         except (Failure, TimeoutError) as error:  # a publish cannot read the class either
             log.warning("A class that has changed cannot be read", secretProviderClass=class_ref, err=error)
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._held.check, class_ref)
         else:
             keep = settings_of(provider_class.annotations).keep
             self._held.revise(class_ref, version_of(provider_class), keep)

@@ -11,12 +11,22 @@ from driver.ports import ClassRef
 from driver.providers.wire import MountReply
 from driver.publish.fetching.key import FetchKey
 from driver.volume.memory import MemoryBudget, may_be_swapped
-from driver.volume.payload import files_of
+from driver.volume.payload import Leaf, Tree
 from runtime import clock
 from runtime.errors import ResourceExhausted
 
 # What a file or a version takes in memory besides its text.
 _ENTRY_BYTES = 512
+# How often it is looked whether swap was turned on.
+SWAP_SECONDS = 60.0
+
+
+def _size(tree: Tree) -> int:
+    """Directories take as much as files: a path may have 32."""
+    return sum(
+        len(name) + _ENTRY_BYTES + (len(below.contents) if isinstance(below, Leaf) else _size(below))
+        for name, below in tree.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -39,8 +49,9 @@ class HeldReply:
     @cached_property
     def size(self) -> int:
         """About how many bytes of memory it takes."""
-        files = sum(len(file.contents) + len(file.path) + _ENTRY_BYTES for file in files_of(self.reply.payload))
-        return files + sum(len(text) + _ENTRY_BYTES for item in self.reply.objects.items() for text in item)
+        return _size(self.reply.payload) + sum(
+            len(text) + _ENTRY_BYTES for item in self.reply.objects.items() for text in item
+        )
 
 
 class HeldReplies:
@@ -78,7 +89,7 @@ class HeldReplies:
         former = self._replies.get(held.key)
         if former is not None and former.fetched_at > held.fetched_at:
             return ""
-        if held.fetched_at <= self._refused.get((held.key.class_ref, held.key.account), float("-inf")):
+        if held.fetched_at <= self.refused_at(held.key):
             return ""  # a refusal is the later answer
         if why_not := self._why_not(held):
             self._drop([held.key] if former is not None else [])
@@ -107,6 +118,10 @@ class HeldReplies:
             del self._refused[next(iter(self._refused))]
         self._drop([key for key in self._replies if (key.class_ref, key.account) == (class_ref, account)])
 
+    def refused_at(self, key: FetchKey) -> float:
+        """The moment of the last refusal of what the class asks for, for this account."""
+        return self._refused.get((key.class_ref, key.account), float("-inf"))
+
     def check(self, class_ref: ClassRef) -> None:
         """A class may have changed: ``forgetting`` looks at it, and calls ``revise``."""
         self.unchecked.add(class_ref)
@@ -123,8 +138,9 @@ class HeldReplies:
 
     def purge(self) -> float | None:
         """Forget what is too old; returns the seconds until the next will be, None if nothing is held."""
-        self._drop([key for key, held in self._replies.items() if held.age > held.keep])
-        return min((held.keep - held.age for held in self._replies.values()), default=None)
+        swapped = bool(self._replies) and may_be_swapped()  # swap was turned on meanwhile
+        self._drop([key for key, held in self._replies.items() if swapped or held.age > held.keep])
+        return min((min(held.keep - held.age, SWAP_SECONDS) for held in self._replies.values()), default=None)
 
     def uses(self, class_ref: ClassRef) -> bool:
         """Whether replies of a class are held."""
@@ -138,7 +154,7 @@ class HeldReplies:
             of_namespaces: dict[str, list[HeldReply]] = {}
             for key, held in self._replies.items():
                 of_namespaces.setdefault(key.class_ref.namespace, []).append(held)
-            largest = max(of_namespaces.values(), key=lambda replies: sum(held.size for held in replies))
+            largest = max(of_namespaces.values(), key=_part)
             self._drop([min(largest, key=lambda held: held.fetched_at).key])
 
     def _shrink(self, replies: list[HeldReply], most: int, most_bytes: int) -> None:
@@ -152,3 +168,9 @@ class HeldReplies:
         for class_ref in {key.class_ref for key in keys}:
             if not self.uses(class_ref):
                 self.on_class_unused(class_ref)
+
+
+def _part(replies: Collection[HeldReply]) -> float:
+    """The part of the node's bounds that replies take."""
+    size = sum(held.size for held in replies)
+    return max(len(replies) / limits.MAX_HELD_REPLIES, size / limits.MAX_HELD_BYTES)

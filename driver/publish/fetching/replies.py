@@ -42,12 +42,13 @@ _AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 @dataclass(frozen=True)
 class Fetched:
     """A reply, and the moment at which it was asked for if that was earlier than just now. If it is served because the
-    provider is away, ``stale`` says why, and ``key`` is its key."""
+    provider is away, ``stale`` says why, ``key`` is its key, and ``decided`` the moment at which that was found."""
 
     reply: MountReply
     at: float | None = None
     stale: Failure | None = field(default=None)
     key: FetchKey | None = None
+    decided: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Replies:
         patience = min(max(PATIENCE_SECONDS, 2 * known_good.took), LONGEST_PATIENCE_SECONDS)
         try:
             limit = min(deadline, asyncio.get_running_loop().time() + patience)
-            return await self._ask(wanted, key, limit, place)
+            return await self._ask(wanted, key, limit, place, again=False)
         except Failure as failure:
             # Meanwhile what is held may have been forgotten, and another pod may have found the provider away while
             # this one had no turn to ask it.
@@ -113,6 +114,11 @@ class Replies:
         async with AsyncExitStack() as place:
             await self._call(wanted, deadline, clock.now(), place)
 
+    def has_renewed(self, key: FetchKey, since: float) -> bool:
+        """Whether a reply is held for which waiting volumes need not ask: it was asked for after ``since``."""
+        held = self._held.get(key)
+        return held is not None and held.age <= RENEWED_SECONDS and held.fetched_at > since
+
     def _may_share(self, wanted: Wanted, held: HeldReply) -> bool:
         longest = max(wanted.settings.share, RENEWED_SECONDS if wanted.volume.stale else 0.0)
         return held.age <= longest and held.fetched_at > _last(wanted.volume) and bool(held.reply.payload)
@@ -130,14 +136,18 @@ class Replies:
             raise Unavailable(str(failure), failure.error_type)
         self._metrics.served_last_known_good(wanted.provider_class.provider)
         withhold_contents(held.reply)
-        return Fetched(held.reply, held.fetched_at, failure, held.key)
+        return Fetched(held.reply, held.fetched_at, failure, held.key, clock.now())
 
-    async def _ask(self, wanted: Wanted, key: FetchKey, deadline: float, place: AsyncExitStack) -> Fetched:
+    async def _ask(
+        self, wanted: Wanted, key: FetchKey, deadline: float, place: AsyncExitStack, again: bool = True
+    ) -> Fetched:
         if not wanted.settings.share:
             return Fetched(await self._call(wanted, deadline, clock.now(), place))
 
         call = partial(self._call, wanted)
-        reply, flight, joined = await self._flights.join(key, call, deadline, place, _last(wanted.volume))
+        # Not one that began too long ago, or before a refusal.
+        newer_than = max(_last(wanted.volume), clock.now() - wanted.settings.share, self._held.refused_at(key))
+        reply, flight, joined = await self._flights.join(key, call, deadline, place, newer_than, again)
         if not joined:
             return Fetched(reply)
         if not reply.payload:  # the provider has written to the other pod's volume
@@ -154,11 +164,11 @@ class Replies:
             reply = await wanted.call(deadline, held=place)
         except Failure as failure:
             if is_answer(failure):
-                self._stale.away.pop(key, None)
+                self._stale.answered(key)
             if is_refusal(failure):
                 self._held.forget(key.class_ref, key.account)
             raise
-        self._stale.away.pop(key, None)
+        self._stale.answered(key)
         if why_not := self._hold(wanted, key, reply, began):
             await wanted.on_not_held(why_not)
         return reply

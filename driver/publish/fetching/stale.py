@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from driver import limits
 from driver.publish.fetching.key import FetchKey
 from driver.publish.request import PublishRequest
 from runtime import clock
@@ -26,12 +27,23 @@ class StaleVolumes:
         self.away: dict[FetchKey, Failure] = {}
         self.added = asyncio.Event()
         self._volumes: dict[FetchKey, dict[str, Waiting]] = {}
+        self._answers: dict[FetchKey, float] = {}
 
-    def add(self, key: FetchKey, request: PublishRequest, failure: Failure) -> None:
-        """A volume was served with held content because of a ``failure``."""
-        self.away[key] = failure
+    def add(self, key: FetchKey, request: PublishRequest, failure: Failure, decided: float) -> None:
+        """A volume was served with held content because of a ``failure``, as was ``decided`` at this moment: who has
+        asked meanwhile may have got an answer."""
+        if self._answers.get(key, float("-inf")) < decided:
+            self.away[key] = failure
         self._volumes.setdefault(key, {})[request.target.path] = Waiting(request)
         self.added.set()
+
+    def answered(self, key: FetchKey) -> None:
+        """The provider is not away."""
+        self.away.pop(key, None)
+        self._answers.pop(key, None)
+        self._answers[key] = clock.now()
+        if len(self._answers) > limits.MAX_HELD_REPLIES:
+            del self._answers[next(iter(self._answers))]
 
     def update(self, request: PublishRequest) -> bool:
         """Take the tokens of a republish; returns whether the volume is waiting for fresh content."""
@@ -51,7 +63,10 @@ class StaleVolumes:
 
     def move(self, key: FetchKey, to: FetchKey) -> None:
         """The class has changed: its volumes wait for what it asks for now."""
-        self._volumes.setdefault(to, {}).update(self._volumes.pop(key, {}))
+        volumes = self._volumes.setdefault(to, {})
+        for path, item in self._volumes.pop(key, {}).items():
+            if path not in volumes or volumes[path].received < item.received:
+                volumes[path] = item
         self.away.pop(key, None)
         self.added.set()
 
