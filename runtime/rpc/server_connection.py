@@ -148,11 +148,7 @@ class ServerConnection(Connection):
         else:
             self._end(stream, code, sentence)
         self.write()
-        request = self._requests.get(stream.id)
-        if request is None:
-            self._calls.end()
-        else:
-            request.unsent = True
+        self._calls.end()
 
     def _end(self, stream: Stream, code: StatusCode, sentence: str) -> None:
         """Answer with an error, in one block of headers."""
@@ -171,14 +167,9 @@ class ServerConnection(Connection):
         self._forget_request(stream)
 
     def _forget_request(self, stream: Stream) -> None:
-        request = self._requests.get(stream.id)
+        request = self._requests.pop(stream.id, None)
         if request is not None:
             request.stop_timer()
-            if request.task is not None and not request.task.done():
-                return  # it counts as open until its task has ended
-            del self._requests[stream.id]
-            if request.unsent:
-                self._calls.end()
         if self.closing and not self._requests:
             self.close()
 
@@ -187,8 +178,10 @@ class ServerConnection(Connection):
         request = self._requests.get(stream.id)
         if request is None:
             return
-        self._forget_request(stream)
-        if request.task is not None:
+        request.stop_timer()
+        if request.task is None or request.task.done():
+            self._requests.pop(stream.id)
+        else:
             request.task.cancel()
 
     def expire(self, stream: Stream) -> None:
@@ -215,11 +208,11 @@ class ServerConnection(Connection):
 
 
 class _Request:
-    """A call that has begun; ``ended``: all of it was received; ``unsent``: its response waits for the client."""
+    """A call that has begun; ``ended``: all of it was received."""
 
     def __init__(self, connection: ServerConnection, stream: Stream, method: Method, deadline: float | None) -> None:
         self.method, self.deadline = method, deadline
-        self.ended = self.unsent = False
+        self.ended = False
         self.task: asyncio.Task[Outcome] | None = None
         self._timer: asyncio.TimerHandle | None = None
         if deadline is not None:

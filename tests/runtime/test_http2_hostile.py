@@ -146,6 +146,14 @@ FAULTS: dict[str, tuple[bytes, ErrorCode]] = {
         frames.headers(1, head(), ends_stream=False) + control(frames.DATA, b"", 0, 1) * 3000,
         ErrorCode.ENHANCE_YOUR_CALM,
     ),
+    "data of padding only": (
+        frames.headers(1, head(), ends_stream=False) + control(frames.DATA, b"\x00", frames.PADDED, 1) * 3000,
+        ErrorCode.ENHANCE_YOUR_CALM,
+    ),
+    "calls without a message": (
+        b"".join(frames.headers(number, head(), ends_stream=True) for number in range(1, 6001, 2)),
+        ErrorCode.ENHANCE_YOUR_CALM,
+    ),
     "calls that are cancelled at once": (
         b"".join(
             request(number) + control(frames.RST_STREAM, ErrorCode.CANCEL.to_bytes(4), 0, number)
@@ -427,6 +435,14 @@ MALFORMED: dict[str, Callable[[], bytes]] = {
     ),
     "OK without a message": lambda: frames.headers(
         1, headers.encode([(b":status", b"200"), (b"grpc-status", b"0")]), ends_stream=True
+    ),
+    "headers without end": lambda: b"".join(
+        frames.headers(1, headers.encode([(b":status", b"103"), (b"x%d" % number, b"y")]), ends_stream=False)
+        for number in range(100)
+    ),
+    "a page instead of a message": lambda: (
+        frames.headers(1, headers.encode([(b":status", b"200"), (b"content-type", b"text/html")]), ends_stream=False)
+        + frames.frame(frames.DATA, frames.END_STREAM, 1, b"<html>secret</html>")
     ),
     "a message announced as huge": lambda: frames.frame(frames.DATA, 0, 1, b"\x00\xff\xff\xff\xff"),
     "the end of the stream": lambda: control(frames.RST_STREAM, ErrorCode.REFUSED_STREAM.to_bytes(4), 0, 1),

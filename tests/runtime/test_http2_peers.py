@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hpack import Decoder
 
 from protos import csi_pb2
 from runtime import rpc
@@ -147,6 +148,26 @@ FAILURES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
         lambda stream: frames.headers(stream, headers.encode([(b":status", b"503")]), ends_stream=True),
         rpc.StatusCode.UNAVAILABLE,
         "the HTTP status is 503",
+    ),
+    "a proxy's answer with a body": (
+        lambda stream: (
+            frames.headers(
+                stream, headers.encode([(b":status", b"503"), (b"content-type", b"text/plain")]), ends_stream=False
+            )
+            + frames.frame(frames.DATA, frames.END_STREAM, stream, b"secret upstream connect error")
+        ),
+        rpc.StatusCode.UNAVAILABLE,
+        "the HTTP status is 503",
+    ),
+    "another server's page": (
+        lambda stream: (
+            frames.headers(
+                stream, headers.encode([(b":status", b"404"), (b"content-type", b"text/plain")]), ends_stream=False
+            )
+            + frames.frame(frames.DATA, frames.END_STREAM, stream, b"404 page not found")
+        ),
+        rpc.StatusCode.UNIMPLEMENTED,
+        "the HTTP status is 404",
     ),
     "an unknown status": (
         lambda stream: head(stream) + tail(stream, 77, b"secret"),
@@ -417,5 +438,64 @@ def test_a_silent_server_that_stays_is_waited_for(tmp_path: Path) -> None:
                 assert not await channel.wait_ready(0.3)
             greets.set()
             assert await channel.wait_ready(10.0) and connections == 1
+
+    run(work)
+
+
+def test_a_turn_is_passed_on(tmp_path: Path) -> None:
+    """The server takes one call at a time; one that waits is cancelled at the moment at which it is its turn → the next
+    one is called instead."""
+
+    async def work() -> None:
+        held: list[int] = []
+        open_ = asyncio.Event()
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found = frames.FrameReader()
+            await reader.readexactly(len(frames.PREFACE))
+            writer.write(frames.settings({frames.MAX_CONCURRENT_STREAMS: 1}))
+            while buffer := await reader.read(65536):
+                for each in found.read(buffer):
+                    if each.type == frames.DATA and each.flags & frames.END_STREAM:
+                        held.append(each.stream)
+                        await open_.wait()
+                        writer.write(ANSWERS["as ours"](each.stream))
+
+        async with listening(tmp_path / "s", talk), channel_to(tmp_path / "s") as channel:
+            assert await channel.wait_ready(5)
+            first, second, third = (asyncio.create_task(probe(channel, 5)) for _ in range(3))
+            first.add_done_callback(lambda _: second.cancel())
+            while not held:
+                await asyncio.sleep(0.001)
+            open_.set()
+            assert await first == REPLY and await third == REPLY and second.cancelled()
+
+    run(work)
+
+
+def test_the_servers_table_of_headers(tmp_path: Path) -> None:
+    """A server that keeps no table of headers → the next block begins by saying that ours is empty (RFC 7541, section
+    4.2), which its decoder insists on."""
+
+    async def work() -> None:
+        decoder, decoded = Decoder(), []
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found = frames.FrameReader()
+            await reader.readexactly(len(frames.PREFACE))
+            writer.write(frames.settings({frames.HEADER_TABLE_SIZE: 0}))
+            decoder.max_allowed_table_size = 0
+            while buffer := await reader.read(65536):
+                for each in found.read(buffer):
+                    if each.type == frames.HEADERS:
+                        decoded.append(decoder.decode(each.payload))
+                    if each.type == frames.DATA and each.flags & frames.END_STREAM:
+                        writer.write(ANSWERS["as ours"](each.stream))
+
+        async with listening(tmp_path / "s", talk), channel_to(tmp_path / "s") as channel:
+            assert await channel.wait_ready(5)
+            for _ in range(3):
+                assert await probe(channel) == REPLY
+        assert len(decoded) == 3
 
     run(work)
