@@ -4,8 +4,8 @@ For each key, so for each class and service account, there is one asker, for as 
 1. Every two to four seconds, with jitter, it starts a call to the provider, with the tokens of the volume that kubelet
    has asked for last. A call that hangs does not hold up the next, but only so many are in progress.
 2. When one succeeds, each of the volumes is refreshed with its reply, as by rotation: by the steps and under the lock
-   of a publish. Hence a provider that comes back gets one call, whatever the number of pods.
-3. After an answer that is a refusal it asks less and less often, up to once a minute.
+   of a publish. Hence a provider that comes back gets few calls, whatever the number of pods.
+3. After a refusal it says so in their pod statuses, and asks less and less often, up to once a minute.
 This does not need rotation, nor kubelet's republish; but tokens expire, and only a republish brings new ones.
 """
 
