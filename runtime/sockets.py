@@ -5,6 +5,7 @@ mode, it replaces a stale one in one step, and gRPC's own clean-up, which unlink
 removes a successor's socket. At exit the final path is unlinked only if it still leads to the inode that we bound.
 """
 
+import asyncio
 import os
 import secrets
 import socket
@@ -19,6 +20,8 @@ from runtime.errors import ConfigurationError
 
 # sun_path of struct sockaddr_un holds 108 bytes including the terminating zero (unix(7)).
 MAX_PATH_BYTES = 107
+# Of the event loop, from accept() to connection_made().
+_ITERATIONS_TO_ACCEPT = 3
 
 
 Identity = tuple[int, int, int]
@@ -136,3 +139,14 @@ def _is_served_here(path: Path) -> bool:
 
 def _identity(found: os.stat_result) -> Identity:
     return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+async def close_listener(server: asyncio.Server) -> None:
+    """Close a server's listening sockets. A connection that the loop is accepting at that moment would stay open and be
+    nobody's (https://github.com/python/cpython/issues/109564), so it is let in before."""
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    for _ in range(_ITERATIONS_TO_ACCEPT):
+        await asyncio.sleep(0)
+    server.close()

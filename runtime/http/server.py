@@ -62,7 +62,7 @@ async def serve(address: TcpEndpoint, routes: Mapping[str, Handler]) -> AsyncIte
         with _accept_failures_logged_once(loop):
             yield int(server.sockets[0].getsockname()[1])
     finally:
-        server.close()
+        await sockets.close_listener(server)
         await _drain(connections)
 
 

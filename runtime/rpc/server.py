@@ -42,9 +42,10 @@ class RunningServer:
     async def stop(self, seconds: float = GRACE_SECONDS) -> None:
         """Remove the socket if it is still ours, and take no new calls; those that are still running have so many
         seconds to finish. A second call may cut that short."""
+        self.calls.stopping = True
         if self.bound is not None:
             self.bound.unlink()
-        self.listener.close()
+        await sockets.close_listener(self.listener)
         for connection in list(self.connections):
             connection.retire()
         try:

@@ -17,7 +17,7 @@ from protos import csi_pb2, csi_pb2_grpc
 from runtime import errors, rpc
 from runtime.endpoints import TcpEndpoint, UnixEndpoint
 from runtime.errors import ConfigurationError
-from runtime.rpc import channel
+from runtime.rpc import channel, server
 from tests.support.dials import Dials
 from tests.support.waiting import until
 
@@ -289,5 +289,30 @@ def test_channels_do_not_share_back_off(tmp_path: Path) -> None:
                 dial(str(path), [("grpc.initial_reconnect_backoff_ms", 60_000)]) as second,
             ):
                 await csi_pb2_grpc.IdentityStub(second).Probe(csi_pb2.ProbeRequest())
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_accepted_while_the_server_stops(tmp_path: Path, steps: int) -> None:
+    """A client connects, and the server stops while the loop accepts the connection, at each step of it → it is closed,
+    and forgotten."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        running = await server.start(UnixEndpoint(str(tmp_path / "s")), registering(Failing(ValueError())))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.setblocking(False)
+            client.connect(str(tmp_path / "s"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await running.stop()
+            async with asyncio.timeout(10):
+                try:
+                    while await loop.sock_recv(client, 1000):
+                        pass
+                except ConnectionResetError:
+                    pass  # it was not accepted any more
+            await until(lambda: not running.connections, "the connection to be forgotten")
 
     asyncio.run(run())
