@@ -147,6 +147,8 @@ async def close_listener(server: asyncio.Server) -> None:
     loop = asyncio.get_running_loop()
     for listening in server.sockets:
         loop.remove_reader(listening.fileno())
-    for _ in range(_ITERATIONS_TO_ACCEPT):
-        await asyncio.sleep(0)
-    server.close()
+    try:
+        for _ in range(_ITERATIONS_TO_ACCEPT):
+            await asyncio.sleep(0)
+    finally:
+        server.close()
