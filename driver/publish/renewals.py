@@ -92,7 +92,7 @@ class Renewals:
                 newest = max(self._waiting(key), key=lambda item: item.received, default=None)
                 if newest is not None and _is_expired(newest):
                     self._stale.away.pop(key, None)  # nobody asks: a new pod does so itself
-                if newest is not None and len(tries) < MAX_TRIES and not _is_expired(newest):
+                elif newest is not None and len(tries) < MAX_TRIES:
                     tries.add(asyncio.create_task(self._try(key, newest.request)))
                 done, tries = await asyncio.wait(tries, timeout=pause) if tries else (set(), tries)
                 failures = [task.result() for task in done]

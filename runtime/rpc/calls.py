@@ -39,10 +39,9 @@ Outcome = tuple[StatusCode, str, bytes]
 
 class Calls:
     """Runs the calls of a server, and logs them at verbosity 5. In all texts that are made during a call, the secrets
-    of its request are masked. ``idle`` is set while no call is running; ``stopping``: no more are taken."""
+    of its request are masked. ``idle`` is set while no call is running."""
 
     def __init__(self) -> None:
-        self.stopping = False
         self.idle = asyncio.Event()
         self.idle.set()
         self._running = 0

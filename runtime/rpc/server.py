@@ -42,7 +42,6 @@ class RunningServer:
     async def stop(self, seconds: float = GRACE_SECONDS) -> None:
         """Remove the socket if it is still ours, and take no new calls; those that are still running have so many
         seconds to finish. A second call may cut that short."""
-        self.calls.stopping = True
         if self.bound is not None:
             self.bound.unlink()
         await sockets.close_listener(self.listener)

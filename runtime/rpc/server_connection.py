@@ -41,13 +41,9 @@ class ServerConnection(Connection):
         self._timer = self._loop.call_later(GREETING_SECONDS, self._on_silence)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Above the limit, the connection that has been idle longest is closed. A connection that was accepted just
-        before the server was to stop is closed, too."""
+        """Above the limit, the connection that has been idle longest is closed."""
         super().connection_made(transport)
         self._connections[self] = None
-        if self._calls.stopping:
-            self.retire()
-            return
         if len(self._connections) > self._most_connections:
             oldest = next((each for each in self._connections if not each._requests), self)
             oldest.abort()

@@ -40,6 +40,12 @@ def data(stream: int, body: bytes = BODY) -> bytes:
     return frames.frame(frames.DATA, 0, stream, body)
 
 
+def page(stream: int, status: bytes, text: bytes) -> bytes:
+    """What a server that does not speak gRPC answers."""
+    block = headers.encode([(b":status", status), (b"content-type", b"text/plain")])
+    return frames.headers(stream, block, ends_stream=False) + frames.frame(frames.DATA, frames.END_STREAM, stream, text)
+
+
 def padded(stream: int, body: bytes) -> bytes:
     return frames.frame(frames.DATA, frames.PADDED, stream, b"\x07" + body + bytes(7))
 
@@ -150,22 +156,12 @@ FAILURES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
         "the HTTP status is 503",
     ),
     "a proxy's answer with a body": (
-        lambda stream: (
-            frames.headers(
-                stream, headers.encode([(b":status", b"503"), (b"content-type", b"text/plain")]), ends_stream=False
-            )
-            + frames.frame(frames.DATA, frames.END_STREAM, stream, b"secret upstream connect error")
-        ),
+        lambda stream: page(stream, b"503", b"secret upstream connect error"),
         rpc.StatusCode.UNAVAILABLE,
         "the HTTP status is 503",
     ),
     "another server's page": (
-        lambda stream: (
-            frames.headers(
-                stream, headers.encode([(b":status", b"404"), (b"content-type", b"text/plain")]), ends_stream=False
-            )
-            + frames.frame(frames.DATA, frames.END_STREAM, stream, b"404 page not found")
-        ),
+        lambda stream: page(stream, b"404", b"404 page not found"),
         rpc.StatusCode.UNIMPLEMENTED,
         "the HTTP status is 404",
     ),
