@@ -75,6 +75,14 @@ class OutageRig:
         audiences = options.pop("audiences", ("vault",))
         return with_token(self.rig.volume(pod, **options), account, audiences, lifetime, **claims)
 
+    async def stale_volume(self, **options: Any) -> Volume:
+        """The store goes away after pod-0 has got its content: a volume of pod-1, served with that."""
+        await self.volume("pod-0").publish()
+        self.away()
+        volume = self.volume("pod-1", **options)
+        await volume.publish()
+        return volume
+
     def away(self) -> None:
         """The store does not answer."""
         self.lab.code = grpc.StatusCode.UNAVAILABLE

@@ -33,10 +33,7 @@ def test_a_refusal_after_the_return_is_reported(tmp_path: Path, rotation: bool) 
     async def run() -> None:
         async with outage_rig(tmp_path, enable_secret_rotation=rotation) as it:
             it.write_class(KNOWN_GOOD)
-            await it.volume("pod-0").publish()
-            it.away()
-            volume = it.volume("pod-1")
-            await volume.publish()
+            volume = await it.stale_volume()
             it.lab.code, it.lab.quote = grpc.StatusCode.PERMISSION_DENIED, "the role is gone"
             await until(lambda: "the role is gone" in pod_status(it, volume)["lastFailure"]["message"], "the refusal")
             await volume.publish()
@@ -123,10 +120,7 @@ def test_tokens_that_ended(tmp_path: Path, after: str) -> None:
     async def run() -> None:
         async with outage_rig(tmp_path) as it:
             it.write_class({LAST_KNOWN_GOOD_ANNOTATION: after})
-            await it.volume("pod-0").publish()
-            it.away()
-            volume = it.volume("pod-1", lifetime=-1.0)
-            await volume.publish()
+            volume = await it.stale_volume(lifetime=-1.0)
             away = it.rig.driver.publish_path.held
             it.pass_time(3700)
             await until(lambda: after == "6h" or not len(away), "what is too old to go")
@@ -179,10 +173,7 @@ def test_a_status_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.
     async def run() -> None:
         async with outage_rig(tmp_path) as it:
             it.write_class(KNOWN_GOOD)
-            await it.volume("pod-0").publish()
-            it.away()
-            volume = it.volume("pod-1")
-            await volume.publish()
+            volume = await it.stale_volume()
             failed = asyncio.Event()
 
             def fails(*_: object) -> None:

@@ -68,10 +68,7 @@ def test_ends_with_the_last_volume(tmp_path: Path) -> None:
     async def run() -> None:
         async with outage_rig(tmp_path) as it:
             it.write_class(KNOWN_GOOD)
-            await it.volume("pod-0").publish()
-            it.away()
-            volume = it.volume("pod-1")
-            await volume.publish()
+            volume = await it.stale_volume()
             await volume.unpublish()
             path = it.rig.driver.publish_path
             await until(lambda: not path.renewals._askers, "the asker to end")
@@ -88,10 +85,7 @@ def test_republish_brings_tokens_and_no_call(tmp_path: Path) -> None:
     async def run() -> None:
         async with outage_rig(tmp_path, enable_secret_rotation=True) as it:
             it.write_class(KNOWN_GOOD)
-            await it.volume("pod-0").publish()
-            it.away()
-            volume = it.volume("pod-1")
-            await volume.publish()
+            volume = await it.stale_volume()
             with_new = it.volume("pod-1", claims={"warnafter": 1})
             await with_new.publish()
             failure = known(it.rig, volume).failure
@@ -114,10 +108,7 @@ def test_refused_after_the_return(tmp_path: Path) -> None:
     async def run() -> None:
         async with outage_rig(tmp_path) as it:
             it.write_class(KNOWN_GOOD)
-            await it.volume("pod-0").publish()
-            it.away()
-            volume = it.volume("pod-1")
-            await volume.publish()
+            volume = await it.stale_volume()
             it.lab.code = grpc.StatusCode.PERMISSION_DENIED
             held = it.rig.driver.publish_path.held
             await until(lambda: not len(held), "the refusal")
@@ -137,10 +128,7 @@ def test_expired_token(tmp_path: Path) -> None:
     async def run() -> None:
         async with outage_rig(tmp_path) as it:
             it.write_class(KNOWN_GOOD)
-            await it.volume("pod-0").publish()
-            it.away()
-            volume = it.volume("pod-1", lifetime=-1.0)
-            await volume.publish()
+            await it.stale_volume(lifetime=-1.0)
             it.pass_time(renewals.TOKEN_SECONDS + 1)
             await asyncio.sleep(0.3)  # a call that is in progress ends
             before = it.calls
@@ -183,10 +171,7 @@ def test_annotation_removed_during_the_outage(tmp_path: Path) -> None:
     async def run() -> None:
         async with outage_rig(tmp_path, enable_secret_rotation=True) as it:
             it.write_class(KNOWN_GOOD)
-            await it.volume("pod-0").publish()
-            it.away()
-            volume = it.volume("pod-1")
-            await volume.publish()
+            volume = await it.stale_volume()
             it.write_class({})
             await until(lambda: not known(it.rig, volume).stale, "the asker to notice")
             await until(lambda: not it.rig.driver.publish_path.renewals._askers, "the asker to end")
