@@ -12,7 +12,7 @@ from driver.providers.measuring import OnCalled, ReplyTooLarge, measured
 from driver.volume.workers import DiskWorkers
 from protos import provider_pb2
 from runtime import logs, redact, rpc
-from runtime.http2.stream import Bounds
+from runtime.http2.bounds import Bounds
 
 log = logs.get(__name__)
 

@@ -1,57 +1,160 @@
-"""One HTTP/2 connection with its streams, of a server or a client, within bounds.
+"""One HTTP/2 connection on an asyncio transport: the rules are h2's, the bounds are those of ``runtime.http2.bounds``.
 
-Bounded are the size of a frame, of a header block and of a message, the streams that are open, and the frames that move
-no message (``runtime.http2.stream``). A peer that does not read is not read either, until it does.
+A peer that does not read is not read either, until it does.
 """
 
-from runtime.http2 import frames
-from runtime.http2.frame_protocol import FrameProtocol, check_length
-from runtime.http2.frames import ConnectionFault, ErrorCode, Frame
-from runtime.http2.stream import SMALL_BYTES, Bounds, Stream
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from h2 import events
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError, StreamClosedError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
+
+from runtime.http2.bounds import Bounds, ConnectionFault, FrameBudget
+from runtime.http2.frames import GOAWAY, HEAD_BYTES, MAX_FRAME_BYTES, Frame, FrameMeter
+
+# It would log each header at -v=10, and what a peer sends is not ours to log.
+logging.getLogger("hpack").setLevel(logging.ERROR)
+
+# How long the last bytes of a connection may take to be read.
+GOODBYE_SECONDS: Final = 2.0
+
+Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Connection(FrameProtocol):
-    """What both sides have in common. A subclass implements the methods whose names begin with ``on_``."""
+class _Protocol(H2Connection):
+    # How many streams that have ended are remembered, to tell late frames from mistakes. By default it is 65,536, which
+    # are 8 MB for a connection that is kept for days.
+    MAX_CLOSED_STREAMS = 1000
 
-    def __init__(self, bounds: Bounds) -> None:
-        super().__init__(bounds)
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    """One request and its response. ``received`` is the peer's body, of which ``ended`` says whether it is all there,
+    ``sending`` the rest of ours, and ``trailers`` come after that, None if there are none."""
+
+    id: int
+    received: bytearray = field(default_factory=bytearray)
+    ended: bool = False
+    sending: memoryview = field(default_factory=lambda: memoryview(b""))
+    trailers: Headers | None = None
+
+
+class Connection(asyncio.Protocol):
+    """What both sides have in common. A subclass implements the methods whose names begin with ``on_``.
+
+    ``closing``: no more streams are taken; ``gone`` is done when the connection does not exist any more.
+    """
+
+    def __init__(self, bounds: Bounds, settings: Mapping[SettingCodes, int], *, is_client: bool) -> None:
+        self.closing = False
         self.streams: dict[int, Stream] = {}
-        # What the peer takes, of all streams and of each in the beginning; and what it has sent unconfirmed.
-        self._may_send, self._stream_window = frames.DEFAULT_WINDOW, frames.DEFAULT_WINDOW
-        self._unconfirmed = 0
-        # The next block says that our encoder's table is empty, once the peer has made its table smaller than that is
-        # by default (RFC 7541, section 4.2).
-        self._table_update = b""
+        self._bounds = bounds
+        self._transport: asyncio.Transport
+        self._loop = asyncio.get_running_loop()
+        self.gone = self._loop.create_future()
+        self._budget = FrameBudget(self._loop.time())
+        self._meter = FrameMeter(bounds.header_bytes, self._budget)
+        self._http = _Protocol(_CONFIGURATIONS[is_client])
+        known = {SettingCodes.MAX_HEADER_LIST_SIZE: bounds.header_bytes, **settings}
+        self._http.local_settings = Settings(client=is_client, initial_values=known)
+        self._http.decoder.max_header_list_size = bounds.header_bytes
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Every stream ends."""
-        super().connection_lost(_)
+        """Nothing can be sent or received any more: every stream ends."""
+        self.closing = True
+        self.gone.set_result(None)
         for stream in list(self.streams.values()):
             self.forget(stream)
             self.on_reset(stream, None)
+
+    def data_received(self, data: bytes) -> None:
+        """Handle what the peer has sent."""
+        if self._transport.is_closing():
+            return
+        try:
+            for frame in self._meter.read(data, self._loop.time()):
+                self._handle(frame)
+                if self._transport.is_closing():
+                    break
+        except ConnectionFault as fault:
+            self.close(fault.code, str(fault))
+        except ProtocolError as error:  # of which h2 has told the peer
+            self.closing = True
+            self.close(ErrorCodes(error.error_code), "the peer has broken HTTP/2's rules")
+        self.write()
+
+    def pause_writing(self) -> None:
+        """The peer does not read: what it sends must wait."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._transport.resume_reading()
+
+    def close(self, code: ErrorCodes = ErrorCodes.NO_ERROR, text: str = "") -> None:
+        """Say goodbye and close at once; streams that are open end."""
+        if not self.closing:
+            self.closing = True
+            self._http.close_connection(code, text.encode())
+        self.write()
+        self._transport.close()
+        self._loop.call_later(GOODBYE_SECONDS, self._transport.abort)
+
+    def say_goodbye(self) -> None:
+        """Send GOAWAY: no new stream is taken, those that are open go on, which h2's own GOAWAY would not let them."""
+        self.closing = True
+        self.write()
+        if not self._transport.is_closing():
+            self._transport.write(GoAwayFrame(0, last_stream_id=self._http.highest_inbound_stream_id).serialize())
+
+    def write(self) -> None:
+        """Send what has been gathered, in one system call."""
+        data = self._http.data_to_send()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
 
     def forget(self, stream: Stream) -> None:
         """The stream has ended."""
         self.streams.pop(stream.id, None)
 
-    def reset(self, stream: Stream, code: ErrorCode) -> None:
-        """End a stream from this side."""
-        self._out += frames.frame(frames.RST_STREAM, 0, stream.id, code.to_bytes(4))
+    def reset(self, stream: Stream, code: ErrorCodes) -> None:
+        """End a stream from this side; nothing is sent if both sides have ended it already."""
         self.forget(stream)
+        if not self._transport.is_closing():
+            with contextlib.suppress(StreamClosedError):
+                self._http.reset_stream(stream.id, code)
 
-    def send_headers(self, stream: Stream, block: bytes, *, ends_stream: bool) -> None:
+    def send_headers(self, stream: Stream, headers: Headers, *, ends_stream: bool) -> None:
         """Send a header block."""
-        self._out += frames.headers(stream.id, self._table_update + block, ends_stream=ends_stream)
-        self._table_update = b""
+        if not self._transport.is_closing():
+            self._http.send_headers(stream.id, headers, end_stream=ends_stream)
 
-    def send_body(self, stream: Stream, body: bytes, trailers: bytes | None) -> None:
-        """Send DATA as far as the peer's windows permit, and the rest when they do; then the stream's end: the header
-        block ``trailers``, or a mark on the last frame if None."""
+    def send_body(self, stream: Stream, body: bytes, trailers: Headers | None) -> None:
+        """Send DATA as far as the peer's windows permit, and the rest when they do; then the stream's end: the headers
+        ``trailers``, or a mark on the last frame if None."""
         stream.sending, stream.trailers = memoryview(body), trailers
         self._send_more(stream)
 
-    def on_data(self, stream: Stream, *, ends_stream: bool) -> None:
-        """``stream.received`` has grown."""
+    def on_headers(self, stream_id: int, headers: dict[bytes, bytes], *, ends_stream: bool) -> None:
+        """A header block has arrived; of several with one name the last is in ``headers``."""
+        raise NotImplementedError
+
+    def on_data(self, stream: Stream) -> None:
+        """``stream.received`` has grown, or ``stream.ended`` is true now."""
         raise NotImplementedError
 
     def on_sent(self, stream: Stream) -> None:
@@ -62,110 +165,98 @@ class Connection(FrameProtocol):
         """The peer has ended the stream; None: the connection is lost. It is forgotten already."""
         raise NotImplementedError
 
-    def on_most_streams(self, count: int) -> None:
-        """How many streams the peer takes."""
+    def on_settings(self) -> None:
+        """The peer's settings have arrived."""
 
-    def on_setting(self, name: int, value: int) -> None:
-        """Two settings concern streams, one the header blocks that we send."""
-        if name == frames.INITIAL_WINDOW_SIZE:
-            self._change_window(value)
-        elif name == frames.MAX_CONCURRENT_STREAMS:
-            self.on_most_streams(value)
-        elif name == frames.HEADER_TABLE_SIZE and value < frames.DEFAULT_TABLE:
-            self._table_update = b"\x20"
+    def on_goodbye(self, last_stream: int, code: int) -> None:
+        """The peer takes no streams after ``last_stream``. Its text is not shown: it may be anything."""
 
-    def _data(self, received: Frame) -> None:
-        length = len(received.payload)
-        self._unconfirmed += length
-        if self._unconfirmed > self._bounds.window:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
-        payload = frames.unpadded(received)
-        if len(payload) < SMALL_BYTES:
-            self._take_token()
-        if self._unconfirmed >= self._bounds.window // 2:
-            self._out += frames.window_update(0, self._unconfirmed)
-            self._unconfirmed = 0
-        stream = self.streams.get(received.stream)
-        if stream is None:
-            self._refuse_unknown(received.stream)
+    def _handle(self, frame: Frame) -> None:
+        if frame.kind == GOAWAY:
+            self._goaway(frame.data[HEAD_BYTES:])
             return
-        stream.unconfirmed += length
-        if stream.unconfirmed > self._bounds.window:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the stream's window")
-        stream.received += payload
-        ends_stream = bool(received.flags & frames.END_STREAM)
-        if not ends_stream and stream.unconfirmed >= self._bounds.window // 2:
-            self._out += frames.window_update(stream.id, stream.unconfirmed)
-            stream.unconfirmed = 0
-        self.on_data(stream, ends_stream=ends_stream)
+        for event in self._http.receive_data(frame.data):
+            handle = _HANDLERS.get(type(event))
+            if handle is not None:
+                handle(self, event)
 
-    def _refuse_unknown(self, stream_id: int) -> None:
-        """A frame of a stream that has ended, or that came after our goodbye, may have been on its way; one of a stream
-        that never was is a fault."""
-        if not stream_id or stream_id > self._last_stream and not self.closing:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame of a stream that was not opened")
-        self._take_token()
+    def _goaway(self, payload: bytes) -> None:
+        if len(payload) < 8:
+            raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "GOAWAY of less than 8 bytes")
+        self.on_goodbye(int.from_bytes(payload[:4]) & 2**31 - 1, int.from_bytes(payload[4:8]))
 
-    def _rst_stream(self, received: Frame) -> None:
-        check_length(received, 4)
-        stream = self.streams.get(received.stream)
-        if stream is None:
-            self._refuse_unknown(received.stream)
-            return
-        self.forget(stream)
-        self.on_reset(stream, int.from_bytes(received.payload))
+    def _headers(self, event: events.RequestReceived) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.ended = event.stream_ended is not None
+        self.on_headers(event.stream_id, dict(event.headers), ends_stream=event.stream_ended is not None)
 
-    def _change_window(self, value: int) -> None:
-        """The new value also changes what streams that are open may send (RFC 9113, section 6.9.2)."""
-        if value > frames.MAX_WINDOW:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window of more than 2^31-1")
-        difference, self._stream_window = value - self._stream_window, value
-        for stream in list(self.streams.values()):
-            stream.may_send += difference
-            if stream.may_send > frames.MAX_WINDOW:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window of more than 2^31-1")
+    def _informational(self, event: events.InformationalResponseReceived) -> None:
+        self.on_headers(event.stream_id, dict(event.headers), ends_stream=False)
+
+    def _data(self, event: events.DataReceived) -> None:
+        self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.received += event.data
+            stream.ended = event.stream_ended is not None
+            self.on_data(stream)
+
+    def _stream_reset(self, event: events.StreamReset) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            self.forget(stream)
+            self.on_reset(stream, event.error_code)
+
+    def _settings_changed(self, _: events.RemoteSettingsChanged) -> None:
+        self.on_settings()
+        self._send_all()
+
+    def _window_updated(self, event: events.WindowUpdated) -> None:
+        if not event.stream_id:
+            self._send_all()
+        elif (stream := self.streams.get(event.stream_id)) is not None:
             self._send_more(stream)
 
-    def _window_update(self, received: Frame) -> None:
-        check_length(received, 4)
-        more = int.from_bytes(received.payload) & frames.MAX_WINDOW
-        if not more:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
-        if received.stream:
-            stream = self.streams.get(received.stream)
-            if stream is None:
-                self._refuse_unknown(received.stream)
-                return
-            stream.may_send += more
-            changed, most = [stream], stream.may_send
-        else:
-            self._may_send += more
-            changed, most = list(self.streams.values()), self._may_send
-        if most > frames.MAX_WINDOW:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window of more than 2^31-1")
-        for each in changed:
-            self._send_more(each)
+    def _send_all(self) -> None:
+        for stream in list(self.streams.values()):
+            self._send_more(stream)
 
     def _send_more(self, stream: Stream) -> None:
-        if not stream.sending:
+        if not stream.sending or self._transport.is_closing():
             return
         while stream.sending:
-            size = min(self._may_send, stream.may_send, frames.MAX_FRAME_BYTES)
+            size = min(self._http.local_flow_control_window(stream.id), MAX_FRAME_BYTES)
             if size <= 0:
                 return
             piece, stream.sending = stream.sending[:size], stream.sending[size:]
             is_end = not stream.sending and stream.trailers is None
-            self._out += frames.frame(frames.DATA, frames.END_STREAM if is_end else 0, stream.id, piece)
-            self._may_send -= len(piece)
-            stream.may_send -= len(piece)
+            self._http.send_data(stream.id, piece, end_stream=is_end)
         if stream.trailers is not None:
             self.send_headers(stream, stream.trailers, ends_stream=True)
         self.on_sent(stream)
 
 
-Connection.HANDLERS = {
-    **FrameProtocol.HANDLERS,
-    frames.DATA: Connection._data,
-    frames.RST_STREAM: Connection._rst_stream,
-    frames.WINDOW_UPDATE: Connection._window_update,
+def _configuration(*, is_client: bool) -> H2Configuration:
+    """Headers are taken as they are: gRPC permits values that HTTP does not, for example a ``grpc-message`` that ends
+    with a space."""
+    return H2Configuration(
+        client_side=is_client,
+        validate_inbound_headers=False,
+        normalize_inbound_headers=False,
+        validate_outbound_headers=False,
+        normalize_outbound_headers=False,
+    )
+
+
+_CONFIGURATIONS: Final = {is_client: _configuration(is_client=is_client) for is_client in (False, True)}
+_HANDLERS: Final[dict[type[events.Event], Callable[[Connection, Any], None]]] = {
+    events.RequestReceived: Connection._headers,
+    events.ResponseReceived: Connection._headers,
+    events.InformationalResponseReceived: Connection._informational,
+    events.TrailersReceived: Connection._headers,
+    events.DataReceived: Connection._data,
+    events.StreamReset: Connection._stream_reset,
+    events.RemoteSettingsChanged: Connection._settings_changed,
+    events.WindowUpdated: Connection._window_updated,
 }

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from runtime import sockets
-from runtime.http2.stream import Bounds
+from runtime.http2.bounds import Bounds
 from runtime.rpc import client_connection, wire
 from runtime.rpc.client_connection import CallFailed, ClientConnection
 from runtime.status_codes import StatusCode

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from runtime.http2 import frames, headers
-from runtime.http2.connection import Connection
-from runtime.http2.frames import ConnectionFault, ErrorCode
-from runtime.http2.stream import Bounds, Stream
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+from hpack import NeverIndexedHeaderTuple
+
+from runtime.http2.bounds import DEFAULT_WINDOW, Bounds, ConnectionFault
+from runtime.http2.connection import Connection, Headers, Stream
 from runtime.rpc import wire
 from runtime.status_codes import StatusCode
 
@@ -21,10 +23,10 @@ _MOST_BLOCKS: Final = 16
 # What the end of a stream without a status means: "Errors" in
 # https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 _RESET_CODES: Final[dict[int, StatusCode]] = {
-    ErrorCode.REFUSED_STREAM: StatusCode.UNAVAILABLE,
-    ErrorCode.CANCEL: StatusCode.CANCELLED,
-    ErrorCode.ENHANCE_YOUR_CALM: StatusCode.RESOURCE_EXHAUSTED,
-    ErrorCode.INADEQUATE_SECURITY: StatusCode.PERMISSION_DENIED,
+    ErrorCodes.REFUSED_STREAM: StatusCode.UNAVAILABLE,
+    ErrorCodes.CANCEL: StatusCode.CANCELLED,
+    ErrorCodes.ENHANCE_YOUR_CALM: StatusCode.RESOURCE_EXHAUSTED,
+    ErrorCodes.INADEQUATE_SECURITY: StatusCode.PERMISSION_DENIED,
 }
 
 
@@ -55,12 +57,12 @@ class ClientConnection(Connection):
     """``greeted`` is set when the server's settings have arrived, or when the connection is lost."""
 
     def __init__(self, bounds: Bounds) -> None:
-        super().__init__(bounds)
+        settings = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: bounds.window}
+        super().__init__(bounds, settings, is_client=True)
         self.greeted = asyncio.Event()
         self._replies: dict[int, _Reply] = {}
         self._most_streams = bounds.streams
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._next_stream = 1
         self._why = (StatusCode.UNAVAILABLE, "the server closed the connection")
 
     @property
@@ -71,16 +73,9 @@ class ClientConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Introduce ourselves; calls need not wait for the server's settings."""
         super().connection_made(transport)
-        bounds = self._bounds
-        self._out += frames.PREFACE + frames.settings(
-            {
-                frames.ENABLE_PUSH: 0,
-                frames.INITIAL_WINDOW_SIZE: bounds.window,
-                frames.MAX_HEADER_LIST_SIZE: bounds.header_bytes,
-            }
-        )
-        if bounds.window > frames.DEFAULT_WINDOW:
-            self._out += frames.window_update(0, bounds.window - frames.DEFAULT_WINDOW)
+        self._http.initiate_connection()
+        if self._bounds.window > DEFAULT_WINDOW:
+            self._http.increment_flow_control_window(self._bounds.window - DEFAULT_WINDOW)
         self.write()
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -92,10 +87,10 @@ class ClientConnection(Connection):
     def pause_writing(self) -> None:
         """What the server sends is read in any case (RFC 9113, section 5.2.2): our requests wait, not their replies."""
 
-    def close(self, code: ErrorCode = ErrorCode.NO_ERROR, text: str = "") -> None:
+    def close(self, code: ErrorCodes = ErrorCodes.NO_ERROR, text: str = "") -> None:
         """Close at once. If the server has broken a rule, calls fail with what it was."""
-        if code is not ErrorCode.NO_ERROR:
-            too_much = code is ErrorCode.ENHANCE_YOUR_CALM
+        if code is not ErrorCodes.NO_ERROR:
+            too_much = code is ErrorCodes.ENHANCE_YOUR_CALM
             self._why = (StatusCode.RESOURCE_EXHAUSTED if too_much else StatusCode.INTERNAL, text)
         super().close(code, text)
 
@@ -128,12 +123,11 @@ class ClientConnection(Connection):
     async def _exchange(self, path: str, message: bytes, seconds: float, most_bytes: int) -> bytes:
         if self.closing:
             raise CallFailed(*self._why)
-        stream = Stream(self._next_stream, self._stream_window)
-        self._last_stream, self._next_stream = stream.id, stream.id + 2
+        stream = Stream(self._http.get_next_available_stream_id())
         reply = self._replies[stream.id] = _Reply(self._loop.create_future(), most_bytes)
         self.streams[stream.id] = stream
-        block = _request_head(path) + headers.encode([(wire.TIMEOUT, wire.timeout(seconds))])
-        self.send_headers(stream, block, ends_stream=False)
+        timeout = NeverIndexedHeaderTuple(wire.TIMEOUT, wire.timeout(seconds))
+        self.send_headers(stream, [*_request_head(path), timeout], ends_stream=False)
         self.send_body(stream, wire.framed(message), None)
         self.write()
         try:
@@ -141,7 +135,7 @@ class ClientConnection(Connection):
         finally:
             del self._replies[stream.id]
             if stream.id in self.streams:
-                self.reset(stream, ErrorCode.CANCEL)
+                self.reset(stream, ErrorCodes.CANCEL)
                 self.write()
             self._let_in(1)
             if self.closing and not self._replies:
@@ -154,48 +148,44 @@ class ClientConnection(Connection):
                 waiter.set_result(None)
                 count -= 1
 
-    def on_most_streams(self, count: int) -> None:
-        """The server's limit."""
-        self._most_streams = min(count, self._bounds.streams)
+    def on_settings(self) -> None:
+        """The server speaks HTTP/2, and may have changed how many calls it takes."""
+        self.greeted.set()
+        self._most_streams = min(self._http.remote_settings.max_concurrent_streams, self._bounds.streams)
         self._let_in(len(self._waiting))
 
-    def on_settings(self) -> None:
-        """The server speaks HTTP/2."""
-        self.greeted.set()
-
-    def on_headers(self, stream_id: int, found: dict[bytes, bytes], *, ends_stream: bool) -> None:
+    def on_headers(self, stream_id: int, headers: dict[bytes, bytes], *, ends_stream: bool) -> None:
         """The beginning of a reply, or its trailers."""
         stream = self.streams.get(stream_id)
-        if stream is None:
-            self._refuse_unknown(stream_id)
+        if stream is None:  # of a call that was given up
             return
         reply = self._replies[stream_id]
         kept, reply.blocks = reply.headers, reply.blocks + 1
         if reply.blocks > _MOST_BLOCKS:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many header blocks")
-        kept.update((name, found[name]) for name in wire.RESPONSE_HEADERS if name in found)
+            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "too many header blocks")
+        kept.update((name, headers[name]) for name in wire.RESPONSE_HEADERS if name in headers)
         if ends_stream:
             self._finish(stream)
         elif wire.is_foreign(kept):  # its body is for people
             stream.sending = memoryview(b"")
-            self.reset(stream, ErrorCode.CANCEL)
+            self.reset(stream, ErrorCodes.CANCEL)
             self._finish(stream)
 
-    def on_data(self, stream: Stream, *, ends_stream: bool) -> None:
+    def on_data(self, stream: Stream) -> None:
         """A part of a reply."""
         most = self._replies[stream.id].most_bytes
         size = max(wire.announced_size(stream.received), len(stream.received) - wire.PREFIX_BYTES)
         if size > most:
-            self.reset(stream, ErrorCode.CANCEL)
+            self.reset(stream, ErrorCodes.CANCEL)
             text = f"Received message larger than max ({size} vs. {most})"
             self._fail(stream, CallFailed(StatusCode.RESOURCE_EXHAUSTED, text))
-        elif ends_stream:
+        elif stream.ended:
             self._finish(stream)
 
     def _finish(self, stream: Stream) -> None:
         self._budget.message_done()
         if stream.sending:  # the server does not want the rest
-            self.reset(stream, ErrorCode.NO_ERROR)
+            self.reset(stream, ErrorCodes.NO_ERROR)
         self.forget(stream)
         reply = self._replies[stream.id]
         code, details = wire.status_in(reply.headers)
@@ -239,17 +229,15 @@ class ClientConnection(Connection):
 
 
 @lru_cache(maxsize=32)
-def _request_head(path: str) -> bytes:
-    return headers.encode(
-        [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":path", path.encode()),
-            (b":authority", _AUTHORITY),
-            (b"te", b"trailers"),
-            (b"content-type", wire.CONTENT_TYPE),
-            (b"user-agent", b"grpc-python-secrets-store-csi"),
-        ]
+def _request_head(path: str) -> Headers:
+    return (
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path.encode()),
+        (b":authority", _AUTHORITY),
+        (b"te", b"trailers"),
+        (b"content-type", wire.CONTENT_TYPE),
+        (b"user-agent", b"grpc-python-secrets-store-csi"),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime import descriptors, errors, sockets
 from runtime.endpoints import ALL_ADDRESSES, Endpoint, TcpEndpoint, UnixEndpoint
-from runtime.http2.stream import Bounds
+from runtime.http2.bounds import Bounds
 from runtime.rpc.calls import Calls
 from runtime.rpc.server_connection import ServerConnection
 from runtime.rpc.services import Services

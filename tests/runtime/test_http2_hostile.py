@@ -7,13 +7,13 @@ from pathlib import Path
 
 import hpack
 import pytest
+from h2.errors import ErrorCodes
 
 from protos import csi_pb2
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
-from runtime.http2 import frames, headers
-from runtime.http2.frames import ErrorCode
 from runtime.rpc import server, server_connection, wire
+from tests.support import http2_frames as frames
 from tests.support.fake_driver import FakeDriver, fake_driver
 from tests.support.waiting import until
 
@@ -32,7 +32,7 @@ def head(**changed: str) -> bytes:
         "te": "trailers",
     }
     fields |= {name.replace("_", "-"): value for name, value in changed.items()}
-    return headers.encode((name.encode(), value.encode()) for name, value in fields.items())
+    return frames.block((name.encode(), value.encode()) for name, value in fields.items())
 
 
 def request(stream: int = 1, **changed: str) -> bytes:
@@ -95,71 +95,70 @@ def control(kind: int, payload: bytes = b"", flags: int = 0, stream: int = 0) ->
 
 
 WINDOW = frames.INITIAL_WINDOW_SIZE.to_bytes(2) + (2**31).to_bytes(4)
-FAULTS: dict[str, tuple[bytes, ErrorCode]] = {
-    "a frame that is too long": (b"\x01\x00\x00" + b"\x00" * 6, ErrorCode.FRAME_SIZE_ERROR),
+FAULTS: dict[str, tuple[bytes, ErrorCodes]] = {
+    "a frame that is too long": (b"\x01\x00\x00" + b"\x00" * 6, ErrorCodes.FRAME_SIZE_ERROR),
     "a block that is not continued": (
         frames.frame(frames.HEADERS, 0, 1, head()) + control(frames.PING, bytes(8)),
-        ErrorCode.PROTOCOL_ERROR,
+        ErrorCodes.PROTOCOL_ERROR,
     ),
-    "a continuation of nothing": (control(frames.CONTINUATION, head(), 4, 1), ErrorCode.PROTOCOL_ERROR),
-    "headers of stream 0": (frames.headers(0, head(), ends_stream=True), ErrorCode.PROTOCOL_ERROR),
-    "an even stream": (frames.headers(2, head(), ends_stream=True), ErrorCode.PROTOCOL_ERROR),
-    "a stream twice": (request() + request(), ErrorCode.PROTOCOL_ERROR),
-    "a stream below the last": (request(7) + request(5), ErrorCode.PROTOCOL_ERROR),
-    "data of no stream": (control(frames.DATA, b"x", 0, 9), ErrorCode.PROTOCOL_ERROR),
-    "the end of no stream": (control(frames.RST_STREAM, bytes(4), 0, 9), ErrorCode.PROTOCOL_ERROR),
-    "a push": (control(frames.PUSH_PROMISE, bytes(4), 0, 1), ErrorCode.PROTOCOL_ERROR),
+    "a continuation of nothing": (control(frames.CONTINUATION, head(), 4, 1), ErrorCodes.PROTOCOL_ERROR),
+    "headers of stream 0": (frames.headers(0, head(), ends_stream=True), ErrorCodes.PROTOCOL_ERROR),
+    "an even stream": (frames.headers(2, head(), ends_stream=True), ErrorCodes.PROTOCOL_ERROR),
+    "a stream below the last": (request(7) + request(5), ErrorCodes.PROTOCOL_ERROR),
+    "data of no stream": (control(frames.DATA, b"x", 0, 9), ErrorCodes.PROTOCOL_ERROR),
+    "the end of no stream": (control(frames.RST_STREAM, bytes(4), 0, 9), ErrorCodes.PROTOCOL_ERROR),
+    "a push": (control(frames.PUSH_PROMISE, bytes(4), 0, 1), ErrorCodes.PROTOCOL_ERROR),
     "padding longer than its frame": (
         frames.frame(frames.HEADERS, frames.PADDED | frames.END_HEADERS, 1, b"\xffx"),
-        ErrorCode.PROTOCOL_ERROR,
+        ErrorCodes.PROTOCOL_ERROR,
     ),
-    "half a setting": (control(frames.SETTINGS, b"12345"), ErrorCode.FRAME_SIZE_ERROR),
-    "a window that is too large": (control(frames.SETTINGS, WINDOW), ErrorCode.FLOW_CONTROL_ERROR),
+    "half a setting": (control(frames.SETTINGS, b"12345"), ErrorCodes.FRAME_SIZE_ERROR),
+    "a window that is too large": (control(frames.SETTINGS, WINDOW), ErrorCodes.FLOW_CONTROL_ERROR),
     "a window that grows too large": (
         control(frames.WINDOW_UPDATE, frames.MAX_WINDOW.to_bytes(4)),
-        ErrorCode.FLOW_CONTROL_ERROR,
+        ErrorCodes.FLOW_CONTROL_ERROR,
     ),
-    "a window update by 0": (control(frames.WINDOW_UPDATE, bytes(4)), ErrorCode.PROTOCOL_ERROR),
-    "a short ping": (control(frames.PING, b"1234"), ErrorCode.FRAME_SIZE_ERROR),
+    "a window update by 0": (control(frames.WINDOW_UPDATE, bytes(4)), ErrorCodes.PROTOCOL_ERROR),
+    "a short ping": (control(frames.PING, b"1234"), ErrorCodes.FRAME_SIZE_ERROR),
     "a block that cannot be decoded": (
         frames.frame(frames.HEADERS, frames.END_HEADERS, 1, b"\xff\xff\xff\xff\xff\xff"),
-        ErrorCode.COMPRESSION_ERROR,
+        ErrorCodes.PROTOCOL_ERROR,
     ),
     "a header that is too long": (
         frames.headers(1, head(x="y" * 20_000), ends_stream=False),
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
     "a header that unfolds": (
         # An entry of 4 KB in the table of the connection, named again and again by one byte.
         frames.headers(1, b"\x40\x01x\x7f\xa0\x1e" + b"y" * 3999 + b"\xbe" * 200, ends_stream=False),
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
-    "pings": (control(frames.PING, bytes(8)) * 3000, ErrorCode.ENHANCE_YOUR_CALM),
-    "settings": (control(frames.SETTINGS) * 3000, ErrorCode.ENHANCE_YOUR_CALM),
-    "priorities": (control(frames.PRIORITY, bytes(5), 0, 1) * 3000, ErrorCode.ENHANCE_YOUR_CALM),
-    "unknown frames": (control(77) * 3000, ErrorCode.ENHANCE_YOUR_CALM),
+    "pings": (control(frames.PING, bytes(8)) * 3000, ErrorCodes.ENHANCE_YOUR_CALM),
+    "settings": (control(frames.SETTINGS) * 3000, ErrorCodes.ENHANCE_YOUR_CALM),
+    "priorities": (control(frames.PRIORITY, bytes(5), 0, 1) * 3000, ErrorCodes.ENHANCE_YOUR_CALM),
+    "unknown frames": (control(77) * 3000, ErrorCodes.ENHANCE_YOUR_CALM),
     "empty continuations": (
         frames.frame(frames.HEADERS, 0, 1, b"") + control(frames.CONTINUATION, b"", 0, 1) * 3000,
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.PROTOCOL_ERROR,
     ),
     "empty data": (
         frames.headers(1, head(), ends_stream=False) + control(frames.DATA, b"", 0, 1) * 3000,
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
     "data of padding only": (
         frames.headers(1, head(), ends_stream=False) + control(frames.DATA, b"\x00", frames.PADDED, 1) * 3000,
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
     "calls without a message": (
         b"".join(frames.headers(number, head(), ends_stream=True) for number in range(1, 6001, 2)),
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
     "calls that are cancelled at once": (
         b"".join(
-            request(number) + control(frames.RST_STREAM, ErrorCode.CANCEL.to_bytes(4), 0, number)
+            request(number) + control(frames.RST_STREAM, ErrorCodes.CANCEL.to_bytes(4), 0, number)
             for number in range(1, 6001, 2)
         ),
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
 }
 
@@ -186,6 +185,34 @@ async def probe(path: Path, seconds: float = 5.0) -> csi_pb2.ProbeResponse:
     return await rpc.call_once(str(path), PROBE, csi_pb2.ProbeRequest(), csi_pb2.ProbeResponse, seconds)
 
 
+STREAM_FAULTS = {
+    "headers after the end": request(1),
+    "data after the end": control(frames.DATA, b"x", frames.END_STREAM, 1),
+    "data after the end of another size": control(frames.DATA, b"x" * 10_000, 0, 1),
+}
+
+
+@pytest.mark.parametrize("fault", STREAM_FAULTS)
+def test_stream_fault(tmp_path: Path, fault: str) -> None:
+    """A client goes on with a call that it has ended, while it runs → this call ends, no other."""
+
+    async def run() -> None:
+        async with fake_driver(str(tmp_path / "s")) as driver:
+            driver.hang = asyncio.Event()
+            client = await Raw.connect(tmp_path / "s")
+            client.writer.write(HELLO + request(1) + request(3))
+            await until(lambda: driver.probes == 2, "both calls")
+            client.writer.write(STREAM_FAULTS[fault])
+            await until(lambda: any(each.type == frames.RST_STREAM for each in client.frames), "the end of the call")
+            reset = next(each for each in client.frames if each.type == frames.RST_STREAM)
+            assert (reset.stream, int.from_bytes(reset.payload)) == (1, ErrorCodes.STREAM_CLOSED)
+            driver.hang.set()
+            assert (await client.until_answered(3))["grpc-status"] == "0"
+            await client.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.1", bytes(range(200, 250))])
 def test_another_protocol(tmp_path: Path, data: bytes) -> None:
     """What is sent is not HTTP/2 → the connection ends at once, without an answer."""
@@ -207,7 +234,7 @@ def test_the_first_frame_is_no_settings(tmp_path: Path) -> None:
         async with fake_driver(str(tmp_path / "s")):
             client = await Raw.connect(tmp_path / "s")
             client.writer.write(frames.PREFACE + request())
-            assert await client.until_ended() == [ErrorCode.PROTOCOL_ERROR]
+            assert await client.until_ended() == [ErrorCodes.PROTOCOL_ERROR]
             await client.close()
 
     asyncio.run(run())
@@ -284,7 +311,7 @@ def test_a_browser(tmp_path: Path) -> None:
     async def run() -> None:
         async with fake_driver(str(tmp_path / "s")):
             client = await Raw.connect(tmp_path / "s")
-            get = headers.encode([(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/")])
+            get = frames.block([(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/")])
             client.writer.write(HELLO + frames.headers(1, get, ends_stream=True))
             assert await client.until_answered(1) == {":status": "415"}
             await client.close()
@@ -304,9 +331,9 @@ def test_too_many_calls_at_once(tmp_path: Path) -> None:
             await until(lambda: driver.probes == 100, "a hundred calls")
             driver.hang.set()
             await client.until_answered(199)
-            refused = [each for each in client.frames if each.type == frames.RST_STREAM]
-            assert len(refused) == 200 and driver.probes == 100
-            assert {int.from_bytes(each.payload) for each in refused} == {ErrorCode.REFUSED_STREAM}
+            resets = [each for each in client.frames if each.type == frames.RST_STREAM]
+            refused = {each.stream: int.from_bytes(each.payload) for each in reversed(resets)}  # of each the first
+            assert list(refused.values()) == [ErrorCodes.REFUSED_STREAM] * 200 and driver.probes == 100
             await client.close()
 
     asyncio.run(run())
@@ -333,11 +360,95 @@ def test_cancelled_and_expired(tmp_path: Path) -> None:
             client = await Raw.connect(tmp_path / "s")
             client.writer.write(HELLO + request(1) + request(3, grpc_timeout="50m") + request(5))
             await until(lambda: driver.probes == 3, "the calls")
-            client.writer.write(control(frames.RST_STREAM, ErrorCode.CANCEL.to_bytes(4), 0, 1))
+            client.writer.write(control(frames.RST_STREAM, ErrorCodes.CANCEL.to_bytes(4), 0, 1))
             assert (await client.until_answered(3))["grpc-status"] == "4"
             await until(lambda: driver.cancelled == 2, "two to be cancelled")
             await client.close()
             await until(lambda: driver.cancelled == 3, "the last to be cancelled")
+
+    asyncio.run(run())
+
+
+def test_expired_calls_count_until_they_end(tmp_path: Path) -> None:
+    """The deadlines of a hundred calls pass, and their tasks take their time to end → further calls are refused until
+    then, and served after."""
+
+    class Slow(FakeDriver):
+        def __init__(self) -> None:
+            super().__init__()
+            self.expired, self.ended, self.may_end = 0, 0, asyncio.Event()
+
+        async def Probe(self, request: csi_pb2.ProbeRequest, context: object) -> csi_pb2.ProbeResponse:
+            try:
+                return await super().Probe(request, context)
+            except asyncio.CancelledError:
+                self.expired += 1
+                await self.may_end.wait()
+                self.ended += 1
+                raise
+
+    async def run() -> None:
+        driver = Slow()
+        driver.hang = asyncio.Event()
+        async with fake_driver(str(tmp_path / "s"), driver):
+            client = await Raw.connect(tmp_path / "s")
+            calls = b"".join(request(number, grpc_timeout="300m") for number in range(1, 201, 2))
+            client.writer.write(HELLO + calls)
+            await until(lambda: driver.expired == 100, "all to expire")
+            client.writer.write(request(201))
+            await until(lambda: any(each.type == frames.RST_STREAM for each in client.frames), "the refusal")
+            driver.may_end.set()
+            driver.hang.set()
+            await until(lambda: driver.ended == 100, "the ends of the tasks")
+            client.writer.write(request(203))
+            assert (await client.until_answered(203))["grpc-status"] == "0"
+            await client.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_response_that_waits_when_the_server_stops(tmp_path: Path, opens: bool) -> None:
+    """The server stops while a response waits for the client's window → it is sent if the client opens the window, and
+    given up at the end of the time otherwise."""
+
+    async def run() -> None:
+        driver = FakeDriver()
+        running = await server.start(UnixEndpoint(str(tmp_path / "s")), driver.register)
+        client = await Raw.connect(tmp_path / "s")
+        client.writer.write(frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0}) + request())
+        await until(lambda: any(each.type == frames.HEADERS for each in client.frames), "the headers")
+        stopping = asyncio.create_task(running.stop(60.0 if opens else 0.1))
+        await until(lambda: any(each.type == frames.GOAWAY for each in client.frames), "the goodbye")
+        if opens:
+            client.writer.write(frames.window_update(1, 1000))
+            assert (await client.until_answered(1))["grpc-status"] == "0"
+        await stopping
+        assert await client.until_ended() == [ErrorCodes.NO_ERROR] and not running.connections
+        await client.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        frames.frame(frames.DATA, 0, 1, wire.framed(b"")) + frames.headers(1, frames.block([]), ends_stream=True),
+        frames.frame(frames.DATA, 0, 1, wire.framed(b"")) + control(frames.DATA, b"", frames.END_STREAM, 1),
+        frames.frame(frames.DATA, frames.END_STREAM, 1, wire.framed(b"")) + control(frames.GOAWAY, bytes(8)),
+        frames.frame(frames.DATA, frames.END_STREAM, 1, wire.framed(b"")) + control(frames.PRIORITY, bytes(5), 0, 1),
+    ],
+    ids=["trailers", "an empty frame", "goodbye", "a priority"],
+)
+def test_other_ends_of_a_request(tmp_path: Path, end: bytes) -> None:
+    """A request ends in a way that is allowed, though no gRPC library sends it → it is answered."""
+
+    async def run() -> None:
+        async with fake_driver(str(tmp_path / "s")):
+            client = await Raw.connect(tmp_path / "s")
+            client.writer.write(HELLO + frames.headers(1, head(), ends_stream=False) + end)
+            assert (await client.until_answered(1))["grpc-status"] == "0"
+            await client.close()
 
     asyncio.run(run())
 
@@ -428,24 +539,30 @@ def test_many_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 MALFORMED: dict[str, Callable[[], bytes]] = {
-    "no status": lambda: frames.headers(1, headers.encode([(b":status", b"200")]), ends_stream=True),
-    "HTTP 404": lambda: frames.headers(1, headers.encode([(b":status", b"404")]), ends_stream=True),
+    "no status": lambda: frames.headers(1, frames.block([(b":status", b"200")]), ends_stream=True),
+    "HTTP 404": lambda: frames.headers(1, frames.block([(b":status", b"404")]), ends_stream=True),
     "a status that is no number": lambda: frames.headers(
-        1, headers.encode([(b":status", b"200"), (b"grpc-status", b"\xff\x00")]), ends_stream=True
+        1, frames.block([(b":status", b"200"), (b"grpc-status", b"\xff\x00")]), ends_stream=True
     ),
     "OK without a message": lambda: frames.headers(
-        1, headers.encode([(b":status", b"200"), (b"grpc-status", b"0")]), ends_stream=True
+        1, frames.block([(b":status", b"200"), (b"grpc-status", b"0")]), ends_stream=True
     ),
     "headers without end": lambda: b"".join(
-        frames.headers(1, headers.encode([(b":status", b"103"), (b"x%d" % number, b"y")]), ends_stream=False)
+        frames.headers(1, frames.block([(b":status", b"103"), (b"x%d" % number, b"y")]), ends_stream=False)
         for number in range(100)
     ),
     "a page instead of a message": lambda: (
-        frames.headers(1, headers.encode([(b":status", b"200"), (b"content-type", b"text/html")]), ends_stream=False)
+        frames.headers(1, frames.block([(b":status", b"200"), (b"content-type", b"text/html")]), ends_stream=False)
         + frames.frame(frames.DATA, frames.END_STREAM, 1, b"<html>secret</html>")
     ),
     "a message announced as huge": lambda: frames.frame(frames.DATA, 0, 1, b"\x00\xff\xff\xff\xff"),
-    "the end of the stream": lambda: control(frames.RST_STREAM, ErrorCode.REFUSED_STREAM.to_bytes(4), 0, 1),
+    "a message announced as huge, and its end": lambda: (
+        frames.headers(
+            1, frames.block([(b":status", b"200"), (b"content-type", b"application/grpc")]), ends_stream=False
+        )
+        + frames.frame(frames.DATA, frames.END_STREAM, 1, b"\x00\xff\xff\xff\xff")
+    ),
+    "the end of the stream": lambda: control(frames.RST_STREAM, ErrorCodes.REFUSED_STREAM.to_bytes(4), 0, 1),
     "goodbye": lambda: control(frames.GOAWAY, bytes(8) + b"secret"),
     "frames of another stream": lambda: control(frames.DATA, b"x", 0, 99),
     "garbage": lambda: b"220 mail.example ESMTP\r\n",

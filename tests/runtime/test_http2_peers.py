@@ -13,19 +13,19 @@ from hpack import Decoder
 from protos import csi_pb2
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
-from runtime.http2 import frames, headers
-from runtime.http2.stream import Bounds
+from runtime.http2.bounds import Bounds
 from runtime.rpc import wire
+from tests.support import http2_frames as frames
 
 PROBE = "/csi.v1.Identity/Probe"
 REPLY = csi_pb2.ProbeResponse.FromString(b"\x0a\x02\x08\x01")
 BODY = wire.framed(REPLY.SerializeToString())
-OK_HEAD = headers.encode([(b":status", b"200"), (b"content-type", b"application/grpc+proto"), (b"x-extra", b"1")])
+OK_HEAD = frames.block([(b":status", b"200"), (b"content-type", b"application/grpc+proto"), (b"x-extra", b"1")])
 
 
 def trailers(status: int, message: bytes = b"", *, more: list[tuple[bytes, bytes]] | None = None) -> bytes:
     """A header block with a status."""
-    return headers.encode([(b"grpc-status", b"%d" % status), (b"grpc-message", message), *(more or [])])
+    return frames.block([(b"grpc-status", b"%d" % status), (b"grpc-message", message), *(more or [])])
 
 
 def head(stream: int) -> bytes:
@@ -42,7 +42,7 @@ def data(stream: int, body: bytes = BODY) -> bytes:
 
 def page(stream: int, status: bytes, text: bytes) -> bytes:
     """What a server that does not speak gRPC answers."""
-    block = headers.encode([(b":status", status), (b"content-type", b"text/plain")])
+    block = frames.block([(b":status", status), (b"content-type", b"text/plain")])
     return frames.headers(stream, block, ends_stream=False) + frames.frame(frames.DATA, frames.END_STREAM, stream, text)
 
 
@@ -78,7 +78,7 @@ ANSWERS: dict[str, Callable[[int], bytes]] = {
         + tail(stream)
     ),
     "an informational response first": lambda stream: (
-        frames.headers(stream, headers.encode([(b":status", b"103")]), ends_stream=False)
+        frames.headers(stream, frames.block([(b":status", b"103")]), ends_stream=False)
         + head(stream)
         + data(stream)
         + tail(stream)
@@ -89,12 +89,26 @@ ANSWERS: dict[str, Callable[[int], bytes]] = {
         + data(stream)
         + tail(stream)
     ),
+    "goodbye in two steps, as grpc-go stops": lambda stream: (
+        frames.frame(frames.GOAWAY, 0, 0, frames.MAX_WINDOW.to_bytes(4) + bytes(4))
+        + PING
+        + head(stream)
+        + frames.frame(frames.GOAWAY, 0, 0, stream.to_bytes(4) + bytes(4))
+        + data(stream)
+        + tail(stream)
+    ),
+    "a reset after the answer": lambda stream: (
+        head(stream) + data(stream) + tail(stream) + frames.frame(frames.RST_STREAM, 0, stream, bytes(4))
+    ),
+    "frames of the stream after its end": lambda stream: (
+        head(stream) + data(stream) + tail(stream) + frames.window_update(stream, 5) + data(stream, b"late")
+    ),
 }
 FAILURES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
     "trailers only": (
         lambda stream: frames.headers(
             stream,
-            headers.encode([(b":status", b"200"), (b"grpc-status", b"5"), (b"grpc-message", b"no")]),
+            frames.block([(b":status", b"200"), (b"grpc-status", b"5"), (b"grpc-message", b"no")]),
             ends_stream=True,
         ),
         rpc.StatusCode.NOT_FOUND,
@@ -104,6 +118,11 @@ FAILURES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
         lambda stream: head(stream) + tail(stream, 7, b"caf%C3%A9 100%25 %zz%ff%"),
         rpc.StatusCode.PERMISSION_DENIED,
         "café 100% %zz\ufffd%",
+    ),
+    "a text between spaces, and with a tab": (
+        lambda stream: head(stream) + tail(stream, 5, b"  \tno such key "),
+        rpc.StatusCode.NOT_FOUND,
+        "  \tno such key ",
     ),
     "binary details": (
         lambda stream: (
@@ -151,7 +170,7 @@ FAILURES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
         "the server ended the connection, with HTTP/2's error code 0",
     ),
     "a proxy's answer": (
-        lambda stream: frames.headers(stream, headers.encode([(b":status", b"503")]), ends_stream=True),
+        lambda stream: frames.headers(stream, frames.block([(b":status", b"503")]), ends_stream=True),
         rpc.StatusCode.UNAVAILABLE,
         "the HTTP status is 503",
     ),
@@ -361,7 +380,7 @@ def test_given_up(tmp_path: Path) -> None:
 
 def sent(received: list[bytes]) -> list[frames.Frame]:
     """The frames that a client has sent."""
-    return frames.FrameReader().read(b"".join(received))
+    return list(frames.FrameReader().read(b"".join(received)))
 
 
 def test_what_is_sent(tmp_path: Path) -> None:
@@ -371,7 +390,7 @@ def test_what_is_sent(tmp_path: Path) -> None:
         async with peer(tmp_path / "s", ANSWERS["as ours"]) as received, channel_to(tmp_path / "s") as channel:
             await probe(channel, 5)
             block = next(each.payload for each in sent(received) if each.type == frames.HEADERS)
-            found = headers.HeaderDecoder(2**14).decode(block)
+            found = dict(Decoder().decode(block, raw=True))
             seconds = wire.parse_timeout(found.pop(b"grpc-timeout"))
             assert seconds is not None and 4 < seconds <= 5
             assert found == {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runtime.http2.stream import Bounds
+from runtime.http2.bounds import Bounds
 from runtime.rpc import client_connection
 from runtime.rpc.client_connection import ClientConnection
 

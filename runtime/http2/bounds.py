@@ -1,15 +1,22 @@
-"""What a connection keeps of each stream, and how much a peer may send."""
+"""How much a peer may send."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from runtime.http2.frames import DEFAULT_WINDOW, ConnectionFault, ErrorCode
+from h2.errors import ErrorCodes
 
+DEFAULT_WINDOW: Final = 65_535
 FRAMES: Final = 1000.0
 FRAMES_A_SECOND: Final = 100.0
 FRAMES_A_MESSAGE: Final = 8.0
-# A DATA frame with less costs us as much as an empty one.
-SMALL_BYTES: Final = 64
+
+
+class ConnectionFault(Exception):
+    """The peer has broken a rule, or a bound, so that the connection must end."""
+
+    def __init__(self, code: ErrorCodes, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -21,19 +28,6 @@ class Bounds:
     header_bytes: int = 16 * 1024
     window: int = DEFAULT_WINDOW
     streams: int = 100
-
-
-@dataclass(eq=False, slots=True)
-class Stream:
-    """One request and its response. ``may_send`` is the peer's window, ``unconfirmed`` what we have used of ours, and
-    ``trailers`` the header block after ``sending``, None if there is none."""
-
-    id: int
-    may_send: int
-    received: bytearray = field(default_factory=bytearray)
-    unconfirmed: int = 0
-    sending: memoryview = field(default_factory=lambda: memoryview(b""))
-    trailers: bytes | None = None
 
 
 class FrameBudget:
@@ -48,7 +42,7 @@ class FrameBudget:
         self._tokens = min(FRAMES, self._tokens + (now - self._refilled) * FRAMES_A_SECOND) - 1
         self._refilled = now
         if self._tokens < 0:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames without a message")
+            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames without a message")
 
     def message_done(self) -> None:
         """A message was received as a whole; the frames around it were for that."""
