@@ -54,11 +54,11 @@ class Child:
 
 
 class Generator:
-    """The process of the load generator, ``bench.load``."""
+    """The process of a load generator: a module that does one job after another, ``bench.load`` by default."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "bench.load", *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [PYTHON, "-m", "bench.load"],
+            [PYTHON, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -90,9 +90,9 @@ class Generator:
             raise RuntimeError("the load generator has exited; its output is above")
         return dict(json.loads(line))
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = 10) -> None:
         """Close its input, at which it exits."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(seconds)
         self._process.stdout.close()

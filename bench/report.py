@@ -21,6 +21,15 @@ _NO_OTHER = (
 
 def about(command: str, other: str | None) -> list[str]:
     """The head of the report: date, command, machine, versions, and what the figures are compared with."""
+    return [
+        *machine(command),
+        f"- the chart's limits for the container: {Limits.of_chart()}",
+        *([] if other is not None else [_NO_OTHER]),
+    ]
+
+
+def machine(command: str) -> list[str]:
+    """Date, command, machine and versions."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -37,8 +46,6 @@ def about(command: str, other: str | None) -> list[str]:
         f"- {time.strftime('%Y-%m-%d %H:%M')}, commit {commit}, `{command}`",
         f"- {os.cpu_count()} cores ({model}), Linux {platform.release()}, load {os.getloadavg()[0]:.1f} at the end",
         f"- CPython {platform.python_version()}, {versions}",
-        f"- the chart's limits for the container: {Limits.of_chart()}",
-        *([] if other is not None else [_NO_OTHER]),
     ]
 
 

@@ -1,0 +1,133 @@
+"""This driver on a node, without a provider and kubelet: the code that talks to the API server is that of the driver,
+put together by ``driver.backend``, and it is called in the order in which the publish path calls it."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from bench.nodes.fleet import NAMESPACE, OBJECT, SHARED, VOLUME, NodeSpec, PodVolume
+from driver.backend import open_backend
+from driver.config import DriverConfig
+from driver.metrics import DriverMetrics
+from driver.ports import Backend, ClassRef, Pod, PodEvent, VolumeRecord
+from driver.volume import layout
+from driver.volume.workers import DiskWorkers
+from runtime import clock
+from runtime.tasks import BackgroundTask, TaskSupervisor
+
+# Checks are due at times of their own in reality; here they are spread over this time.
+CHECK_SPREAD = 10.0
+POLL = 0.1
+
+
+class OurNode:
+    """Implements ``Node``; ``disk`` and ``metrics`` are shared by the nodes of a process."""
+
+    def __init__(self, spec: NodeSpec, directory: Path, disk: DiskWorkers, metrics: DriverMetrics) -> None:
+        self._spec = spec
+        self._directory = directory / spec.name
+        self._disk, self._metrics = disk, metrics
+        self._records: dict[str, tuple[VolumeRecord, str]] = {}
+        self._running = AsyncExitStack()
+        self._backend: Backend
+
+    async def start(self) -> None:
+        """As ``driver.server`` starts it."""
+        config = DriverConfig(nodeid=self._spec.name, kubeconfig=self._spec.kubeconfig, metrics_addr="")
+        self._backend = backend = open_backend(config, self._disk, self._metrics, _answers)
+        mark = time.time()
+        for record, name in self._records.values():
+            backend.cluster.remember_record(record, name, current=True)
+        backend.sync.restored(record for record, _ in self._records.values())
+        self._running.push_async_callback(backend.cluster.close)
+        tasks = [*backend.cluster.tasks(), BackgroundTask("Secret sync", backend.sync.run)]
+        running = await self._running.enter_async_context(TaskSupervisor().running(tasks))
+        await running["API connections"]
+        if self._records:
+            await self._until(lambda: self._synced_since(mark))
+
+    async def stop(self) -> None:
+        """As ``driver.server`` stops it."""
+        await self._running.aclose()
+
+    async def publish(self) -> None:
+        """All volumes at once, as kubelet does."""
+        mark = time.time()
+        await asyncio.gather(*(self._publish(volume, "v1") for volume in self._spec.volumes))
+        await self._until(lambda: self._synced_since(mark))
+
+    async def refresh(self, version: str) -> None:
+        """What a republish of a volume that is due does when the provider has new content."""
+        mark = time.time()
+        await asyncio.gather(*(self._publish(volume, version) for volume in self._spec.volumes))
+        await self._until(lambda: self._synced_since(mark))
+
+    async def check(self) -> None:
+        """The jobs of each class, by a volume that reports a change although nothing has changed."""
+        mark = time.time()
+        for record, _ in {record.class_ref: (record, name) for record, name in self._records.values()}.values():
+            await asyncio.sleep(random.uniform(0.0, CHECK_SPREAD / 2))
+            provider_class = await self._backend.cluster.get_class(record.class_ref)
+            await self._backend.sync.published(record, provider_class, True)
+        await self._until(lambda: self._synced_since(mark))
+
+    async def class_changed(self, mark: str) -> None:
+        """The cache has it. Its Secret is as it was, because no entry of ``secretObjects`` has changed."""
+        class_ref = ClassRef(NAMESPACE, SHARED)
+        while (await self._backend.cluster.get_class(class_ref)).parameters["mark"] != mark:
+            await asyncio.sleep(POLL)
+
+    async def event(self) -> None:
+        """Queued; ``bench.nodes.run`` waits until the API server has it."""
+        record, _ = next(iter(self._records.values()))
+        await self._backend.cluster.event(PodEvent(record.pod, True, "Measured", "an event of the benchmark"))
+
+    async def _publish(self, volume: PodVolume, version: str) -> None:
+        """Steps 4 and 8 of ``driver.publish.publisher``."""
+        cluster, sync = self._backend.cluster, self._backend.sync
+        provider_class = await cluster.get_class(ClassRef(NAMESPACE, volume.class_name))
+        target = self._directory / volume.uid / "volumes" / "kubernetes.io~csi" / VOLUME / "mount"
+        write_content(target, version)
+        record = VolumeRecord(
+            Pod(NAMESPACE, volume.pod, volume.uid),
+            provider_class.class_ref,
+            VOLUME,
+            str(target),
+            {OBJECT: version},
+            last_refresh=time.time(),
+            refreshed_at=clock.now(),
+        )
+        syncing = asyncio.create_task(sync.published(record, provider_class, True))
+        name = await cluster.record(record)
+        await syncing
+        self._records[volume.uid] = record, name
+
+    def _synced_since(self, mark: float) -> bool:
+        """Whether all Secrets of the node's classes were found or made right after ``mark``."""
+        wanted = {volume.secret_name for volume in self._spec.volumes}
+        secrets, _ = self._backend.sync.snapshot()
+        return wanted <= {each.name for each in secrets if not each.reason and (each.synced or 0.0) >= mark}
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(POLL)
+
+
+def write_content(target: Path, version: str) -> None:
+    """The files of a volume as the driver's writer leaves them; a directory does in place of a tmpfs."""
+    generation = target / layout.new_content_name()
+    generation.mkdir(parents=True)
+    (generation / OBJECT).write_text(f"the password, {version}")
+    unfinished = target / layout.DATA_TMP
+    unfinished.symlink_to(generation.name)
+    unfinished.replace(target / layout.DATA)
+    if not (target / OBJECT).is_symlink():
+        (target / OBJECT).symlink_to(f"{layout.DATA}/{OBJECT}")
+
+
+async def _answers(_: str) -> bool:
+    """No provider is asked."""
+    return True
