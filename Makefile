@@ -123,5 +123,11 @@ bench: venv  ## measure; report in build/bench; ARGS=--quick; DRIVER=, REGISTRAR
 	$(BIN)/python -m tests.cluster.build apiserver || true
 	$(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-cluster
+NODES ?= 10 100
+bench-cluster: venv  ## measure what the drivers of many nodes cost one API server, and the Go trio's calls; NODES="10 100 300"
+	$(BIN)/python -m tests.cluster.build apiserver
+	nice $(BIN)/python -m bench.nodes $(NODES) $(ARGS)
+
 clean:  ## delete what these targets created in the tree
 	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .tox

@@ -1,1 +1,1 @@
-"""``make bench-cluster``: what the drivers of many nodes cost one API server, and what the Go trio's calls would cost."""
+"""``make bench-cluster``: what the drivers of many nodes cost one API server; and the Go trio's calls likewise."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from bench import report
 from bench.nodes.page import replace_tables
 from bench.nodes.result import OURS, TRIO, Result
-from bench.nodes.run import measure
+from bench.nodes.run import Times, measure
 from bench.nodes.table import tables
 from bench.processes import ROOT
 from tests.cluster import build
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     for count in options.nodes:
         for kind in options.kinds:
             print(f"{count} nodes, {kind}", flush=True)
-            results.append(measure(kind, count, options.phase_seconds))
+            results.append(measure(kind, count, Times(phase=options.phase_seconds)))
             _write(results, argv)  # what there is, should a later run not end
     print(OUTPUT.read_text())
     if options.page:

@@ -100,7 +100,7 @@ class Http2Client:
 
     async def _open(self) -> None:
         reader, self._writer = await asyncio.open_connection(self._host, self._port, ssl=self._context)
-        self._protocol = H2Connection(H2Configuration(header_encoding="utf-8", validate_outbound_headers=False))
+        self._protocol = H2Connection(H2Configuration(validate_outbound_headers=False))
         self._protocol.initiate_connection()
         self._protocol.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW, SettingCodes.ENABLE_PUSH: 0})
         self._protocol.increment_flow_control_window(CONNECTION_WINDOW - _FIRST_WINDOW)
@@ -130,7 +130,7 @@ class Http2Client:
         if stream is None:
             return
         if isinstance(event, ResponseReceived):
-            stream.status.set_result(int(dict(event.headers)[":status"]))
+            stream.status.set_result(int(dict(event.headers)[b":status"]))
         elif isinstance(event, DataReceived):
             stream.chunks.put_nowait(event.data)
             protocol.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)

@@ -4,7 +4,6 @@ put together by ``driver.backend``, and it is called in the order in which the p
 import asyncio
 import random
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,10 +16,13 @@ from driver.volume import layout
 from driver.volume.workers import DiskWorkers
 from runtime import clock
 from runtime.tasks import BackgroundTask, TaskSupervisor
+from tests.support.waiting import until
 
 # Checks are due at times of their own in reality; here they are spread over this time.
 CHECK_SPREAD = 10.0
 POLL = 0.1
+# The worker ends a job that takes too long.
+NO_LIMIT = float("inf")
 
 
 class OurNode:
@@ -47,7 +49,7 @@ class OurNode:
         running = await self._running.enter_async_context(TaskSupervisor().running(tasks))
         await running["API connections"]
         if self._records:
-            await self._until(lambda: self._synced_since(mark))
+            await self._synced(mark)
 
     async def stop(self) -> None:
         """As ``driver.server`` stops it."""
@@ -57,13 +59,13 @@ class OurNode:
         """All volumes at once, as kubelet does."""
         mark = time.time()
         await asyncio.gather(*(self._publish(volume, "v1") for volume in self._spec.volumes))
-        await self._until(lambda: self._synced_since(mark))
+        await self._synced(mark)
 
     async def refresh(self, version: str) -> None:
         """What a republish of a volume that is due does when the provider has new content."""
         mark = time.time()
         await asyncio.gather(*(self._publish(volume, version) for volume in self._spec.volumes))
-        await self._until(lambda: self._synced_since(mark))
+        await self._synced(mark)
 
     async def check(self) -> None:
         """The jobs of each class, by a volume that reports a change although nothing has changed."""
@@ -72,13 +74,16 @@ class OurNode:
             await asyncio.sleep(random.uniform(0.0, CHECK_SPREAD / 2))
             provider_class = await self._backend.cluster.get_class(record.class_ref)
             await self._backend.sync.published(record, provider_class, True)
-        await self._until(lambda: self._synced_since(mark))
+        await self._synced(mark)
 
     async def class_changed(self, mark: str) -> None:
         """The cache has it. Its Secret is as it was, because no entry of ``secretObjects`` has changed."""
         class_ref = ClassRef(NAMESPACE, SHARED)
-        while (await self._backend.cluster.get_class(class_ref)).parameters["mark"] != mark:
-            await asyncio.sleep(POLL)
+
+        async def known() -> bool:
+            return (await self._backend.cluster.get_class(class_ref)).parameters["mark"] == mark
+
+        await until(known, f"the class with mark {mark}", NO_LIMIT, POLL)
 
     async def event(self) -> None:
         """Queued; ``bench.nodes.run`` waits until the API server has it."""
@@ -105,15 +110,15 @@ class OurNode:
         await syncing
         self._records[volume.uid] = record, name
 
-    def _synced_since(self, mark: float) -> bool:
-        """Whether all Secrets of the node's classes were found or made right after ``mark``."""
+    async def _synced(self, mark: float) -> None:
+        """Wait until all Secrets of the node's classes were found or made right after ``mark``."""
         wanted = {volume.secret_name for volume in self._spec.volumes}
-        secrets, _ = self._backend.sync.snapshot()
-        return wanted <= {each.name for each in secrets if not each.reason and (each.synced or 0.0) >= mark}
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await asyncio.sleep(POLL)
+        def synced() -> bool:
+            secrets, _ = self._backend.sync.snapshot()
+            return wanted <= {each.name for each in secrets if not each.reason and (each.synced or 0.0) >= mark}
+
+        await until(synced, "the Secrets to be synced", NO_LIMIT, POLL)
 
 
 def write_content(target: Path, version: str) -> None:

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import cluster as bench_cluster
@@ -14,11 +15,19 @@ from bench.nodes.result import OURS, TRIO, Phase, Result
 from bench.nodes.rights import rules_of
 from tests.cluster.rig import grant
 from tests.cluster.servers import ControlPlane
+from tests.support.waiting import wait_until
 
-IDLE_SECONDS = 20.0
 PAUSE, GAUGE_PAUSE = 0.2, 1.0
 # The classes are watched by all; the trio also watches pods, pod statuses and Secrets once it has had a volume.
 FIRST_WATCHES, WATCHES = 1, {OURS: 1, TRIO: 4}
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long the idle phase is, and how long any other may be, in seconds."""
+
+    idle: float = 20.0
+    phase: float = 120.0
 
 
 class GivenUp(Exception):
@@ -26,13 +35,13 @@ class GivenUp(Exception):
 
 
 class Run:
-    """A run that goes on; ``phase_seconds`` is the longest that a phase may take."""
+    """A run that goes on."""
 
-    def __init__(self, cluster: ControlPlane, nodes: Crowd, user: str, result: Result, phase_seconds: float) -> None:
+    def __init__(self, cluster: ControlPlane, nodes: Crowd, user: str, result: Result, times: Times) -> None:
         self._cluster, self._nodes, self._user = cluster, nodes, user
         self._audit_log = cluster.directory / "audit.log"
         self.result = result
-        self._phase_seconds = phase_seconds
+        self._idle_seconds, self._phase_seconds = times.idle, times.phase
         # The API server has watches and connections of its own.
         self._own_watches = sum(server_usage.gauges(cluster).watches.values())
         self._own_sockets = server_usage.usage_of(cluster).sockets
@@ -69,7 +78,7 @@ class Run:
             after.memory,
             after.peak,
             after.sockets - self._own_sockets,
-            sum(sent.watches.values()) - self._own_watches,
+            round(sum(sent.watches.values()) - self._own_watches),
             _grown(sent_before.events, sent.events),
             _grown(sent_before.event_bytes, sent.event_bytes),
             _grown(sent_before.list_bytes, sent.list_bytes),
@@ -94,8 +103,8 @@ class Run:
 
     def _idle(self) -> Done:
         """Some time for what the publishes have left to be done, and then a quiet time."""
-        time.sleep(IDLE_SECONDS)
-        return Done(IDLE_SECONDS, ())
+        time.sleep(self._idle_seconds)
+        return Done(self._idle_seconds, ())
 
     def _class_changed(self) -> Done:
         mark = "changed"
@@ -118,18 +127,17 @@ class Run:
         self._until(lambda: self._open_watches() >= watches, f"{watches} watches to be open", GAUGE_PAUSE)
         return Done(time.monotonic() - started, ())
 
-    def _open_watches(self) -> int:
+    def _open_watches(self) -> float:
         return sum(server_usage.gauges(self._cluster).watches.values()) - self._own_watches
 
     def _until(self, condition: Callable[[], bool], what: str, pause: float = PAUSE) -> None:
-        end = time.monotonic() + self._phase_seconds
-        while not condition():
-            if time.monotonic() > end:
-                raise GivenUp(f"waited {self._phase_seconds:g} s for {what}")
-            time.sleep(pause)
+        try:
+            wait_until(condition, what, self._phase_seconds, pause)
+        except TimeoutError as error:
+            raise GivenUp(str(error)) from None
 
 
-def measure(kind: str, count: int, phase_seconds: float) -> Result:
+def measure(kind: str, count: int, times: Times) -> Result:
     """A run with ``count`` nodes."""
     result = Result(kind, count)
     with tempfile.TemporaryDirectory(prefix="bench-nodes-") as name, bench_cluster.control_plane(Path(name)) as cluster:
@@ -137,7 +145,7 @@ def measure(kind: str, count: int, phase_seconds: float) -> Result:
         user = grant(cluster, fleet.NAMESPACE, rules_of(kind), fleet.ACCOUNT)
         nodes = fleet.make(cluster, count, Path(name))
         with crowd(kind, nodes, Path(name)) as all_nodes:
-            run = Run(cluster, all_nodes, user, result, phase_seconds)
+            run = Run(cluster, all_nodes, user, result, times)
             try:
                 run.all_phases()
             except GivenUp as reason:

@@ -1,7 +1,7 @@
 """What the servers have used, from /proc and from the API server's own metrics."""
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ class Gauges:
     """Of the API server: open watches, and since its start the events that it has sent on watches, their bytes, and
     those of its answers to lists; all by resource, of those that a driver may watch."""
 
-    watches: Mapping[str, int]
+    watches: Mapping[str, float]
     events: Mapping[str, float] = field(default_factory=dict)
     event_bytes: Mapping[str, float] = field(default_factory=dict)
     list_bytes: Mapping[str, float] = field(default_factory=dict)
@@ -29,14 +29,14 @@ class Gauges:
 
 def parse_metrics(text: str) -> Gauges:
     """The API server's /metrics, in the text format of Prometheus."""
-    watches, events, event_bytes, list_bytes = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    watches, events, event_bytes, list_bytes = (defaultdict[str, float](float) for _ in range(4))
     for name, labels, value in _SAMPLE.findall(text):
         known = dict(_LABEL.findall(labels))
         resource = known.get("resource", "")
         if resource not in OURS:
             continue
         if name == "apiserver_longrunning_requests" and known.get("verb") == "WATCH":
-            watches[resource] += int(float(value))
+            watches[resource] += float(value)
         elif name == "apiserver_watch_events_total":
             events[resource] += float(value)
         elif name == "apiserver_watch_events_sizes_sum":
@@ -66,9 +66,7 @@ class Usage:
 def usage_of(cluster: ControlPlane) -> Usage:
     """Now; costs the servers nothing."""
     api, etcd = cluster.api_server, cluster.etcd
-    return Usage(
-        usage.cpu_seconds(api.pid), usage.cpu_seconds(etcd.pid), usage.rss(api.pid), _peak(api), _sockets(api)
-    )
+    return Usage(usage.cpu_seconds(api.pid), usage.cpu_seconds(etcd.pid), usage.rss(api.pid), _peak(api), _sockets(api))
 
 
 def reset_peak(cluster: ControlPlane) -> None:

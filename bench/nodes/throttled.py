@@ -14,6 +14,8 @@ from typing import Any
 from bench.nodes.http2 import Http2Client, context_for
 
 QPS, BURST = 20.0, 30
+# client-go, rest/request.go: an overloaded API server says after how many seconds to come again, which is 1.
+TOO_MANY, RETRIES, RETRY_AFTER = 429, 10, 1.0
 Object = dict[str, Any]
 
 
@@ -50,15 +52,24 @@ class ThrottledClient:
     ) -> tuple[int, Object]:
         """Status and object of the answer. Raises OSError."""
         status, answer = await self.raw(method, path, body, content_type)
-        return status, json.loads(answer)
+        try:
+            return status, json.loads(answer)
+        except ValueError:
+            raise ConnectionError(f"{method} {path} was answered with status {status} and no object") from None
 
     async def raw(
         self, method: str, path: str, body: Object | None = None, content_type: str = "application/json"
     ) -> tuple[int, bytes]:
         """Status and body of the answer. Raises OSError."""
-        await self._throttle.wait()
         content = b"" if body is None else json.dumps(body).encode()
-        return await self._client.request(method, path, content, {"content-type": content_type} if content else None)
+        headers = {"content-type": content_type} if content else None
+        for _ in range(RETRIES):
+            await self._throttle.wait()
+            status, answer = await self._client.request(method, path, content, headers)
+            if status != TOO_MANY:
+                return status, answer
+            await asyncio.sleep(RETRY_AFTER)
+        raise ConnectionError(f"{method} {path} was answered with status {status} {RETRIES} times")
 
     async def watch(self, path: str) -> AsyncGenerator[bytes, None]:
         """The lines of a watch. Raises OSError."""

@@ -1,6 +1,7 @@
 """What the informers of a replayed Go driver know: of the node's own pod statuses and Secrets all, of the rest only
 that it has arrived."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -19,14 +20,26 @@ _SHARED = f'"name":"{SHARED}"'.encode()
 
 
 class Caches:
-    """``volumes`` are the node's, by the names of their pod statuses; ``reconcile`` is called with such a name."""
+    """``volumes`` are those of the node, by the names of their pod statuses; ``on_status`` is called with such a name
+    when its pod status is new or has changed."""
 
-    def __init__(self, volumes: Mapping[str, PodVolume], reconcile: Callable[[str], None]) -> None:
-        self._volumes, self._reconcile = volumes, reconcile
+    def __init__(self, client: ThrottledClient, node: str, volumes: Mapping[str, PodVolume]) -> None:
+        self._client, self._node, self._volumes = client, node, volumes
         self._own_secrets = {volume.secret_name for volume in volumes.values()}
+        self._informers: dict[str, Informer] = {}
+        self.tasks: list[asyncio.Task[None]] = []
+        self.on_status: Callable[[str], None] = _ignore
         self.statuses: dict[str, Object] = {}
         self.secrets: dict[str, Object] = {}
         self.shared_mark = ""
+
+    async def synced(self, *names: str) -> None:
+        """Start these informers unless they run, and wait until they have listed their objects."""
+        for name in names:
+            if name not in self._informers:
+                informer = self._informers[name] = self._informer(name)
+                self.tasks.append(asyncio.create_task(informer.run()))
+            await self._informers[name].synced.wait()
 
     def is_owned(self, volume: PodVolume) -> bool:
         """Whether the Secret has the owner that the pod brings: names are compared."""
@@ -38,18 +51,18 @@ class Caches:
         objects = self.statuses[status]["status"]["objects"]
         return str(next(each["version"] for each in objects if each["id"] == name))
 
-    def informer(self, what: str, client: ThrottledClient, node: str) -> Informer:
-        """The informer that fills one of the caches."""
-        if what == "statuses":
-            path = f"/apis/{CLASS_API}/secretproviderclasspodstatuses"
-            return Informer(client, path, self._statuses, self._status, labelSelector=f"{NODE_LABEL}={node}")
-        if what == "classes":
-            return Informer(client, f"/apis/{CLASS_API}/secretproviderclasses", _ignore, self._class)
-        if what == "secrets":
-            return Informer(
-                client, "/api/v1/secrets", self._all_secrets, self._secret, labelSelector=f"{MANAGED_LABEL}=true"
-            )
-        return Informer(client, "/api/v1/pods", _ignore, _ignore, fieldSelector=f"spec.nodeName={node}")
+    def _informer(self, name: str) -> Informer:
+        if name == "statuses":
+            path, selector = f"/apis/{CLASS_API}/secretproviderclasspodstatuses", f"{NODE_LABEL}={self._node}"
+            return Informer(self._client, path, self._statuses, self._status, labelSelector=selector)
+        if name == "classes":
+            return Informer(self._client, f"/apis/{CLASS_API}/secretproviderclasses", _ignore, self._class)
+        if name == "secrets":
+            path, selector = "/api/v1/secrets", f"{MANAGED_LABEL}=true"
+            return Informer(self._client, path, self._all_secrets, self._secret, labelSelector=selector)
+        assert name == "pods"
+        selector = f"spec.nodeName={self._node}"
+        return Informer(self._client, "/api/v1/pods", _ignore, _ignore, fieldSelector=selector)
 
     def _statuses(self, body: bytes) -> None:
         for item in json.loads(body)["items"]:
@@ -64,7 +77,7 @@ class Caches:
         name = item["metadata"]["name"]
         if name in self._volumes:
             self.statuses[name] = item
-            self._reconcile(name)
+            self.on_status(name)
 
     def _class(self, line: bytes) -> None:
         if _SHARED in line and (found := _MARK.search(line)):
@@ -82,5 +95,5 @@ class Caches:
             self.secrets[item["metadata"]["name"]] = item
 
 
-def _ignore(_: bytes) -> None:
+def _ignore(_: object) -> None:
     pass

@@ -1,7 +1,8 @@
 """``python -m bench.nodes.worker KIND NODES DIRECTORY``: many drivers in one process, which reads jobs as JSON lines.
 
-``KIND`` is ours or trio, ``NODES`` the file that ``fleet.write`` wrote. A job is ``{"do": "refresh", "seconds": 60, "arguments": ["v2"]}``: a
-method of ``Node``, called on all nodes at once, and how long that may take. The answer says how long it took until the last node had done it.
+``KIND`` is ours or trio, ``NODES`` the file that ``fleet.write`` wrote. A job is a method of ``Node`` that is called on
+all nodes at once, and how long that may take: ``{"do": "refresh", "seconds": 60, "arguments": ["v2"]}``. The answer
+says how long it took until the last node had done it.
 """
 
 import asyncio
