@@ -58,6 +58,10 @@ class Container:
         """The proportional set size of each process in MiB."""
         return {name: usage.pss(pid) for name, pid in self.processes().items()}
 
+    def cpu(self) -> dict[str, float]:
+        """The CPU seconds that each process has used so far."""
+        return {name: usage.cpu_seconds(pid) for name, pid in self.processes().items()}
+
     def publish(self, pods: list[Pod]) -> dict[str, Any]:
         """Publish a volume of each pod, all at once; RuntimeError if all fail."""
         volumes = [volume(self.directory / "pods", pod) for pod in pods]

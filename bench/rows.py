@@ -19,6 +19,7 @@ class Row(NamedTuple):
 ROWS: dict[str, Row] = {
     "start": Row("driver alone: start to first Probe", "s", reference=0.067),
     "container_start": Row("container: start to first successful Probe", "s", goal=0.7, absolute=True),
+    "container_start_cpu": Row("… CPU of all its processes until then", "s"),
     "container_healthz": Row("container: start to first /healthz 200", "s"),
     "forked_again": Row("kill -9 of a role: forked again", "ms", goal=50.0, absolute=True),
     "answers_again": Row("kill -9 of the driver: answers Probe again", "ms"),

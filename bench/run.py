@@ -94,6 +94,11 @@ class Run:
         registrar, probe = self.options.registrar, self.options.probe
         roles.measure(self.rig, self._running()[0], self.figures, self.effort, registrar, probe)
 
+    def container_starts(self) -> None:
+        """Start of whole containers."""
+        self._stopped()
+        container_measures.starts(self.rig, self.containers, self.figures, self.effort)
+
     def container(self) -> None:
         """Whole containers."""
         self._stopped()
@@ -153,6 +158,7 @@ MEASURES: dict[str, Callable[[Run], None]] = {
     "memory": Run.memory,
     "republish": Run.republish,
     "endpoints": Run.endpoints,
+    "container_starts": Run.container_starts,
     "container": Run.container,
     "limits": Run.limits,
     "soak": Run.soak,
