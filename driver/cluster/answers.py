@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from driver.cluster.http_client import aiohttp
 from runtime import redact
 from runtime.errors import Failure, InvalidRequest, NotFound, PermissionDenied
 
@@ -145,4 +144,5 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 def is_tls_failure(error: BaseException) -> bool:
     """Whether TLS failed: the CA or the client certificate may have been replaced since they were read."""
-    return any(isinstance(item, (ssl.SSLError, aiohttp.ClientSSLError)) for item in (error, error.__cause__))
+    # aiohttp's errors of TLS are SSLErrors, too.
+    return any(isinstance(item, ssl.SSLError) for item in (error, error.__cause__))

@@ -29,18 +29,19 @@ from driver.cluster.answers import (
     quote,
     retry_after,
 )
-from driver.cluster.connections import NETWORK_ERRORS, Connections, UnusableConfigurationError, network_errors
-from driver.cluster.http_client import aiohttp
+from driver.cluster.connections import CONNECTIONS, Connections, UnusableConfigurationError, network_errors
 from runtime import clock, logs, redact
 from runtime.errors import Failure, InvalidRequest, PermissionDenied, Unavailable
 from runtime.version import build
 
 if TYPE_CHECKING:
+    import aiohttp
+
     from driver.cluster.transport import Transport
 
 log = logs.get(__name__)
 
-CALL_SECONDS, CONNECT_SECONDS = 15.0, 5.0
+CALL_SECONDS = 15.0
 # There is a bookmark each minute, but in an idle cluster the first one comes only after two (measured).
 WATCH_IDLE_SECONDS = 180.0
 FIRST_PAUSE, LAST_PAUSE = 0.1, 3.0
@@ -94,13 +95,13 @@ class Api:
         if not _PATH.fullmatch(path):
             raise InvalidRequest(f"invalid API path {redact.text(path)}: it contains an invalid object name")
         url = path + ("?" + urlencode(query) if query else "")
-        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
         pause = FIRST_PAUSE
         while True:
             wait = 0.0
             try:
                 async with self._connections.use() as transport, network_errors():
                     headers = {"Content-Type": content_type, "Accept": accept}
+                    timeout = transport.timeout(CALL_SECONDS)
                     async with await self._send(transport, method, url, body, headers, timeout) as response:
                         status, content = response.status, await response.read()
                     if (date := date_of(response.headers)) is not None:
@@ -108,7 +109,7 @@ class Api:
                     if status == 401:
                         self._connections.discard(transport)
                     answer = decode(content) if 200 <= status < 300 else None
-            except NETWORK_ERRORS as error:
+            except self._connections.errors as error:
                 problem, detail = type(error).__name__, redact.text(error)
                 if isinstance(error, UnusableConfigurationError):
                     problem, detail = f"{problem}: {detail}", ""  # another cause is another problem
@@ -134,10 +135,9 @@ class Api:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """The events of one watch, until it ends, breaks or is silent for too long: then Unavailable, or Expired after
         a 410."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds)
         try:
             async with self._connections.use() as transport:
-                url = f"{path}?{urlencode(query)}"
+                url, timeout = f"{path}?{urlencode(query)}", transport.timeout(None, idle_seconds)
                 async with network_errors():
                     response = await self._send(transport, "GET", url, None, {"Accept": accept}, timeout)
                 with contextlib.closing(response):
@@ -154,14 +154,12 @@ class Api:
                             expired = event["object"].get("code") == 410
                             raise (Expired if expired else Unavailable)(f"watch of {path} ended with an error event")
                         yield event
-        except NETWORK_ERRORS as error:
+        except self._connections.errors as error:
             raise Unavailable(f"watch of {path} broke: {type(error).__name__}") from None
 
     async def warm(self) -> None:
         """Open the connections ahead: eight TLS handshakes take most of the time of a first burst of calls
         (docs/performance.md)."""
-        from driver.cluster.transport import CONNECTIONS
-
         await asyncio.gather(*(self._open_connection() for _ in range(CONNECTIONS)))
 
     async def close(self) -> None:
@@ -176,7 +174,7 @@ class Api:
         """Whether the server was unreachable a moment ago."""
         return asyncio.get_running_loop().time() - self._unreachable_at < BOOT_SECONDS
 
-    async def _send(self, transport: "Transport", method: str, *request: Any) -> aiohttp.ClientResponse:
+    async def _send(self, transport: "Transport", method: str, *request: Any) -> "aiohttp.ClientResponse":
         """Send one request, and count it."""
         status = "<error>"
         try:
@@ -195,7 +193,7 @@ class Api:
             )
 
 
-async def _next_line(response: aiohttp.ClientResponse) -> bytes:
+async def _next_line(response: "aiohttp.ClientResponse") -> bytes:
     """The next line of a watch; empty at its end."""
     async with network_errors():
         line: bytes = await response.content.readline()
@@ -208,8 +206,8 @@ async def _send(
     url: str,
     body: Any,
     headers: dict[str, str],
-    timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # not a duration
-) -> aiohttp.ClientResponse:
+    timeout: "aiohttp.ClientTimeout",  # noqa: ASYNC109  # not a duration
+) -> "aiohttp.ClientResponse":
     """Send one request with the current credentials."""
     try:
         bearer = (await transport.credentials()).get("BearerToken")  # read again if the token was rotated

@@ -12,14 +12,12 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from driver.cluster.answers import is_tls_failure
-from driver.cluster.http_client import aiohttp
 from runtime.tasks import cancellation_was_requested
 
 if TYPE_CHECKING:
     from driver.cluster.transport import Transport
 
-# The server was not reached, or something in between returned a non-JSON response; timeouts are OSErrors.
-NETWORK_ERRORS = (aiohttp.ClientError, OSError, ValueError)
+CONNECTIONS = 8
 # Longer than a credential plugin may take. Others, such as gcloud and OpenID Connect, have no limit of their own.
 OPEN_SECONDS = 60.0
 
@@ -29,7 +27,13 @@ class UnusableConfigurationError(OSError):
 
 
 class Connections:
-    """``transport`` is what new calls use; None before the first one, and after the credentials were given up."""
+    """``transport`` is what new calls use; None before the first one, and after the credentials were given up.
+
+    ``errors`` are the exceptions that say that the server was not reached, or that something in between returned a
+    non-JSON response; timeouts are OSErrors. aiohttp's own, which cannot occur earlier, are added when it is imported.
+    """
+
+    errors: tuple[type[Exception], ...] = (OSError, ValueError)
 
     def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
@@ -47,7 +51,7 @@ class Connections:
         transport.users += 1
         try:
             yield transport
-        except NETWORK_ERRORS as error:
+        except self.errors as error:
             if is_tls_failure(error):
                 self.discard(transport)
             raise
@@ -83,8 +87,10 @@ class Connections:
 
     async def _load(self) -> "Transport":
         try:
-            # Imported here, in a thread, so that it does not delay serving the CSI socket (docs/performance.md).
+            # Imported here, with aiohttp and in a thread, so that it delays neither the first Probe nor the calls
+            # after it: it takes a fifth of the CPU time of a start (docs/performance.md).
             module = await asyncio.to_thread(importlib.import_module, "driver.cluster.transport")
+            self.errors = module.NETWORK_ERRORS
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
                     transport: Transport = await module.Transport.open(self._kubeconfig)

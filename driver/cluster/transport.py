@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from driver.cluster import proxy, slim_imports
+from driver.cluster.connections import CONNECTIONS, Connections
+from driver.cluster.http_client import aiohttp
 
 slim_imports.prepare()
 
@@ -20,7 +22,8 @@ from kubernetes.aio.config.incluster_config import (  # noqa: E402  # after prep
 from driver.cluster.token_file import TokenFile  # noqa: E402  # after prepare()
 from runtime.errors import ConfigurationError  # noqa: E402  # after prepare()
 
-CONNECTIONS = 8
+NETWORK_ERRORS = (aiohttp.ClientError, *Connections.errors)
+CONNECT_SECONDS = 5.0
 
 # A file that is being replaced may be incomplete, and the package assumes that what it reads is a map.
 CONFIGURATION_ERRORS = (ConfigException, ConfigurationError, OSError, ValueError, TypeError, AttributeError)
@@ -65,6 +68,11 @@ class Transport:
         configuration.retries = None
         _choose_proxy(configuration)
         return Transport(configuration)
+
+    @staticmethod
+    def timeout(total: float | None, idle: float | None = None) -> aiohttp.ClientTimeout:
+        """The limits of one request in seconds: for all of it, and for the silence between two parts of its answer."""
+        return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=idle)
 
     async def close(self) -> None:
         """Close the connections."""
