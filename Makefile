@@ -47,8 +47,8 @@ lint: venv  ## ruff, mypy --strict, import-linter, suppressions, release check
 	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports
 
 .PHONY: test-attacks
-test-attacks: venv  ## what attacks cost a well-behaved pod, and the container under the chart's limits
-	$(BIN)/python -m pytest -m measured -s tests/attacks
+test-attacks: venv  ## what attacks cost a well-behaved pod, and the container under the chart's limits, idle and at its start
+	$(BIN)/python -m pytest -m measured -s tests/attacks tests/container
 
 .PHONY: test-fuzz
 test-fuzz: venv  ## much more generated input than in `make test`, a million replies for one; SEED=, FACTOR=

@@ -7,9 +7,8 @@ and the same log format, verbosity and status directory.
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import driver.main
 import probe.main
@@ -46,8 +45,7 @@ PROBE_FLAGS = {
 DEFAULT_PROBE_ENDPOINT = "0.0.0.0:9808"
 
 
-@dataclass(frozen=True)
-class Configs:
+class Configs(NamedTuple):
     """One configuration per role."""
 
     driver: DriverConfig
@@ -118,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(configs: Configs) -> int:
     """Supervise the three roles. The registrar stops first: kubelet must not find a registration socket whose driver is
     stopping."""
+    build()  # remembered for all roles, so that each need not look for the distribution
     restricts = configs.driver.restrict_privileges
     if restricts:
         harden()

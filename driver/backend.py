@@ -22,7 +22,7 @@ def open_backend(
     """Create the backend without connecting to anything, because the CSI socket is served first.
 
     ``answers`` is whether a provider answers now.
-    Only what is used is imported: YAML takes 2 MiB of memory, the API client half a second.
+    Only what is used is imported: YAML takes 2 MiB of memory.
     """
     if config.manifests:
         from driver.manifests import Manifests

@@ -7,7 +7,7 @@ Unavailable while the API server is away.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from runtime.tasks import BackgroundTask
 
@@ -128,8 +128,7 @@ class VolumeRecord:
     refreshed_at: float | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
-class PodEvent:
+class PodEvent(NamedTuple):
     """An event on a pod. Events with the same pod, reason and subject form one series, which is counted instead of
     repeated. ``subject`` is the name of a class, Secret or volume."""
 
@@ -140,8 +139,7 @@ class PodEvent:
     subject: str = ""
 
 
-@dataclass(frozen=True)
-class Restart:
+class Restart(NamedTuple):
     """A restart that is asked for because a volume of the pod has new content: its ``objects`` by id and version, and
     the digests (``objects.workloads``) of what it had ``before``. ``class_uid`` is that of the class, ``interval`` the
     shortest time between two restarts in seconds."""
@@ -155,8 +153,7 @@ class Restart:
     interval: float
 
 
-@dataclass(frozen=True)
-class RestartResult:
+class RestartResult(NamedTuple):
     """What became of a restart. ``message`` is for people, empty if there is nothing to say. If it is to be asked for
     again, ``retry_after`` is the number of seconds to wait; otherwise it is None."""
 
@@ -221,8 +218,7 @@ class Cluster(Protocol):
         """Create or count an event; failures are logged, not raised."""
 
 
-@dataclass(frozen=True)
-class SyncedSecret:
+class SyncedSecret(NamedTuple):
     """The state of a Secret that a class wants: when it was last as the class wants it (Unix time; None: never since
     the driver's start), and why it is not now, empty if it is. ``class_ref`` and ``name`` are names for people."""
 
@@ -257,8 +253,7 @@ class SecretSync(Protocol):
         listed, failing ones before the others."""
 
 
-@dataclass(frozen=True)
-class Backend:
+class Backend(NamedTuple):
     """What implements the ports, and other work to run in the background. ``workloads`` is None if the driver restarts
     none."""
 

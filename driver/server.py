@@ -7,7 +7,6 @@ a publish that arrives before the API server is reachable waits inside its call.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -99,7 +98,7 @@ class Driver:
             "rotation_interval": config.rotation_poll_interval if config.enable_secret_rotation else None,
             "volumes": volume_status.snapshot(self.volumes, config),
             "pending": self.publish_path.pending.snapshot(),
-            "secrets": [asdict(secret) for secret in secrets],
+            "secrets": [secret._asdict() for secret in secrets],
             "secret_count": secret_count,
             "held": {"replies": len(self.publish_path.held), "bytes": self.publish_path.held.size},
             "providers": self.providers.snapshot(),

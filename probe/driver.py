@@ -5,8 +5,7 @@ The connection is kept only while the socket's path leads to the same driver: ku
 import asyncio
 import os
 import time
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry, Histogram
@@ -25,8 +24,7 @@ log = logs.get(__name__)
 Reply = TypeVar("Reply", bound=Message)
 
 
-@dataclass(frozen=True)
-class ProbeResult:
+class ProbeResult(NamedTuple):
     """The outcome of a health check; ``text`` is the response body, in livenessprobe's words."""
 
     healthy: bool

@@ -4,7 +4,6 @@ secret, a token or a volume attribute."""
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,7 +12,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from probe import page
 from probe.config import ProbeConfig
 from probe.driver import DriverProbe
 from probe.last_known import LastKnown
@@ -117,8 +115,7 @@ class Handlers:
 
     async def status_page(self, _: http.Request) -> http.Response:
         """The same as /status, as HTML."""
-        body = await asyncio.to_thread(page.render, await self._state(), self.links())
-        return http.Response(body.encode(), content_type=_HTML, headers=page.headers())
+        return await asyncio.to_thread(_page, await self._state(), self.links())
 
     async def _state(self) -> dict[str, Any]:
         result, driver, registrar = await asyncio.gather(
@@ -132,7 +129,7 @@ class Handlers:
             "registrar": registrar,
             "supervised": self._is_whole,
             "last_known": self._roles.of_silent_roles(),
-            "processes": [asdict(usage) for usage in usages],
+            "processes": [usage._asdict() for usage in usages],
         }
         state["not_ready"] = self._reasons(state)
         return state
@@ -157,6 +154,12 @@ class Handlers:
             if with_providers:  # the driver has no other reasons than these that a restart does not remove
                 reasons.extend(f"driver: {reason}" for reason in driver.get("not_ready_reasons", ()))
         return list(dict.fromkeys(reasons))
+
+
+def _page(state: Mapping[str, Any], links: Mapping[str, str]) -> http.Response:
+    from probe import page  # imported for whoever looks at it, because the container's start waits for earlier imports
+
+    return http.Response(page.render(state, links).encode(), content_type=_HTML, headers=page.headers())
 
 
 class _RegistrationMetric(Collector):

@@ -1,40 +1,17 @@
 """Memory, CPU time, open descriptors and restarts of the roles and the supervisor, read on demand."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from runtime import memory
 from runtime.supervisor.role_table import RoleTable
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Usage:
-    """One process: its resident memory in bytes, CPU time in seconds, open descriptors and start (Unix time), each None
-    if it cannot be read. ``proportional_bytes`` is its part of the container's memory (``runtime.memory``), as it was
-    up to half a minute ago.
-
-    ``pid`` is 0 for a role that is not running; ``restarts`` and ``last_exit`` are None for a process that is not
-    supervised.
-    """
-
-    role: str
-    pid: int
-    resident_bytes: int | None
-    cpu_seconds: float | None
-    open_fds: int | None
-    started: float | None
-    restarts: int | None = None
-    last_exit: int | None = None
-    proportional_bytes: int | None = None
+if TYPE_CHECKING:
+    from probe.usage import Usage
 
 
 class Processes(Collector):
@@ -54,15 +31,18 @@ class Processes(Collector):
         """Whether the supervisor that started this process is gone."""
         return self.supervised and os.getppid() != self._parent
 
-    def usages(self) -> list[Usage]:
+    def usages(self) -> list["Usage"]:
         """The current usage of each process."""
+        # Imported for whoever asks, because the container's start waits for what is imported earlier, here psutil.
+        from probe.usage import usage_of
+
         if self._role_table is None:
-            return [_usage("probe", os.getpid(), proportional=memory.proportional_bytes())]
+            return [usage_of("probe", os.getpid(), proportional=memory.proportional_bytes())]
         roles = [
-            _usage(each.name, each.pid, each.restarts, each.last_exit, each.memory)
+            usage_of(each.name, each.pid, each.restarts, each.last_exit, each.memory)
             for each in self._role_table.states()
         ]
-        return [*roles, _usage("supervisor", os.getppid(), proportional=self._role_table.own_memory)]
+        return [*roles, usage_of("supervisor", os.getppid(), proportional=self._role_table.own_memory)]
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus' standard process metrics, with one series per role."""
@@ -82,39 +62,8 @@ class Processes(Collector):
             ),
         }
         for usage in self.usages():
-            for name, family in families.items():
-                value = asdict(usage)[name]
-                if value is not None and (usage.pid or name == "restarts"):
+            for field, family in families.items():
+                value = getattr(usage, field)
+                if value is not None and (usage.pid or field == "restarts"):
                     family.add_metric([usage.role], value)  # type: ignore[attr-defined]  # all classes of families have it
         yield from families.values()
-
-
-def _usage(
-    role: str, pid: int, restarts: int | None = None, last_exit: int | None = None, proportional: int | None = None
-) -> Usage:
-    with suppress(psutil.NoSuchProcess):  # it ended meanwhile
-        process = psutil.Process(pid)
-        with process.oneshot():
-            return Usage(
-                role,
-                pid,
-                _figure(lambda: process.memory_info().rss),
-                _figure(lambda: process.cpu_times().user + process.cpu_times().system),
-                _figure(process.num_fds),
-                _figure(process.create_time),
-                restarts,
-                last_exit,
-                proportional or None,
-            )
-    return Usage(role, 0, 0, 0.0, 0, 0.0, restarts, last_exit)
-
-
-def _figure(read: Callable[[], T]) -> T | None:
-    """A figure, or None where /proc has none: a sandbox may mask its files, leave out lines of /proc/stat, or mount it
-    with ``subset=pid``."""
-    try:
-        return read()
-    except psutil.NoSuchProcess:
-        raise
-    except (psutil.Error, OSError, RuntimeError, ValueError, LookupError):  # what psutil raises for them
-        return None

@@ -1,13 +1,12 @@
 """Addresses, parsed once into types: CSI endpoints and host:port pairs. All parsers raise ConfigurationError."""
 
 import ipaddress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runtime.errors import ConfigurationError
 
 
-@dataclass(frozen=True)
-class UnixEndpoint:
+class UnixEndpoint(NamedTuple):
     """A Unix socket, by absolute path."""
 
     path: str
@@ -22,8 +21,7 @@ ALL_ADDRESSES = ("", "0.0.0.0", "::")
 """Hosts that each mean the addresses of both families, as in Go: a pod may have IPv6 only."""
 
 
-@dataclass(frozen=True)
-class TcpEndpoint:
+class TcpEndpoint(NamedTuple):
     """A TCP address; the host may be one of ALL_ADDRESSES."""
 
     host: str

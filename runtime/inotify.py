@@ -9,10 +9,10 @@ import ctypes
 import os
 import struct
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 _IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x40, 0x80, 0x100, 0x200
 _IN_DELETE_SELF, _IN_MOVE_SELF, _IN_UNMOUNT, _IN_Q_OVERFLOW, _IN_IGNORED = 0x400, 0x800, 0x2000, 0x4000, 0x8000
@@ -37,8 +37,7 @@ class Kind(Enum):
     """The kernel's queue was full and events were dropped: list the directories again. ``path`` is meaningless."""
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One event: the watched directory as it was passed to ``Watch``, the entry's name in it, what happened, and
     whether the entry is a directory."""
 

@@ -13,8 +13,8 @@ import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runtime.errors import ConfigurationError
 
@@ -28,8 +28,7 @@ Identity = tuple[int, int, int]
 """Device, inode and time of the bind of a socket: file systems reuse the numbers of deleted inodes."""
 
 
-@dataclass(frozen=True)
-class BoundSocket:
+class BoundSocket(NamedTuple):
     """A socket that this process has bound at ``path``."""
 
     path: Path

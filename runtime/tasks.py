@@ -8,8 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime import logs
 
@@ -22,8 +21,7 @@ GOOD_RUN_SECONDS = 60.0
 TOLERATED_FAILURES = 5
 
 
-@dataclass(frozen=True)
-class BackgroundTask:
+class BackgroundTask(NamedTuple):
     """Work beside the calls of a process.
 
     ``start`` makes the coroutine anew for each run. ``finite`` work may return; any other that returns has failed.

@@ -2,15 +2,14 @@
 
 import json
 import os
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from typing import NamedTuple
 
 DISTRIBUTION = "secrets-store-csi"
 
 
-@dataclass(frozen=True)
-class Build:
+class Build(NamedTuple):
     """The version, the commit and the time of the build (RFC 3339); the image sets the last two."""
 
     version: str

@@ -16,8 +16,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime import redact
 from runtime.timestamps import parse_timestamp, timestamp
@@ -36,8 +35,7 @@ MAX_CLOCK_DIFFERENCE = 300.0
 Object = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Controller:
+class Controller(NamedTuple):
     """The owner that an owner reference marks as the controller. ``kind`` is empty if it is not one of the group apps;
     ``described`` is for people."""
 

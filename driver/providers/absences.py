@@ -7,7 +7,7 @@ minutes what a pod is waiting for.
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from driver import limits
 from driver.providers.sockets import ProviderSockets
@@ -19,8 +19,7 @@ log = logs.get(__name__)
 BUSY_SECONDS = 2.5
 
 
-@dataclass(frozen=True)
-class Absence:
+class Absence(NamedTuple):
     """A provider is away ``since`` a moment of ``runtime.clock``, for a ``reason`` without a full stop."""
 
     since: float

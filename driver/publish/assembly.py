@@ -1,7 +1,7 @@
 """Puts the publish path together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from driver.config import DriverConfig
 from driver.metrics import DriverMetrics
@@ -28,8 +28,7 @@ from driver.volume.workers import DiskWorkers
 from runtime.tasks import BackgroundTask
 
 
-@dataclass(frozen=True)
-class PublishPath:
+class PublishPath(NamedTuple):
     """What the rest of a driver uses of it."""
 
     publisher: Publisher

@@ -19,8 +19,8 @@ import asyncio
 import random
 import time
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 from driver import limits
@@ -68,8 +68,7 @@ class Writer(Protocol):
         """The class does not list the Secret any more: take it from the Secret's owners. Raises as ``ensure``."""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """The largest volume that is read, in bytes, how many seconds a publish waits for its jobs, and how many Secrets a
     class may ask for."""
 

@@ -13,8 +13,7 @@ later by the API server's clock: that clock's time, minus the age of the content
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from driver.sync.wanted import Wanted
 
@@ -30,8 +29,7 @@ _FETCHED, _CONTENT, _OWNER = "fetched", "content", "owner"
 Object = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     """When the values that a class wants were fetched, and the time ``now``: Unix time by the API server's clock.
     ``time`` is 0 if that is not known."""
 

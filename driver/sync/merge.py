@@ -16,6 +16,7 @@ have its label and count as the driver's own.
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from driver.sync.ledger import Fetched, Ledger
 from driver.sync.references import Object, Owner, class_owner, uids, unique, united
@@ -57,8 +58,7 @@ class Change:
         return None if patch == {"metadata": {"resourceVersion": metadata["resourceVersion"]}} else patch
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What was done to a Secret; ``adopted`` and ``taken`` are those of ``Change``. ``owners_refused`` says what to do
     if the cluster did not let the driver add owners; empty if it did."""
 

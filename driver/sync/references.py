@@ -8,8 +8,7 @@ others, because a Secret without any would stay for ever.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from driver.objects import GROUP_VERSION
 from driver.objects.classes import KIND
@@ -17,8 +16,7 @@ from driver.objects.classes import KIND
 Object = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """An owner reference without ``controller`` and ``blockOwnerDeletion``."""
 
     api_version: str

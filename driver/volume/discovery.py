@@ -3,9 +3,8 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from driver.volume import content, layout, mountinfo, mounts, record, walk
 from driver.volume.failures import os_errors_as
@@ -19,8 +18,7 @@ log = logs.get(__name__)
 VOLUME_DATA = "vol_data.json"
 
 
-@dataclass(frozen=True)
-class FoundVolume:
+class FoundVolume(NamedTuple):
     """A volume that was mounted before this process started.
 
     ``last_refresh`` is None if it is not committed: a provider wrote files into it itself, and nobody committed them.

@@ -5,8 +5,8 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from driver import limits
 from driver.volume import mounts
@@ -21,8 +21,7 @@ _FILE_BYTES = 64 * 1024
 _UNLIMITED = 2**60
 
 
-@dataclass(frozen=True)
-class _Files:
+class _Files(NamedTuple):
     limit: str
     usage: str
     prefix: str
@@ -32,8 +31,7 @@ _UNIFIED = _Files("memory.max", "memory.current", "")
 _LEGACY = _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
 
 
-@dataclass(frozen=True)
-class Room:
+class Room(NamedTuple):
     """How much memory a cgroup may use, and what it uses without page cache, which the kernel can drop, in bytes."""
 
     limit: int

@@ -3,15 +3,14 @@
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One mount.
 
     ``root`` is the directory of the file system that is visible at ``path``; ``/`` is the whole file system.

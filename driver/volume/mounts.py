@@ -11,8 +11,8 @@ import errno
 import os
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from driver.volume import syscalls, walk
 from driver.volume.failures import os_errors_as
@@ -25,8 +25,7 @@ _MAX_LAYERS = 64
 SWAPS = Path("/proc/swaps")
 
 
-@dataclass(frozen=True)
-class Mounted:
+class Mounted(NamedTuple):
     """The topmost mount at a path. A ``dead`` file system is one whose server is gone: mounted, but unreadable."""
 
     tmpfs: bool

@@ -19,8 +19,7 @@ them means to answer OK to a publish that only repeats a failed one, and the pod
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from driver.volume import content, layout, mounts, record, remove, walk, writer
 from driver.volume.failures import os_errors_as
@@ -34,8 +33,7 @@ log = logs.get(__name__)
 _DIRECTORY_MODE = 0o750
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What is at a target path.
 
     ``mounted`` is a tmpfs, ``foreign_mount`` any other file system. ``foreign_entries`` are files in the tmpfs that a

@@ -2,7 +2,7 @@
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from driver.volume import walk
 from driver.volume.failures import os_errors_as
@@ -12,8 +12,7 @@ MAX_PATH_BYTES = 4095
 MAX_NAME_BYTES = 255
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """The directory of one volume, ``<pods_dir>/<pod_uid>/volumes/kubernetes.io~csi/<volume_name>/mount``."""
 
     path: str

@@ -3,15 +3,14 @@
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from driver.volume import mounts, walk
 from driver.volume.failures import os_errors_as
 from runtime.errors import Failure
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """How much of a volume's bytes and inodes is in use."""
 
     bytes_total: int

@@ -4,8 +4,7 @@ What a role does not report is unknown, and never counts as none. Then its last 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from probe.page import providers, roles, secrets, volumes
 from probe.page.table import Level, Row
@@ -15,8 +14,7 @@ Status = Mapping[str, Any]
 REGISTERED = "registered"
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """A role's status: ``at`` is None if it is the present one, else the Unix time at which it was. ``status`` is None
     if the role has never answered."""
 
@@ -29,8 +27,7 @@ class Known:
         return self.status is not None and self.at is None
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """Everything on the page. Each list has its rows in the order of the reports."""
 
     now: float

@@ -5,9 +5,8 @@ another way.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from probe.page.markup import Html, element, fragment
 
@@ -30,8 +29,7 @@ class Level(IntEnum):
 _SIGNS = {Level.GOOD: "✓", Level.UNKNOWN: "?", Level.WARN: "!", Level.BAD: "✕"}
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """``state`` is a word for its ``level``; ``cells`` are those of the other columns, and ``reason``, which may be
     long, gets a line of its own. ``key`` is its id on the page."""
 

@@ -1,10 +1,8 @@
 """Reads a command line by the flags that one or several dataclasses declare."""
 
-import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime.errors import ConfigurationError
 from runtime.flags.spec import Flag, Ignored, flags_of
@@ -21,8 +19,7 @@ class HelpRequested(Exception):
     """``-h``: print the usage and exit 0; ``str(error)`` is the usage."""
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(NamedTuple):
     """The values given on the command line, by dataclass and field (those not given are absent), and the warnings
     they caused."""
 
@@ -45,7 +42,7 @@ class FlagSet:
             if names is not None:
                 if item.field not in names:
                     continue
-                item = dataclasses.replace(item, name=names[item.field])
+                item = item._replace(name=names[item.field])
             if item.name in self._flags:
                 raise ValueError(f"flag {item.name} is declared twice")
             self._flags[item.name] = (spec, item)

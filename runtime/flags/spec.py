@@ -1,12 +1,10 @@
 """How flags are declared: as fields of a dataclass, or as names that are accepted and ignored."""
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(NamedTuple):
     """One flag as it is written on the command line; ``kind`` names the type of its value (see ``values``)."""
 
     name: str
@@ -22,8 +20,7 @@ class Flag:
         return self.kind == "bool"
 
 
-@dataclass(frozen=True)
-class Ignored:
+class Ignored(NamedTuple):
     """A flag without effect here: accepted with a warning that says why."""
 
     name: str

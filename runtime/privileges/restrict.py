@@ -3,7 +3,7 @@
 import ctypes
 import resource
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runtime.privileges import seccomp
 from runtime.privileges.libc import check, libc
@@ -17,8 +17,7 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
-@dataclass(frozen=True)
-class Privileges:
+class Privileges(NamedTuple):
     """The capabilities that a process keeps, by number, and whether its system calls are filtered."""
 
     capabilities: frozenset[int]

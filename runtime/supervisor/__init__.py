@@ -14,9 +14,8 @@ Why
 
     Python writes to objects even when a program only reads them: it counts references, and its garbage collector keeps
     its marks in the objects' headers. Every write copies a page. The reference counts cannot be avoided, the collector
-    can: before the first fork ``supervise`` calls gc.collect(), so that no garbage is kept, and then gc.freeze()
-    (https://docs.python.org/3/library/gc.html#gc.freeze), after which no collection, in any process, looks at the
-    objects that exist so far.
+    can: before the first fork ``supervise`` calls gc.freeze() (https://docs.python.org/3/library/gc.html#gc.freeze),
+    after which no collection, in any process, looks at the objects that exist so far.
 
 What it costs
     * The supervisor must have exactly one thread. A child has only the thread that called fork(); if another thread

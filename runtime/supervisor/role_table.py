@@ -9,7 +9,7 @@ import mmap
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # pid (0: not running), number of starts, last exit (_NEVER, an exit code ≥ 0, or -signal), Unix time of the last start;
 # the report: its monotonic time (0: none since the start), and the process's memory in bytes (0: unknown)
@@ -18,8 +18,7 @@ _REPORT = struct.Struct("=dq")
 _NEVER = -1000
 
 
-@dataclass(frozen=True)
-class RoleState:
+class RoleState(NamedTuple):
     """One role: its ``pid`` (0 if it is not running), its ``restarts`` since the container started, its ``last_exit``
     (an exit code, minus a signal's number, or None if it has never ended), when it ``started`` (Unix time), and its
     ``memory`` (``runtime.memory``), None if it is not known."""

@@ -1,13 +1,12 @@
 """The roles to supervise, and how often they may be restarted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runtime.privileges import Privileges
 
 
-@dataclass(frozen=True)
-class Role:
+class Role(NamedTuple):
     """A function that runs in a process of its own and returns its exit code.
 
     Roles are stopped one after the other, the one with ``stop_order`` 0 first; one that has not ended within
@@ -21,8 +20,7 @@ class Role:
     privileges: Privileges | None = None
 
 
-@dataclass(frozen=True)
-class RestartPolicy:
+class RestartPolicy(NamedTuple):
     """When a role is restarted, and when the container ends instead, so that kubelet restarts it.
 
     A role that dies within ``start_seconds`` of its start has failed to start. It is started again after growing

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,4 +47,4 @@ def test_the_fields_are_those_of_the_roles(tmp_path: Path) -> None:
     state = sample.state()
     assert kinds(found) == kinds(state["driver"])
     assert Registration().snapshot().keys() == state["registrar"].keys()
-    assert [asdict(usage).keys() for usage in Processes(None).usages()] == [state["processes"][0].keys()]
+    assert [usage._asdict().keys() for usage in Processes(None).usages()] == [state["processes"][0].keys()]

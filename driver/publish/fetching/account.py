@@ -9,16 +9,14 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from driver.publish.attributes import tokens_of
 from driver.publish.request import SERVICE_ACCOUNT, PublishRequest
 from runtime.timestamps import parse_timestamp
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """``audiences`` are those of its tokens, ``expires`` is when the first of them does (Unix time)."""
 
     name: str

@@ -1,7 +1,6 @@
 """Step 6 of ``publisher``: the content of a volume, as the provider replies with it and the class composes it."""
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 
 from driver.config import DriverConfig
@@ -64,7 +63,7 @@ class Fetcher:
             reply = await add_composed_files(
                 fetched.reply, provider_class.files, self._config.max_volume_entries, self._providers, held
             )
-            return replace(fetched, reply=reply)
+            return fetched._replace(reply=reply)
         except Exception as error:
             raise failed_step(error, "FailedToMount") from None
 

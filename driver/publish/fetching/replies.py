@@ -14,8 +14,8 @@ A mounted volume never gets content that is older than its own.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from driver import limits
 from driver.metrics.fetches import FetchMetrics
@@ -39,20 +39,18 @@ RENEWED_SECONDS = 60.0
 _AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     """A reply, and the moment at which it was asked for if that was earlier than just now. If it is served because the
     provider is away, ``stale`` says why, ``key`` is its key, and ``decided`` the moment at which that was found."""
 
     reply: MountReply
     at: float | None = None
-    stale: Failure | None = field(default=None)
+    stale: Failure | None = None
     key: FetchKey | None = None
     decided: float = 0.0
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What is wanted for a volume: ``key`` is None if its reply must not be shared, ``call`` asks the provider."""
 
     volume: Volume

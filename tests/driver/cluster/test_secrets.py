@@ -91,11 +91,11 @@ def test_refused_owners(rig: FakeApiRig, refusal: Answer, drift: bool) -> None:
         await writer.ensure(WANTED, owned())
         rig.server.on("PATCH", "secrets", refusal, times=1)
         wanted = replace(WANTED, data={"pw": b"v2"}, refreshed_at=clock.now()) if drift else WANTED
-        outcome = await writer.ensure(wanted, owned(*OWNERS, replace(OWNERS[0], uid="uid-2")))
+        outcome = await writer.ensure(wanted, owned(*OWNERS, OWNERS[0]._replace(uid="uid-2")))
         assert outcome.owners_refused and outcome.written is drift
         assert secret(rig)["data"] == {"pw": "djI=" if drift else "djE="} and owner_uids(rig) == ["uid-1"]
         assert rig.count()["patch", "secrets"] == (2 if drift else 1)
-        assert not (await writer.ensure(wanted, owned(*OWNERS, replace(OWNERS[0], uid="uid-2")))).owners_refused
+        assert not (await writer.ensure(wanted, owned(*OWNERS, OWNERS[0]._replace(uid="uid-2")))).owners_refused
         assert owner_uids(rig) == ["uid-1", "uid-2"]
 
     run_writer(rig, test)
@@ -108,7 +108,7 @@ def test_what_is_refused_without_owners_too(rig: FakeApiRig, message: str) -> No
     async def test(writer: SecretWriter, _: StatusStore) -> None:
         await writer.ensure(WANTED, owned())
         rig.server.on("PATCH", "secrets", Answer(403, message=message))
-        more = owned() if message == CANNOT_OWN.message else owned(*OWNERS, replace(OWNERS[0], uid="uid-2"))
+        more = owned() if message == CANNOT_OWN.message else owned(*OWNERS, OWNERS[0]._replace(uid="uid-2"))
         with pytest.raises(PermissionDenied):
             await writer.ensure(replace(WANTED, data={"pw": b"v2"}, refreshed_at=clock.now()), more)
         assert rig.count()["patch", "secrets"] == 1
@@ -173,7 +173,7 @@ def test_create_and_patch(rig: FakeApiRig) -> None:
         assert rig.count() == {("get", "secrets"): 2, ("create", "secrets"): 1}
         rig.api.patch(rig.path("secrets", "synced"), {"data": {"pw": "eA==", "own": "eA=="}})
         rig.api.patch(rig.path("secrets", "synced"), {"metadata": {"labels": {"team": None, "own": "x"}}})
-        assert (await writer.ensure(WANTED, owned(*OWNERS, replace(OWNERS[0], uid="uid-2")))).written
+        assert (await writer.ensure(WANTED, owned(*OWNERS, OWNERS[0]._replace(uid="uid-2")))).written
         assert secret(rig)["data"] == {"pw": "djE=", "own": "eA=="} and owner_uids(rig) == ["uid-1", "uid-2"]
         assert secret(rig)["metadata"]["labels"] == {**labels, "own": "x"}
 
@@ -198,7 +198,7 @@ def test_concurrent_writers(rig: FakeApiRig) -> None:
     """Five writers create the Secret concurrently → it has the owners of all, and no writer fails."""
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
-        owners = [owned(replace(OWNERS[0], uid=f"uid-{number}")) for number in range(5)]
+        owners = [owned(OWNERS[0]._replace(uid=f"uid-{number}")) for number in range(5)]
         await asyncio.gather(*(writer.ensure(WANTED, mine) for mine in owners))
         assert sorted(owner_uids(rig)) == [f"uid-{number}" for number in range(5)]
 
@@ -300,7 +300,7 @@ def test_owners_of_a_pod(rig: FakeApiRig) -> None:
     run_writer(rig, test)
 
 
-NEW = [replace(OWNERS[0], uid="uid-new")]
+NEW = [OWNERS[0]._replace(uid="uid-new")]
 
 
 @pytest.mark.parametrize("written", ["created", "data", "labels", "nothing", "another owner"])
@@ -311,7 +311,7 @@ def test_owners_are_read_again(rig: FakeApiRig, written: str) -> None:
     wanted = replace(WANTED, refreshed_at=clock.now())
 
     async def test(writer: SecretWriter, _: StatusStore) -> None:
-        pods = Pods(OWNERS, [replace(OWNERS[0], uid="uid-2")])
+        pods = Pods(OWNERS, [OWNERS[0]._replace(uid="uid-2")])
         await writer.ensure(wanted, Owners(pods.members[:1], pods.read))
         pods.of[0] = NEW
         pods.reads.clear()

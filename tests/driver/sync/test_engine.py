@@ -181,7 +181,7 @@ def test_a_slow_writer(run_in_rig: Run) -> None:
 
     async def test(rig: SyncRig) -> None:
         rig.writer.open.clear()
-        rig.engine._limits = replace(rig.engine._limits, first=0.2)
+        rig.engine._limits = rig.engine._limits._replace(first=0.2)
         async with asyncio.timeout(2):
             for _ in range(3):
                 await rig.engine.published(rig.record, APP, True)
@@ -318,7 +318,7 @@ def test_more_secrets_than_a_class_may_ask_for(run_in_rig: Run, asked: int) -> N
     says what to do about the others; when the class changes again, too."""
 
     async def test(rig: SyncRig) -> None:
-        rig.engine._limits = replace(rig.engine._limits, of_class=4)
+        rig.engine._limits = rig.engine._limits._replace(of_class=4)
         rig.engine._table.most_of_class = 4
         many = tuple(replace(APP.secret_objects[0], secret_name=f"s{number}") for number in range(asked))
         rig.cluster.current = replace(APP, secret_objects=many)

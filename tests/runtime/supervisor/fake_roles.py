@@ -12,7 +12,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -119,7 +118,7 @@ def role_table_reader(name: str) -> int:
 
 def _table_as_json() -> str:
     own = {"name": "supervisor", "memory": ROLE_TABLE.own_memory}
-    return json.dumps([*(vars(state) for state in ROLE_TABLE.states()), own])
+    return json.dumps([*(state._asdict() for state in ROLE_TABLE.states()), own])
 
 
 def die_once_up(name: str) -> int:
@@ -296,7 +295,7 @@ WRONG = {"thread": wrong_thread, "channel": wrong_channel, "loop": wrong_loop}
 def main() -> int:
     wanted = json.loads(sys.argv[1])
     options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
-    policy = replace(POLICY, **options.pop("policy", {}))
+    policy = POLICY._replace(**options.pop("policy", {}))
     kept = [WRONG[what]() for what in options.pop("wrong", [])]
     if options.pop("slow_fork", False):
         os.register_at_fork(after_in_child=partial(time.sleep, 0.5))

@@ -1,7 +1,5 @@
 """The restart policy's arithmetic."""
 
-from dataclasses import replace
-
 import pytest
 
 from runtime.supervisor.roles import RestartPolicy
@@ -23,7 +21,7 @@ def test_the_default_limit_can_be_reached(lived: float) -> None:
 
 def test_delays() -> None:
     """No delay after the first death, then doubling up to a maximum; the time that a role lived is subtracted."""
-    policy = replace(RestartPolicy(), first_delay=0.05, max_delay=2.0)
+    policy = RestartPolicy()._replace(first_delay=0.05, max_delay=2.0)
     assert [policy.delay(deaths) for deaths in (1, 2, 3, 4, 50)] == [0.0, 0.05, 0.1, 0.2, 2.0]
     assert policy.remaining_delay(50, lived=10.0) == 0.0
     assert policy.remaining_delay(50, lived=0.5) == 1.5
