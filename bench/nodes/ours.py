@@ -47,7 +47,8 @@ class OurNode:
         self._running.push_async_callback(backend.cluster.close)
         tasks = [*backend.cluster.tasks(), BackgroundTask("Secret sync", backend.sync.run)]
         running = await self._running.enter_async_context(TaskSupervisor().running(tasks))
-        await running["API connections"]
+        if (opening := running.get("API connections")) is not None:
+            await opening
         if self._records:
             await self._synced(mark)
 

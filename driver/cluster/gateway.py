@@ -33,9 +33,14 @@ class ApiCluster:
         self._events.put(event)
 
     def tasks(self) -> Sequence[BackgroundTask]:
-        """Opening the connections ahead, watching classes, writing statuses again, sending events."""
+        """Opening the connections ahead, watching classes, writing statuses again, sending events.
+
+        On a new node a burst of publishes follows. A driver that comes back to its volumes makes few calls, and those
+        of all nodes may come back at once: they open connections as they need them (docs/scale.md).
+        """
+        warm = () if self.statuses.any_known else (BackgroundTask("API connections", self._api.warm, finite=True),)
         return (
-            BackgroundTask("API connections", self._api.warm, finite=True),
+            *warm,
             BackgroundTask("class watch", self._classes.run),
             BackgroundTask("pod status retries", self.statuses.run),
             BackgroundTask("events", self._events.run),

@@ -97,6 +97,11 @@ class StatusStore:
         self._written.setdefault(record.target_path, known)
         self._wake_waiting()
 
+    @property
+    def any_known(self) -> bool:
+        """Whether a volume of this node has an object, as far as this process knows."""
+        return bool(self._written)
+
     async def run(self) -> None:
         """Write what could not be written at once, until cancelled."""
         while True:

@@ -7,7 +7,8 @@
 3. After a failure it runs again after 2 s, 4 s … 5 minutes ± 10 %, and the pod gets a Warning event; other jobs go on.
    While the API server is away a job waits inside its run for RUN_SECONDS, and is retried soon after.
 4. When a class changes, it is read again and its jobs run at once.
-5. After a restart of the driver the jobs of the restored volumes run, spread over a few seconds.
+5. After a restart of the driver the classes of the restored volumes are read and their jobs run, spread over a few
+   seconds: the drivers of all nodes may have restarted.
 6. The jobs of a class end with its last volume. The Secret is garbage-collected with its last owner; with the deletion
    policy WithClass the class is one of them. If such an entry is removed from the class, or changes its policy, while
    a volume of the class is on the node, the class is taken from the owners.
@@ -155,6 +156,11 @@ class SyncEngine:
     async def _read_class(self, class_ref: ClassRef, spread: float) -> None:
         """Steps 4 and 5. A class that was deleted has nothing to sync any more; its Secrets stay with their owners."""
         loop = asyncio.get_running_loop()
+        # By then the watch is open, too: what is read before it is read once more when it opens.
+        wait = random.uniform(0.0, spread)
+        await asyncio.sleep(wait)
+        if not self._table.uses(class_ref):
+            return
         try:
             provider_class = await self._cluster.get_class(class_ref)
         except NotFound:
@@ -165,7 +171,7 @@ class SyncEngine:
             return
         if self._table.uses(class_ref):
             for job in self._table.plan(provider_class):
-                job.due = loop.time() + random.uniform(0.0, spread)
+                job.due = loop.time() + random.uniform(0.0, spread - wait)
             self._wake.set()
             await self._report_excess(provider_class, self._table.user_of(class_ref).pod)
 

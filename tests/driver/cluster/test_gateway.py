@@ -39,6 +39,17 @@ def test_invalid_node_name(node: str) -> None:
         ApiCluster(Api("/nowhere"), node, DRIVER)
 
 
+@pytest.mark.parametrize("volumes", [0, 1])
+def test_connections_are_opened_ahead_on_a_new_node_only(rig: FakeApiRig, volumes: int) -> None:
+    """The work begins on a node without volumes → a task opens the connections; with a volume that an earlier process
+    has published → none does."""
+    cluster = ApiCluster(Api(rig.kubeconfig()), NODE, DRIVER)
+    for number in range(volumes):
+        record = rig.record(rig.make_pod(f"pod-{number}"))
+        cluster.remember_record(record, f"status-{number}", current=True)
+    assert ("API connections" in [task.name for task in cluster.tasks()]) == (volumes == 0)
+
+
 def test_cluster(rig: FakeApiRig) -> None:
     """Get, change and forget a class, write and list a record, record an event → all arrive."""
     rig.make_class()

@@ -4,14 +4,16 @@ import asyncio
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from driver.cluster.transport import CONNECTIONS
 from driver.ports import ClassRef
+from driver.sync import engine
 from tests.cluster import kubeconfig
 from tests.cluster.pki import Authority
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
-from tests.support.syncing import check_now, engine_of
 from tests.support.waiting import until
 
 ENTRY = {"secretName": "synced", "type": "Opaque", "data": [{"objectName": "password", "key": "pw"}]}
@@ -115,10 +117,13 @@ def test_class_changes(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_restart(here: FakeApiRig) -> None:
+def test_restart(here: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Restart the driver → it knows whose the volume is without a call, its Secret is recreated, an empty PATCH reads
     the UID of the pod status that owns it, and nothing else is written. Delete the pod → status and Secret are
     collected."""
+    monkeypatch.setattr(
+        engine, "RESTART_SPREAD", 0.0
+    )  # it may take some seconds: all nodes' drivers may restart at once
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
@@ -132,8 +137,6 @@ def test_restart(here: FakeApiRig) -> None:
             await rig.start()
             (known,) = rig.driver.volumes
             assert (known.pod, str(known.target.path)) == (pod, str(volume.target))
-            await until(lambda: engine_of(rig)._table.jobs, "the class to be read")
-            check_now(rig)  # else it may take some seconds: all nodes' drivers may restart at once
             await until(lambda: value(here) == b"s3cret", "the Secret to come back")
             await volume.publish()
             counted = here.count(mark)
@@ -143,6 +146,39 @@ def test_restart(here: FakeApiRig) -> None:
             await volume.unpublish()
             here.api.delete(here.path("pods", pod.name))
             assert here.secret("synced") is None and here.listed(STATUSES) == []
+
+    asyncio.run(run())
+
+
+def test_what_a_restart_asks_for(here: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restart with volumes of two classes, one with a Secret → each class is read once, after the watch has begun, and
+    no connections are opened ahead; a new node opens all of them."""
+    monkeypatch.setattr(engine, "RESTART_SPREAD", 0.5)
+    monkeypatch.setattr(engine, "random", SimpleNamespace(uniform=lambda _, high: high))
+    here.make_class(secretObjects=[ENTRY])
+    here.make_class("plain")
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            await until(lambda: here.server.calls.count()["get", "/version"] == CONNECTIONS, "the connections")
+            await here.volume(rig, here.make_pod("pod-1")).publish()
+            await here.volume(rig, here.make_pod("pod-2"), class_name="plain").publish()
+            await rig.stop()
+            mark = here.server.calls.mark()
+            await rig.start()
+            await until(lambda: here.server.calls.count(mark)["get", CLASSES] == 2, "both classes")
+            await until(lambda: here.server.calls.count(mark)["get", "secrets"], "the Secret to be checked")
+            expected = {
+                ("list", CLASSES): 1,
+                ("watch", CLASSES): 1,
+                ("get", CLASSES): 2,
+                ("get", "secrets"): 1,
+                ("get", "pods"): 1,
+                ("patch", STATUSES): 1,
+            }
+            assert here.server.calls.count(mark) == expected
+            verbs = [(call.verb, call.resource) for call in here.server.calls.calls(mark)]
+            assert verbs[:2] == [("list", CLASSES), ("watch", CLASSES)]
 
     asyncio.run(run())
 

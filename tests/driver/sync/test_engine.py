@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,9 +72,11 @@ class FakeCluster(Manifests):
         super().__init__(str(directory))
         self.events: list[PodEvent] = []
         self.current = APP
+        self.asked = 0
 
     async def get_class(self, class_ref: ClassRef) -> ProviderClass:
         """The class as a caching store returns it."""
+        self.asked += 1
         return self.current
 
     def is_current(self, provider_class: ProviderClass) -> bool:
@@ -155,6 +158,44 @@ def test_a_check_is_due_in_five_minutes(run_in_rig: Run) -> None:
         assert len(rig.writer.asked) == 1
         await rig.engine.published(rig.record, APP, True)
         assert len(rig.writer.asked) == 2
+
+    run_in_rig(test)
+
+
+@pytest.mark.parametrize("change", [False, True], ids=["waits", "class-changes"])
+def test_classes_are_read_spread_after_a_restart(
+    run_in_rig: Run, monkeypatch: pytest.MonkeyPatch, change: bool
+) -> None:
+    """Volumes are restored → their classes are not read at once, but when their time has come; if a class changes
+    before, at once, and its jobs are planned once."""
+    times = iter([0.2, 0.1])
+    monkeypatch.setattr(engine, "random", SimpleNamespace(uniform=lambda low, high: next(times, (low + high) / 2)))
+
+    async def test(rig: SyncRig) -> None:
+        rig.engine.restored([rig.record])
+        await asyncio.sleep(0)
+        assert rig.cluster.asked == 0
+        if change:
+            await until(lambda: not rig.engine._stale, "the class to wait for its time")
+            rig.engine._class_changed(REF)
+        await until(lambda: rig.writer.asked, "the Secret to be asked for")
+        await until(lambda: not [task for task in rig.engine._tasks if not task.done()], "all to be done")
+        assert rig.cluster.asked == (2 if change else 1) and len(rig.writer.asked) == 1
+
+    run_in_rig(test)
+
+
+def test_a_restored_volume_that_goes_before_its_class_is_read(run_in_rig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume is unpublished in the seconds after a restart → its class is not read, which would put it into the cache
+    for good."""
+    monkeypatch.setattr(engine, "random", SimpleNamespace(uniform=lambda _, high: high / 100))
+
+    async def test(rig: SyncRig) -> None:
+        rig.engine.restored([rig.record])
+        await until(lambda: rig.engine._tasks, "the class to wait for its time")
+        rig.engine.forget(rig.record.target_path)
+        await until(lambda: not rig.engine._tasks, "the end of the wait")
+        assert rig.cluster.asked == 0 and rig.writer.asked == []
 
     run_in_rig(test)
 

@@ -237,6 +237,7 @@ def test_restart_while_the_class_is_forbidden(
 ) -> None:
     """After a restart the class cannot be read → a warning and a later retry, after which the Secret is recreated."""
     monkeypatch.setattr(engine, "CLASS_SECONDS", 0.3)
+    monkeypatch.setattr(engine, "RESTART_SPREAD", 0.0)
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
