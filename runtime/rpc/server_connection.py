@@ -77,9 +77,6 @@ class ServerConnection(Connection):
 
     def _greet(self) -> None:
         self._http.initiate_connection()
-        # In a frame of its own, so that h2 insists on it only when the client has read it: until then calls above the
-        # limit are refused one by one.
-        self._http.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self._bounds.streams})
         self._http.receive_data(_PREFACE)
 
     def on_settings(self) -> None:
@@ -92,6 +89,10 @@ class ServerConnection(Connection):
             if (known := self.streams.get(stream_id)) is not None:
                 self.on_data(known)
             return
+        if stream_id > 1 >= self._last_stream:
+            # Not before the second call: kubelet makes one on each connection. h2 insists on the limit when the client
+            # has read it; until then calls above it are refused one by one.
+            self._http.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self._bounds.streams})
         self._last_stream = stream_id
         stream = Stream(stream_id, ended=ends_stream)
         if self.closing or len(self._requests) >= self._bounds.streams:
