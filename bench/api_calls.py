@@ -39,6 +39,23 @@ def republish(rig: BenchRig, drivers: Sequence[Driver], figures: Figures, table:
         driver.stop()
 
 
+def rotate(rig: BenchRig, drivers: Sequence[Driver], figures: Figures, effort: Effort) -> None:
+    """110 volumes that nobody changes, republished as kubelet does, about once a minute each; of these calls every
+    other one is due. One driver runs at a time. ``drivers`` must have rotation enabled, at its usual interval.
+    """
+    for driver in drivers:
+        subject = driver.name.partition("-")[0]
+        driver.start()
+        pods = rig.pods(110, "small")
+        driver.publish(pods)
+        settle(2.0)
+        seconds, before = effort.quiet_seconds, driver.cpu()
+        for _ in range(2):
+            driver.publish(pods, rate=len(pods) / seconds)
+        figures["rotation_cpu"].add(subject, (driver.cpu() - before) / (2 * seconds) * 3600)
+        driver.stop()
+
+
 def count_calls(rig: BenchRig, drivers: Sequence[Driver], figures: Figures, table: CallsByDriver) -> None:
     """Calls for publishes of a known class, for unpublishes, for synced Secrets, for a restart, and while idle."""
     assert rig.cluster is not None

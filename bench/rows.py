@@ -38,6 +38,7 @@ ROWS: dict[str, Row] = {
     "burst110_owned": Row("… until all have owners", "s", reference=12.5, goal=0.15),
     "republish": Row("republish of 110 unchanged volumes that are due", "s", reference=9.5, goal=0.05),
     "republish_writes": Row("… API writes", "calls", reference=220, goal=0, absolute=True),
+    "rotation_cpu": Row("driver alone: CPU of an hour with 110 volumes, rotation on, nothing changes", "s"),
     "outage": Row(
         "API server killed in a burst of 30, back after 24 s: all mounted",
         "s",

@@ -5,14 +5,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from bench import container, container_measures, memory, outage, publishing, roles, secret_syncs, syncing
-from bench.api_calls import CallsByDriver, count_calls, republish
+from bench.api_calls import CallsByDriver, count_calls, republish, rotate
 from bench.drivers import OURS, Driver, command_of
 from bench.effort import Effort, settle
 from bench.figures import Figures
 from bench.rig import BenchRig
 
 PARTS = ("driver", "registrar", "probe")
-_ROTATION_FLAGS = ("--enable-secret-rotation", "--rotation-poll-interval=2s")
 
 
 class Run:
@@ -84,10 +83,13 @@ class Run:
     def republish(self) -> None:
         """Republishes of unchanged volumes."""
         self._stopped()
-        rotating = [
-            Driver(f"{name}-rotating", command, self.rig, _ROTATION_FLAGS) for name, command in self.commands.items()
-        ]
-        republish(self.rig, rotating, self.figures, self.calls, self.effort)
+        republish(self.rig, self._rotating("2s"), self.figures, self.calls, self.effort)
+
+    def rotation(self) -> None:
+        """CPU of rotation while nothing changes."""
+        self._stopped()
+        interval = f"{2 * self.effort.quiet_seconds:.0f}s"
+        rotate(self.rig, self._rotating(interval), self.figures, self.effort)
 
     def endpoints(self) -> None:
         """Probe and registrar."""
@@ -133,6 +135,12 @@ class Run:
         self._stopped()
         container_measures.measure_in_large_cluster(self.rig, self.containers, self.figures)
 
+    def _rotating(self, interval: str) -> list[Driver]:
+        flags = ("--enable-secret-rotation", f"--rotation-poll-interval={interval}")
+        return [
+            Driver(f"{name}-rotating-{interval}", command, self.rig, flags) for name, command in self.commands.items()
+        ]
+
     def _running(self) -> list[Driver]:
         for driver in self.drivers:
             if driver.child is None:
@@ -157,6 +165,7 @@ MEASURES: dict[str, Callable[[Run], None]] = {
     "calls": Run.count_calls,
     "memory": Run.memory,
     "republish": Run.republish,
+    "rotation": Run.rotation,
     "endpoints": Run.endpoints,
     "container_starts": Run.container_starts,
     "container": Run.container,
