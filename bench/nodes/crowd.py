@@ -26,10 +26,11 @@ class Crowd:
     def __init__(self, workers: Sequence[Generator]) -> None:
         self._workers = workers
 
-    def begin(self, what: str, seconds: float, *arguments: str) -> None:
-        """Start a job, the name of a method of ``Node``, which nodes may take so many seconds for."""
+    def begin(self, what: str, seconds: float, *arguments: str, spread: bool = True) -> None:
+        """Start a job, the name of a method of ``Node``, which a node may take so many seconds for. ``spread``: not on
+        all nodes at once, but on ten a second of each process."""
         for worker in self._workers:
-            worker.begin(what, seconds=seconds, arguments=arguments)
+            worker.begin(what, seconds=seconds, arguments=arguments, spread=spread)
 
     def result(self) -> Done:
         """Wait for the job started last."""

@@ -108,7 +108,7 @@ class Run:
 
     def _class_changed(self) -> Done:
         mark = "changed"
-        self._nodes.begin("class_changed", self._phase_seconds, mark)
+        self._nodes.begin("class_changed", self._phase_seconds, mark, spread=False)
         self._cluster.api.apply(fleet.class_object(fleet.SHARED, mark))
         return self._nodes.result()
 

@@ -1,8 +1,9 @@
 """``python -m bench.nodes.worker KIND NODES DIRECTORY``: many drivers in one process, which reads jobs as JSON lines.
 
 ``KIND`` is ours or trio, ``NODES`` the file that ``fleet.write`` wrote. A job is a method of ``Node`` that is called on
-all nodes at once, and how long that may take: ``{"do": "refresh", "seconds": 60, "arguments": ["v2"]}``. The answer
-says how long it took until the last node had done it.
+all nodes, at once or shortly after one another, and how long that may take:
+``{"do": "refresh", "seconds": 60, "arguments": ["v2"], "spread": true}``. The answer says how long it took until the
+last node had done it.
 """
 
 import asyncio
@@ -19,6 +20,9 @@ from bench.nodes.node import Node
 from runtime import logs
 
 STOP_SECONDS = 60.0
+# Between the nodes of a process. They share its CPU time, which a real node has for itself: if all began at once, they
+# would wait for one another until their calls' limits are over.
+INTERVAL = 0.1
 
 
 def nodes_of(kind: str, specs: Sequence[fleet.NodeSpec], directory: Path) -> list[Node]:
@@ -39,14 +43,22 @@ async def serve(nodes: Sequence[Node]) -> None:
     """Do jobs until the input ends; then stop the nodes."""
     while line := await asyncio.to_thread(sys.stdin.readline):
         job = json.loads(line)
-        print(json.dumps(await do(nodes, job["do"], job["seconds"], job["arguments"])), flush=True)
+        print(
+            json.dumps(await do(nodes, job["do"], job["seconds"], job["arguments"], spread=job["spread"])), flush=True
+        )
     await do(nodes, "stop", STOP_SECONDS, ())
 
 
-async def do(nodes: Sequence[Node], what: str, seconds: float, arguments: Sequence[str]) -> dict[str, Any]:
-    """One job: how many seconds it took, and what failed, which includes what was not done in time."""
+async def do(
+    nodes: Sequence[Node], what: str, seconds: float, arguments: Sequence[str], *, spread: bool = False
+) -> dict[str, Any]:
+    """One job: how many seconds it took, and what failed, which includes what was not done so many seconds after the
+    last node has begun."""
     started = time.monotonic()
-    tasks = [asyncio.create_task(getattr(node, what)(*arguments)) for node in nodes]
+    tasks = []
+    for node in nodes:
+        tasks.append(asyncio.create_task(getattr(node, what)(*arguments)))
+        await asyncio.sleep(INTERVAL if spread else 0.0)
     _, late = await asyncio.wait(tasks, timeout=seconds)
     for task in late:
         task.cancel()

@@ -61,7 +61,7 @@ class Api:
     def __init__(self, kubeconfig: str, answered: Callable[[str, str, str], None] = lambda *_: None) -> None:
         self._connections = Connections(kubeconfig)
         self._answered = answered
-        self._unreachable_at = float("-inf")
+        self._unreachable_at = self._answered_at = float("-inf")
         self.last_error = ""
         # What must be added to a moment of ``runtime.clock`` to get the server's time; None until its first answer.
         self._server_clock: float | None = None
@@ -74,6 +74,10 @@ class Api:
     def clock_offset(self) -> float | None:
         """By how many seconds our wall clock is ahead of the server's; None until its first answer."""
         return None if self._server_clock is None else clock.wall_time(0.0) - self._server_clock
+
+    def has_answered(self, within: float) -> bool:
+        """Whether the server has answered any call in the last seconds, if only that it is overloaded."""
+        return asyncio.get_running_loop().time() - self._answered_at < within
 
     async def call(
         self,
@@ -180,6 +184,7 @@ class Api:
         try:
             response = await _send(transport, method, *request)
             status = str(response.status)
+            self._answered_at = asyncio.get_running_loop().time()
             return response
         finally:
             self._answered(status, method, urlsplit(transport.host).netloc)

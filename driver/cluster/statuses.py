@@ -12,6 +12,7 @@ from typing import Any
 from driver.cluster.answers import Conflict, is_refused_by_admission
 from driver.cluster.api import MERGE_PATCH, Api
 from driver.cluster.confirmed_pods import ConfirmedPods
+from driver.cluster.patience import patience
 from driver.limits import SHOWN_STATUSES, STATUS_PAGE
 from driver.objects import API_PATH
 from driver.objects.names import LONGEST_NAME
@@ -34,6 +35,8 @@ log = logs.get(__name__)
 
 # A volume whose object exists does not wait longer than this for an API server that is away; it is written later.
 WRITE_SECONDS = 3.0
+# Nor longer than this for one that is slow.
+SLOW_WRITE_SECONDS = 10.0
 # How long the UID of an object is taken to be the same without a look.
 IDENTITY_SECONDS = 30.0
 # A retried write that takes longer than this makes way for the others.
@@ -81,11 +84,11 @@ class StatusStore:
             self._retry_queue[record.target_path] = record
             return ""
         try:
-            async with asyncio.timeout(WRITE_SECONDS):
+            async with patience(self._api, WRITE_SECONDS, SLOW_WRITE_SECONDS):
                 self._retry_queue.pop(record.target_path, None)
                 return await self._write(record)
         except TimeoutError:
-            log.warning("A pod status is written when the API server is back", pod=record.pod)
+            log.warning("The API server does not answer; a pod status is written later", pod=record.pod)
             self._retry_queue[record.target_path] = record
             self._any_retry.set()
             return ""

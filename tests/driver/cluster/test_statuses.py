@@ -16,7 +16,7 @@ from driver.ports import RefreshFailure, VolumeRecord
 from runtime.errors import PermissionDenied
 from tests.driver.cluster.connecting import run
 from tests.support.background import running
-from tests.support.fake_api import Answer, Drop
+from tests.support.fake_api import Answer, Delay, Drop, Silence
 from tests.support.fake_api_rig import FakeApiRig
 from tests.support.rig import DRIVER, NODE
 from tests.support.waiting import until
@@ -206,6 +206,49 @@ def test_retries(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
         await store.record(version(records[0], "v4"))
         stuck.lift()
         await until(lambda: {"password": "v4"} in objects(rig).values(), "the first one")
+
+    run_store(rig, test)
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["slow", "silent"])
+def test_a_slow_server_gets_a_write_once(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, answers: bool) -> None:
+    """The write of a known volume takes longer than the limit. The server answers other calls meanwhile → the write is
+    waited for; it answers none → it is given up and made again later. Either way it is written in the end."""
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.4)
+    record = rig.record(rig.make_pod())
+    changed = replace(record, objects={"password": "v2"})
+
+    async def test(store: StatusStore) -> None:
+        name = await store.record(record)
+        await asyncio.sleep(0.41)  # the answer to the first write counts no more
+        mark, rule = rig.server.calls.mark(), rig.server.on("PATCH", STATUSES, Delay(0.8), times=1)
+        write = asyncio.create_task(store.record(changed))
+        await until(lambda: rule.hits, "the write")
+        if answers:
+            await store.read([record.target_path])
+        assert await write == (name if answers else "")
+        await until(lambda: objects(rig)[name] == {"password": "v2"}, "the new version")
+        assert rig.count(mark)["patch", STATUSES] == (1 if answers else 2)
+
+    run_store(rig, test)
+
+
+def test_a_slow_server_is_not_waited_for_without_end(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers other calls, and this write never → given up after the longer limit; written when it can be."""
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(statuses, "SLOW_WRITE_SECONDS", 0.5)
+    record = rig.record(rig.make_pod())
+
+    async def test(store: StatusStore) -> None:
+        name = await store.record(record)
+        rule = rig.server.on("PATCH", STATUSES, Silence(), times=1)
+        started = asyncio.get_running_loop().time()
+        write = asyncio.create_task(store.record(replace(record, objects={"password": "v2"})))
+        while not write.done():
+            await store.read([])
+        assert await write == "" and asyncio.get_running_loop().time() - started >= 0.5
+        rule.lift()
+        await until(lambda: objects(rig)[name] == {"password": "v2"}, "the new version")
 
     run_store(rig, test)
 
