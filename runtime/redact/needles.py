@@ -2,7 +2,8 @@
 
 Most texts contain none, so they are searched for the heads of encodings only, and the rest of an encoding is made when
 its head was found. Texts are searched in a compact form, without white space, escaped line breaks and backslashes: what
-a shell, a regular expression or JSON in JSON escapes, and how many times, differs from program to program.
+a shell, a regular expression or JSON in JSON escapes, and how many times, differs from program to program. Nor is what
+is invisible in them, so it is not looked for either, as the byte order mark that a value may begin with.
 
 Whoever chooses a value may also choose a text, and both so that the beginnings of a thousand values are found at a
 thousand places. So the search has a bound, ``REDACTED_PLACES``; a text for which it is not enough is withheld as a
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from runtime.limits import REDACTED_PLACES, REDACTED_VALUES
+from runtime.redact.controls import visible
 from runtime.redact.encodings import Source, encodings, parts_of, values_of
 from runtime.redact.patterns import WITHHELD
 
@@ -80,10 +82,10 @@ class Needles:
         if piece in self._pieces:
             return
         self._pieces.add(piece)
-        if isinstance(piece, str) and len(whole := _compact(piece)) >= 2 * _HEAD:
+        if isinstance(piece, str) and len(whole := _compact(visible(piece))) >= 2 * _HEAD:
             self._by_tail.setdefault(whole[-_HEAD:], set()).add(whole)
         for form in encodings(piece[:_BEGINNING]):
-            self._add(form, piece)
+            self._add(visible(form), piece)
 
     def _add(self, form: str, piece: str | bytes) -> None:
         if len(form) >= _SHORTEST_ANYWHERE and len(_compact(form)) >= _SHORTEST_END:
@@ -244,7 +246,7 @@ def _compact(text: str) -> str:
 
 def _needles(form: str) -> Iterator[str]:
     """A form as it is in a compact text, also after a backslash, which takes a letter with it."""
-    needle = _compact(form)
+    needle = _compact(visible(form))
     yield needle
     if needle.startswith(("n", "r", "t")):
         yield needle[1:]

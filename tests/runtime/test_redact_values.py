@@ -95,6 +95,31 @@ def test_each_encoding(how: str, value: str) -> None:
     assert MARK in shown
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\ufeffpassword-of-a-file",
+        "abcdefg\U000e0100hijk",
+        "zero\u200bwidth\u200bspaces",
+        "soft\xadhyphens-\xad",
+        "bell\x07and\x00null",
+        "\x1b[31mcoloured-secret\x1b[0m",
+        "000000\U000e01001",
+        "\ufeffab12",
+        "line one\n\ufeffline two of it\nline three",
+        "\ufeff" + "a long one " * 40,
+    ],
+)
+@pytest.mark.parametrize("how", ["plain", "JSON", "Unicode JSON"])
+def test_values_with_what_is_invisible(how: str, value: str) -> None:
+    """A value has a byte order mark, a filler, a control character or a colour in it, which a text is shown without →
+    the mark is there instead."""
+    echo = value if how == "plain" else json.dumps(value, ensure_ascii=how == "JSON")[1:-1]
+    with redact.withholding(value):
+        shown = redact.text(f"the store said: [{echo}] and no more")
+    assert re.sub(r"[\\ ]", "", shown) == f"thestoresaid:[{MARK}]andnomore"
+
+
 @pytest.mark.parametrize("cut", ["{}", "{}…", "{}...", "{} [truncated]", '{}..." (4 kB more)'])
 def test_a_prefix_where_the_text_is_cut(cut: str) -> None:
     """A text ends in the middle of the value → the beginning of the value is masked, from six characters on."""
