@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 OURS, TRIO = "ours", "trio"
+KINDS = (OURS, TRIO)
 Calls = Counter[tuple[str, str, int]]
 """By verb, resource and HTTP status."""
 
