@@ -1,5 +1,6 @@
 """PKCS#12 files without a password (https://www.rfc-editor.org/rfc/rfc7292)."""
 
+import warnings
 from typing import TYPE_CHECKING
 
 from driver import limits
@@ -27,7 +28,10 @@ def load(content: bytes) -> "PKCS12KeyAndCertificates | None":
 
     for password in (b"", None):
         try:
-            return load_pkcs12(content, password)
+            with warnings.catch_warnings():
+                # Some programs write BER, of which cryptography says that it will not be read for ever.
+                warnings.simplefilter("ignore")
+                return load_pkcs12(content, password)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             continue
     if rounds:

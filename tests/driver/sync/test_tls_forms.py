@@ -138,6 +138,23 @@ def test_the_sentence_names_what_is_stored(content: bytes, sentence: str) -> Non
     assert "hello" not in str(failure.value)
 
 
+@pytest.mark.parametrize("form", ["a line break after it", "padding", "twice", "BER"])
+def test_pkcs12_that_is_not_der(form: str) -> None:
+    """Scenario: a PKCS#12 file with something after it, or in BER, with an indefinite length, as some programs write
+    it. Expected: read like another, without a warning."""
+    leaf = x509.load_pem_x509_certificate(LEAF)
+    der = serialize_key_and_certificates(b"x", LEAF_KEY, leaf, None, NO)
+    assert der[:2] == b"\x30\x82"  # a sequence whose length has two bytes
+    content = {
+        "a line break after it": der + b"\n",
+        "padding": der + bytes(7),
+        "twice": der + der,
+        "BER": b"\x30\x80" + der[4:] + b"\0\0",
+    }[form]
+    made = tls.assemble({"tls.crt": content, "tls.key": content})
+    assert made["tls.crt"] == LEAF and b"PRIVATE KEY" in made["tls.key"]
+
+
 @pytest.mark.parametrize("form", ["pem", "folded", "pkcs12", "cut-off", "other-end"])
 def test_no_key_lands_in_ca_crt(form: str) -> None:
     """Scenario: ca.crt from an object with certificates and a key, which may be cut off. Expected: certificates."""
