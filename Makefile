@@ -5,7 +5,8 @@ VENV ?= .venv
 # The release of Kubernetes that test-cluster and test-kubelet use; tests/cluster/releases.py has the choice.
 KUBERNETES ?=
 export KUBERNETES
-export VENV := $(abspath $(VENV))
+# Also if it was given on the command line: tox knows programs by their whole paths.
+export override VENV := $(abspath $(VENV))
 BIN := $(VENV)/bin
 # What the programs and the demo need; and with the developers' tools.
 RUNNABLE := $(VENV)/.runnable

@@ -1,5 +1,6 @@
 """The demo, run to its end and interrupted."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -45,7 +46,9 @@ def test_to_the_end(tmp_path: Path) -> None:
         positions = [output.index(step) for step in STEPS]
         assert positions == sorted(positions)
         assert "\x1b" not in output  # it is no terminal
-        assert max(map(len, output.splitlines())) <= MAX_WIDTH
+        # The path of the command is the environment's, whose name may be longer than .venv.
+        lines = re.sub(r"\S+/bin/secrets-store", ".venv/bin/secrets-store", output).splitlines()
+        assert max(map(len, lines)) <= MAX_WIDTH
         for shown in ("kind: SecretProviderClass", "kind: Pod", "16 MiB", "What next?", "docs/tutorial.md"):
             assert shown in output
         check_nothing_left(Path(short), [])
