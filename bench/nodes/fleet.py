@@ -46,13 +46,23 @@ class NodeSpec:
     kubeconfig: str
     volumes: tuple[PodVolume, ...]
 
+    @property
+    def classes(self) -> frozenset[str]:
+        """The names of the classes in use."""
+        return frozenset(volume.class_name for volume in self.volumes)
+
+
+def own_class(node: int) -> str:
+    """The name of a node's own class."""
+    return f"app-{node}"
+
 
 def secret_of(class_name: str) -> str:
     """The name of a class's Secret."""
     return f"synced-{class_name}"
 
 
-def class_object(name: str, mark: str = "0") -> Object:
+def class_object(name: str, mark: str) -> Object:
     """A class with one synced Secret; ``mark`` is a parameter that tells its versions apart."""
     entry = {"secretName": secret_of(name), "type": "Opaque", "data": [{"objectName": OBJECT, "key": KEY}]}
     return {
@@ -69,16 +79,22 @@ def class_object(name: str, mark: str = "0") -> Object:
 
 def names(node: int) -> list[tuple[str, str]]:
     """The (pod, class) pairs of a node."""
-    own = f"app-{node}"
+    own = own_class(node)
     return [(f"{SHARED}-{node}", SHARED), *((f"{own}-{pod}", own) for pod in range(PODS_OF_OWN_CLASS))]
 
 
 def make(cluster: ControlPlane, count: int, directory: Path) -> list[NodeSpec]:
     """Make classes, pods and tokens of ``count`` nodes."""
+    change_classes(cluster, count, "0")
     with ThreadPoolExecutor(_MAKERS) as makers:
-        classes = [SHARED, *(f"app-{node}" for node in range(count))]
-        list(makers.map(cluster.api.create, map(class_object, classes)))
         return list(makers.map(lambda node: _make_node(cluster, node, directory), range(count)))
+
+
+def change_classes(cluster: ControlPlane, count: int, mark: str) -> None:
+    """Make all classes have this mark, or create them with it."""
+    classes = [SHARED, *(own_class(node) for node in range(count))]
+    with ThreadPoolExecutor(_MAKERS) as makers:
+        list(makers.map(cluster.api.apply, [class_object(name, mark) for name in classes]))
 
 
 def _make_node(cluster: ControlPlane, node: int, directory: Path) -> NodeSpec:

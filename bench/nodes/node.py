@@ -21,8 +21,8 @@ class Node(Protocol):
     async def check(self) -> None:
         """Check each synced Secret once, as the driver does every five minutes."""
 
-    async def class_changed(self, mark: str) -> None:
-        """Wait until the driver has the shared class with this mark."""
+    async def classes_changed(self, mark: str, *names: str) -> None:
+        """Wait until the driver has the classes of these names with this mark; without names, all of the node's."""
 
     async def event(self) -> None:
         """Send an event on a pod."""

@@ -5,9 +5,10 @@ import asyncio
 import random
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
-from bench.nodes.fleet import NAMESPACE, OBJECT, SHARED, VOLUME, NodeSpec, PodVolume
+from bench.nodes.fleet import NAMESPACE, OBJECT, VOLUME, NodeSpec, PodVolume
 from driver.backend import open_backend
 from driver.config import DriverConfig
 from driver.metrics import DriverMetrics
@@ -77,14 +78,10 @@ class OurNode:
             await self._backend.sync.published(record, provider_class, True)
         await self._synced(mark)
 
-    async def class_changed(self, mark: str) -> None:
-        """The cache has it. Its Secret is as it was, because no entry of ``secretObjects`` has changed."""
-        class_ref = ClassRef(NAMESPACE, SHARED)
-
-        async def known() -> bool:
-            return (await self._backend.cluster.get_class(class_ref)).parameters["mark"] == mark
-
-        await until(known, f"the class with mark {mark}", NO_LIMIT, POLL)
+    async def classes_changed(self, mark: str, *names: str) -> None:
+        """The cache has them. Their Secrets are as they were, because no entry of ``secretObjects`` has changed."""
+        for name in names or self._spec.classes:
+            await until(partial(self._has, ClassRef(NAMESPACE, name), mark), f"class {name}", NO_LIMIT, POLL)
 
     async def event(self) -> None:
         """Queued; ``bench.nodes.run`` waits until the API server has it."""
@@ -110,6 +107,9 @@ class OurNode:
         name = await cluster.record(record)
         await syncing
         self._records[volume.uid] = record, name
+
+    async def _has(self, class_ref: ClassRef, mark: str) -> bool:
+        return (await self._backend.cluster.get_class(class_ref)).parameters["mark"] == mark
 
     async def _synced(self, mark: float) -> None:
         """Wait until all Secrets of the node's classes were found or made right after ``mark``."""

@@ -54,7 +54,8 @@ class Run:
         self._phase("idle", self._idle)
         self._phase("check of Secrets", lambda: self._done("check"))
         self._phase("new content", lambda: self._done("refresh", "v2"))
-        self._phase("shared class changed", self._class_changed)
+        self._phase("shared class changed", self._shared_class_changed)
+        self._phase("all classes changed", lambda: self._all_classes_changed(count))
         self._phase("one event each", lambda: self._events(count))
         self._done("stop")
         self._phase("all restart", lambda: self._with_watches("start", watches))
@@ -106,10 +107,17 @@ class Run:
         time.sleep(self._idle_seconds)
         return Done(self._idle_seconds, ())
 
-    def _class_changed(self) -> Done:
+    def _shared_class_changed(self) -> Done:
         mark = "changed"
-        self._nodes.begin("class_changed", self._phase_seconds, mark, spread=False)
+        self._nodes.begin("classes_changed", self._phase_seconds, mark, fleet.SHARED, spread=False)
         self._cluster.api.apply(fleet.class_object(fleet.SHARED, mark))
+        return self._nodes.result()
+
+    def _all_classes_changed(self, count: int) -> Done:
+        """As by a tool that sets a label on whatever it deploys."""
+        mark = "all changed"
+        self._nodes.begin("classes_changed", self._phase_seconds, mark, spread=False)
+        fleet.change_classes(self._cluster, count, mark)
         return self._nodes.result()
 
     def _events(self, count: int) -> Done:

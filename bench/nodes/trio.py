@@ -73,9 +73,10 @@ class TrioNode:
         self._secrets.reconcile_all()
         await self._synced()
 
-    async def class_changed(self, mark: str) -> None:
-        """The informer has it; nothing is done."""
-        await self._until(lambda: self._caches.shared_mark == mark, f"the class with mark {mark}")
+    async def classes_changed(self, mark: str, *names: str) -> None:
+        """The informer has them; nothing is done."""
+        wanted = dict.fromkeys(names or self._spec.classes, mark)
+        await self._until(lambda: wanted.items() <= self._caches.marks.items(), f"classes with mark {mark}")
 
     async def event(self) -> None:
         """One call."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.nodes.fleet import CLASS_API, SHARED, PodVolume
+from bench.nodes.fleet import CLASS_API, PodVolume
 from bench.nodes.informer import Informer
 from bench.nodes.throttled import Object, ThrottledClient
 from bench.nodes.trio_objects import MANAGED_LABEL
@@ -16,7 +16,6 @@ from driver.objects.pod_status import NODE_LABEL
 # Names come first in the metadata of a Secret as the API server writes it; a custom resource's keys are sorted.
 _NAME = re.compile(rb'"metadata":\{"name":"([^"]+)"')
 _MARK = re.compile(rb'"mark":"([^"]*)"')
-_SHARED = f'"name":"{SHARED}"'.encode()
 
 
 class Caches:
@@ -31,7 +30,9 @@ class Caches:
         self.on_status: Callable[[str], None] = _ignore
         self.statuses: dict[str, Object] = {}
         self.secrets: dict[str, Object] = {}
-        self.shared_mark = ""
+        self._own_classes = {volume.class_name: f'"name":"{volume.class_name}"'.encode() for volume in volumes.values()}
+        # Of the node's classes, if they have changed.
+        self.marks: dict[str, str] = {}
 
     async def synced(self, *names: str) -> None:
         """Start these informers unless they run, and wait until they have listed their objects."""
@@ -80,8 +81,9 @@ class Caches:
             self.on_status(name)
 
     def _class(self, line: bytes) -> None:
-        if _SHARED in line and (found := _MARK.search(line)):
-            self.shared_mark = found[1].decode()
+        for name, as_written in self._own_classes.items():
+            if as_written in line and (found := _MARK.search(line)):
+                self.marks[name] = found[1].decode()
 
     def _all_secrets(self, body: bytes) -> None:
         for item in json.loads(body)["items"]:

@@ -10,7 +10,7 @@ from bench.nodes.table import tables
 
 NODES = 2
 TIMES = Times(idle=0.5, phase=60.0)
-PHASES = 9
+PHASES = 10
 
 
 def accepted(result: Result, phase: str) -> Counter[str]:
@@ -36,6 +36,7 @@ def test_ours(cluster_programs: None) -> None:
     assert published["create secrets"] == NODES + 1
     assert accepted(result, "idle") == {} and accepted(result, "check of Secrets") == {"get secrets": 2 * NODES}
     assert accepted(result, "shared class changed") == {"get secretproviderclasses": NODES}
+    assert accepted(result, "all classes changed") == {"get secretproviderclasses": 2 * NODES}
     assert accepted(result, "one event each") == {"create events": NODES}
     assert result.phases[-1].watches == NODES
     every = {call for phase in result.phases for call in accepted(result, phase.name)}
@@ -55,5 +56,7 @@ def test_trio(cluster_programs: None) -> None:
     assert published["create secretproviderclasspodstatuses"] == 3 * NODES
     assert published["create secrets"] == NODES + 1
     assert checked["update secrets"] == 3 * NODES and checked["patch secrets"] >= NODES + 1
-    assert accepted(result, "shared class changed") == {}
+    assert accepted(result, "shared class changed") == accepted(result, "all classes changed") == {}
+    sent = result.phase("all classes changed")
+    assert sent is not None and sent.watch_events >= NODES * (NODES + 1)
     assert result.phases[-1].watches == 4 * NODES
