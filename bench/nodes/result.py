@@ -13,7 +13,8 @@ Calls = Counter[tuple[str, str, int]]
 @dataclass(frozen=True)
 class Phase:
     """``seconds`` lasted until all nodes had converged. CPU in seconds, memory of the API server in MiB, at the end and
-    at its highest; ``connections`` and ``watches`` of the drivers at the end; bytes sent on watches and to lists."""
+    at its highest; ``connections`` and ``watches`` of the drivers at the end; the events that were sent on watches, and
+    the bytes of lists."""
 
     name: str
     seconds: float
@@ -24,7 +25,6 @@ class Phase:
     connections: int
     watches: int
     watch_events: float
-    watch_bytes: float
     list_bytes: float
     calls: Calls
     failures: Sequence[str] = ()

@@ -81,7 +81,6 @@ class Run:
             after.sockets - self._own_sockets,
             round(sum(sent.watches.values()) - self._own_watches),
             _grown(sent_before.events, sent.events),
-            _grown(sent_before.event_bytes, sent.event_bytes),
             _grown(sent_before.list_bytes, sent.list_bytes),
             calls,
             done.failures,

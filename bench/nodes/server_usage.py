@@ -18,18 +18,17 @@ OURS = ("secretproviderclasses", "secretproviderclasspodstatuses", "secrets", "p
 
 @dataclass(frozen=True)
 class Gauges:
-    """Of the API server: open watches, and since its start the events that it has sent on watches, their bytes, and
-    those of its answers to lists; all by resource, of those that a driver may watch."""
+    """Of the API server: open watches, and since its start the events that it has sent on watches, and the bytes of its
+    answers to lists; all by resource, of those that a driver may watch."""
 
     watches: Mapping[str, float]
     events: Mapping[str, float] = field(default_factory=dict)
-    event_bytes: Mapping[str, float] = field(default_factory=dict)
     list_bytes: Mapping[str, float] = field(default_factory=dict)
 
 
 def parse_metrics(text: str) -> Gauges:
     """The API server's /metrics, in the text format of Prometheus."""
-    watches, events, event_bytes, list_bytes = (defaultdict[str, float](float) for _ in range(4))
+    watches, events, list_bytes = (defaultdict[str, float](float) for _ in range(3))
     for name, labels, value in _SAMPLE.findall(text):
         known = dict(_LABEL.findall(labels))
         resource = known.get("resource", "")
@@ -39,11 +38,9 @@ def parse_metrics(text: str) -> Gauges:
             watches[resource] += float(value)
         elif name == "apiserver_watch_events_total":
             events[resource] += float(value)
-        elif name == "apiserver_watch_events_sizes_sum":
-            event_bytes[resource] += float(value)
         elif name == "apiserver_response_sizes_sum" and known.get("verb") == "LIST":
             list_bytes[resource] += float(value)
-    return Gauges(watches, events, event_bytes, list_bytes)
+    return Gauges(watches, events, list_bytes)
 
 
 def gauges(cluster: ControlPlane) -> Gauges:

@@ -16,7 +16,7 @@ def tables(results: Sequence[Result]) -> str:
         _by_phase("CPU of API server and etcd, seconds", results, lambda _, phase: f"{phase.cpu:.1f}"),
         _by_phase("Seconds until all nodes have converged", results, lambda _, phase: f"{phase.seconds:.1f}"),
         _by_phase("Calls of a node", results, _calls_of_a_node),
-        _by_phase("Events sent on watches; MB", results, _sent),
+        _by_phase("Events sent on watches; MB of lists", results, _sent),
         _by_phase("Highest memory of the API server, MiB", results, lambda _, phase: f"{phase.peak:.0f}"),
         _by_phase("Watches; connections, at the end", results, lambda _, p: f"{p.watches}; {p.connections}"),
         *(_calls(result) for result in _largest(results)),
@@ -45,7 +45,7 @@ def _calls_of_a_node(result: Result, phase: Phase) -> str:
 
 
 def _sent(_: Result, phase: Phase) -> str:
-    return f"{phase.watch_events:.0f}; {phase.watch_bytes / _MB:.1f}"
+    return f"{phase.watch_events:.0f}; {phase.list_bytes / _MB:.1f}"
 
 
 def _calls(result: Result) -> str:

@@ -6,9 +6,7 @@ from pathlib import Path
 from bench.nodes import kept
 from bench.nodes.result import OURS, TRIO, Phase, Result
 
-PHASE = Phase(
-    "publish", 2.5, 1.25, 0.5, 300.0, 310.0, 20, 10, 4.0, 2e6, 0.0, Counter({("get", "pods", 200): 3}), ["no"]
-)
+PHASE = Phase("publish", 2.5, 1.25, 0.5, 300.0, 310.0, 20, 10, 4.0, 2e6, Counter({("get", "pods", 200): 3}), ["no"])
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

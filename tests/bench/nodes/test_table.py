@@ -10,7 +10,7 @@ from bench.nodes.result import OURS, TRIO, Calls, Phase, Result
 from bench.nodes.table import tables
 
 CALLS: Calls = Counter({("create", "secrets", 201): 10, ("create", "secrets", 409): 5, ("get", "pods", 200): 20})
-PHASE = Phase("publish", 2.5, 1.25, 0.5, 300.0, 310.0, 20, 10, 40.0, 2e6, 0.0, CALLS)
+PHASE = Phase("publish", 2.5, 1.25, 0.5, 300.0, 310.0, 20, 10, 40.0, 2e6, CALLS)
 
 
 def rows(text: str, title: str) -> list[str]:
