@@ -39,6 +39,15 @@ def test_sigterm_during_the_imports(tmp_path: Path) -> None:
     assert "Stopping" in log and "Serving" not in log, log
 
 
+def test_the_garbage_collector_works() -> None:
+    """The imports are over → what they made is left alone, and garbage of later is collected."""
+    code = (
+        "import gc, sys; from container.start import main; sys.argv[1:] = ['--version']; assert main() == 0\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 10_000"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 @pytest.mark.measured
 def test_cpu(tmp_path: Path) -> None:
     """CPU time of all processes from the container's start to the first /healthz 200, which is a Probe, with byte code
