@@ -9,6 +9,10 @@ DEFAULT_WINDOW: Final = 65_535
 FRAMES: Final = 1000.0
 FRAMES_A_SECOND: Final = 100.0
 FRAMES_A_MESSAGE: Final = 8.0
+# The usual libraries have windows of 64 KiB or more, and confirm a quarter of one or more by two WINDOW_UPDATE frames,
+# of the stream and of the connection. Four times as many are allowed.
+BYTES_A_FRAME: Final = 2048
+HEADERS_TOO_LARGE: Final = "received metadata size exceeds the limit"
 
 
 class ConnectionFault(Exception):
@@ -32,7 +36,7 @@ class Bounds:
 
 class FrameBudget:
     """How many frames a peer may send that move no message. They cost us work for nothing, so each takes one of FRAMES
-    tokens, of which FRAMES_A_SECOND come back, and some with each message."""
+    tokens, of which FRAMES_A_SECOND come back, and some with each message and with what we send."""
 
     def __init__(self, now: float) -> None:
         self._tokens, self._refilled = FRAMES, now
@@ -47,3 +51,7 @@ class FrameBudget:
     def message_done(self) -> None:
         """A message was received as a whole; the frames around it were for that."""
         self._tokens += FRAMES_A_MESSAGE
+
+    def data_sent(self, size: int) -> None:
+        """So many bytes of DATA were sent, which the peer confirms by WINDOW_UPDATE frames."""
+        self._tokens += size / BYTES_A_FRAME

@@ -5,35 +5,24 @@ A peer that does not read is not read either, until it does.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from h2 import events
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError, StreamClosedError
-from h2.settings import SettingCodes, Settings
+from h2.exceptions import DenialOfServiceError, ProtocolError, StreamClosedError
+from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
-from runtime.http2.bounds import Bounds, ConnectionFault, FrameBudget
-from runtime.http2.frames import GOAWAY, HEAD_BYTES, MAX_FRAME_BYTES, Frame, FrameMeter
-
-# It would log each header at -v=10, and what a peer sends is not ours to log.
-logging.getLogger("hpack").setLevel(logging.ERROR)
+from runtime.http2.bounds import HEADERS_TOO_LARGE, Bounds, ConnectionFault, FrameBudget
+from runtime.http2.frames import DATA, GOAWAY, HEAD_BYTES, MAX_FRAME_BYTES, Frame, FrameMeter
+from runtime.http2.protocol import Protocol
 
 # How long the last bytes of a connection may take to be read.
 GOODBYE_SECONDS: Final = 2.0
 
 Headers = Iterable[tuple[bytes, bytes]]
-
-
-class _Protocol(H2Connection):
-    # How many streams that have ended are remembered, to tell late frames from mistakes. By default it is 65,536, which
-    # are 8 MB for a connection that is kept for days.
-    MAX_CLOSED_STREAMS = 1000
 
 
 @dataclass(eq=False, slots=True)
@@ -63,10 +52,7 @@ class Connection(asyncio.Protocol):
         self.gone = self._loop.create_future()
         self._budget = FrameBudget(self._loop.time())
         self._meter = FrameMeter(bounds.header_bytes, self._budget)
-        self._http = _Protocol(_CONFIGURATIONS[is_client])
-        known = {SettingCodes.MAX_HEADER_LIST_SIZE: bounds.header_bytes, **settings}
-        self._http.local_settings = Settings(client=is_client, initial_values=known)
-        self._http.decoder.max_header_list_size = bounds.header_bytes
+        self._http = Protocol(settings, bounds.header_bytes, is_client=is_client)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
@@ -94,7 +80,9 @@ class Connection(asyncio.Protocol):
             self.close(fault.code, str(fault))
         except ProtocolError as error:  # of which h2 has told the peer
             self.closing = True
-            self.close(ErrorCodes(error.error_code), "the peer has broken HTTP/2's rules")
+            is_too_large = isinstance(error, DenialOfServiceError)
+            text = HEADERS_TOO_LARGE if is_too_large else "the peer has broken HTTP/2's rules"
+            self.close(ErrorCodes(error.error_code), text)
         self.write()
 
     def pause_writing(self) -> None:
@@ -175,7 +163,10 @@ class Connection(asyncio.Protocol):
         if frame.kind == GOAWAY:
             self._goaway(frame.data[HEAD_BYTES:])
             return
-        for event in self._http.receive_data(frame.data):
+        found = self._http.receive_data(frame.data)
+        if frame.kind == DATA and not found:  # of a stream that has ended, which h2 answers with RST_STREAM each time
+            self._budget.take(self._loop.time())
+        for event in found:
             handle = _HANDLERS.get(type(event))
             if handle is not None:
                 handle(self, event)
@@ -232,24 +223,12 @@ class Connection(asyncio.Protocol):
             piece, stream.sending = stream.sending[:size], stream.sending[size:]
             is_end = not stream.sending and stream.trailers is None
             self._http.send_data(stream.id, piece, end_stream=is_end)
+            self._budget.data_sent(len(piece))
         if stream.trailers is not None:
             self.send_headers(stream, stream.trailers, ends_stream=True)
         self.on_sent(stream)
 
 
-def _configuration(*, is_client: bool) -> H2Configuration:
-    """Headers are taken as they are: gRPC permits values that HTTP does not, for example a ``grpc-message`` that ends
-    with a space."""
-    return H2Configuration(
-        client_side=is_client,
-        validate_inbound_headers=False,
-        normalize_inbound_headers=False,
-        validate_outbound_headers=False,
-        normalize_outbound_headers=False,
-    )
-
-
-_CONFIGURATIONS: Final = {is_client: _configuration(is_client=is_client) for is_client in (False, True)}
 _HANDLERS: Final[dict[type[events.Event], Callable[[Connection, Any], None]]] = {
     events.RequestReceived: Connection._headers,
     events.ResponseReceived: Connection._headers,

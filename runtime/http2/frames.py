@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from h2.errors import ErrorCodes
 
-from runtime.http2.bounds import ConnectionFault, FrameBudget
+from runtime.http2.bounds import HEADERS_TOO_LARGE, ConnectionFault, FrameBudget
 
 HEAD_BYTES: Final = 9
 # SETTINGS_MAX_FRAME_SIZE's initial value, and the least that a peer may set.
@@ -20,6 +20,8 @@ SMALL_BYTES: Final = 64
 # Types of frames (RFC 9113, section 6), and two flags.
 DATA, HEADERS, SETTINGS, PUSH_PROMISE, GOAWAY, CONTINUATION = 0, 1, 4, 5, 7, 9
 _ACK, _END_HEADERS, _PADDED = 0x1, 0x4, 0x8
+# Seven settings are defined; a frame has room for 2730, each of which is work.
+_MOST_SETTINGS, _SETTING_BYTES = 32, 6
 
 
 class Frame(NamedTuple):
@@ -65,10 +67,12 @@ class FrameMeter:
         self._greeted = True
         if frame.kind != DATA or _is_small(frame):
             self._budget.take(now)
+        if frame.kind == SETTINGS and len(frame.data) - HEAD_BYTES > _MOST_SETTINGS * _SETTING_BYTES:
+            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "too many settings")
         if frame.kind in (HEADERS, CONTINUATION, PUSH_PROMISE):
             self._block += len(frame.data) - HEAD_BYTES
             if self._block > self._block_bytes:
-                raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "received metadata size exceeds the limit")
+                raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, HEADERS_TOO_LARGE)
             if frame.flags & _END_HEADERS:
                 self._block = 0
 

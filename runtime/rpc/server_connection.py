@@ -36,7 +36,7 @@ class ServerConnection(Connection):
         connections: "dict[ServerConnection, None]",
         most_connections: int,
     ) -> None:
-        super().__init__(bounds, {}, is_client=False)
+        super().__init__(bounds, {SettingCodes.MAX_CONCURRENT_STREAMS: bounds.streams}, is_client=False)
         self._services, self._calls = services, calls
         self._connections, self._most_connections = connections, most_connections
         self._preface, self._last_stream = _PREFACE, 0
@@ -89,10 +89,6 @@ class ServerConnection(Connection):
             if (known := self.streams.get(stream_id)) is not None:
                 self.on_data(known)
             return
-        if stream_id > 1 >= self._last_stream:
-            # Not before the second call: kubelet makes one on each connection. h2 insists on the limit when the client
-            # has read it; until then calls above it are refused one by one.
-            self._http.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self._bounds.streams})
         self._last_stream = stream_id
         stream = Stream(stream_id, ended=ends_stream)
         if self.closing or len(self._requests) >= self._bounds.streams:

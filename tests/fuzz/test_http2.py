@@ -4,7 +4,8 @@ was asked is answered; no exception leaves the protocol, and no call hangs or st
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from protos import csi_pb2
 from runtime.http2.bounds import Bounds
@@ -101,11 +102,23 @@ class Pipe(asyncio.Transport):
     resume_reading = pause_reading
 
 
-def feed(connection: asyncio.Protocol, data: bytes, numbers: random.Random) -> None:
-    """Hand data over in pieces."""
-    size = numbers.choice((1, 7, 1000))
+async def feed(connection: asyncio.Protocol, data: bytes, numbers: random.Random) -> None:
+    """Hand data over in pieces, between which calls go on, or not."""
+    size, pauses = numbers.choice((1, 7, 1000)), numbers.choice((0.0, 0.1, 1.0))
     for at in range(0, len(data), size):
         connection.data_received(data[at : at + size])
+        if numbers.random() < pauses:
+            await asyncio.sleep(0)
+    for _ in range(numbers.randrange(5)):
+        await asyncio.sleep(0)
+
+
+async def run_checked(work: Callable[[], Awaitable[None]]) -> None:
+    """Run ``work``; no exception leaves a callback, for example that of a call's end, which asyncio would only log."""
+    raised: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+    await work()
+    assert not raised
 
 
 def test_a_servers_clients() -> None:
@@ -118,14 +131,13 @@ def test_a_servers_clients() -> None:
         for _ in range(count):
             connection = ServerConnection(services, calls, Bounds(2**20), connections, 10)
             connection.connection_made(Pipe())
-            feed(connection, frames.PREFACE + a_peer(numbers, is_request=True), numbers)
-            await asyncio.sleep(0)
+            await feed(connection, frames.PREFACE + a_peer(numbers, is_request=True), numbers)
             connection.connection_lost(None)
             assert not connections
+            tally("clients of HTTP/2")
         await until(calls.idle.is_set, "the end of all calls")
 
-    asyncio.run(run())
-    tally("clients of HTTP/2", count)
+    asyncio.run(run_checked(run))
 
 
 def test_a_clients_servers() -> None:
@@ -139,13 +151,13 @@ def test_a_clients_servers() -> None:
             connection.connection_made(Pipe())
             calls = [asyncio.create_task(connection.call("/csi.v1.Identity/Probe", request, 60)) for _ in range(2)]
             await asyncio.sleep(0)
-            feed(connection, a_peer(numbers, is_request=False), numbers)
+            await feed(connection, a_peer(numbers, is_request=False), numbers)
             connection.connection_lost(None)
             async with asyncio.timeout(10):
                 for call in calls:
                     with contextlib.suppress(CallFailed):
                         await call
             assert not connection.streams
+            tally("servers of HTTP/2")
 
-    asyncio.run(run())
-    tally("servers of HTTP/2", count)
+    asyncio.run(run_checked(run))

@@ -12,6 +12,7 @@ from h2.errors import ErrorCodes
 from protos import csi_pb2
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
+from runtime.http2 import bounds
 from runtime.rpc import server, server_connection, wire
 from tests.support import http2_frames as frames
 from tests.support.fake_driver import FakeDriver, fake_driver
@@ -137,6 +138,19 @@ FAULTS: dict[str, tuple[bytes, ErrorCodes]] = {
     "settings": (control(frames.SETTINGS) * 3000, ErrorCodes.ENHANCE_YOUR_CALM),
     "priorities": (control(frames.PRIORITY, bytes(5), 0, 1) * 3000, ErrorCodes.ENHANCE_YOUR_CALM),
     "unknown frames": (control(77) * 3000, ErrorCodes.ENHANCE_YOUR_CALM),
+    "many settings at once": (frames.settings({1000 + name: 1 for name in range(100)}), ErrorCodes.ENHANCE_YOUR_CALM),
+    "data after a reset": (
+        request() + control(frames.RST_STREAM, bytes(4), 0, 1) + control(frames.DATA, b"x" * 100, 0, 1) * 3000,
+        ErrorCodes.ENHANCE_YOUR_CALM,
+    ),
+    "data after the end": (
+        request() + control(frames.DATA, b"x" * 100, 0, 1) * 3000,
+        ErrorCodes.ENHANCE_YOUR_CALM,
+    ),
+    "headers after a reset": (
+        request() + control(frames.RST_STREAM, bytes(4), 0, 1) + frames.headers(1, head(), ends_stream=True) * 3000,
+        ErrorCodes.ENHANCE_YOUR_CALM,
+    ),
     "empty continuations": (
         frames.frame(frames.HEADERS, 0, 1, b"") + control(frames.CONTINUATION, b"", 0, 1) * 3000,
         ErrorCodes.PROTOCOL_ERROR,
@@ -319,15 +333,20 @@ def test_a_browser(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_too_many_calls_at_once(tmp_path: Path) -> None:
-    """A client begins 300 calls that take long → as many as announced run, the others are refused at once; the first
-    ones are answered in the end."""
+@pytest.mark.parametrize("knows", [False, True], ids=["before the limit is read", "in spite of the limit"])
+def test_too_many_calls_at_once(tmp_path: Path, knows: bool) -> None:
+    """A client begins 300 calls that take long → as many as the greeting announces run, the others are refused one by
+    one; the first ones are answered in the end."""
 
     async def run() -> None:
         async with fake_driver(str(tmp_path / "s")) as driver:
             driver.hang = asyncio.Event()
             client = await Raw.connect(tmp_path / "s")
-            client.writer.write(HELLO + b"".join(request(number) for number in range(1, 601, 2)))
+            client.writer.write(HELLO)
+            await until(lambda: bool(client.frames), "the greeting")
+            assert frames.MAX_CONCURRENT_STREAMS.to_bytes(2) + (100).to_bytes(4) in client.frames[0].payload
+            client.writer.write(control(frames.SETTINGS, flags=frames.ACK) * knows)
+            client.writer.write(b"".join(request(number) for number in range(1, 601, 2)))
             await until(lambda: driver.probes == 100, "a hundred calls")
             driver.hang.set()
             await client.until_answered(199)
@@ -467,6 +486,32 @@ def test_small_windows(tmp_path: Path) -> None:
             assert (await client.until_answered(1))["grpc-status"] == "0"
             data = [each.payload for each in client.frames if each.type == frames.DATA]
             assert b"".join(data) == reply and len(data) == len(reply)
+            await client.close()
+
+    asyncio.run(run())
+
+
+def test_a_client_that_confirms_each_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client confirms every DATA frame of long responses, on the stream and on the connection → it gets them: these
+    frames are for what we have sent."""
+    monkeypatch.setattr(bounds, "FRAMES", 50.0)
+
+    async def run() -> None:
+        async with fake_driver(str(tmp_path / "s")) as driver:
+            driver.name = "x" * 2**19
+            client = await Raw.connect(tmp_path / "s")
+            client.writer.write(HELLO)
+            for stream in (1, 3):
+                client.writer.write(request(stream, **{":path": "/csi.v1.Identity/GetPluginInfo"}))
+                received = 0
+                while received < 2**19:
+                    await until(lambda: bool(client.frames) or client.ended, "data")
+                    assert not client.ended
+                    sizes = [len(each.payload) for each in client.frames if each.type == frames.DATA]
+                    client.frames.clear()
+                    for size in sizes:
+                        client.writer.write(frames.window_update(0, size) + frames.window_update(stream, size))
+                    received += sum(sizes)
             await client.close()
 
     asyncio.run(run())

@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hpack import Decoder
+from hpack import Decoder, Encoder
 
 from protos import csi_pb2
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
+from runtime.http2 import bounds
 from runtime.http2.bounds import Bounds
+from runtime.http2.protocol import Protocol
 from runtime.rpc import wire
 from tests.support import http2_frames as frames
 
@@ -184,6 +186,14 @@ FAILURES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
         rpc.StatusCode.UNIMPLEMENTED,
         "the HTTP status is 404",
     ),
+    "an error text that unfolds to more than is taken": (
+        lambda stream: (
+            head(stream)
+            + frames.headers(stream, Encoder().encode([(b"grpc-message", b"secret" * 4000)]), ends_stream=True)
+        ),
+        rpc.StatusCode.RESOURCE_EXHAUSTED,
+        "received metadata size exceeds the limit",
+    ),
     "an unknown status": (
         lambda stream: head(stream) + tail(stream, 77, b"secret"),
         rpc.StatusCode.UNKNOWN,
@@ -352,6 +362,32 @@ def test_the_servers_limit_of_calls(tmp_path: Path) -> None:
     run(work)
 
 
+def test_a_server_that_confirms_each_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server confirms every DATA frame of long requests, on the stream and on the connection → they are answered:
+    these frames are for what we have sent."""
+    monkeypatch.setattr(bounds, "FRAMES", 50.0)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        found = frames.FrameReader()
+        await reader.readexactly(len(frames.PREFACE))
+        writer.write(frames.settings({}))
+        while buffer := await reader.read(65536):
+            for each in found.read(buffer):
+                if each.type == frames.DATA:
+                    size = len(each.payload)
+                    writer.write(frames.window_update(0, size) + frames.window_update(each.stream, size))
+                    if each.flags & frames.END_STREAM:
+                        writer.write(ANSWERS["as ours"](each.stream))
+
+    async def work() -> None:
+        request = csi_pb2.GetPluginInfoResponse(name="x" * 2**19)  # unknown fields of the method's request
+        async with listening(tmp_path / "s", talk), channel_to(tmp_path / "s") as channel:
+            for _ in range(2):
+                assert await channel.call_when_ready(PROBE, request, csi_pb2.ProbeResponse, 10) == REPLY
+
+    run(work)
+
+
 def test_given_up(tmp_path: Path) -> None:
     """The caller's deadline passes, or it is cancelled → the server is told to stop, and the connection goes on."""
 
@@ -486,6 +522,17 @@ def test_a_turn_is_passed_on(tmp_path: Path) -> None:
             assert await first == REPLY and await third == REPLY and second.cancelled()
 
     run(work)
+
+
+def test_settings_that_nobody_knows() -> None:
+    """A peer names all settings that a frame has room for, most of them unknown → what it means is kept, no more."""
+    protocol = Protocol({}, 2**14, is_client=True)
+    protocol.initiate_connection()
+    usual = len(protocol.remote_settings)
+    protocol.receive_data(frames.settings(dict.fromkeys(range(10, 2700), 7)))
+    protocol.receive_data(frames.settings({frames.MAX_CONCURRENT_STREAMS: 5, 99: 9}))
+    assert protocol.remote_settings.max_concurrent_streams == 5
+    assert len(protocol.remote_settings) == usual + 1
 
 
 def test_the_servers_table_of_headers(tmp_path: Path) -> None:
