@@ -2,7 +2,7 @@
 
 from runtime.rpc.calls import Call
 from runtime.rpc.channel import MAX_UNANSWERED, UNREADABLE, SocketChannel, Unreadable, call_once
-from runtime.rpc.client_connection import CallFailed
+from runtime.rpc.failures import CallFailed
 from runtime.rpc.server import Register, serve
 from runtime.rpc.services import Services
 from runtime.rpc.wire import DEADLINE_DETAILS

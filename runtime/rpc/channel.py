@@ -9,7 +9,8 @@ from google.protobuf.message import DecodeError, Message
 from runtime import sockets
 from runtime.http2.bounds import Bounds
 from runtime.rpc import client_connection, wire
-from runtime.rpc.client_connection import CallFailed, ClientConnection
+from runtime.rpc.client_connection import ClientConnection
+from runtime.rpc.failures import CallFailed
 from runtime.status_codes import StatusCode
 
 # So many calls in a row without an answer, and the connection is given up.

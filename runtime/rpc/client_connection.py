@@ -14,33 +14,13 @@ from hpack import NeverIndexedHeaderTuple
 from runtime.http2.bounds import DEFAULT_WINDOW, Bounds, ConnectionFault
 from runtime.http2.connection import Connection, Headers, Stream
 from runtime.rpc import wire
+from runtime.rpc.failures import CallFailed, Refused, failure_of_reset
 from runtime.status_codes import StatusCode
 
 # Providers reject any other authority than this one.
 _AUTHORITY: Final = b"localhost"
 # Of one reply: some that are informational, its own and its trailers.
 _MOST_BLOCKS: Final = 16
-# What the end of a stream without a status means: "Errors" in
-# https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
-_RESET_CODES: Final[dict[int, StatusCode]] = {
-    ErrorCodes.REFUSED_STREAM: StatusCode.UNAVAILABLE,
-    ErrorCodes.CANCEL: StatusCode.CANCELLED,
-    ErrorCodes.ENHANCE_YOUR_CALM: StatusCode.RESOURCE_EXHAUSTED,
-    ErrorCodes.INADEQUATE_SECURITY: StatusCode.PERMISSION_DENIED,
-}
-
-
-class CallFailed(Exception):
-    """A call that has no reply; ``details`` is the server's text, or what happened to the connection."""
-
-    def __init__(self, code: StatusCode, details: str) -> None:
-        super().__init__(f"{code.name}: {details}")
-        self.code, self.details = code, details
-
-    @property
-    def is_unanswered(self) -> bool:
-        """Whether the deadline has passed, as the client noticed."""
-        return self.code is StatusCode.DEADLINE_EXCEEDED and self.details == wire.DEADLINE_DETAILS
 
 
 @dataclass(eq=False, slots=True)
@@ -96,16 +76,27 @@ class ClientConnection(Connection):
 
     async def call(self, path: str, message: bytes, seconds: float, most_bytes: int | None = None) -> bytes:
         """Call a method with a message; returns the reply's, which may have ``most_bytes``, by default those of the
-        connection's bounds. Raises CallFailed."""
+        connection's bounds. Raises CallFailed.
+
+        A call that the server has refused is made once more, as gRPC's libraries do
+        (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#transparent-retries). A server on gRPC's core
+        refuses calls within its limit: it counts those that it has answered for a moment longer.
+        """
+        most = most_bytes or self._bounds.message_bytes
         try:
             async with asyncio.timeout(seconds):
                 deadline = self._loop.time() + seconds
-                while len(self._replies) >= self._most_streams and not self.closing:
-                    await self._wait()
-                left = deadline - self._loop.time()
-                return await self._exchange(path, message, left, most_bytes or self._bounds.message_bytes)
+                try:
+                    return await self._take_turn(path, message, deadline, most)
+                except Refused:
+                    return await self._take_turn(path, message, deadline, most)
         except TimeoutError:
             raise CallFailed(StatusCode.DEADLINE_EXCEEDED, wire.DEADLINE_DETAILS) from None
+
+    async def _take_turn(self, path: str, message: bytes, deadline: float, most_bytes: int) -> bytes:
+        while len(self._replies) >= self._most_streams and not self.closing:
+            await self._wait()
+        return await self._exchange(path, message, deadline - self._loop.time(), most_bytes)
 
     async def _wait(self) -> None:
         """Until another call has ended."""
@@ -213,8 +204,7 @@ class ClientConnection(Connection):
         if code is None:
             self._fail(stream, CallFailed(*self._why))
         else:
-            status = _RESET_CODES.get(code, StatusCode.INTERNAL)
-            self._fail(stream, CallFailed(status, f"the server ended the call, with HTTP/2's error code {code}"))
+            self._fail(stream, failure_of_reset(code))
 
     def on_goodbye(self, last_stream: int, code: int) -> None:
         """The server takes no more calls."""

@@ -10,7 +10,8 @@ from typing import Any
 from protos import csi_pb2
 from runtime.http2.bounds import Bounds
 from runtime.rpc.calls import Calls
-from runtime.rpc.client_connection import CallFailed, ClientConnection
+from runtime.rpc.client_connection import ClientConnection
+from runtime.rpc.failures import CallFailed
 from runtime.rpc.server_connection import ServerConnection
 from runtime.rpc.services import Services
 from runtime.rpc.wire import framed

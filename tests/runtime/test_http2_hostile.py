@@ -607,7 +607,7 @@ MALFORMED: dict[str, Callable[[], bytes]] = {
         )
         + frames.frame(frames.DATA, frames.END_STREAM, 1, b"\x00\xff\xff\xff\xff")
     ),
-    "the end of the stream": lambda: control(frames.RST_STREAM, ErrorCodes.REFUSED_STREAM.to_bytes(4), 0, 1),
+    "the end of the stream": lambda: control(frames.RST_STREAM, ErrorCodes.INTERNAL_ERROR.to_bytes(4), 0, 1),
     "goodbye": lambda: control(frames.GOAWAY, bytes(8) + b"secret"),
     "frames of another stream": lambda: control(frames.DATA, b"x", 0, 99),
     "garbage": lambda: b"220 mail.example ESMTP\r\n",

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from h2.errors import ErrorCodes
 from hpack import Decoder, Encoder
 
 from protos import csi_pb2
@@ -150,11 +151,6 @@ FAILURES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
         lambda stream: head(stream) + data(stream, b"\x01" + BODY[1:]) + tail(stream),
         rpc.StatusCode.INTERNAL,
         "the message is compressed, which was not offered",
-    ),
-    "reset: refused": (
-        lambda stream: frames.frame(frames.RST_STREAM, 0, stream, (7).to_bytes(4)),
-        rpc.StatusCode.UNAVAILABLE,
-        "HTTP/2's error code 7",
     ),
     "reset: cancelled": (
         lambda stream: frames.frame(frames.RST_STREAM, 0, stream, (8).to_bytes(4)),
@@ -489,6 +485,30 @@ def test_a_silent_server_that_stays_is_waited_for(tmp_path: Path) -> None:
                 assert not await channel.wait_ready(0.3)
             greets.set()
             assert await channel.wait_ready(10.0) and connections == 1
+
+    run(work)
+
+
+@pytest.mark.parametrize("calls, refused, failing", [(1, {1}, 0), (1, {1, 3}, 1), (5, {1}, 0), (5, {9}, 0)])
+def test_refused(tmp_path: Path, calls: int, refused: set[int], failing: int) -> None:
+    """The server refuses a call that it has not begun → it is made once more, and answered; it refuses it again → its
+    caller reads UNAVAILABLE, and the server is not asked a third time."""
+
+    async def work() -> None:
+        asked: list[int] = []
+
+        def answer(stream: int) -> bytes:
+            asked.append(stream)
+            if stream in refused:
+                return frames.frame(frames.RST_STREAM, 0, stream, ErrorCodes.REFUSED_STREAM.to_bytes(4))
+            return ANSWERS["as ours"](stream)
+
+        async with peer(tmp_path / "s", answer), channel_to(tmp_path / "s") as channel:
+            assert await channel.wait_ready(5)
+            found = await asyncio.gather(*(probe(channel) for _ in range(calls)), return_exceptions=True)
+            failures = [each for each in found if isinstance(each, rpc.CallFailed)]
+            assert [each.code for each in failures] == [rpc.StatusCode.UNAVAILABLE] * failing
+            assert found.count(REPLY) == calls - failing and len(asked) == calls + 1
 
     run(work)
 
