@@ -8,10 +8,9 @@ for those that run.
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from driver.volume.turns import Turns
@@ -52,71 +51,40 @@ class DiskWorkers:
 
 
 class _Call:
-    """A function to call in a thread, and the future of the event loop that gets its result."""
+    """A function to call, and the future that gets its result."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self._loop.create_future()
+        self.future: Future[Any] = Future()
         self._function = function
 
     def run(self) -> None:
-        if self.future.cancelled():
+        if not self.future.set_running_or_notify_cancel():
             return
         try:
             result = self._function()
         except BaseException as error:
-            self._report(self.future.set_exception, error)
+            self.future.set_exception(error)
         else:
-            self._report(self.future.set_result, result)
-
-    def _report(self, report: Callable[[Any], None], outcome: Any) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._report_unless_done, report, outcome)
-
-    def _report_unless_done(self, report: Callable[[Any], None], outcome: Any) -> None:
-        if not self.future.done():  # else cancelled meanwhile
-            report(outcome)
+            self.future.set_result(result)
 
 
 class _FairPool:
-    """Threads that serve the tenants in turn, and of each tenant ``of_one`` calls at a time.
-
-    It has its own threads instead of an executor's, whose futures, locks and semaphores around each call take twice the
-    CPU time of this (docs/performance.md).
-    """
+    """Threads that serve the tenants in turn, and of each tenant ``of_one`` calls at a time."""
 
     def __init__(self, threads: int, of_one: int, name: str) -> None:
-        self._most, self._name = threads, name
-        self._threads: list[threading.Thread] = []
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._lock = threading.Lock()
         self._turns: Turns[_Call] = Turns(of_one)
-        self._unfinished = 0
-        # One token for each call that was added, at which a thread looks for calls that may be made; False: it ends.
-        self._tokens: SimpleQueue[bool] = SimpleQueue()
 
     def run(self, function: Callable[[], T]) -> asyncio.Future[T]:
         call = _Call(partial(copy_context().run, function))
         with self._lock:
             self._turns.put(TENANT.get(), call)
-            self._unfinished += 1
-            if len(self._threads) < min(self._unfinished, self._most):
-                thread = threading.Thread(target=self._work, name=f"{self._name}_{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
-        self._tokens.put(True)
-        return call.future
+        self._threads.submit(self._serve)
+        return asyncio.wrap_future(call.future)
 
     def close(self) -> None:
-        """Wait for all calls, and end the threads."""
-        for _ in self._threads:
-            self._tokens.put(False)
-        for thread in self._threads:
-            thread.join()
-        self._threads.clear()
-
-    def _work(self) -> None:
-        while self._tokens.get():
-            self._serve()
+        self._threads.shutdown()
 
     def _serve(self) -> None:
         """Make calls until none is left that may be made."""
@@ -127,7 +95,6 @@ class _FairPool:
             finally:
                 with self._lock:
                     self._turns.ended(tenant)
-                    self._unfinished -= 1
 
     def _take(self) -> tuple[str, _Call] | None:
         with self._lock:
