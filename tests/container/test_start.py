@@ -48,6 +48,19 @@ def test_the_garbage_collector_works() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
+def test_what_a_first_probe_does_without() -> None:
+    """All that is imported until the driver answers its first Probe → nothing that only calls to the API server, the
+    status page or a directory of manifests need."""
+    code = (
+        "import sys, container.main; from driver.cluster import api, gateway, secrets, taint, workloads\n"
+        "from driver.sync import engine; print('\\n'.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    found = set(done.stdout.split())
+    assert "driver.cluster.connections" in found
+    assert found.isdisjoint({"aiohttp", "kubernetes", "attr", "psutil", "probe.page", "yaml"})
+
+
 @pytest.mark.measured
 def test_cpu(tmp_path: Path) -> None:
     """CPU time of all processes from the container's start to the first /healthz 200, which is a Probe, with byte code
