@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
         self.gone = self._loop.create_future()
+        self._aborting: asyncio.TimerHandle | None = None
         self._budget = FrameBudget(self._loop.time())
         self._meter = FrameMeter(bounds.header_bytes, self._budget)
         self._http = Protocol(settings, bounds.header_bytes, is_client=is_client)
@@ -63,6 +64,8 @@ class Connection(asyncio.Protocol):
         """Nothing can be sent or received any more: every stream ends."""
         self.closing = True
         self.gone.set_result(None)
+        if self._aborting is not None:  # asyncio's transports do not take abort() any more
+            self._aborting.cancel()
         for stream in list(self.streams.values()):
             self.forget(stream)
             self.on_reset(stream, None)
@@ -100,7 +103,8 @@ class Connection(asyncio.Protocol):
             self._http.close_connection(code, text.encode())
         self.write()
         self._transport.close()
-        self._loop.call_later(GOODBYE_SECONDS, self._transport.abort)
+        if self._aborting is None and not self.gone.done():
+            self._aborting = self._loop.call_later(GOODBYE_SECONDS, self._transport.abort)
 
     def say_goodbye(self) -> None:
         """Send GOAWAY: no new stream is taken, those that are open go on, which h2's own GOAWAY would not let them."""

@@ -1,6 +1,7 @@
 """Clients that break HTTP/2's rules or waste our time: each costs its own connection only, and is told why."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from h2.errors import ErrorCodes
 from protos import csi_pb2
 from runtime import rpc
 from runtime.endpoints import UnixEndpoint
-from runtime.http2 import bounds
+from runtime.http2 import bounds, connection
 from runtime.rpc import server, server_connection, wire
 from tests.support import http2_frames as frames
 from tests.support.fake_driver import FakeDriver, fake_driver
@@ -447,6 +448,44 @@ def test_a_response_that_waits_when_the_server_stops(tmp_path: Path, opens: bool
         await client.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_connection_is_closed_before_all_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    """The server closes a connection whose client has not read everything yet → the client has some time for that, and
+    is cut off afterwards; nothing fails once it is gone."""
+    monkeypatch.setattr(connection, "GOODBYE_SECONDS", 0.2)
+    raised: list[object] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: raised.append(context))
+        driver = FakeDriver("x" * 2**20)
+        running = await server.start(UnixEndpoint(str(tmp_path / "s")), driver.register)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "s"))
+            windows = frames.settings({frames.INITIAL_WINDOW_SIZE: 2**22}) + frames.window_update(0, 2**22)
+            client.sendall(frames.PREFACE + windows + request(1, **{":path": "/csi.v1.Identity/GetPluginInfo"}))
+            client.setblocking(False)
+            await until(lambda: driver.asked == 1 and running.calls.idle.is_set(), "the response")
+            (closed,) = running.connections
+            closed.close()
+            closed.close()
+            data = b""
+            while reads and (more := await loop.sock_recv(client, 2**20)):
+                data += more
+            assert len(data) > 2**20 or not reads
+            await closed.gone
+            closed.close()
+            waited = loop.create_future()
+            loop.call_later(0.2, waited.set_result, None)
+            await waited
+        await running.stop()
+
+    asyncio.run(run())
+    assert not raised
 
 
 @pytest.mark.parametrize(
