@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from h2.errors import ErrorCodes
 from hpack import Decoder, Encoder
+from hyperframe.frame import DataFrame
 
 from protos import csi_pb2
 from runtime import rpc
@@ -553,6 +554,11 @@ def test_settings_that_nobody_knows() -> None:
     protocol.receive_data(frames.settings({frames.MAX_CONCURRENT_STREAMS: 5, 99: 9}))
     assert protocol.remote_settings.max_concurrent_streams == 5
     assert len(protocol.remote_settings) == usual + 1
+
+
+def test_frames_are_not_written_out() -> None:
+    """h2 makes a text of each frame that it receives → the payload is not in it: that is slow, and may be a secret."""
+    assert b"secret".hex() not in repr(DataFrame(1, b"secret"))
 
 
 def test_the_servers_table_of_headers(tmp_path: Path) -> None:
