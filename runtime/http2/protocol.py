@@ -18,7 +18,7 @@ Frame.__repr__ = object.__repr__  # type: ignore[method-assign]  # h2 has no set
 
 class _PeerSettings(Settings):
     """Those that are defined. Others are to be ignored (https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2); h2 keeps
-    each, of which there may be 65,536, in some 700 bytes."""
+    each, of which there may be 65,536, in some 800 bytes."""
 
     def __setitem__(self, key: SettingCodes | int, value: int) -> None:
         if key in _DEFINED:
