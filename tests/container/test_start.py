@@ -15,7 +15,7 @@ from tests.support.http_client import fetch
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
-# Measured 11 to 12.5. It was 20 to 24 while Probe waited for what only a publish or the status page needs.
+# Measured 11 to 13.2. It was 20 to 24 while Probe waited for what only a publish or the status page needs.
 MOST_EMPTY_STARTS = 16.0
 ROUNDS = 6
 
