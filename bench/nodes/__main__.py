@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     for count in options.nodes:
         for kind in options.kinds:
             print(f"{count} nodes, {kind}", flush=True)
-            results.append(measure(kind, count, Times(phase=options.phase_seconds)))
+            results.append(measure(kind, count, Times(phase=options.phase_seconds, run=options.run_seconds)))
             _write(kept.merge(former, results), argv)  # what there is, should a later run not end
     print(OUTPUT.read_text())
     if options.page:
@@ -56,6 +56,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("nodes", nargs="*", type=int, default=[10, 100], help="numbers of nodes; by default 10 and 100")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="which drivers")
     parser.add_argument("--phase-seconds", type=float, default=120.0, help="the longest that a phase may take")
+    parser.add_argument(
+        "--run-seconds", type=float, default=float("inf"), help="the longest that all phases of a run may take"
+    )
     parser.add_argument("--add", action="store_true", help="keep the runs of earlier commands in the table")
     parser.add_argument("--page", action="store_true", help="put the tables into docs/scale.md")
     return parser.parse_args(argv)

@@ -24,10 +24,11 @@ FIRST_WATCHES, WATCHES = 1, {OURS: 1, TRIO: 4}
 
 @dataclass(frozen=True)
 class Times:
-    """How long the idle phase is, and how long any other may be, in seconds."""
+    """How long the idle phase is, and how long any other and all together may be, in seconds."""
 
     idle: float = 20.0
     phase: float = 120.0
+    run: float = float("inf")
 
 
 class GivenUp(Exception):
@@ -41,7 +42,8 @@ class Run:
         self._cluster, self._nodes, self._user = cluster, nodes, user
         self._audit_log = cluster.directory / "audit.log"
         self.result = result
-        self._idle_seconds, self._phase_seconds = times.idle, times.phase
+        self._idle_seconds, self._longest_phase = times.idle, times.phase
+        self._end = time.monotonic() + times.run
         # The API server has watches and connections of its own.
         self._own_watches = sum(server_usage.gauges(cluster).watches.values())
         self._own_sockets = server_usage.usage_of(cluster).sockets
@@ -61,7 +63,14 @@ class Run:
         self._phase("all restart", lambda: self._with_watches("start", watches))
         self._phase("API server killed", lambda: self._outage(watches))
 
+    @property
+    def _phase_seconds(self) -> float:
+        """How long a phase that begins now may take."""
+        return min(self._longest_phase, self._end - time.monotonic())
+
     def _phase(self, name: str, work: Callable[[], Done]) -> None:
+        if self._phase_seconds <= 0:
+            raise GivenUp(f"{name}: the time for the run was over")
         cluster = self._cluster
         mark, sent_before = cluster.audit.mark(), server_usage.gauges(cluster)
         server_usage.reset_peak(cluster)

@@ -15,7 +15,7 @@ def tables(results: Sequence[Result]) -> str:
     parts = [
         _by_phase("CPU of API server and etcd, seconds", results, lambda _, phase: f"{phase.cpu:.1f}"),
         _by_phase("Seconds until all nodes have converged", results, lambda _, phase: f"{phase.seconds:.1f}"),
-        _by_phase("Calls of a node", results, _calls_of_a_node),
+        _by_phase("Calls of a node; in brackets those that got an error", results, _calls_of_a_node),
         _by_phase("Events sent on watches; MB of lists", results, _sent),
         _by_phase("Highest memory of the API server, MiB", results, lambda _, phase: f"{phase.peak:.0f}"),
         _by_phase("Watches; connections, at the end", results, lambda _, p: f"{p.watches}; {p.connections}"),
@@ -38,10 +38,10 @@ def _by_phase(title: str, results: Sequence[Result], cell: Callable[[Result, Pha
 
 
 def _calls_of_a_node(result: Result, phase: Phase) -> str:
-    """Their number, and how many of them were refused."""
-    refused = sum(number for (_, _, status), number in phase.calls.items() if status >= 400)
+    """Their number, and how many of them were answered with an error, such as that there is no such object."""
+    errors = sum(number for (_, _, status), number in phase.calls.items() if status >= 400)
     text = f"{phase.calls.total() / result.nodes:.1f}"
-    return f"{text} ({refused / result.nodes:.1f} refused)" if refused else text
+    return f"{text} ({errors / result.nodes:.1f})" if errors else text
 
 
 def _sent(_: Result, phase: Phase) -> str:
@@ -71,7 +71,9 @@ def _largest(results: Iterable[Result]) -> list[Result]:
 
 
 def _phases(results: Iterable[Result]) -> list[str]:
-    return list(dict.fromkeys(phase.name for result in results for phase in result.phases))
+    """Their names in order; that of the run that came farthest."""
+    farthest_first = sorted(results, key=lambda result: -len(result.phases))
+    return list(dict.fromkeys(phase.name for result in farthest_first for phase in result.phases))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

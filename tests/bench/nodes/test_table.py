@@ -20,7 +20,8 @@ def rows(text: str, title: str) -> list[str]:
 
 def test_a_column_for_each_run() -> None:
     """A run that came to its end, and one that was given up after its first phase → sums, calls of a node with those
-    that were refused, a dash for what is missing, the reason below."""
+    that got an error, a dash for what is missing, the reason below."""
+    errors = "Calls of a node; in brackets those that got an error"
     whole = Result(OURS, 10, [PHASE, replace(PHASE, name="idle", calls=Counter())])
     given_up = Result(TRIO, 100, [replace(PHASE, seconds=99.0)], "idle: it took too long")
     text = tables([whole, given_up])
@@ -30,8 +31,8 @@ def test_a_column_for_each_run() -> None:
         "| publish | 1.8 | 1.8 |",
         "| idle | 1.8 | – |",
     ]
-    assert "| publish | 3.5 (0.5 refused) | 0.3 (0.1 refused) |" in rows(text, "Calls of a node")
-    assert "| idle | 0.0 | – |" in rows(text, "Calls of a node")
+    assert "| publish | 3.5 (0.5) | 0.3 (0.1) |" in rows(text, errors)
+    assert "| idle | 0.0 | – |" in rows(text, errors)
     by_verb = rows(text, "Calls of a node by verb, 10 nodes, this driver")
     assert "| publish | 2 get pods, 1 create secrets, 0.5 create secrets (409) |" in by_verb
     assert "| idle | none |" in by_verb
