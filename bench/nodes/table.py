@@ -29,10 +29,14 @@ def tables(results: Sequence[Result]) -> str:
 
 def _by_phase(title: str, results: Sequence[Result], cell: Callable[[Result, Phase], str]) -> str:
     """A row for each phase, a column for each run."""
-    rows = [
-        [name, *(_MISSING if (phase := result.phase(name)) is None else cell(result, phase) for result in results)]
-        for name in _phases(results)
-    ]
+
+    def shown(result: Result, name: str) -> str:
+        phase = result.phase(name)
+        if phase is None:
+            return _MISSING
+        return cell(result, phase) + (" (given up)" if phase.failures else "")
+
+    rows = [[name, *(shown(result, name) for result in results)] for name in _phases(results)]
     heads = [f"{result.nodes} nodes, {_KIND[result.kind]}" for result in results]
     return f"{title}\n\n" + _table(["", *heads], rows)
 

@@ -19,24 +19,24 @@ def rows(text: str, title: str) -> list[str]:
 
 
 def test_a_column_for_each_run() -> None:
-    """A run that came to its end, and one that was given up after its first phase → sums, calls of a node with those
+    """A run that came to its end, and one that was given up in its first phase → sums, calls of a node with those
     that got an error, a dash for what is missing, the reason below."""
     errors = "Calls of a node; in brackets those that got an error"
     whole = Result(OURS, 10, [PHASE, replace(PHASE, name="idle", calls=Counter())])
-    given_up = Result(TRIO, 100, [replace(PHASE, seconds=99.0)], "idle: it took too long")
+    given_up = Result(TRIO, 100, [replace(PHASE, failures=["no"])], "publish: one failed")
     text = tables([whole, given_up])
     assert rows(text, "CPU of API server and etcd, seconds") == [
         "|  | 10 nodes, this driver | 100 nodes, trio |",
         "| --- | ---: | ---: |",
-        "| publish | 1.8 | 1.8 |",
+        "| publish | 1.8 | 1.8 (given up) |",
         "| idle | 1.8 | – |",
     ]
-    assert "| publish | 3.5 (0.5) | 0.3 (0.1) |" in rows(text, errors)
+    assert "| publish | 3.5 (0.5) | 0.3 (0.1) (given up) |" in rows(text, errors)
     assert "| idle | 0.0 | – |" in rows(text, errors)
     by_verb = rows(text, "Calls of a node by verb, 10 nodes, this driver")
     assert "| publish | 2 get pods, 1 create secrets, 0.5 create secrets (409) |" in by_verb
     assert "| idle | none |" in by_verb
-    assert text.endswith("Given up:\n\n- 100 nodes, trio: idle: it took too long\n")
+    assert text.endswith("Given up:\n\n- 100 nodes, trio: publish: one failed\n")
 
 
 def test_the_calls_are_those_of_the_largest_run_that_ended() -> None:
