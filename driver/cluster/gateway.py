@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from driver.cluster.api import WATCH_IDLE_SECONDS, Api
 from driver.cluster.class_store import ClassStore
 from driver.cluster.events import EventRecorder
-from driver.cluster.statuses import StatusStore
+from driver.cluster.statuses.store import StatusStore
 from driver.objects.pod_status import check_node
 from driver.ports import PodEvent
 from runtime.tasks import BackgroundTask

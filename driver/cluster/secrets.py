@@ -21,7 +21,7 @@ from typing import Any
 from driver.cluster.answers import Conflict, is_refused_by_admission
 from driver.cluster.api import MERGE_PATCH, Api
 from driver.cluster.secret_refusals import explained, forbidden, is_refused_by_policy, rights_missing
-from driver.cluster.statuses import StatusStore
+from driver.cluster.statuses.store import StatusStore
 from driver.objects import GROUP_VERSION, pod_status
 from driver.ports import ClassRef, Pod
 from driver.sync.ledger import Fetched

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
-from driver.cluster import follow, statuses
+from driver.cluster import follow
 from driver.cluster.api import Api
 from driver.cluster.gateway import ApiCluster
+from driver.cluster.statuses import store as statuses
 from driver.ports import ClassRef
 from driver.sync import ledger
 from tests.cluster.attempts import Attempts

@@ -126,7 +126,7 @@ def test_orphaned_pods(cluster_rig: ClusterRig, kind: str, created_again: bool, 
 def test_pod_status_with_a_new_uid(cluster_rig: ClusterRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pod status of a bare pod, which owns its Secret, is deleted by hand, so that the Secret is collected → the
     next check writes both again, and the Secret stays."""
-    monkeypatch.setattr("driver.cluster.statuses.IDENTITY_SECONDS", 0.0)
+    monkeypatch.setattr("driver.cluster.statuses.written_status.IDENTITY_SECONDS", 0.0)
     cluster_rig.make_class(secretObjects=[ENTRY])
     pod = cluster_rig.make_pod()
 

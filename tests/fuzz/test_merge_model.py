@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from driver.cluster import secrets
 from driver.cluster.answers import failure_of
 from driver.cluster.api import Api
-from driver.cluster.statuses import StatusStore
+from driver.cluster.statuses.store import StatusStore
 from driver.ports import ClassRef, Pod
 from driver.sync.jobs import Member
 from driver.sync.ledger import Ledger

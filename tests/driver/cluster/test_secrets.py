@@ -13,7 +13,7 @@ import pytest
 
 from driver.cluster.api import Api
 from driver.cluster.secrets import SecretWriter
-from driver.cluster.statuses import StatusStore
+from driver.cluster.statuses.store import StatusStore
 from driver.ports import ClassRef, Pod
 from driver.sync.jobs import Member
 from driver.sync.merge import LEDGER
@@ -368,7 +368,7 @@ def test_identity_of_a_pod_status(rig: FakeApiRig, fate: str, monkeypatch: pytes
             metadata = {key: before["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences")}
             rig.api.create({**before, "metadata": metadata})
         assert await store.identity(record.target_path) == (before["metadata"]["name"], before["metadata"]["uid"])
-        monkeypatch.setattr("driver.cluster.statuses.IDENTITY_SECONDS", -1.0)
+        monkeypatch.setattr("driver.cluster.statuses.written_status.IDENTITY_SECONDS", -1.0)
         (owner,) = await writer.owners(bare, record.target_path) or ()
         now = rig.api.get(rig.status_path("bare"))
         assert owner.uid == now["metadata"]["uid"] and now["status"] == before["status"]

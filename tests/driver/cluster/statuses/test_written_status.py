@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from driver.cluster.api import Api
-from driver.cluster.statuses import StatusStore
+from driver.cluster.statuses.store import StatusStore
 from driver.objects.pod_status import status_name
 from driver.ports import Pod, VolumeRecord
 from runtime.errors import PermissionDenied

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from driver.cluster import statuses
 from driver.cluster.api import Api
-from driver.cluster.statuses import StatusStore
+from driver.cluster.statuses import store as statuses
+from driver.cluster.statuses.store import StatusStore
 from driver.ports import RefreshFailure, VolumeRecord
 from runtime.errors import PermissionDenied
 from tests.driver.cluster.connecting import run

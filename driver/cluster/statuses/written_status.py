@@ -1,0 +1,156 @@
+"""The pod status of one volume, and the calls that create, change and take over its object.
+
+POST for a new object, a JSON merge PATCH after that (409 → PATCH, 404 → POST). There is no right to read: an empty
+patch shows whose an object is.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from driver.cluster.answers import Conflict, is_refused_by_admission
+from driver.cluster.api import MERGE_PATCH, Api
+from driver.objects import API_PATH
+from driver.objects.pod_status import PLURAL, Object, build_status, condition_of, merge_patch, parse_status, status_name
+from driver.ports import Pod, VolumeRecord
+from runtime import clock
+from runtime.errors import InvalidRequest, NotFound, PermissionDenied
+
+# How long the UID of an object is taken to be the same without a look.
+IDENTITY_SECONDS = 30.0
+
+
+class WrittenStatus:
+    """A pod status that this node writes: its name, its UID and its condition as the API server last returned them.
+
+    The UID is empty until the API server has told it: an earlier driver wrote the object.
+    """
+
+    def __init__(self, api: Api, node: str, pod: Pod, name: str) -> None:
+        self._api = api
+        self._node = node
+        self._pod = pod
+        self.name = name
+        self.uid = ""
+        self.condition: Mapping[str, Any] = {}
+        # What it said last, None if unknown; and what it should say, as far as that is known.
+        self._fields: object = None
+        self._record: VolumeRecord | None = None
+        self._seen_at = 0.0  # when the API server last told the UID
+
+    def remember(self, record: VolumeRecord, *, current: bool) -> None:
+        """An earlier process of this driver wrote it; ``current`` is whether it says the same as ``record``."""
+        self._record = record
+        self._fields = _significant_fields(record) if current else None
+
+    def found(self, record: VolumeRecord, item: Object) -> None:
+        """The API server has it as ``item``, which says the same as ``record``."""
+        self._fields = _significant_fields(record)
+        self._seen(item)
+
+    def says(self, record: VolumeRecord) -> bool:
+        """Whether it need not be written for ``record``: nothing significant has changed."""
+        return self._fields == _significant_fields(record)
+
+    def occupies(self, name: str, record: VolumeRecord) -> bool:
+        """Whether its name is ``name``, and the volume of ``record``, another one, must get a name of its own."""
+        return self.name == name and _is_other(self._pod, record.pod)
+
+    async def create(self, record: VolumeRecord) -> None:
+        """Write it for the first time. Raises a Failure."""
+        self._wrote(record, await self._create(record))
+
+    async def update(self, record: VolumeRecord) -> None:
+        """Write it again. Raises a Failure."""
+        self._wrote(record, await (self._change(record) if self.uid else self._take_over(record)))
+
+    async def confirm(self) -> None:
+        """See to it that the object with this UID exists: write it if it is not there, or is that of another volume."""
+        if self._record is not None and (not self.uid or clock.now() - self._seen_at > IDENTITY_SECONDS):
+            self._seen(await self._confirm(self._record))
+
+    def _wrote(self, record: VolumeRecord, answer: Object) -> None:
+        self._fields, self._record = _significant_fields(record), record
+        self._seen(answer)
+
+    def _seen(self, answer: Object) -> None:
+        self.uid, self._seen_at = answer["metadata"]["uid"], clock.now()
+        self.condition = condition_of(answer)
+
+    async def _confirm(self, record: VolumeRecord) -> Object:
+        if self.uid:
+            try:
+                answer = await self._patch({})
+                found = parse_status(answer)
+                if found is not None and found.target_path == record.target_path:
+                    return answer
+            except NotFound:
+                return await self._create(record)
+        return await self._take_over(record)
+
+    async def _create(self, record: VolumeRecord) -> Object:
+        path = f"{API_PATH}/namespaces/{self._pod.namespace}/{PLURAL}"
+        try:
+            return await self._api.call("POST", path, body=self._build(record))
+        except Conflict:
+            return await self._take_over(record)
+
+    async def _change(self, record: VolumeRecord) -> Object:
+        try:
+            return await self._patch(merge_patch(self._build(record)))
+        except NotFound:
+            return await self._create(record)
+
+    async def _take_over(self, record: VolumeRecord) -> Object:
+        """Make an object ours that is there already, or create another one if the cluster does not allow that: it is
+        that of a pod of this name that was on another node, or its owner may not be changed."""
+        try:
+            return await self._overwrite(record)
+        except (InvalidRequest, PermissionDenied) as failure:
+            unique = status_name(record, unique=True)
+            if self.name == unique or not is_refused_by_admission(failure):
+                raise
+            self.name = unique
+            return await self._create(record)
+
+    async def _overwrite(self, record: VolumeRecord) -> Object:
+        """Make an object ours if it is not that of another volume."""
+        try:
+            answer = await self._patch({})
+            found, unique = parse_status(answer), status_name(record, unique=True)
+            is_another = found and found.target_path != record.target_path and _is_other(found.pod, record.pod)
+            if is_another and self.name != unique:
+                # It is that of another volume, which this driver need not know (yet).
+                self.name = unique
+                return await self._create(record)
+            if found and _significant_fields(found) == _significant_fields(record):
+                return answer
+            # It is left from an earlier pod of this name, or was written by a call whose answer was lost.
+            self.condition = condition_of(answer)
+            return await self._patch(merge_patch(self._build(record)))
+        except NotFound:  # collected meanwhile, as its earlier pod is gone
+            return await self._create(record)
+
+    def _build(self, record: VolumeRecord) -> Object:
+        return build_status(record, self.name, self._node, self.condition)
+
+    async def _patch(self, body: Object) -> Object:
+        path = f"{API_PATH}/namespaces/{self._pod.namespace}/{PLURAL}/{self.name}"
+        return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+
+def _is_other(pod: Pod, than: Pod) -> bool:
+    """Whether an object of ``pod`` must not be overwritten by one of the same name for another volume, of the pod
+    ``than``. An earlier pod of the same name is gone, and its object with it."""
+    return (pod.namespace, pod.name) != (than.namespace, than.name) or pod.uid == than.uid
+
+
+def _significant_fields(record: VolumeRecord) -> object:
+    """What is worth a write when it changes; the time of the last refresh alone is not."""
+    failure = record.failure
+    return (
+        record.pod,
+        record.class_ref,
+        record.target_path,
+        tuple(sorted(record.objects.items())),
+        None if failure is None else (failure.reason, failure.message, failure.count),
+    )
