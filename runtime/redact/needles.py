@@ -82,20 +82,27 @@ class Needles:
         if piece in self._pieces:
             return
         self._pieces.add(piece)
-        if isinstance(piece, str) and len(whole := _compact(visible(piece))) >= 2 * _HEAD:
+        shown = visible(piece) if isinstance(piece, str) else ""
+        if len(whole := _compact(shown)) >= 2 * _HEAD:
             self._by_tail.setdefault(whole[-_HEAD:], set()).add(whole)
-        for form in encodings(piece[:_BEGINNING]):
-            self._add(visible(form), piece)
+        beginning = piece[:_BEGINNING]
+        for form in encodings(beginning):
+            self._add(form, piece)
+        if isinstance(beginning, str) and _compact(visible(beginning)) != _compact(beginning):
+            for form in encodings(shown[:_BEGINNING]):  # what is invisible does not count for the length
+                self._add(form, piece)
 
     def _add(self, form: str, piece: str | bytes) -> None:
-        if len(form) >= _SHORTEST_ANYWHERE and len(_compact(form)) >= _SHORTEST_END:
-            for needle in _needles(form):
+        shown = visible(form)
+        if _counts_anywhere(shown):
+            for needle in _needles(shown):
                 head = needle[:_HEAD]
                 self._by_head.setdefault(head, []).append((needle[: max(len(head), (len(needle) + 1) // 2)], piece))
                 self._by_start.setdefault(head[:_SHORTEST_END], set()).add(head)
                 self._head_lengths.add(len(head))
-        elif len(form) >= _SHORTEST and form.lower() not in _COMMON_WORDS:
-            self._words.add(form)
+        else:
+            # A text that keeps its lines has the form itself.
+            self._words.update(word for word in (form, shown) if _counts_alone(word))
 
     def mask(self, text: str) -> str:
         """The text with a mark in place of each value."""
@@ -119,7 +126,8 @@ class Needles:
         budget = _Budget()
         found = {piece for head in heads for piece in self._beginning_at(head, compact, budget)}
         budget.spend(sum(_COST_OF_PIECE + len(piece) // _CHARACTERS_OF_PLACE for piece in found))
-        needles = {needle for piece in found for form in encodings(piece) for needle in _needles(form)}
+        forms = {shown for piece in found for form in encodings(piece) if _counts_anywhere(shown := visible(form))}
+        needles = {needle for form in forms for needle in _needles(form)}
         ends = _ends_of(compact)
         spans = [span for needle in needles for span in _occurrences(needle, compact, ends, budget)]
         backwards = compact[::-1] if tails else ""
@@ -244,9 +252,19 @@ def _compact(text: str) -> str:
     return "".join(text.split())
 
 
+def _counts_anywhere(form: str) -> bool:
+    """Whether a form is long enough to be looked for in the middle of words."""
+    return len(form) >= _SHORTEST_ANYWHERE and len(_compact(form)) >= _SHORTEST_END
+
+
+def _counts_alone(form: str) -> bool:
+    """Whether a short form is masked where it stands alone."""
+    return len(form) >= _SHORTEST and form.lower() not in _COMMON_WORDS
+
+
 def _needles(form: str) -> Iterator[str]:
     """A form as it is in a compact text, also after a backslash, which takes a letter with it."""
-    needle = _compact(visible(form))
+    needle = _compact(form)
     yield needle
     if needle.startswith(("n", "r", "t")):
         yield needle[1:]

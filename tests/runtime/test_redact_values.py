@@ -120,6 +120,35 @@ def test_values_with_what_is_invisible(how: str, value: str) -> None:
     assert re.sub(r"[\\ ]", "", shown) == f"thestoresaid:[{MARK}]andnomore"
 
 
+@pytest.mark.parametrize("echo", ["".join, bytes.hex, quote, ascii], ids=["plain", "hexadecimal", "URL", "escaped"])
+@pytest.mark.parametrize("value", ["\u200b" * 6, "\u2060\ufeff" * 400, "\u200b" * 20 + "ab", "\u200b" * 8 + "true"])
+def test_values_of_which_little_is_visible(value: str, echo: Callable[[str | bytes], str]) -> None:
+    """Nothing of a value is visible, or less than is looked for in the middle of words, and a text has an encoding of
+    it → the mark is there, and the rest of the text as it was."""
+    shown_value = echo(value.encode() if echo is bytes.hex else value)
+    with redact.withholding(value):
+        shown = redact.text(f"able to construe dabble: {shown_value}")
+    assert re.fullmatch(r"able to construe dabble:( '?\W*stripped\W*'?| true| ab)?", shown.rstrip()), shown
+
+
+@pytest.mark.parametrize("before", ["\u2060" * 48, "\ufeff" * 400, "\x1b[31m" * 12, "\x1b[3" * 3 + "\x1b[31m" * 9])
+@pytest.mark.parametrize("value", ["hunter2secretpw", "a&b<c>'d' \"e\"", "of-a-file " * 9])
+def test_values_after_what_is_invisible(value: str, before: str) -> None:
+    """A value begins with more that is not shown than is looked at of others → the mark is there instead."""
+    whole = before + value
+    with redact.withholding(whole):
+        shown = [redact.text(f"wrong {form}, it said") for form in (whole, html.escape(whole), redact.visible(whole))]
+    assert {re.sub(r"\s", "", text) for text in shown} == {f"wrong{MARK},itsaid"}
+
+
+@pytest.mark.parametrize("value", ["ab  cd", "ab\ncd", "a b\nc d", "a\nb\nc\nd\ne", "ab\u200bcd"])
+@pytest.mark.parametrize("shown", [redact.text, redact.line, redact.lines, redact.mask])
+def test_short_values_with_white_space(value: str, shown: Callable[[str], str]) -> None:
+    """A short value has white space or something invisible in it → the mark, also in texts that keep their lines."""
+    with redact.withholding(value):
+        assert shown(f"it said: {value} and no more") == f"it said: {MARK} and no more"
+
+
 @pytest.mark.parametrize("cut", ["{}", "{}…", "{}...", "{} [truncated]", '{}..." (4 kB more)'])
 def test_a_prefix_where_the_text_is_cut(cut: str) -> None:
     """A text ends in the middle of the value → the beginning of the value is masked, from six characters on."""
