@@ -76,7 +76,8 @@ class Api:
         return None if self._server_clock is None else clock.wall_time(0.0) - self._server_clock
 
     def has_answered(self, within: float) -> bool:
-        """Whether the server has answered any call in the last seconds, if only that it is overloaded."""
+        """Whether the server has answered any call in the last seconds, if only that it is overloaded (429). A 5xx may
+        be from a gateway whose server is away, and says that nothing of the call goes on."""
         return asyncio.get_running_loop().time() - self._answered_at < within
 
     async def call(
@@ -184,7 +185,8 @@ class Api:
         try:
             response = await _send(transport, method, *request)
             status = str(response.status)
-            self._answered_at = asyncio.get_running_loop().time()
+            if response.status < 500:
+                self._answered_at = asyncio.get_running_loop().time()
             return response
         finally:
             self._answered(status, method, urlsplit(transport.host).netloc)

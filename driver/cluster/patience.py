@@ -21,7 +21,7 @@ async def patience(api: Api, seconds: float, if_slow: float) -> AsyncGenerator[N
     async with asyncio.timeout(seconds) as limit:
 
         def decide() -> None:
-            if api.has_answered(seconds):
+            if api.has_answered(_SHORTLY_BEFORE * seconds):  # what was answered earlier says nothing of now
                 limit.reschedule(last)
 
         timer = loop.call_later(_SHORTLY_BEFORE * seconds, decide)

@@ -27,8 +27,9 @@ from runtime.timestamps import timestamp
 
 log = logs.get(__name__)
 
-# The answer to a failed refresh is known already; an API server that is away must not delay it for long.
-STATUS_SECONDS = 5.0
+# The answer to a failed refresh is known already; an API server that is away must not delay it for long. Longer than
+# the backend waits for one that is slow: giving up a write does not take it back, and it would be made twice.
+STATUS_SECONDS = 12.0
 REFRESH_FAILED, REFRESH_RECOVERED = "SecretRefreshFailed", "SecretRefreshRecovered"
 RESERVED_PARAMETER, RESERVED_ATTRIBUTE = "ReservedParameter", "ReservedAttribute"
 INVALID_INTERVAL, REPEATED_PATH = "InvalidInterval", "RepeatedInReply"

@@ -43,7 +43,7 @@ class StatusStore:
 
     async def record(self, record: VolumeRecord) -> str:
         """Write what changed, at once if the volume has no object yet, else soon. Returns the object's name; empty if
-        it is written later. Raises a Failure."""
+        it is written later, also if the caller does not wait for it. Raises a Failure."""
         if record.target_path not in self._written:
             return await self._write(record)
         if record.target_path == self._retrying:  # an older record must not overwrite a newer one
@@ -53,11 +53,17 @@ class StatusStore:
             async with patience(self._api, WRITE_SECONDS, SLOW_WRITE_SECONDS):
                 self._retry_queue.pop(record.target_path, None)
                 return await self._write(record)
+        except asyncio.CancelledError:
+            self._write_later(record)
+            raise
         except TimeoutError:
             log.warning("The API server does not answer; a pod status is written later", pod=record.pod)
-            self._retry_queue[record.target_path] = record
-            self._any_retry.set()
+            self._write_later(record)
             return ""
+
+    def _write_later(self, record: VolumeRecord) -> None:
+        self._retry_queue[record.target_path] = record
+        self._any_retry.set()
 
     def remember(self, record: VolumeRecord, status_name: str, *, current: bool) -> None:
         """An earlier process of this driver wrote the object; ``current`` is whether it says the same as ``record``."""

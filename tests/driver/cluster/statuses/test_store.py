@@ -13,10 +13,12 @@ from driver.cluster.api import Api
 from driver.cluster.statuses import store as statuses
 from driver.cluster.statuses.store import StatusStore
 from driver.ports import RefreshFailure, VolumeRecord
+from driver.publish import reporting
 from runtime.errors import PermissionDenied
 from tests.driver.cluster.connecting import run
 from tests.support.background import running
 from tests.support.fake_api import Answer, Delay, Drop, Silence
+from tests.support.fake_api.faults import Fault
 from tests.support.fake_api_rig import FakeApiRig
 from tests.support.rig import DRIVER, NODE
 from tests.support.waiting import until
@@ -251,6 +253,63 @@ def test_a_slow_server_is_not_waited_for_without_end(rig: FakeApiRig, monkeypatc
         await until(lambda: objects(rig)[name] == {"password": "v2"}, "the new version")
 
     run_store(rig, test)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_gateway_whose_server_is_away(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """Each call is answered with a 5xx → as without an answer: the write is given up after the shorter limit, and made
+    later."""
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.2)
+    record = rig.record(rig.make_pod())
+
+    async def test(store: StatusStore) -> None:
+        name = await store.record(record)
+        rule = rig.server.on("PATCH", STATUSES, Answer(status))
+        async with asyncio.timeout(statuses.SLOW_WRITE_SECONDS / 2):
+            assert await store.record(replace(record, objects={"password": "v2"})) == ""
+        rule.lift()
+        await until(lambda: objects(rig)[name] == {"password": "v2"}, "the new version")
+
+    run_store(rig, test)
+
+
+def test_an_answer_before_the_server_went_away(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last answer came just before the write, to which there is none → given up after the shorter limit."""
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.5)
+    record = rig.record(rig.make_pod())
+
+    async def test(store: StatusStore) -> None:
+        name = await store.record(record)
+        rule = rig.server.on("PATCH", STATUSES, Silence(), times=1)
+        async with asyncio.timeout(statuses.SLOW_WRITE_SECONDS / 2):
+            assert await store.record(replace(record, objects={"password": "v2"})) == ""
+        rule.lift()
+        await until(lambda: objects(rig)[name] == {"password": "v2"}, "the new version")
+
+    run_store(rig, test)
+
+
+@pytest.mark.parametrize("fault", [Silence(), Answer(503), Delay(0.3)], ids=["silent", "refusing", "slow"])
+def test_a_caller_that_does_not_wait(rig: FakeApiRig, fault: Fault) -> None:
+    """The caller gives up before the store does → the record is written later all the same."""
+    record = rig.record(rig.make_pod())
+
+    async def test(store: StatusStore) -> None:
+        name = await store.record(record)
+        rule = rig.server.on("PATCH", STATUSES, fault)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await store.record(replace(record, failure=FAILURE))
+        rule.lift()
+        await until(lambda: "lastFailure" in rig.api.get(rig.status_path())["status"], "the failure")
+        assert await store.record(replace(record, failure=FAILURE)) == name
+
+    run_store(rig, test)
+
+
+def test_a_failed_refresh_waits_for_a_slow_server() -> None:
+    """What reports a failed refresh waits longer than the store does → a write that is under way is not given up."""
+    assert reporting.STATUS_SECONDS > statuses.SLOW_WRITE_SECONDS > statuses.WRITE_SECONDS
 
 
 def test_retry_of_an_unpublished_volume(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
