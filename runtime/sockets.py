@@ -104,16 +104,16 @@ def identity(path: str | Path) -> Identity | None:
 def why_not_served(path: str | Path) -> str:
     """Why no process accepts connections on a socket, as a sentence with its path; empty if one does, even if it is too
     busy to do so now. Connecting to a Unix socket never waits."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.setblocking(False)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX) as client:  # for which there may be no descriptor left
+            client.setblocking(False)
             client.connect(os.fspath(path))
-        except BlockingIOError:  # so many connections wait already that the kernel takes no more
-            return ""
-        except ConnectionRefusedError:
-            return f"nobody listens on {path}"
-        except OSError as error:
-            return f"{path} cannot be connected to: {error.strerror or error}"
+    except BlockingIOError:  # so many connections wait already that the kernel takes no more
+        return ""
+    except ConnectionRefusedError:
+        return f"nobody listens on {path}"
+    except OSError as error:
+        return f"{path} cannot be connected to: {error.strerror or error}"
     return ""
 
 
@@ -126,13 +126,13 @@ def bind_all_addresses(port: int) -> socket.socket:
 
 def _is_served_here(path: Path) -> bool:
     """Whether it is this process that accepts connections on a socket."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.setblocking(False)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.setblocking(False)
             client.connect(os.fspath(path))
             pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        except OSError:
-            return False
+    except OSError:
+        return False
     return bool(pid == os.getpid())
 
 

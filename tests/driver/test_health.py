@@ -3,9 +3,6 @@
 import asyncio
 import errno
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from driver import health
 from driver.health import Health
 from kubelet_stub.dialing import dial
 from protos import csi_pb2, csi_pb2_grpc
+from tests.support.descriptors import no_descriptor_left
 from tests.support.mounts import bind, share, unshare
 from tests.support.rig import rig
 
@@ -118,19 +116,6 @@ def test_result_is_cached_for_a_second(tmp_path: Path, monkeypatch: pytest.Monke
     for _ in range(1000):
         assert found.ready
     assert looks == 1
-
-
-@contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """This process cannot open anything meanwhile."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest_free = os.dup(0)
-    os.close(lowest_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_no_descriptor_left(tmp_path: Path) -> None:
