@@ -37,7 +37,7 @@ PAUSE = 0.05
 
 
 class SecretWriter:
-    """Implements ``sync.engine.Writer``."""
+    """Implements ``sync.runs.Writer``."""
 
     def __init__(self, api: Api, statuses: StatusStore, *, adopt: bool = False, read_by_patch: bool = False) -> None:
         self._api = api
