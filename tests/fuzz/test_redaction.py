@@ -64,6 +64,38 @@ def test_secrets_of_a_call(written: str, secret: str, before: str, after: str) -
     assert compact not in "".join(shown.split()), shown
 
 
+hardly_visible = st.lists(
+    st.sampled_from(
+        ["\u200b", "\ufeff", "\xad", "\0", "\x1b[31m", "\x1b[", "\x9b", "\U000e0100", "\u2028", " ", "\n", "a", "b1"]
+    )
+    | st.integers(1, 60).map(lambda number: "\u2060" * number),
+    min_size=1,
+    max_size=40,
+).map("".join)
+
+
+@given(
+    values=st.lists(hardly_visible, min_size=1, max_size=3),
+    written=st.sampled_from(list(WRITTEN.values())),
+    shown=st.sampled_from([redact.text, redact.line, redact.lines, redact.mask]),
+)
+@example(values=["\u200b" * 6], written=WRITTEN["hex"], shown=redact.text)
+@example(values=["\u2060" * 48 + "hunter2secretpw"], written=str, shown=redact.lines)
+@fuzzed(80)
+def test_values_that_are_hardly_visible(
+    values: list[str], written: Callable[[str], str], shown: Callable[[str], str]
+) -> None:
+    """Values of which most is white space or invisible, one of them in a text → what is visible of it is not shown,
+    and what is around it is."""
+    tally("texts with values that are hardly visible")
+    with redact.withholding(*values):
+        found = shown(f"the store has refused <{written(values[0])}> today")
+    assert found.startswith("the store has refused") and found.endswith("today")
+    compact = "".join(visible(values[0]).split())
+    if len(compact) >= 8 and written is str:
+        assert compact not in "".join(visible(found).split()), found
+
+
 def no_constant(text: str) -> NoReturn:
     """JSON has no NaN (https://www.rfc-editor.org/rfc/rfc8259#section-6); Python's parser takes it."""
     raise ValueError(text)
