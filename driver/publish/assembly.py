@@ -65,7 +65,7 @@ def assemble(
     held, stale = HeldReplies(memory), StaleVolumes()
     replies = Replies(held, stale, metrics.fetches)
     metrics.fetches.measure_held(lambda: len(held), lambda: held.size)
-    reporter = Reporter(cluster, metrics)
+    reporter = Reporter(cluster, metrics, stopping)
     target = TargetSteps(config, disk, memory, noswap)
     remote = RemoteSteps(config, cluster, sync, reporter, stopping)
     fetcher = Fetcher(config, providers, replies, reporter, stopping)

@@ -19,6 +19,7 @@ from driver.ports import (
 from driver.publish import schedule
 from driver.publish.failures import METHOD
 from driver.publish.request import SERVICE_ACCOUNT_TOKENS
+from driver.publish.stopping import Stopping
 from driver.registry import Volume
 from runtime import clock, logs, redact, rpc
 from runtime.errors import Failure
@@ -50,9 +51,10 @@ class Content(StrEnum):
 class Reporter:
     """Reports failed refreshes and their recovery, and mistakes in classes."""
 
-    def __init__(self, cluster: Cluster, metrics: DriverMetrics) -> None:
+    def __init__(self, cluster: Cluster, metrics: DriverMetrics, stopping: Stopping) -> None:
         self._cluster = cluster
         self._metrics = metrics
+        self._stopping = stopping
         # What an event has said of a class, by its reason.
         self._said: dict[tuple[ClassRef, str], str] = {}
 
@@ -167,7 +169,7 @@ class Reporter:
     async def _write_status(self, volume: Volume) -> None:
         volume.status_current = False
         try:
-            async with asyncio.timeout(STATUS_SECONDS):
+            async with self._stopping.interruptible(), asyncio.timeout(STATUS_SECONDS):
                 volume.has_status(await self._cluster.record(volume.record))
         except TimeoutError:
             log.warning("The pod status could not be written: the API server does not answer", pod=volume.pod)

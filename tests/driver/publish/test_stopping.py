@@ -16,7 +16,7 @@ from kubelet_stub.dialing import dial
 from protos import csi_pb2_grpc
 from provider_stub.running import running
 from runtime.errors import Unavailable
-from tests.driver.publish.support import known, make_due
+from tests.driver.publish.support import FAILING, known, make_due
 from tests.support.fake_api import Silence
 from tests.support.fake_api_rig import fake_api_rig
 from tests.support.process_rig import ProcessRig
@@ -137,6 +137,35 @@ def test_api_server_is_away(tmp_path: Path, method: str, path: str) -> None:
                 code, text = await waiting
                 assert code == grpc.StatusCode.UNAVAILABLE and SENTENCE in text
                 assert volume.mounted is (method == "POST")
+
+    asyncio.run(run())
+
+
+def test_status_of_a_failed_refresh(tmp_path: Path) -> None:
+    """A refresh fails, and the API server does not answer to the pod status that would say so → kubelet gets OK, and
+    the driver stops at once; the next one writes the status."""
+
+    async def run() -> None:
+        with fake_api_rig(tmp_path) as here:
+            here.make_class()
+            pod = here.make_pod()
+            async with here.driver(enable_secret_rotation=True) as it, kubelet(it):
+                await here.watch_open()
+                volume = here.volume(it, pod)
+                await volume.publish()
+                here.make_class(parameters=FAILING)
+                await until(lambda: here.server.calls.count()["get", "secretproviderclasses"] > 1, "the new class")
+                rule = here.server.on("PATCH", "/secretproviderclasspodstatuses", Silence())
+                make_due(it, volume)
+                async with stopped_at_once(it, seconds=2.0):
+                    waiting = asyncio.create_task(volume.publish(timeout=60.0))
+                    await until(lambda: rule.hits, "the call")
+                await waiting
+                rule.lift()
+                await it.start()
+                make_due(it, volume)
+                await volume.publish()
+                assert "lastFailure" in here.api.get(here.status_path())["status"]
 
     asyncio.run(run())
 
