@@ -71,7 +71,7 @@ hardly_visible = st.lists(
     | st.integers(1, 60).map(lambda number: "\u2060" * number),
     min_size=1,
     max_size=40,
-).map("".join)
+).map(lambda parts: "".join(parts)[:200])  # a text that is cut would not end as it should
 
 
 @given(
