@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from driver.sync import engine
 from runtime import logs
 from tests.cluster.pki import Authority
 from tests.support.fake_api import FakeApi
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
+
+
+@pytest.fixture(autouse=True)
+def quick_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that starts with volumes reads their classes at once, not spread over seconds."""
+    monkeypatch.setattr(engine, "RESTART_SPREAD", 0.1)
 
 
 @pytest.fixture

@@ -117,13 +117,10 @@ def test_class_changes(here: FakeApiRig) -> None:
     asyncio.run(run())
 
 
-def test_restart(here: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restart(here: FakeApiRig) -> None:
     """Restart the driver → it knows whose the volume is without a call, its Secret is recreated, an empty PATCH reads
     the UID of the pod status that owns it, and nothing else is written. Delete the pod → status and Secret are
     collected."""
-    monkeypatch.setattr(
-        engine, "RESTART_SPREAD", 0.0
-    )  # it may take some seconds: all nodes' drivers may restart at once
     here.make_class(secretObjects=[ENTRY])
     pod = here.make_pod()
 
