@@ -164,12 +164,9 @@ class ClientConnection(Connection):
 
     def on_data(self, stream: Stream) -> None:
         """A part of a reply."""
-        most = self._replies[stream.id].most_bytes
-        size = max(wire.announced_size(stream.received), len(stream.received) - wire.PREFIX_BYTES)
-        if size > most:
+        if excess := wire.excess(stream.received, self._replies[stream.id].most_bytes):
             self.reset(stream, ErrorCodes.CANCEL)
-            text = f"Received message larger than max ({size} vs. {most})"
-            self._fail(stream, CallFailed(StatusCode.RESOURCE_EXHAUSTED, text))
+            self._fail(stream, CallFailed(StatusCode.RESOURCE_EXHAUSTED, excess))
         elif stream.ended:
             self._finish(stream)
 

@@ -122,10 +122,8 @@ class ServerConnection(Connection):
 
     def on_data(self, stream: Stream) -> None:
         """A part of a request; when it is whole, its call begins."""
-        size = max(wire.announced_size(stream.received), len(stream.received) - wire.PREFIX_BYTES)
-        if size > self._bounds.message_bytes:
-            text = f"Received message larger than max ({size} vs. {self._bounds.message_bytes})"
-            self._end(stream, StatusCode.RESOURCE_EXHAUSTED, text)
+        if excess := wire.excess(stream.received, self._bounds.message_bytes):
+            self._end(stream, StatusCode.RESOURCE_EXHAUSTED, excess)
         elif stream.ended:
             try:
                 data = wire.message_in(stream.received)
@@ -170,9 +168,7 @@ class ServerConnection(Connection):
 
     def on_reset(self, stream: Stream, _: int | None) -> None:
         """The client has given up the call."""
-        request = self._requests.get(stream.id)
-        if request is not None and request.task is not None:
-            request.task.cancel()
+        self._cancel(stream)
         self._settle(stream)
 
     def _settle(self, stream: Stream) -> None:
@@ -192,6 +188,9 @@ class ServerConnection(Connection):
         if stream.id in self.streams:
             self._end(stream, StatusCode.DEADLINE_EXCEEDED, wire.DEADLINE_DETAILS)
             self.write()
+        self._cancel(stream)
+
+    def _cancel(self, stream: Stream) -> None:
         request = self._requests.get(stream.id)
         if request is not None and request.task is not None:
             request.task.cancel()

@@ -44,9 +44,11 @@ def message_in(body: bytes | bytearray) -> bytes:
     return bytes(body[PREFIX_BYTES:])
 
 
-def announced_size(body: bytes | bytearray) -> int:
-    """The size of the message that a body, of which a part may be missing, begins with; 0 if it is not known yet."""
-    return int.from_bytes(body[1:PREFIX_BYTES]) if len(body) >= PREFIX_BYTES else 0
+def excess(body: bytes | bytearray, most_bytes: int) -> str:
+    """Why the message that a body, of which a part may be missing, begins with is too large; empty if it is not."""
+    announced = int.from_bytes(body[1:PREFIX_BYTES]) if len(body) >= PREFIX_BYTES else 0
+    size = max(announced, len(body) - PREFIX_BYTES)
+    return f"Received message larger than max ({size} vs. {most_bytes})" if size > most_bytes else ""
 
 
 def parse_timeout(text: bytes) -> float | None:
