@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from driver.cluster.api import JSON, MERGE_PATCH, WATCH_IDLE_SECONDS, Api
 from driver.cluster.follow import Follower
+from driver.cluster.listing import pages
 from driver.objects.secret_syncs import API_PATH, PLURAL, Object, SecretSync, SyncRef, parse_secret_sync
 from runtime import logs
 from runtime.errors import NotFound
@@ -64,17 +65,13 @@ class SecretSyncStore:
             log.warning("The status of a SecretSync could not be written", secretSync=ref)
 
     async def _list(self) -> str:
-        found: list[SecretSync] = []
-        query = {"limit": str(PAGE)}
-        while True:
-            page = await self._api.call("GET", PATH, query=query)
-            found += [parse_secret_sync(item) for item in page.get("items") or ()]
-            if not (following := page["metadata"].get("continue")):
-                break
-            query["continue"] = following
+        found, version = list[SecretSync](), ""
+        async for page in pages(self._api, PATH, PAGE):
+            found += map(parse_secret_sync, page.items)
+            version = page.version
         for listener in self._listeners:
             listener.listed(found)
-        return str(page["metadata"]["resourceVersion"])
+        return version
 
     async def _handle(self, event: Mapping[str, Any]) -> None:
         sync = parse_secret_sync(event["object"])

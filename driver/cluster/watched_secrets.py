@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from driver.cluster.api import WATCH_IDLE_SECONDS, Api
 from driver.cluster.class_store import LIST_ACCEPT, ONE_ACCEPT
 from driver.cluster.follow import Follower
+from driver.cluster.listing import pages
 from driver.objects.secret_syncs import RESERVED_PREFIX, Object, SyncRef
 from runtime import logs
 from runtime.errors import Failure
@@ -20,7 +21,7 @@ log = logs.get(__name__)
 PATH = "/api/v1/secrets"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 SELECTOR = {"labelSelector": RESERVED_PREFIX}
-PAGE = "500"
+PAGE = 500
 REVIEW_SECONDS = 30.0
 FORBIDDEN = "Secrets cannot be watched any more: changes of them by others go unnoticed until the next sync"
 
@@ -73,17 +74,12 @@ class WatchedSecrets:
         await self._follower.run()
 
     async def _list(self) -> str:
-        found: dict[SyncRef, str] = {}
-        query = {**SELECTOR, "limit": PAGE}
-        while True:
-            page = await self._api.call("GET", PATH, query=query, accept=LIST_ACCEPT)
-            found |= dict(_ref_and_version(item) for item in page.get("items") or ())
-            if not (following := page["metadata"].get("continue")):
-                break
-            query["continue"] = following
-        at = str(page["metadata"]["resourceVersion"])
-        self._listener.secrets_listed(found, at)
-        return at
+        found, version = dict[SyncRef, str](), ""
+        async for page in pages(self._api, PATH, PAGE, query=SELECTOR, accept=LIST_ACCEPT):
+            found |= map(_ref_and_version, page.items)
+            version = page.version
+        self._listener.secrets_listed(found, version)
+        return version
 
     async def _handle(self, event: Mapping[str, Any]) -> None:
         ref, version = _ref_and_version(event["object"])

@@ -11,12 +11,15 @@ its pod template (``objects.workloads``).
 """
 
 import asyncio
+import contextlib
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from driver import limits
 from driver.cluster.answers import Conflict, Expired, is_refused_by_admission
 from driver.cluster.api import MERGE_PATCH, Api
+from driver.cluster.listing import pages
 from driver.objects import API_PATH, workloads
 from driver.objects.names import is_object_name
 from driver.objects.pod_status import PLURAL, names_its_pod, parse_status
@@ -118,25 +121,16 @@ class WorkloadRestarter:
     async def _differing_pod(self, request: Restart, controller: Controller) -> str:
         """The name of a pod of the same controller whose volume has content that this one neither has nor had; empty
         if there is none among the first pods. One whose refreshes fail does not count."""
-        same = {workloads.versions_digest(request.objects), *request.before}
-        path, query = f"{API_PATH}/namespaces/{request.pod.namespace}/{PLURAL}", {"limit": str(limits.STATUS_PAGE)}
-        asked = 0
-        for _ in range(limits.MAX_SIBLING_STATUSES // limits.STATUS_PAGE):
-            page = await self._api.call("GET", path, query=query)
-            for item in page.get("items") or ():
-                record = parse_status(item)
-                if record is None or not _is_candidate(record, request):
-                    continue
-                if workloads.versions_digest(record.objects) in same:
-                    continue
-                asked += 1
-                if await self._is_sibling(record.pod, controller):
-                    return record.pod.name
-                if asked == limits.MAX_SIBLING_PODS:
-                    return ""
-            query["continue"] = (page.get("metadata") or {}).get("continue") or ""
-            if not query["continue"]:
-                break
+        path, asked = f"{API_PATH}/namespaces/{request.pod.namespace}/{PLURAL}", 0
+        listed = pages(self._api, path, limits.STATUS_PAGE, most=limits.MAX_SIBLING_STATUSES)
+        async with contextlib.aclosing(listed):
+            async for page in listed:
+                for pod in _candidates(page.items, request):
+                    if await self._is_sibling(pod, controller):
+                        return pod.name
+                    asked += 1
+                    if asked == limits.MAX_SIBLING_PODS:
+                        return ""
         return ""
 
     async def _is_sibling(self, pod: Pod, controller: Controller) -> bool:
@@ -146,6 +140,13 @@ class WorkloadRestarter:
         except (NotFound, _Nothing):
             return False
         return found is not None and found.uid == controller.uid
+
+
+def _candidates(statuses: Sequence[Object], request: Restart) -> list[Pod]:
+    """The pods whose pod statuses say that they have the same volume with content that this one neither has nor had."""
+    same = {workloads.versions_digest(request.objects), *request.before}
+    records = [record for item in statuses if (record := parse_status(item)) and _is_candidate(record, request)]
+    return [record.pod for record in records if workloads.versions_digest(record.objects) not in same]
 
 
 def _is_candidate(record: VolumeRecord, request: Restart) -> bool:

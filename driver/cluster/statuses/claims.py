@@ -1,8 +1,9 @@
 """Reads the pod statuses of an earlier driver: claims, of which those count that their pods confirm."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection
 
 from driver.cluster.api import Api
+from driver.cluster.listing import pages
 from driver.cluster.statuses.confirmed_pods import ConfirmedPods
 from driver.limits import SHOWN_STATUSES, STATUS_PAGE
 from driver.objects import API_PATH
@@ -27,8 +28,9 @@ class Claims:
         pod that an object names. Those that their pod does not confirm are ignored, which is logged."""
         confirmed: dict[str, tuple[VolumeRecord, Object]] = {}
         ignored = list[str]()
-        async for page in self._pages():
-            found = [(record, item) for item in page if (record := _claim(item, targets))]
+        query = {"labelSelector": f"{NODE_LABEL}={self._node}"}
+        async for page in pages(self._api, f"{API_PATH}/{PLURAL}", STATUS_PAGE, query=query):
+            found = [(record, item) for item in page.items if (record := _claim(item, targets))]
             kept = await self._pods.select([record for record, _ in found])
             for record, item in found:
                 if record not in kept:
@@ -42,19 +44,6 @@ class Claims:
                 examples=", ".join(ignored),
             )
         return list(confirmed.values())
-
-    async def _pages(self) -> AsyncIterator[Sequence[Object]]:
-        """The objects with the node's label."""
-        token = ""
-        while True:
-            query = {"labelSelector": f"{NODE_LABEL}={self._node}", "limit": str(STATUS_PAGE)}
-            if token:
-                query["continue"] = token
-            page = await self._api.call("GET", f"{API_PATH}/{PLURAL}", query=query)
-            yield page.get("items") or ()
-            token = (page.get("metadata") or {}).get("continue") or ""
-            if not token:
-                return
 
 
 def _claim(item: Object, targets: Collection[str]) -> VolumeRecord | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
+from driver.cluster import secret_syncs
 from driver.objects.secret_syncs import SyncRef
 from driver.ports import INTERVAL_ANNOTATION
 from driver.secretsync import away, fetching, reconciler, schedule, secret
@@ -48,6 +49,23 @@ def test_the_status_comes_after_the_secret(rig: FakeSecretSyncRig) -> None:
         assert {(call.query["fieldManager"], call.query.get("force")) for call in found} == {
             ("secrets-store-sync-controller", None)
         }
+
+    run_async(test)
+
+
+def test_a_list_that_expires(rig: FakeSecretSyncRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first list of the SecretSyncs takes so long that its second page is a 410 → it is made again from the start,
+    and both are synced."""
+    monkeypatch.setattr(secret_syncs, "PAGE", 1)
+    for name in ("app", "other"):
+        rig.make_sync(name)
+    expired = rig.server.on("GET", "/secretsyncs$", Answer(410), times=1, where=lambda call: "continue" in call.query)
+
+    async def test() -> None:
+        async with rig.provider(), rig.controller():
+            for name in ("app", "other"):
+                await rig.until_condition(*CREATED, name)
+        assert expired.hits == 1 and rig.server.calls.count()["list", "secretsyncs"] == 4
 
     run_async(test)
 
