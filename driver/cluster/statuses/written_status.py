@@ -5,6 +5,7 @@ patch shows whose an object is.
 """
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 from driver.cluster.answers import Conflict, is_refused_by_admission
@@ -17,6 +18,15 @@ from runtime.errors import InvalidRequest, NotFound, PermissionDenied
 
 # How long the UID of an object is taken to be the same without a look.
 IDENTITY_SECONDS = 30.0
+
+
+class _Found(Enum):
+    """What an object of the wanted name is to a volume."""
+
+    CURRENT = "the volume's, and says the same"
+    OUTDATED = "the volume's, and written by a call whose answer was lost, or by an earlier process"
+    ABANDONED = "left from an earlier pod of this name, or not a driver's"
+    ANOTHERS = "that of another volume, which this driver need not know (yet)"
 
 
 class WrittenStatus:
@@ -66,7 +76,7 @@ class WrittenStatus:
     async def confirm(self) -> None:
         """See to it that the object with this UID exists: write it if it is not there, or is that of another volume."""
         if self._record is not None and (not self.uid or clock.now() - self._seen_at > IDENTITY_SECONDS):
-            self._seen(await self._confirm(self._record))
+            self._seen(await (self._confirm if self.uid else self._take_over)(self._record))
 
     def _wrote(self, record: VolumeRecord, answer: Object) -> None:
         self._fields, self._record = _significant_fields(record), record
@@ -77,14 +87,12 @@ class WrittenStatus:
         self.condition = condition_of(answer)
 
     async def _confirm(self, record: VolumeRecord) -> Object:
-        if self.uid:
-            try:
-                answer = await self._patch({})
-                found = parse_status(answer)
-                if found is not None and found.target_path == record.target_path:
-                    return answer
-            except NotFound:
-                return await self._create(record)
+        try:
+            answer = await self._patch({})
+        except NotFound:
+            return await self._create(record)
+        if _compare(answer, record) in (_Found.CURRENT, _Found.OUTDATED):
+            return answer
         return await self._take_over(record)
 
     async def _create(self, record: VolumeRecord) -> Object:
@@ -116,15 +124,12 @@ class WrittenStatus:
         """Make an object ours if it is not that of another volume."""
         try:
             answer = await self._patch({})
-            found, unique = parse_status(answer), status_name(record, unique=True)
-            is_another = found and found.target_path != record.target_path and _is_other(found.pod, record.pod)
-            if is_another and self.name != unique:
-                # It is that of another volume, which this driver need not know (yet).
+            found, unique = _compare(answer, record), status_name(record, unique=True)
+            if found is _Found.ANOTHERS and self.name != unique:
                 self.name = unique
                 return await self._create(record)
-            if found and _significant_fields(found) == _significant_fields(record):
+            if found is _Found.CURRENT:
                 return answer
-            # It is left from an earlier pod of this name, or was written by a call whose answer was lost.
             self.condition = condition_of(answer)
             return await self._patch(merge_patch(self._build(record)))
         except NotFound:  # collected meanwhile, as its earlier pod is gone
@@ -136,6 +141,16 @@ class WrittenStatus:
     async def _patch(self, body: Object) -> Object:
         path = f"{API_PATH}/namespaces/{self._pod.namespace}/{PLURAL}/{self.name}"
         return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+
+def _compare(item: Object, record: VolumeRecord) -> _Found:
+    found = parse_status(item)
+    if found is None:
+        return _Found.ABANDONED
+    if found.target_path == record.target_path:
+        is_current = _significant_fields(found) == _significant_fields(record)
+        return _Found.CURRENT if is_current else _Found.OUTDATED
+    return _Found.ANOTHERS if _is_other(found.pod, record.pod) else _Found.ABANDONED
 
 
 def _is_other(pod: Pod, than: Pod) -> bool:
