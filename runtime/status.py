@@ -48,7 +48,7 @@ async def serve(directory: str, role: str, snapshot: Snapshot) -> AsyncIterator[
         keeper.cancel()
         with suppress(asyncio.CancelledError):
             await keeper
-        server.close()
+        await server.close()
 
 
 class _StatusServer:
@@ -72,7 +72,7 @@ class _StatusServer:
         if self._in_place():
             return
         deleted = self._bound is not None
-        self.close()
+        await self.close()
         try:
             await self._listen()
         except (ConfigurationError, OSError) as error:
@@ -91,13 +91,14 @@ class _StatusServer:
     def _in_place(self) -> bool:
         return self._bound is not None and (self._bound.is_ours() or not sockets.why_not_served(self._path))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Serve no longer, and remove the socket if it is still ours."""
-        if self._bound is not None:
-            self._bound.unlink()
-        if self._server is not None:
-            self._server.close()
-        self._bound = self._server = None
+        server, bound = self._server, self._bound
+        self._server = self._bound = None
+        if bound is not None:
+            bound.unlink()
+        if server is not None:
+            await sockets.close_listener(server)
 
     async def _listen(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -32,6 +32,28 @@ def test_served_and_read(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("iterations", range(5))
+def test_a_reader_at_the_moment_of_the_end(tmp_path: Path, iterations: int) -> None:
+    """A reader connects just before the role ends, so many iterations of the event loop → it has the whole status, or
+    the connection is closed; it does not wait for what never comes."""
+
+    async def run() -> None:
+        with socket.socket(socket.AF_UNIX) as reader:
+            async with status.serve(str(tmp_path), "driver", lambda: {"role": "driver"}):
+                reader.connect(str(status.socket_path(str(tmp_path), "driver")))
+                for _ in range(iterations):
+                    await asyncio.sleep(0)
+            reader.setblocking(False)
+            async with asyncio.timeout(5.0):
+                try:
+                    found = await asyncio.get_running_loop().sock_recv(reader, 1000)
+                except ConnectionResetError:
+                    found = b""
+        assert found in (b"", b'{"role": "driver"}')
+
+    asyncio.run(run())
+
+
 def test_absent_frozen_and_broken_roles(tmp_path: Path) -> None:
     """A role is absent, does not answer in time or sends something else than JSON → None."""
 
