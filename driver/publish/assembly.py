@@ -19,6 +19,7 @@ from driver.publish.remote_steps import RemoteSteps
 from driver.publish.renewals import Renewals
 from driver.publish.reporting import Reporter
 from driver.publish.restarts import Restarts
+from driver.publish.stale_refresher import StaleRefresher
 from driver.publish.stopping import Stopping
 from driver.publish.target_steps import TargetSteps
 from driver.publish.unpublisher import Unpublisher
@@ -72,6 +73,7 @@ def assemble(
     pending = PendingVolumes(volumes)
     restarts = Restarts(cluster, backend.workloads)
     refresher = Refresher(volumes, target, fetcher, stale, remote, reporter, restarts)
+    stale_refresher = StaleRefresher(volumes, stale, target, remote, refresher, reporter, metrics)
     publisher = Publisher(
         config, volumes, cluster, target, remote, fetcher, refresher, stale, reporter, restarts, metrics, pending
     )
@@ -80,7 +82,7 @@ def assemble(
         Unpublisher(config, volumes, disk, cluster, sync, metrics, pending),
         pending,
         restarts,
-        Renewals(volumes, stale, target, fetcher, remote, refresher, reporter, metrics),
+        Renewals(volumes, stale, fetcher, remote, stale_refresher),
         Forgetting(volumes, cluster, held),
         held,
         replies,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from driver.ports import ProviderClass
 from driver.publish.request import CLASS_ATTRIBUTE, RESERVED_PREFIX, SERVICE_ACCOUNT_TOKENS, PublishRequest
+from runtime import redact
 
 # Mode 0644 as a decimal JSON number, the form that providers parse.
 PERMISSION = "420"
@@ -50,6 +51,12 @@ def tokens_of(request: PublishRequest) -> str:
     if SERVICE_ACCOUNT_TOKENS in request.secrets:
         return request.secrets[SERVICE_ACCOUNT_TOKENS]
     return request.identity.get(SERVICE_ACCOUNT_TOKENS, "")
+
+
+def secrets_of(request: PublishRequest) -> list[str]:
+    """What no text about the request may repeat."""
+    attributes = (value for key, value in request.attributes.items() if redact.is_secret_name(key))
+    return [*request.secrets.values(), tokens_of(request), *attributes]
 
 
 def go_json(value: Mapping[str, str]) -> str:

@@ -5,8 +5,9 @@ For each key, so for each class and service account, there is one asker, for as 
    has asked for last. A call that hangs does not hold up the next, but only so many are in progress.
 2. When one succeeds, each of the volumes is refreshed with its reply, as by rotation: by the steps and under the lock
    of a publish. Hence a provider that comes back gets few calls, whatever the number of pods.
-3. After a refusal it says so in their pod statuses, and asks less and less often, up to once a minute.
+3. After a refusal each volume's pod status says so, and the asker asks less and less often, up to once a minute.
 This does not need rotation, nor kubelet's republish; but tokens expire, and only a republish brings new ones.
+``stale_refresher`` does to the volumes what 2 and 3 say.
 """
 
 import asyncio
@@ -14,20 +15,16 @@ import random
 import time
 from functools import partial
 
-from driver.metrics import DriverMetrics
-from driver.publish.attributes import tokens_of
+from driver.publish.attributes import secrets_of
 from driver.publish.failures import METHOD
 from driver.publish.fetching.account import account_of
 from driver.publish.fetching.fetcher import Fetcher
 from driver.publish.fetching.key import FetchKey
 from driver.publish.fetching.replies import is_answer, is_away
 from driver.publish.fetching.stale import StaleVolumes, Waiting
-from driver.publish.refresher import Refresher
 from driver.publish.remote_steps import RemoteSteps
-from driver.publish.reporting import Content, Reporter
 from driver.publish.request import Attempt, PublishRequest
-from driver.publish.stopping import DriverStopping
-from driver.publish.target_steps import TargetSteps
+from driver.publish.stale_refresher import StaleRefresher
 from driver.registry import VolumeRegistry
 from driver.volume.workers import TENANT
 from runtime import clock, logs, redact, rpc
@@ -39,8 +36,6 @@ log = logs.get(__name__)
 # the call that succeeds and of the writing.
 FIRST_PAUSE, LAST_PAUSE, LAST_PAUSE_REFUSED = 1.0, 2.0, 60.0
 TRY_SECONDS, MAX_TRIES = 12.0, 3
-REFRESH_SECONDS = 30.0
-AT_ONCE = 8
 # A token that kubelet sent so long ago, and that has expired by the node's clock, is not used: the refusal would count.
 TOKEN_SECONDS = 60.0
 
@@ -52,21 +47,15 @@ class Renewals:
         self,
         volumes: VolumeRegistry,
         stale: StaleVolumes,
-        target: TargetSteps,
         fetcher: Fetcher,
         remote: RemoteSteps,
-        refresher: Refresher,
-        reporter: Reporter,
-        metrics: DriverMetrics,
+        refresher: StaleRefresher,
     ) -> None:
         self._volumes = volumes
         self._stale = stale
-        self._target = target
         self._fetcher = fetcher
         self._remote = remote
         self._refresher = refresher
-        self._reporter = reporter
-        self._metrics = metrics
         self._askers: dict[FetchKey, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -98,9 +87,9 @@ class Renewals:
                 failures = [task.result() for task in done]
                 if None in failures or self._has_renewed(key):
                     await _end(tries)
-                    failures = await self._refresh_all(key)
+                    failures = await self._refresher.refresh(key)
                 else:
-                    await self._report_answers(key, failures)
+                    await self._report(key, failures)
                 is_refused = any(
                     failure is not None and not is_away(failure) and not _is_turn(failure) for failure in failures
                 )
@@ -114,29 +103,11 @@ class Renewals:
         moments = [volume.refreshed_at for volume in volumes if volume.refreshed_at is not None]
         return bool(moments) and self._fetcher.has_renewed(key, min(moments))
 
-    async def _report_answers(self, key: FetchKey, failures: list[Failure | None]) -> None:
-        """The store is back, and refuses: that is why the content is old now."""
+    async def _report(self, key: FetchKey, failures: list[Failure | None]) -> None:
+        """Say in the volumes what the store answers, if it does."""
         answer = next((failure for failure in failures if failure is not None and is_answer(failure)), None)
-        if answer is None:
-            return
-        answer.error_type = answer.error_type or "GRPCProviderError"
-        places = asyncio.Semaphore(AT_ONCE)
-
-        async def report(path: str, item: Waiting) -> None:
-            try:
-                with redact.withholding(*_secrets(item.request)):
-                    async with (
-                        places,
-                        self._volumes.exclusive(path, asyncio.get_running_loop().time() + REFRESH_SECONDS),
-                    ):
-                        volume = self._volumes.get(path)
-                        if volume is not None and volume.stale:
-                            await self._reporter.refresh_failed(volume, answer, Content.OLD)
-                            await self._target.write_record(volume)
-            except Failure as failure:
-                log.warning("A refusal could not be reported", pod=item.request.pod, err=failure)
-
-        await asyncio.gather(*(report(path, item) for path, item in self._stale.of(key).items()))
+        if answer is not None:
+            await self._refresher.report(key, answer)
 
     def _waiting(self, key: FetchKey) -> list[Waiting]:
         """The volumes that still wait; what is gone, or has fresh content, is dropped."""
@@ -152,7 +123,7 @@ class Renewals:
         if volume is None:
             return Unavailable("the volume is gone")
         deadline = asyncio.get_running_loop().time() + TRY_SECONDS
-        with redact.withholding(*_secrets(request)):
+        with redact.withholding(*secrets_of(request)):
             try:
                 provider_class = await self._remote.find_class(Attempt(request, deadline), deadline)
                 key_now = await self._fetcher.ask(request, volume, provider_class, key, deadline)
@@ -171,57 +142,11 @@ class Renewals:
         if key_now is not None:
             self._stale.move(key, key_now)
             return
-        await self._refresh_all(key)
+        await self._refresher.refresh(key)
         for path in self._stale.of(key):
             volume = self._volumes.get(path)
             if volume is not None:
                 volume.stale = False  # if that has failed, rotation is left
-
-    async def _refresh_all(self, key: FetchKey) -> list[Failure | None]:
-        """Refresh all volumes of a key; returns the failures."""
-        slots = asyncio.Semaphore(AT_ONCE)
-
-        async def refresh(item: Waiting) -> Failure | None:
-            async with slots:
-                return await self._refresh(item.request)
-
-        all_of_them = asyncio.gather(*(refresh(item) for item in self._stale.of(key).values()))
-        try:
-            return await asyncio.shield(all_of_them)
-        finally:
-            # When the driver stops: a thread that writes cannot be cancelled, and what a refresh waits for ends then.
-            await asyncio.wait([all_of_them])
-
-    async def _refresh(self, request: PublishRequest) -> Failure | None:
-        """Refresh a volume that is still stale, as a republish does; returns its failure."""
-        attempt = Attempt(request, asyncio.get_running_loop().time() + REFRESH_SECONDS)
-        with redact.withholding(*_secrets(request)):
-            try:
-                async with self._volumes.exclusive(request.target.path, attempt.deadline):
-                    return await self._refresh_holding(attempt)
-            except Failure as failure:
-                log.warning("A volume could not be refreshed; trying again", pod=request.pod, err=failure)
-                return failure
-
-    async def _refresh_holding(self, attempt: Attempt) -> Failure | None:
-        volume, started = self._volumes.get(attempt.request.target.path), clock.now()
-        found = await self._target.inspect(attempt)
-        if volume is None or not volume.stale or not found.committed:
-            return None
-        try:
-            provider_class = await self._remote.find_class(attempt, attempt.deadline)
-            await self._refresher.refresh(attempt, volume, provider_class)
-        except Exception as error:
-            failure = rpc.as_failure(error, METHOD)
-            if isinstance(failure, DriverStopping):
-                return failure
-            content = Content.NEW if attempt.committed else await self._target.content_since(attempt, found)
-            await self._reporter.refresh_failed(volume, failure, content)
-            volume.stale = True  # also with fresh content: without rotation nobody else completes this
-            await self._target.write_record(volume)
-            return failure
-        self._metrics.rotated(volume.provider, clock.now() - started)
-        return None
 
 
 async def _end(tries: "set[asyncio.Task[Failure | None]]") -> None:
@@ -241,9 +166,3 @@ def _is_expired(waiting: Waiting) -> bool:
 def _is_turn(failure: Failure) -> bool:
     """Whether a call had no turn: other volumes of the namespace wait for the store, too."""
     return isinstance(failure, ResourceExhausted) and not failure.error_type
-
-
-def _secrets(request: PublishRequest) -> list[str]:
-    """What no text may repeat."""
-    attributes = (value for key, value in request.attributes.items() if redact.is_secret_name(key))
-    return [*request.secrets.values(), tokens_of(request), *attributes]
