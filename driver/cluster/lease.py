@@ -5,7 +5,8 @@
 2. The leader renews it every RETRY_SECONDS, with the resourceVersion that it has read: of two that take it, one gets a
    409.
 3. A leader that could not renew it for RENEW_SECONDS stops working, well before others may take it after LEASE_SECONDS.
-4. A leader that ends gives it up, so that another one takes over at once.
+4. A replica that ends gives it up, so that another one takes over at once. If it ends while it waits for the answer to
+   a write, the write may have been made: then the Lease is read before, and again if that write was later still.
 """
 
 import asyncio
@@ -40,26 +41,34 @@ class Elected:
         # The Lease as it was last read, and the loop time at which it was first seen so.
         self._seen: Object | None = None
         self._seen_at = 0.0
+        # A write was sent, and its result is not known: the Lease may be another one than was seen.
+        self._unanswered = False
         self._logged = ""
         self.leading = False
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` whenever this replica is the leader, until cancelled; it is cancelled when leadership is lost."""
         while True:
-            await self._acquire()
-            self.leading = True
-            log.info("This replica is the leader", lease=self._name, identity=self._identity)
-            running = asyncio.ensure_future(work())
             try:
-                await self._renew_while(running)
+                await self._acquire()
+                await self._lead(work)
             finally:
-                self.leading = False
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
                 await self._release()
-            if running.done() and not running.cancelled() and (error := running.exception()) is not None:
-                raise error
             log.warning("This replica is the leader no more", lease=self._name)
+
+    async def _lead(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Work until the Lease is lost; raises what ended the work."""
+        self.leading = True
+        log.info("This replica is the leader", lease=self._name, identity=self._identity)
+        running = asyncio.ensure_future(work())
+        try:
+            await self._renew_while(running)
+        finally:
+            self.leading = False
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        if not running.cancelled() and (error := running.exception()) is not None:
+            raise error
 
     async def _acquire(self) -> None:
         acquired = await self._attempt()
@@ -105,9 +114,9 @@ class Elected:
             except (Conflict, NotFound):
                 pass  # but somebody did
         try:
-            found = await self._api.call("GET", f"{self._collection}/{self._name}")
+            found = await self._get()
         except NotFound:
-            self._see(await self._api.call("POST", self._collection, body=self._lease({}, 0)))
+            self._see(await self._write("POST", self._collection, self._lease({}, 0)))
             return True
         self._see(found)
         if self._holder() not in ("", self._identity) and not self._expired():
@@ -117,6 +126,7 @@ class Elected:
         return True
 
     def _see(self, lease: Object) -> None:
+        self._unanswered = False
         if self._seen is None or self._seen["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"]:
             self._seen, self._seen_at = lease, asyncio.get_running_loop().time()
 
@@ -129,16 +139,34 @@ class Elected:
         return asyncio.get_running_loop().time() >= self._seen_at + seconds
 
     async def _release(self) -> None:
-        if self._seen is None or self._holder() != self._identity:
-            return
-        lease = self._lease(self._seen, _transitions(self._seen))
-        lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
         with contextlib.suppress(Failure, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
-                self._see(await self._put(lease))
+                while not await self._is_released():
+                    pass  # written meanwhile: it is read again
+
+    async def _is_released(self) -> bool:
+        """Give the Lease up if it is this replica's; False if another write was faster."""
+        if self._unanswered:
+            self._see(await self._get())
+        if self._seen is None or self._holder() != self._identity:
+            return True
+        lease = self._lease(self._seen, _transitions(self._seen))
+        lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+        try:
+            self._see(await self._put(lease))
+        except Conflict:
+            return False
+        return True
+
+    async def _get(self) -> Object:
+        return await self._api.call("GET", f"{self._collection}/{self._name}")
 
     async def _put(self, lease: Object) -> Object:
-        return await self._api.call("PUT", f"{self._collection}/{self._name}", body=lease)
+        return await self._write("PUT", f"{self._collection}/{self._name}", lease)
+
+    async def _write(self, method: str, path: str, lease: Object) -> Object:
+        self._unanswered = True
+        return await self._api.call(method, path, body=lease)
 
     def _lease(self, former: Object, transitions: int) -> Object:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -3,13 +3,14 @@
 import http.client
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.cluster.pki import Authority
-from tests.support.fake_api import Answer, ApiError, Drop, FakeApi, HalfAnswer, Page, Silence, WatchError
+from tests.support.fake_api import Answer, ApiError, Drop, FakeApi, HalfAnswer, LateAnswer, Page, Silence, WatchError
 from tests.support.plain_client import MERGE, PARTIAL, PlainClient, Watch, a_class, a_secret
 from tests.support.waiting import wait_until
 
@@ -296,6 +297,17 @@ def test_faults(api: FakeApi, client: PlainClient) -> None:
     with pytest.raises((http.client.IncompleteRead, OSError)):
         client.ask("GET", CLASSES)
     assert [call.status for call in api.calls.calls()][-4:] == [200, 0, 0, 0]
+
+
+def test_late_answer(api: FakeApi, client: PlainClient) -> None:
+    """The answer is late → the object is there before the client knows."""
+    rule = api.on("POST", "", LateAnswer(), times=1)
+    with ThreadPoolExecutor(1) as thread:
+        late = thread.submit(client.ask, "POST", CLASSES, a_class())
+        wait_until(lambda: api.find(f"{CLASSES}/app"), "the class")
+        assert not late.done()
+        rule.lift()
+        assert late.result()[0] == 201
 
 
 def test_faults_of_watches(api: FakeApi, watching: Any) -> None:

@@ -114,18 +114,23 @@ def test_only_used_classes_are_read(rig: FakeApiRig) -> None:
 def test_change_during_a_read(rig: FakeApiRig) -> None:
     """The class changes after the server has built its response and before it arrives → the class is read again."""
     rig.make_class(provider="old")
+    rig.make_class("other")
 
     class Overtaken:
-        """Delays a response until the class has changed and the watch has reported it."""
+        """Delays a response until the class has changed and the watch has reported it: events come in order, and one
+        that follows has another class read."""
 
         async def strike(self, exchange: Any) -> Any:
             answer = await exchange.proceed()
+            mark = rig.server.calls.mark()
             rig.make_class(provider="new")
-            await asyncio.sleep(0.2)
+            rig.make_class("other", provider="new")
+            await until(lambda: rig.server.calls.calls(mark, lambda call: call.path.endswith("/other")), "the event")
             return answer
 
     async def test(store: ClassStore) -> None:
         await rig.watch_open()
+        await store.get(ClassRef("default", "other"))
         rule = rig.server.on("GET", "/app$", Overtaken(), times=1)
         assert (await store.get(APP)).provider == "new" and rule.hits == 1
 
@@ -230,6 +235,7 @@ def test_read_is_forbidden(rig: FakeApiRig) -> None:
     rig.make_class()
 
     async def test(store: ClassStore) -> None:
+        await rig.watch_open()  # a list that ends during the read has it repeated
         rig.server.on("GET", "/app$", Answer(403), times=1)
         with pytest.raises(PermissionDenied):
             await store.get(APP)
@@ -274,6 +280,7 @@ def test_read_without_crds(rig: FakeApiRig) -> None:
     proxy or of the class itself is not taken for that."""
 
     async def test(store: ClassStore) -> None:
+        await rig.watch_open()  # a list that ends during the read has it repeated
         with_fault = rig.server.on("GET", "/app$", NOT_SERVED, times=1)
         with pytest.raises(NotFound, match="the CRD secretproviderclasses.secrets-store.* is not installed: kubectl"):
             await store.get(APP)

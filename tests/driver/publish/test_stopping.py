@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from driver.ports import ClassRef
 from driver.publish import stopping
 from kubelet_stub.dialing import dial
 from protos import csi_pb2_grpc
@@ -154,7 +155,12 @@ def test_status_of_a_failed_refresh(tmp_path: Path) -> None:
                 volume = here.volume(it, pod)
                 await volume.publish()
                 here.make_class(parameters=FAILING)
-                await until(lambda: here.server.calls.count()["get", "secretproviderclasses"] > 1, "the new class")
+
+                async def learned() -> bool:
+                    known_class = await it.driver.backend.cluster.get_class(ClassRef("default", "app"))
+                    return known_class.parameters == FAILING
+
+                await until(learned, "the new class")
                 rule = here.server.on("PATCH", "/secretproviderclasspodstatuses", Silence())
                 make_due(it, volume)
                 async with stopped_at_once(it, seconds=2.0):

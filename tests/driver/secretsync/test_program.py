@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 
@@ -13,11 +14,18 @@ from driver.secretsync import main
 from driver.secretsync.config import LEASE, SyncConfig
 from driver.secretsync.server import SyncServer
 from runtime.errors import ConfigurationError
-from tests.support.fake_api import Answer, Object
+from tests.support.fake_api import Answer, LateAnswer, Object, Silence
 from tests.support.ports import free_port
 from tests.support.secret_sync_rig import FakeSecretSyncRig
 from tests.support.waiting import run_async, until, until_blocking
 
+METRICS = (
+    r'^secrets_store_sync_total{provider="stub",written="true"} 1\.0$',
+    # Twice if the watch of the classes begins after the class was looked for: then it is looked for again.
+    r'^secrets_store_sync_failures_total{provider="",reason="SecretProviderClassMisconfigured"} [12]\.0$',
+    r"^secrets_store_sync_objects 2\.0$",
+    r"^secrets_store_sync_leader 1\.0$",
+)
 LEASE_PATH = f"/apis/coordination.k8s.io/v1/namespaces/default/leases/{LEASE}"
 
 
@@ -60,15 +68,16 @@ def test_health_and_metrics(rig: FakeSecretSyncRig) -> None:
             for path in ("/healthz", "/readyz"):
                 async with client.get(f"http://127.0.0.1:{health}{path}") as response:
                     assert (response.status, await response.text()) == (200, "ok")
-            async with client.get(f"http://127.0.0.1:{metrics}/metrics") as response:
-                page = await response.text()
-            for line in (
-                'secrets_store_sync_total{provider="stub",written="true"} 1.0',
-                'secrets_store_sync_failures_total{provider="",reason="SecretProviderClassMisconfigured"} 1.0',
-                "secrets_store_sync_objects 2.0",
-                "secrets_store_sync_leader 1.0",
-            ):
-                assert line in page, page
+
+            page = ""
+
+            async def counted() -> bool:
+                nonlocal page
+                async with client.get(f"http://127.0.0.1:{metrics}/metrics") as response:
+                    page = await response.text()
+                return all(re.search(line, page, re.MULTILINE) for line in METRICS)
+
+            await until(counted, lambda: f"all metrics in {page}")  # counted after the API server has answered
 
     run_async(test)
 
@@ -104,6 +113,35 @@ def test_one_leads(rig: FakeSecretSyncRig, short: None) -> None:
             async with rig.controller(leader_elect=True):
                 await until_blocking(lambda: holder(rig) not in ("", first), "another leader")
                 await stub.wait_for_calls(2)
+
+    run_async(test)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_it_ends_while_a_write_is_unanswered(rig: FakeSecretSyncRig, short: None, method: str) -> None:
+    """A replica ends after the API server has carried out its write of the Lease, the first or a renewal, and before it
+    has the answer → it gives the Lease up all the same."""
+
+    async def test() -> None:
+        async with rig.controller(leader_elect=True):
+            rule = rig.server.on(method, r"/leases", LateAnswer(), times=1)
+            await until(lambda: rule.hits and holder(rig), "the write")
+        assert holder(rig) == ""
+
+    run_async(test)
+
+
+def test_it_ends_after_somebody_has_written_the_lease(rig: FakeSecretSyncRig, short: None) -> None:
+    """A replica ends after somebody has annotated its Lease, which it does not know → it gives it up, the annotation
+    stays."""
+
+    async def test() -> None:
+        async with rig.controller(leader_elect=True):
+            await until_blocking(lambda: holder(rig), "the leader")
+            rule = rig.server.on("PUT", r"/leases", Silence(), times=1)
+            await until(lambda: rule.hits, "a renewal")
+            rig.api.patch(LEASE_PATH, {"metadata": {"annotations": {"a": "b"}}})
+        assert holder(rig) == "" and rig.api.get(LEASE_PATH)["metadata"]["annotations"] == {"a": "b"}
 
     run_async(test)
 

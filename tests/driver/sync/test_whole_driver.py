@@ -141,7 +141,7 @@ def test_drift(here: FakeApiRig) -> None:
             here.api.patch(here.path("secrets", "synced"), {"data": {"pw": "eA==", "own": "eA=="}})
             check_now(rig)
             await until(lambda: values(here.secret("synced")) == {"pw": b"s3cret", "own": b"x"}, "its content")
-            assert rig.metric("sync_k8s_secret_total", provider="stub") == 3
+            await until(lambda: rig.metric("sync_k8s_secret_total", provider="stub") == 3, "the count of all three")
 
     asyncio.run(run())
 

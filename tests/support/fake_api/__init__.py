@@ -2,7 +2,7 @@
 
 from tests.support.fake_api.calls import Call
 from tests.support.fake_api.errors import ApiError, Object
-from tests.support.fake_api.faults import Answer, Delay, Drop, Fault, HalfAnswer, Page, Silence, WatchError
+from tests.support.fake_api.faults import Answer, Delay, Drop, Fault, HalfAnswer, LateAnswer, Page, Silence, WatchError
 from tests.support.fake_api.server import FakeApi
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "FakeApi",
     "Fault",
     "HalfAnswer",
+    "LateAnswer",
     "Object",
     "Page",
     "Silence",

@@ -128,6 +128,17 @@ class HalfAnswer:
 
 
 @dataclass(frozen=True)
+class LateAnswer:
+    """Handle the call at once, and send the response when the rule is lifted."""
+
+    async def strike(self, exchange: Exchange) -> web.StreamResponse:
+        """Implements ``Fault``."""
+        answer = await exchange.proceed()
+        await exchange.rule.over.wait()
+        return answer
+
+
+@dataclass(frozen=True)
 class Silence:
     """Send nothing until the rule is lifted, then continue normally. Watches that are already open fall silent too.
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,21 +57,22 @@ def test_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
             assert status["objects"] == [{"id": "password", "version": version_of(b"s3cret")}]
             assert status["lastFailure"]["reason"] == "ServedLastKnownGood"
             message = status["lastFailure"]["message"]
-            assert message.startswith("serving content that was fetched 42m ago, at ")
+            age = re.match(r"serving content that was (fetched 42m(\d+s)? ago), at ", message)
+            assert age is not None, message
             assert 'because provider "lab": ' in message and "the store said so" in message
             assert status["conditions"][0]["status"] == "False"
             refreshed = parse_timestamp(status["lastRefresh"])
             failed = parse_timestamp(status["lastFailure"]["time"])
-            assert refreshed is not None and failed is not None and abs(failed - refreshed - 42 * 60) <= 2
+            assert refreshed is not None and failed is not None and 0 <= failed - refreshed - 42 * 60 < 60
             events = [fields for item in caplog.records if (fields := getattr(item, "fields", {})).get("reason")]
             assert [event["reason"] for event in events] == ["ServedLastKnownGood"]
-            assert "volume secrets: serving content that was fetched 42m ago" in events[0]["message"]
+            assert f"volume secrets: serving content that was {age[1]}" in events[0]["message"]
             sample = it.rig.driver.metrics.registry.get_sample_value
             assert sample("secrets_store_last_known_good_total", {"provider": "lab"}) == 1
             assert sample("secrets_store_volumes_last_known_good") == 1
             assert sample("secrets_store_held_replies") == 1 and (sample("secrets_store_held_bytes") or 0) > 6
             [shown] = it.rig.driver.snapshot()["volumes"]
-            assert shown["last_known_good"] and "fetched 42m ago" in shown["reason"]
+            assert shown["last_known_good"] and age[1] in shown["reason"]
 
             it.back(b"new")
             await is_fresh(it, second, b"new")
@@ -389,6 +391,11 @@ def test_nothing_leaks(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: 
     """The provider's error quotes what it is sent and what it once replied with → neither event, pod status, log nor
     /status has the token or the content, at the highest verbosity."""
     texts: list[str] = []
+    log: list[str] = []
+
+    def printed() -> str:
+        log.extend(capfd.readouterr())
+        return "".join(log)
 
     async def run() -> None:
         async with outage_rig(tmp_path) as it:
@@ -400,8 +407,7 @@ def test_nothing_leaks(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: 
             it.lab.quote = f"token {token}, content the-content-of-the-store"
             it.away()
             await volume.publish()
-            calls = it.calls
-            await until(lambda: it.calls > calls + 3, "the asker")
+            await until(lambda: "The provider is still away" in printed(), "the asker")
             texts.extend([token, str(pod_status(it, volume)), json.dumps(it.rig.driver.snapshot())])
 
     logs.configure("driver", as_json=False, verbosity=10)
@@ -411,7 +417,7 @@ def test_nothing_leaks(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: 
     finally:
         logs.configure("driver", as_json=False, verbosity=0)
     token = texts.pop(0)
-    text = "\n".join([*texts, "".join(capfd.readouterr()), caplog.text])
+    text = "\n".join([*texts, printed(), caplog.text])
     assert "serving content" in text and "The provider is still away" in text and "NodePublishVolume" in text
     assert token not in text and token.split(".")[1] not in text and "the-content-of" not in text
 
