@@ -6,13 +6,15 @@ import re
 
 # Unicode's categories Cc (controls: C0, DEL, C1), Cf (formats: bidi, zero-width, soft hyphen, tags) and Cs
 # (surrogates), and what else is ignored by default (joiners, fillers, variation selectors). As ranges, because the
-# module ``unicodedata`` would cost each process 300 KiB.
+# module ``unicodedata`` would cost each process 300 KiB. ESC and CSI come last, so that another character before them
+# does not take them away from a sequence. All that is adjacent is one match.
 _REMOVED = re.compile(
-    "(?:\x1b\\[|\x9b)[0-9;:]*+[mK]|["
+    "(?:["
     "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
-    "\0-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
-    "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]+"
+    "\0-\x1a\x1c-\x1f\x7f-\x9a\x9c-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+    "]+|(?:\x1b\\[|\x9b)[0-9;:]*+[mK]|[\x1b\x9b])+"
 )
 
 

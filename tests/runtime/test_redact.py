@@ -130,6 +130,7 @@ def test_plain_texts_stay(text: str) -> None:
     [
         ("a\x1b[31mred\x07", "ared"),
         ("\x1b[1;38:5:1mc\x1b[Kolour\x1b[0m \x1b[2Jclear \x1b]0;title\x07 \x1b[", "colour [2Jclear ]0;title ["),
+        ("a\x0f\x1b[31mb\u200b\x9b0mc\x1b\x1b[Kd\x1b\x07[1me", "abcd[1me"),
         ("f\u3164ill\ufe0fe\u034fr\U000e0100s \u115fx", "fillers x"),
         ("line\u2028two\u2029three\x85four\nfive\r\nsix", "line two three four five six"),
         ("\u202egnp.exe\u202c \u2066x\u2069\u200f", "gnp.exe x"),

@@ -77,6 +77,7 @@ ECHOES: dict[str, Callable[[str], str]] = {
     "zero-width spaces between": "\u200b".join,
     "fillers between": "\u3164".join,
     "coloured": lambda value: "\x1b[1m" + "\x1b[31m".join((value[:6], value[6:])) + "\x1b[0m",
+    "coloured after what is invisible": lambda value: value[:6] + "\u200b\x1b[31m\x00\x1b\x1b[0m\x07\x9b1m" + value[6:],
 }
 
 
