@@ -24,6 +24,13 @@ def visible(text: str) -> str:
     return text if _is_visible(text) else _REMOVED.sub("", text)
 
 
+def visible_start(text: str, gaps: int) -> tuple[str, int]:
+    """As ``visible``, but what is not visible is removed in at most ``gaps`` places, one or more; and in how many it
+    was. What comes before the last of them, ``gaps - 1`` characters or more, is as in the whole."""
+    text = " ".join(text.split())
+    return (text, 0) if _is_visible(text) else _REMOVED.subn("", text, gaps)
+
+
 def visible_lines(text: str) -> str:
     """As ``visible``, but line by line and with the spaces as they are."""
     if _is_visible(text):

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from runtime.limits import REDACTED_PLACES, REDACTED_VALUES
-from runtime.redact.controls import visible
+from runtime.redact.controls import visible, visible_start
 from runtime.redact.encodings import Source, encodings, parts_of, values_of
 from runtime.redact.patterns import WITHHELD
 
@@ -28,6 +28,9 @@ _BEGINNING = 48
 _SHORTEST_END = 6
 # Making the encodings of a value takes as long as looking at so many places, and at one more for so many characters.
 _COST_OF_PIECE, _CHARACTERS_OF_PLACE = 20, 32
+# In how many places of all values what is not visible is removed before a text is made. Where a value has more, the end
+# of it is read for a text, as part of the search: a thousand values of thousands of places took more than a second.
+_GAPS = 32 * REDACTED_VALUES
 # Comparing a value's beginning with one place of the text takes a small part of that.
 _PIECES_OF_PLACE = 10
 _COMMON_WORDS = frozenset({
@@ -65,6 +68,8 @@ class Needles:
         # may begin alike, so with each comes what a text must have at the least for it to count.
         self._by_head: dict[str, list[tuple[str, str | bytes]]] = {}
         self._by_tail: dict[str, set[str]] = {}
+        self._unread_tails: list[str] = []
+        self._gaps_left = _GAPS
         self._by_start: dict[str, set[str]] = {}
         self._head_lengths: set[int] = set()
         self._words: set[str] = set()
@@ -82,15 +87,33 @@ class Needles:
         if piece in self._pieces:
             return
         self._pieces.add(piece)
-        shown = visible(piece) if isinstance(piece, str) else ""
-        if len(whole := _compact(shown)) >= 2 * _HEAD:
-            self._by_tail.setdefault(whole[-_HEAD:], set()).add(whole)
+        shown = self._visible(piece) if isinstance(piece, str) else ""
         beginning = piece[:_BEGINNING]
         for form in encodings(beginning):
             self._add(form, piece)
         if isinstance(beginning, str) and _compact(visible(beginning)) != _compact(beginning):
             for form in encodings(shown[:_BEGINNING]):  # what is invisible does not count for the length
                 self._add(form, piece)
+
+    def _visible(self, piece: str) -> str:
+        """What is visible of a value, of its first _BEGINNING visible characters at the least. Adds its tail."""
+        gaps = max(self._gaps_left, _BEGINNING + 1)
+        shown, removed = visible_start(piece, gaps)
+        self._gaps_left -= removed
+        if removed < gaps:
+            self._add_tail(shown)
+        else:
+            self._unread_tails.append(piece)
+        return shown
+
+    def _add_tail(self, shown: str) -> None:
+        if len(whole := _compact(shown)) >= 2 * _HEAD:
+            self._by_tail.setdefault(whole[-_HEAD:], set()).add(whole)
+
+    def _read_tails(self, budget: _Budget) -> None:
+        while self._unread_tails:
+            budget.spend(_cost_of(self._unread_tails[-1]))
+            self._add_tail(visible(self._unread_tails.pop()))
 
     def _add(self, form: str, piece: str | bytes) -> None:
         shown = visible(form)
@@ -109,7 +132,9 @@ class Needles:
         if len(text) < _SHORTEST:
             return text
         try:
-            text = self._mask_anywhere(text)
+            budget = _Budget()
+            self._read_tails(budget)
+            text = self._mask_anywhere(text, budget)
         except _TooMany:
             return WITHHELD
         for word in self._words:
@@ -117,15 +142,14 @@ class Needles:
                 text = _replace_word(text, word)
         return text
 
-    def _mask_anywhere(self, text: str) -> str:
+    def _mask_anywhere(self, text: str, budget: _Budget) -> str:
         compact = _compact(text)
         heads = self._heads_in(compact)
         tails = _parts_of_length(compact, _HEAD).intersection(self._by_tail) if self._by_tail else set()
         if not heads and not tails:
             return text
-        budget = _Budget()
         found = {piece for head in heads for piece in self._beginning_at(head, compact, budget)}
-        budget.spend(sum(_COST_OF_PIECE + len(piece) // _CHARACTERS_OF_PLACE for piece in found))
+        budget.spend(sum(map(_cost_of, found)))
         forms = {shown for piece in found for form in encodings(piece) if _counts_anywhere(shown := visible(form))}
         needles = {needle for form in forms for needle in _needles(form)}
         ends = _ends_of(compact)
@@ -155,6 +179,10 @@ class Needles:
         for end in _ends(text):
             heads.update(head for head in self._by_start.get(end[:_SHORTEST_END], ()) if head.startswith(end))
         return heads
+
+
+def _cost_of(piece: str | bytes) -> int:
+    return _COST_OF_PIECE + len(piece) // _CHARACTERS_OF_PLACE
 
 
 def _parts_of_length(text: str, length: int) -> set[str]:

@@ -17,6 +17,7 @@ import pytest
 
 from protos import csi_pb2, provider_pb2
 from runtime import redact
+from runtime.redact import controls, needles
 
 VALUE = "corr3ct horse/battery+staple & «friends»"
 SHELL = "it's $(n0t) a `real` \\ n pass; r&d|t<r>~*[x]!#"
@@ -385,6 +386,40 @@ def test_values_and_texts_made_for_each_other(values: list[str], text: str) -> N
         assert values[0] not in shown and values[-1] not in shown
         assert redact.text(f"x {PLAIN} y") == f"x {MARK if len(values) < 1000 else PLAIN} y"
     assert took < 1.0
+
+
+class CountedPattern:
+    """A pattern, and in how many places it was found."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self.places = 0
+        self._pattern = pattern
+
+    def sub(self, new: str, text: str) -> str:
+        return self.subn(new, text)[0]
+
+    def subn(self, new: str, text: str, count: int = 0) -> tuple[str, int]:
+        result, places = self._pattern.subn(new, text, count)
+        self.places += places
+        return result, places
+
+
+@pytest.mark.parametrize("number", [25, 75])
+def test_values_full_of_what_is_invisible(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Each second of a value's 8,000 characters is invisible → however many values there are, no text makes more places
+    visible than the search may, and none shows a half of a value; in the end texts are as they would be."""
+    monkeypatch.setattr(needles, "_GAPS", 100)
+    counted = CountedPattern(controls._REMOVED)
+    monkeypatch.setattr(controls, "_REMOVED", counted)
+    plain = [hashlib.shake_128(each.encode()).hexdigest(2000) for each in THOUSAND[:number]]
+    halves = plain[0][:2000], plain[0][2000:], plain[-1][2000:]
+    texts = {"nothing of it": "nothing of it", **{f"bad: {half} !": f"bad: {MARK} !" for half in halves}}
+    with redact.withholding(*("\u200b".join(value) for value in plain)):
+        for text, shown in [*texts.items()] * 3:
+            before, found = counted.places, redact.text(text)
+            assert found in (shown, MARK)
+            assert counted.places - before < 80_000
+        assert found == shown
 
 
 def test_many_lines_of_one_text() -> None:
