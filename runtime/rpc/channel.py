@@ -10,7 +10,7 @@ from runtime import sockets
 from runtime.http2.bounds import Bounds
 from runtime.rpc import client_connection, wire
 from runtime.rpc.client_connection import ClientConnection
-from runtime.rpc.failures import CallFailed
+from runtime.rpc.failures import CallFailed, Refused
 from runtime.status_codes import StatusCode
 
 # So many calls in a row without an answer, and the connection is given up.
@@ -18,6 +18,9 @@ MAX_UNANSWERED: Final = 5
 UNREADABLE: Final = "its reply is not a message of this method: another program serves the socket"
 # Between attempts to connect, the first time and at most. An attempt is a few system calls.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25
+# How long a call waits for another connection, if a server has ended its own before it began the call. One that is
+# still there takes it at once.
+AGAIN_SECONDS: Final = 1.0
 _BOUNDS: Final = Bounds(message_bytes=4 * 1024 * 1024)
 
 Reply = TypeVar("Reply", bound=Message)
@@ -105,16 +108,39 @@ class SocketChannel:
         self, method: str, request: Message, reply: type[Reply], seconds: float, most_bytes: int | None = None
     ) -> Reply:
         """Call a method, for example ``/csi.v1.Identity/Probe``, of a channel that is ready. A reply of more than
-        ``most_bytes``, by default those of the channel's bounds, is not received. Raises CallFailed."""
-        if self._connection is None:
+        ``most_bytes``, by default those of the channel's bounds, is not received. Raises CallFailed.
+
+        A call that the server has not begun when it ends the connection is made over another one."""
+        connection = self._connection
+        if connection is None:
             raise CallFailed(StatusCode.UNAVAILABLE, f"{self.path} is not connected")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
         try:
-            data = await self._connection.call(method, request.SerializeToString(), seconds, most_bytes)
+            return _parse(reply, await self._call(connection, method, request, seconds, most_bytes))
+        except Refused:
+            successor = await self._successor(connection, min(deadline - loop.time(), AGAIN_SECONDS))
+            if successor is None:
+                raise
+        return _parse(reply, await self._call(successor, method, request, deadline - loop.time(), most_bytes))
+
+    async def _call(
+        self, connection: ClientConnection, method: str, request: Message, seconds: float, most_bytes: int | None
+    ) -> bytes:
+        try:
+            data = await connection.call(method, request.SerializeToString(), seconds, most_bytes)
         except CallFailed as failure:
             self._unanswered = self._unanswered + 1 if failure.is_unanswered else 0
             raise
         self._unanswered = 0
-        return _parse(reply, data)
+        return data
+
+    async def _successor(self, connection: ClientConnection, seconds: float) -> ClientConnection | None:
+        """Another connection instead of one that its server has ended; None if it was not the server, or if there is no
+        other one within ``seconds``."""
+        if not connection.closing or self._connection is None or not await self.wait_ready(seconds):
+            return None
+        return self._connection
 
     async def call_when_ready(self, method: str, request: Message, reply: type[Reply], seconds: float) -> Reply:
         """The same, of any channel: it is connected first, within the same time."""

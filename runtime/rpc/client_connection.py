@@ -80,7 +80,8 @@ class ClientConnection(Connection):
 
         A call that the server has refused is made once more, as gRPC's libraries do
         (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#transparent-retries). A server on gRPC's core
-        refuses calls within its limit: it counts those that it has answered for a moment longer.
+        refuses calls within its limit: it counts those that it has answered for a moment longer. If the connection is
+        closing, Refused is raised: the call may be made over another one.
         """
         most = most_bytes or self._bounds.message_bytes
         try:
@@ -89,6 +90,8 @@ class ClientConnection(Connection):
                 try:
                     return await self._take_turn(path, message, deadline, most)
                 except Refused:
+                    if self.closing:
+                        raise
                     return await self._take_turn(path, message, deadline, most)
         except TimeoutError:
             raise CallFailed(StatusCode.DEADLINE_EXCEEDED, wire.DEADLINE_DETAILS) from None
@@ -113,7 +116,7 @@ class ClientConnection(Connection):
 
     async def _exchange(self, path: str, message: bytes, seconds: float, most_bytes: int) -> bytes:
         if self.closing:
-            raise CallFailed(*self._why)
+            raise Refused(*self._why)
         stream = Stream(self._http.get_next_available_stream_id())
         reply = self._replies[stream.id] = _Reply(self._loop.create_future(), most_bytes)
         self.streams[stream.id] = stream
@@ -210,7 +213,7 @@ class ClientConnection(Connection):
         self._let_in(len(self._waiting))
         for stream in [each for each in self.streams.values() if each.id > last_stream]:
             self.forget(stream)
-            self.on_reset(stream, None)
+            self._fail(stream, Refused(*self._why))
         if not self._replies:
             self.close()
 

@@ -18,6 +18,7 @@ from runtime.endpoints import UnixEndpoint
 from runtime.http2 import bounds
 from runtime.http2.bounds import Bounds
 from runtime.http2.protocol import Protocol
+from runtime.rpc import channel as channel_module
 from runtime.rpc import wire
 from tests.support import http2_frames as frames
 
@@ -162,11 +163,6 @@ FAILURES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
         lambda stream: head(stream) + frames.frame(frames.RST_STREAM, 0, stream, (2).to_bytes(4)),
         rpc.StatusCode.INTERNAL,
         "HTTP/2's error code 2",
-    ),
-    "goodbye before the call": (
-        lambda _: frames.frame(frames.GOAWAY, 0, 0, bytes(8) + b"secret"),
-        rpc.StatusCode.UNAVAILABLE,
-        "the server ended the connection, with HTTP/2's error code 0",
     ),
     "a proxy's answer": (
         lambda stream: frames.headers(stream, frames.block([(b":status", b"503")]), ends_stream=True),
@@ -510,6 +506,131 @@ def test_refused(tmp_path: Path, calls: int, refused: set[int], failing: int) ->
             failures = [each for each in found if isinstance(each, rpc.CallFailed)]
             assert [each.code for each in failures] == [rpc.StatusCode.UNAVAILABLE] * failing
             assert found.count(REPLY) == calls - failing and len(asked) == calls + 1
+
+    run(work)
+
+
+def goodbye(last_stream: int, code: int = 0) -> bytes:
+    """No stream after ``last_stream`` is taken."""
+    return frames.frame(frames.GOAWAY, 0, 0, last_stream.to_bytes(4) + code.to_bytes(4) + b"secret")
+
+
+class Leaving:
+    """A server of three calls at a time, of which ``connections`` end as ``leave`` says once ``calls`` calls were
+    received; the others are answered."""
+
+    def __init__(self, leave: Callable[[int], bytes | None], connections: int = 1, calls: int = 1) -> None:
+        self._leave, self._left, self._calls = leave, connections, calls
+        self.opened = self.received = 0
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.opened += 1
+        leaves, found, streams = self.opened <= self._left, frames.FrameReader(), list[int]()
+        await reader.readexactly(len(frames.PREFACE))
+        writer.write(frames.settings({frames.MAX_CONCURRENT_STREAMS: 3}))
+        with contextlib.suppress(ConnectionError):
+            while buffer := await reader.read(65536):
+                for each in found.read(buffer):
+                    if each.type == frames.DATA and each.flags & frames.END_STREAM:
+                        self.received += 1
+                        streams.append(each.stream)
+                        if not leaves:
+                            writer.write(ANSWERS["as ours"](each.stream))
+                        elif len(streams) == self._calls:
+                            said = self._leave(streams[0])
+                            if said is None:
+                                return
+                            writer.write(said)
+
+
+LEAVING: dict[str, Callable[[int], bytes | None]] = {
+    "before the first call": lambda _: goodbye(0),
+    "with an error": lambda _: goodbye(0, ErrorCodes.ENHANCE_YOUR_CALM),
+    "after the first call, which is answered": lambda first: goodbye(first) + ANSWERS["as ours"](first),
+    "in two steps": lambda first: goodbye(frames.MAX_WINDOW) + goodbye(first) + ANSWERS["as ours"](first),
+    "in two steps, of which the second takes nothing": lambda _: goodbye(frames.MAX_WINDOW) + goodbye(0),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+@pytest.mark.parametrize("calls", [1, 3, 10])
+def test_goodbye(tmp_path: Path, name: str, calls: int) -> None:
+    """The server ends the connection, and says which calls it has not begun; others wait for their turn → all are
+    answered, those over another connection, and none is made twice that it may have begun."""
+
+    async def work() -> None:
+        server = Leaving(LEAVING[name], calls=min(calls, 3))
+        async with listening(tmp_path / "s", server.talk), channel_to(tmp_path / "s") as channel:
+            assert await channel.wait_ready(5)
+            assert await asyncio.gather(*(probe(channel) for _ in range(calls))) == [REPLY] * calls
+            unbegun = min(calls, 3) - (BODY in (LEAVING[name](1) or b""))
+            assert server.received == calls + unbegun
+            assert server.opened == (1 if calls == 1 and not unbegun else 2)
+
+    run(work)
+
+
+def test_goodbye_twice(tmp_path: Path) -> None:
+    """The next connection ends like that, too → UNAVAILABLE; it is not tried a third time."""
+
+    async def work() -> None:
+        server = Leaving(LEAVING["before the first call"], connections=2)
+        async with listening(tmp_path / "s", server.talk), channel_to(tmp_path / "s") as channel:
+            with pytest.raises(rpc.CallFailed, match="the server ended the connection, with HTTP/2's error") as caught:
+                await probe(channel)
+            assert caught.value.code is rpc.StatusCode.UNAVAILABLE and "secret" not in caught.value.details
+            assert server.opened == server.received == 2
+            assert await probe(channel) == REPLY
+
+    run(work)
+
+
+def test_goodbye_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends the connection and is gone → UNAVAILABLE soon, not at the deadline."""
+    monkeypatch.setattr(channel_module, "AGAIN_SECONDS", 0.05)
+
+    async def work() -> None:
+        server = Leaving(LEAVING["before the first call"])
+        async with listening(tmp_path / "s", server.talk), channel_to(tmp_path / "s") as channel:
+            assert await channel.wait_ready(5)
+            (tmp_path / "s").unlink()
+            with pytest.raises(rpc.CallFailed) as caught:
+                await channel.call(PROBE, csi_pb2.ProbeRequest(), csi_pb2.ProbeResponse, 600)
+            assert caught.value.code is rpc.StatusCode.UNAVAILABLE
+
+    run(work)
+
+
+def test_a_connection_is_lost(tmp_path: Path) -> None:
+    """Three calls are running and four wait for their turn when the connection breaks → the three fail, as the server
+    may have begun them; the four are made over another connection."""
+
+    async def work() -> None:
+        server = Leaving(lambda _: None, calls=3)
+        async with listening(tmp_path / "s", server.talk), channel_to(tmp_path / "s") as channel:
+            assert await channel.wait_ready(5)
+            found = await asyncio.gather(*(probe(channel) for _ in range(7)), return_exceptions=True)
+            failed = [each for each in found if isinstance(each, rpc.CallFailed)]
+            assert [each.code for each in failed] == [rpc.StatusCode.UNAVAILABLE] * 3
+            assert found.count(REPLY) == 4 and server.received == 7
+
+    run(work)
+
+
+def test_our_own_goodbye(tmp_path: Path) -> None:
+    """Calls run and wait when the channel is closed → they fail; no connection is opened for them."""
+
+    async def work() -> None:
+        server = Leaving(lambda _: b"", calls=1000)
+        async with listening(tmp_path / "s", server.talk), channel_to(tmp_path / "s") as channel:
+            assert await channel.wait_ready(5)
+            calls = [asyncio.create_task(probe(channel)) for _ in range(7)]
+            while server.received < 3:
+                await asyncio.sleep(0.001)
+            channel.close()
+            found = await asyncio.gather(*calls, return_exceptions=True)
+            assert all(isinstance(each, rpc.CallFailed) for each in found) and server.opened == 1
 
     run(work)
 
