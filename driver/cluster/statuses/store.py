@@ -80,10 +80,10 @@ class StatusStore:
     async def run(self) -> None:
         """Write what could not be written at once, until cancelled."""
         while True:
-            await self._any_retry.wait()
-            self._any_retry.clear()
             while self._retry_queue:
                 await self._retry(*next(iter(self._retry_queue.items())))
+            self._any_retry.clear()
+            await self._any_retry.wait()
 
     async def _retry(self, target_path: str, record: VolumeRecord) -> None:
         write = self._retry_write = asyncio.create_task(self._write(record))
