@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import importlib
 from collections.abc import AsyncGenerator
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from driver.cluster.answers import is_tls_failure
@@ -89,7 +90,7 @@ class Connections:
         try:
             # Imported here, with aiohttp and in a thread, so that it delays neither the first Probe nor the calls
             # after it: it takes a fifth of the CPU time of a start (docs/performance.md).
-            module = await asyncio.to_thread(importlib.import_module, "driver.cluster.transport")
+            module = await asyncio.to_thread(_import_transport)
             self.errors = module.NETWORK_ERRORS
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
@@ -104,6 +105,15 @@ class Connections:
             return transport
         finally:
             self._opening = None
+
+
+def _import_transport() -> ModuleType:
+    try:
+        return importlib.import_module("driver.cluster.transport")
+    except ModuleNotFoundError:
+        raise  # no retry finds it
+    except ImportError as error:  # a library could not be opened: no descriptor or no memory is left
+        raise UnusableConfigurationError(f"what connects to the API server cannot be loaded: {error}") from None
 
 
 def _retrieve(opening: "asyncio.Task[Transport]") -> None:

@@ -2,6 +2,8 @@
 objects."""
 
 import asyncio
+import importlib
+import io
 import logging
 import time
 from pathlib import Path
@@ -196,6 +198,32 @@ def test_server_hangs(server: FakeApi, kubeconfig: str, monkeypatch: pytest.Monk
         rule = server.on("GET", "/pod-1$", Silence(), times=1)
         await api.call("GET", f"{PODS}/pod-1")
         assert rule.hits == 1
+
+    run(kubeconfig, test)
+
+
+@pytest.mark.parametrize("found", [True, False], ids=["a library that cannot be opened", "no such module"])
+def test_what_connects_cannot_be_loaded(
+    kubeconfig: str, monkeypatch: pytest.MonkeyPatch, logged: io.StringIO, found: bool
+) -> None:
+    """The process has no descriptor left for a library of aiohttp's → retried and logged once, as a server that is
+    away; the library is not there → a bug of the image."""
+    why = "multidict.so: cannot open shared object file: Too many open files"
+    failures = iter([ImportError(why)] * 2 if found else [ModuleNotFoundError("No module named 'aiohttp'")])
+    load = importlib.import_module
+
+    def failing(name: str) -> Any:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return load(name)
+
+    async def test(api: Api) -> None:
+        monkeypatch.setattr(importlib, "import_module", failing)
+        if not found:
+            with pytest.raises(ModuleNotFoundError):
+                await api.call("GET", PODS)
+        assert (await api.call("GET", PODS))["items"]
+        assert logged.getvalue().count(why) == found
 
     run(kubeconfig, test)
 
