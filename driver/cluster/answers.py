@@ -39,7 +39,7 @@ _TRANSIENT = frozenset({401, 408, 425, 429})
 # Causes of a rejection other than a missing permission: parts of the message that contain nothing of the object.
 _HINTS = re.compile(
     r"exceeded quota|cannot set an ownerRef on a resource you can't delete|because it is being terminated"
-    r"""|admission webhook "[^"]{1,253}"|ValidatingAdmissionPolicy '[^']{1,253}'"""
+    r"""|(?:admission|failed calling) webhook "[^"]{1,253}"|ValidatingAdmissionPolicy '[^']{1,253}'"""
 )
 
 
@@ -94,6 +94,11 @@ def not_served(path: str) -> NotServed:
     return NotServed(
         f"the CRD {plural}.{group} is not installed: kubectl apply --server-side -f the chart's directory crds/"
     )
+
+
+def is_of_webhook(status: int, content: bytes) -> bool:
+    """Whether it is one of the cluster's admission webhooks that fails, or refuses with a 5xx, and not the server."""
+    return status >= 500 and (b"failed calling webhook" in content or b"admission webhook" in content)
 
 
 def describe(method: str, path: str, status: int, content: bytes) -> str:

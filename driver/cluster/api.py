@@ -25,6 +25,7 @@ from driver.cluster.answers import (
     failure_of,
     is_not_served,
     is_object,
+    is_of_webhook,
     not_served,
     quote,
     retry_after,
@@ -90,12 +91,15 @@ class Api:
         content_type: str = JSON,
         accept: str = JSON,
         quoted: bool = False,
+        waits_for_webhooks: bool = True,
     ) -> dict[str, Any]:
         """The server's answer as an object. Raises NotFound, Conflict, Expired, PermissionDenied or InvalidRequest at
         once; anything that may pass is retried until the caller's timeout cancels the call.
 
         ``quoted``: the failure is the server's own message. It may repeat what was sent: only for a caller that
         withholds that (``redact.withhold``).
+
+        ``waits_for_webhooks``: whether a 5xx because of an admission webhook is retried, too; else it is Unavailable.
         """
         if not _PATH.fullmatch(path):
             raise InvalidRequest(f"invalid API path {redact.text(path)}: it contains an invalid object name")
@@ -126,6 +130,8 @@ class Api:
                 if is_not_served(status, content):
                     raise not_served(path)
                 failure = failure_of(status)
+                if not waits_for_webhooks and is_of_webhook(status, content):
+                    failure = Unavailable
                 if failure is not None and not (failure is PermissionDenied and self._just_back()):
                     described = describe(method, path, status, content)
                     raise failure((quoted and quote(content)) or described)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from driver.sync.wanted import Wanted
-from runtime.errors import Failure, InvalidRequest, PermissionDenied, PreconditionFailed
+from runtime.errors import Failure, InvalidRequest, PermissionDenied, PreconditionFailed, Unavailable
 
 
 @contextmanager
@@ -17,6 +17,11 @@ def explained(wanted: Wanted) -> Iterator[None]:
     except InvalidRequest as failure:
         raise PreconditionFailed(
             f"the Secret {wanted} is refused: {failure}; correct spec.secretObjects of class {wanted.class_name}"
+        ) from None
+    except Unavailable as failure:
+        raise Unavailable(
+            f"the Secret {wanted} cannot be written, and will be tried again: {failure}; a webhook of the cluster "
+            "fails: see its pods, or let it leave out this Secret"
         ) from None
 
 

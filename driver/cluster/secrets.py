@@ -90,7 +90,7 @@ class SecretWriter:
         if found is None:
             body = new_secret(wanted, await owners.confirmed(), fetched)
             with suppress(Conflict, NotFound), explained(wanted):
-                await self._api.call("POST", _path(wanted.namespace), body=body)
+                await self._api.call("POST", _path(wanted.namespace), body=body, waits_for_webhooks=False)
                 return Outcome(True)
             return None
         change: Change = merge(found, wanted, await owners.known(), fetched, adopt=self._adopt)
@@ -119,7 +119,7 @@ class SecretWriter:
             try:
                 patch = release(found, class_ref.name, await owners.confirmed(), self._api.server_time())
                 if patch is not None:
-                    await self._api.call("PATCH", path, body=patch, content_type=MERGE_PATCH)
+                    await self._patch(path, patch)
             except NotFound:
                 return True
             except (InvalidRequest, PermissionDenied) as failure:
@@ -132,8 +132,11 @@ class SecretWriter:
 
     async def _found(self, path: str) -> dict[str, Any]:
         if self._read_by_patch:
-            return await self._api.call("PATCH", path, body={}, content_type=MERGE_PATCH)
+            return await self._patch(path, {})
         return await self._api.call("GET", path)
+
+    async def _patch(self, path: str, body: object) -> dict[str, Any]:
+        return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH, waits_for_webhooks=False)
 
     def _fetched(self, wanted: Wanted) -> Fetched:
         """When the values were fetched: the API server's time, which its last answer told, minus their age."""
@@ -145,14 +148,14 @@ class SecretWriter:
         content is worse than one without today's owner. Returns what to do about the owners; empty if they are set."""
         path = _path(wanted.namespace, wanted.name)
         try:
-            await self._api.call("PATCH", path, body=change.patch, content_type=MERGE_PATCH)
+            await self._patch(path, change.patch)
             return ""
         except (InvalidRequest, PermissionDenied) as failure:
             if not change.changes_owners or not is_refused_by_admission(failure):
                 raise
             rest = change.without_owners()
             if rest is not None:
-                await self._api.call("PATCH", path, body=rest, content_type=MERGE_PATCH)
+                await self._patch(path, rest)
             return forbidden(wanted, failure)
 
     async def _get(self, wanted: Wanted) -> dict[str, Any] | None:

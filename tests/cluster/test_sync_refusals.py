@@ -1,5 +1,7 @@
 """Secrets that cannot be synced: an event says what to do, and the other Secrets are synced."""
 
+import contextlib
+
 import pytest
 
 from tests.cluster.api import ApiError, Object
@@ -173,6 +175,55 @@ def test_refused_by_a_webhook(cluster_rig: ClusterRig, proxy: FaultProxy) -> Non
             assert "syncSecret" not in event["message"] and "s3cret" not in event["message"]
 
     run_async(test)
+
+
+def test_a_webhook_that_is_away(cluster_rig: ClusterRig) -> None:
+    """The API server cannot call a webhook for Secrets → the publish succeeds, and an event names the webhook; it is
+    removed → the Secret is created."""
+    group, name = "admissionregistration.k8s.io", f"away-{cluster_rig.namespace}"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}
+    cluster_rig.api.create(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": name},
+            "webhooks": [
+                {
+                    "name": "away.example.com",
+                    "clientConfig": {"url": "https://127.0.0.1:1/"},
+                    "rules": [rule],
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": cluster_rig.namespace}},
+                    "sideEffects": "None",
+                    "admissionReviewVersions": ["v1"],
+                }
+            ],
+        }
+    )
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
+    probe = {"metadata": {"namespace": cluster_rig.namespace, "name": "probe"}, "data": {"pw": "eA=="}}
+
+    def fails() -> bool:
+        try:
+            cluster_rig.api.create({"apiVersion": "v1", "kind": "Secret", **probe}, dryRun="All")
+        except ApiError:
+            return True
+        return False
+
+    async def test() -> None:
+        async with cluster_rig.driver() as rig:
+            await cluster_rig.volume(rig, pod).publish()
+            (event,) = await until_blocking(lambda: cluster_rig.events("FailedToCreateSecret"), "the event")
+            assert '(failed calling webhook "away.example.com")' in event["message"], event["message"]
+            cluster_rig.api.delete(f"/apis/{group}/v1/validatingwebhookconfigurations/{name}")
+            await until_blocking(lambda: values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}, "the Secret")
+
+    try:
+        wait_until(fails, "the webhook to take effect")
+        run_async(test)
+    finally:
+        with contextlib.suppress(ApiError):
+            cluster_rig.api.delete(f"/apis/{group}/v1/validatingwebhookconfigurations/{name}")
 
 
 def test_rights_in_named_namespaces_only(cluster_rig: ClusterRig) -> None:

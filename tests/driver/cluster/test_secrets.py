@@ -21,7 +21,7 @@ from driver.sync.owners import Owners, PodsGone
 from driver.sync.references import Owner
 from driver.sync.wanted import Wanted
 from runtime import clock
-from runtime.errors import Aborted, Failure, PermissionDenied, PreconditionFailed
+from runtime.errors import Aborted, Failure, PermissionDenied, PreconditionFailed, Unavailable
 from tests.driver.cluster.connecting import run
 from tests.support.fake_api import Answer, ApiError, Object
 from tests.support.fake_api_rig import FakeApiRig
@@ -238,6 +238,16 @@ REFUSALS: dict[str, tuple[ApiError, type[Failure], str]] = {
         ApiError(403, 'admission webhook "w.example" denied the request: s3cret'),
         PermissionDenied,
         'admission webhook "w.example"',
+    ),
+    "a webhook that is away": (
+        ApiError(500, 'Internal error occurred: failed calling webhook "w.example": Post "https://10.0.0.1/s3cret"'),
+        Unavailable,
+        'failed calling webhook "w.example".*see its pods',
+    ),
+    "a webhook that fails": (
+        ApiError(503, 'admission webhook "w.example" denied the request: s3cret'),
+        Unavailable,
+        'admission webhook "w.example".*see its pods',
     ),
     "invalid": (ApiError(422, "s3cret", fields=["data[x]"]), PreconditionFailed, r"data\[x\].*class app"),
     "too large": (ApiError(413, "s3cret"), PreconditionFailed, "spec.secretObjects of class app"),

@@ -327,12 +327,17 @@ def test_a_secret_that_exists(rig: FakeSecretSyncRig, owned: bool) -> None:
     run_async(test)
 
 
-def test_a_write_that_is_refused(rig: FakeSecretSyncRig) -> None:
+REFUSALS = {
+    "a policy": Answer(403, message="secrets is forbidden: by a policy", reason="Forbidden"),
+    "a webhook that is away": Answer(500, message='Internal error occurred: failed calling webhook "w.example": EOF'),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_a_write_that_is_refused(rig: FakeSecretSyncRig, refusal: Answer) -> None:
     """The API server refuses the write with a text, and for a while the status, too → the condition has the text."""
     rig.make_sync()
-    rig.server.on(
-        "PATCH", r"/secrets/app$", Answer(403, message="secrets is forbidden: by a policy", reason="Forbidden")
-    )
+    rig.server.on("PATCH", r"/secrets/app$", refusal)
     rig.server.on("PATCH", r"/status$", Answer(409), times=1)
 
     async def test() -> None:
@@ -340,7 +345,7 @@ def test_a_write_that_is_refused(rig: FakeSecretSyncRig) -> None:
             await until_blocking(lambda: calls(rig, "/status$"), "the status that is refused")
             rig.make_sync(forceSynchronization="1")
             found = await rig.until_condition("SecretCreated", "ControllerPatchError")
-            assert "secrets is forbidden: by a policy" in found["message"]
+            assert refusal.message in found["message"]
 
     run_async(test)
 
