@@ -88,7 +88,8 @@ async def serve(provider: Provider, endpoint: str, observer: Observer | None = N
         yield server
     finally:
         await server.stop(GRACE_SECONDS)
-        threads.shutdown(wait=False)
+        # A thread that has only begun to handle a call needs the loop to find out that the call is over.
+        await asyncio.to_thread(threads.shutdown)
         await provider.close()
 
 

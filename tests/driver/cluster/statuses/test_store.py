@@ -226,19 +226,19 @@ def test_a_slow_server_gets_a_write_once(rig: FakeApiRig, monkeypatch: pytest.Mo
         mark, rule = rig.server.calls.mark(), rig.server.on("PATCH", STATUSES, Delay(0.8), times=1)
         write = asyncio.create_task(store.record(changed))
         await until(lambda: rule.hits, "the write")
-        if answers:
+        while answers and not write.done():
             await store.read([record.target_path])
         assert await write == (name if answers else "")
         await until(lambda: objects(rig)[name] == {"password": "v2"}, "the new version")
-        assert rig.count(mark)["patch", STATUSES] == (1 if answers else 2)
+        assert (rig.count(mark)["patch", STATUSES] == 1) is answers
 
     run_store(rig, test)
 
 
 def test_a_slow_server_is_not_waited_for_without_end(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers other calls, and this write never → given up after the longer limit; written when it can be."""
-    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.2)
-    monkeypatch.setattr(statuses, "SLOW_WRITE_SECONDS", 0.5)
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.4)
+    monkeypatch.setattr(statuses, "SLOW_WRITE_SECONDS", 0.6)
     record = rig.record(rig.make_pod())
 
     async def test(store: StatusStore) -> None:
@@ -248,7 +248,7 @@ def test_a_slow_server_is_not_waited_for_without_end(rig: FakeApiRig, monkeypatc
         write = asyncio.create_task(store.record(replace(record, objects={"password": "v2"})))
         while not write.done():
             await store.read([])
-        assert await write == "" and asyncio.get_running_loop().time() - started >= 0.5
+        assert await write == "" and asyncio.get_running_loop().time() - started >= 0.6
         rule.lift()
         await until(lambda: objects(rig)[name] == {"password": "v2"}, "the new version")
 
@@ -350,6 +350,7 @@ def test_unpublished_during_a_retry(rig: FakeApiRig, monkeypatch: pytest.MonkeyP
         await until(lambda: not store._retrying, "its end")
         rule.lift()
         patched = rig.count()["patch", STATUSES]
+        monkeypatch.setattr(statuses, "WRITE_SECONDS", 10.0)  # what is given up is written again, and counted twice
         await store.record(replace(second, failure=FAILURE))
         assert rig.count()["patch", STATUSES] == patched + 1
         assert "lastFailure" not in rig.api.get(rig.status_path("pod-0"))["status"]
@@ -372,7 +373,7 @@ def test_retry_is_rejected(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, cap
         await until(lambda: rule.hits, "the refusal")
         await until(lambda: "could not be written" in caplog.text, "the warning")
         await store.record(replace(record, objects={"password": "v2"}))
-        assert objects(rig) == {f"pod-1-{rig.namespace}-app": {"password": "v2"}}
+        await until(lambda: objects(rig) == {f"pod-1-{rig.namespace}-app": {"password": "v2"}}, "the next record")
 
     run_store(rig, test)
 
