@@ -124,7 +124,7 @@ def test_tokens_that_ended(tmp_path: Path, after: str) -> None:
             away = it.rig.driver.publish_path.held
             it.pass_time(3700)
             await until(lambda: after == "6h" or not len(away), "what is too old to go")
-            await asyncio.sleep(0.3)  # the asker notices that it has no token
+            await until(lambda: not it.rig.driver.publish_path.renewals._stale.away, "the asker to notice")
             it.back(b"new")
             late = it.volume("pod-2")
             await late.publish()

@@ -130,7 +130,14 @@ def test_expired_token(tmp_path: Path) -> None:
             it.write_class(KNOWN_GOOD)
             await it.stale_volume(lifetime=-1.0)
             it.pass_time(renewals.TOKEN_SECONDS + 1)
-            await asyncio.sleep(0.3)  # a call that is in progress ends
+            await until(lambda: not it.rig.driver.publish_path.renewals._stale.away, "the asker to notice")
+
+            async def no_call_in_progress() -> bool:
+                calls = it.calls
+                await asyncio.sleep(2 * renewals.LAST_PAUSE)
+                return it.calls == calls
+
+            await until(no_call_in_progress, "the last call's end")
             before = it.calls
             await asyncio.sleep(0.5)  # no condition can show that nothing happens
             assert it.calls == before
