@@ -46,7 +46,7 @@ async def pages(
     """The pages, with a healthy driver and these roles' statuses."""
     config = ProbeConfig(
         csi_address=f"{directory}/csi.sock",
-        probe_timeout=Duration(0.5),
+        probe_timeout=Duration(10.0),
         status_directory=f"{directory}/status",
         http_endpoint="127.0.0.1:0",
     )

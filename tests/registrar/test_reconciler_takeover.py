@@ -214,21 +214,24 @@ def test_busy_directory(tmp_path: Path) -> None:
 
 
 def test_get_info_is_cheap(tmp_path: Path) -> None:
-    """kubelet polls GetInfo for ever → the median of 200 calls is below 5 ms, and they have no side effect."""
+    """kubelet polls GetInfo for ever → most of 200 calls take as long as calls that do nothing, and they have no side
+    effect."""
 
     async def run() -> None:
         rig = RegistrarRig(tmp_path)
         async with fake_driver(rig.csi), running_registrar(rig.config()) as reconciler:
             await until_socket(rig.socket)
             before = replace(reconciler.registration)  # not its snapshot, whose time is translated anew each time
-            async with dial(str(rig.socket)) as channel:
+            async with dial(str(rig.socket)) as channel, dial(str(rig.csi)) as to_driver:
                 get_info: Any = channel.unary_unary("/pluginregistration.Registration/GetInfo")
-                seconds = []
+                nothing: Any = to_driver.unary_unary("/csi.v1.Identity/Probe")
+                seconds: dict[Any, list[float]] = {get_info: [], nothing: []}
                 for _ in range(200):
-                    started = asyncio.get_running_loop().time()
-                    await get_info(b"")
-                    seconds.append(asyncio.get_running_loop().time() - started)
-            assert sorted(seconds)[100] < 0.005
+                    for call, found in seconds.items():
+                        started = asyncio.get_running_loop().time()
+                        await call(b"")
+                        found.append(asyncio.get_running_loop().time() - started)
+            assert sorted(seconds[get_info])[100] < 3 * sorted(seconds[nothing])[100]
             assert reconciler.registration == before
 
     asyncio.run(run())

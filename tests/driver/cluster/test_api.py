@@ -185,7 +185,7 @@ def test_timeout_of_the_caller(server: FakeApi, kubeconfig: str) -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await api.call("GET", f"{PODS}/pod-1")
-            assert 0.5 <= time.monotonic() - started < 2.0 and api.last_error
+            assert 0.5 <= time.monotonic() - started < 10.0 and api.last_error
 
     run(kubeconfig, test)
 

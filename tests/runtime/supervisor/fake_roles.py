@@ -40,9 +40,12 @@ def say(text: str) -> None:
 def wait_for_signals(name: str, on_sigterm: Callable[..., object] | signal.Handlers) -> NoReturn:
     """Say that the role is up, once it handles SIGTERM, and wait for signals for ever."""
     signal.signal(signal.SIGTERM, on_sigterm)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)  # signal.pause() would wait on if one came just before it
     say(f"{name} up")
     while True:
-        signal.pause()
+        os.read(reader, 1)
 
 
 def serve(name: str) -> int:

@@ -51,7 +51,7 @@ def test_stubborn_role_is_killed_in_time(tmp_path: Path) -> None:
         started = time.monotonic()
         rig.process.terminate()
         assert rig.exit_code() == 0
-        assert 0.9 < time.monotonic() - started < 4
+        assert 0.9 < time.monotonic() - started < 15.0
 
 
 @pytest.mark.parametrize("frozen", [("driver",), ("probe",), tuple(THREE)])
@@ -103,11 +103,12 @@ def test_first_sigterm_while_giving_up_does_not_force(tmp_path: Path) -> None:
 
 
 def test_a_role_that_had_ended_costs_no_time(tmp_path: Path) -> None:
-    """SIGTERM while the driver is stopped already and waits 8 s for its next start → the others stop without delay."""
-    policy = {"start_seconds": 0.1, "first_delay": 8.0, "max_delay": 8.0}
+    """SIGTERM while the driver is stopped already and waits a minute for its next start → the others stop without
+    delay."""
+    policy = {"start_seconds": 0.1, "first_delay": 60.0, "max_delay": 60.0}
     with supervisor_rig({**THREE, "driver": "die_once_up"}, tmp_path, policy=policy) as rig:
         rig.wait_logged("A role exited", times=2)
         started = time.monotonic()
         rig.process.terminate()
         assert rig.exit_code() == 0
-        assert time.monotonic() - started < 4.0  # it would be 8 s if they waited for the driver
+        assert time.monotonic() - started < 15.0  # it would be a minute if they waited for the driver

@@ -71,7 +71,7 @@ def test_a_reader_that_pauses(make: Callable[[], tuple[int, int]]) -> None:
     started = time.monotonic()
     for _ in range(1000):
         sink.write([LINE])
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 10.0  # one that waits does so for ever
     assert not fcntl.fcntl(writer, fcntl.F_GETFL) & os.O_NONBLOCK
     sink.write([b"too late\n"])
     found = read_all(reader, sink).splitlines()
@@ -172,7 +172,7 @@ def test_flush_is_bounded(pipe: tuple[int, int]) -> None:
     sink.write([LINE] * 200)
     started = time.monotonic()
     sink.flush(0.2)
-    assert 0.15 < time.monotonic() - started < 2.0
+    assert 0.15 < time.monotonic() - started < 10.0  # without a bound, for ever
 
 
 def test_flush_waits_for_a_slow_reader(pipe: tuple[int, int]) -> None:

@@ -101,11 +101,11 @@ def test_kinds_of_absence(tmp_path: Path, how: str) -> None:
             loop = asyncio.get_running_loop()
             started = loop.time()
             await it.volume("pod-2").publish()
-            assert loop.time() - started < 3
+            assert loop.time() - started < 10  # the call has twice that
             volumes = [it.volume(f"pod-{number}") for number in range(3, 9)]
             started, calls = loop.time(), it.calls
             await asyncio.gather(*(volume.publish() for volume in volumes))
-            assert loop.time() - started < 3 and it.calls <= calls + 3
+            assert loop.time() - started < 10 and it.calls <= calls + 3
             assert {volume.read() for volume in volumes} == {b"s3cret"}
 
     run_async(run)
