@@ -39,7 +39,8 @@ demo: $(RUNNABLE)  ## publish, rotate and unpublish a volume, step by step, with
 	@$(BIN)/python -m demo $(STORE)
 
 test: venv  ## lint, then all tests that need no cluster
-	$(BIN)/tox run -q --no-list-dependencies -e lint,types,imports,unit,conformance
+	$(BIN)/tox run -q --no-list-dependencies -e lint,imports,conformance
+	$(BIN)/tox run-parallel -q --no-list-dependencies --parallel all --parallel-live --parallel-no-spinner -e types,unit
 
 test-python:  ## make test under another Python: PYTHON=python3.13
 	$(MAKE) test VENV=build/venv-$(or $(notdir $(PYTHON)),python3)
