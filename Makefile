@@ -38,7 +38,7 @@ demo: $(RUNNABLE)  ## publish, rotate and unpublish a volume, step by step, with
 	$(if $(filter openbao,$(STORE)),$(SET_UP) stores)
 	@$(BIN)/python -m demo $(STORE)
 
-test: venv  ## lint, then all tests that need no cluster
+test: venv  ## lint, and all tests that need no cluster
 	$(BIN)/tox run -q --no-list-dependencies -e lint,imports,conformance
 	$(BIN)/tox run-parallel -q --no-list-dependencies --parallel all --parallel-live --parallel-no-spinner -e types,unit
 
