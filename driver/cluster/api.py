@@ -33,7 +33,6 @@ from driver.cluster.answers import (
 from driver.cluster.connections import CONNECTIONS, Connections, UnusableConfigurationError, network_errors
 from runtime import clock, logs, redact
 from runtime.errors import Failure, InvalidRequest, PermissionDenied, Unavailable
-from runtime.version import build
 
 if TYPE_CHECKING:
     import aiohttp
@@ -50,7 +49,6 @@ FIRST_PAUSE, LAST_PAUSE = 0.1, 3.0
 BOOT_SECONDS = 15.0
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
-USER_AGENT = f"csi-secrets-store/controller/{build().version} (linux) python"
 # Names in paths come from pods and stored objects. A client normalises paths: ``..`` would lead to another object.
 _PATH = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
 
@@ -186,10 +184,10 @@ class Api:
         return asyncio.get_running_loop().time() - self._unreachable_at < BOOT_SECONDS
 
     async def _send(self, transport: "Transport", method: str, *request: Any) -> "aiohttp.ClientResponse":
-        """Send one request, and count it."""
+        """``Transport.send``, counted."""
         status = "<error>"
         try:
-            response = await _send(transport, method, *request)
+            response = await transport.send(method, *request)
             status = str(response.status)
             if response.status < 500:
                 self._answered_at = asyncio.get_running_loop().time()
@@ -211,26 +209,3 @@ async def _next_line(response: "aiohttp.ClientResponse") -> bytes:
     async with network_errors():
         line: bytes = await response.content.readline()
     return line
-
-
-async def _send(
-    transport: "Transport",
-    method: str,
-    url: str,
-    body: Any,
-    headers: dict[str, str],
-    timeout: "aiohttp.ClientTimeout",  # noqa: ASYNC109  # not a duration
-) -> "aiohttp.ClientResponse":
-    """Send one request with the current credentials."""
-    try:
-        bearer = (await transport.credentials()).get("BearerToken")  # read again if the token was rotated
-    except transport.CREDENTIAL_ERRORS as error:  # the token's file is being replaced
-        raise UnusableConfigurationError(f"no usable credentials: {error}") from None
-    if bearer is not None:
-        headers[bearer["key"]] = str(bearer["value"])
-    headers["User-Agent"] = USER_AGENT
-    answer = await transport.client.request(
-        method, transport.host + url, headers=headers, body=body, _request_timeout=timeout
-    )
-    response: aiohttp.ClientResponse = answer.response
-    return response

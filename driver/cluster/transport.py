@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from driver.cluster import proxy, slim_imports
-from driver.cluster.connections import CONNECTIONS, Connections
+from driver.cluster.connections import CONNECTIONS, Connections, UnusableConfigurationError
 from driver.cluster.http_client import aiohttp
 
 slim_imports.prepare()
@@ -21,9 +21,11 @@ from kubernetes.aio.config.incluster_config import (  # noqa: E402  # after prep
 
 from driver.cluster.token_file import TokenFile  # noqa: E402  # after prepare()
 from runtime.errors import ConfigurationError  # noqa: E402  # after prepare()
+from runtime.version import build  # noqa: E402  # after prepare()
 
 NETWORK_ERRORS = (aiohttp.ClientError, *Connections.errors)
 CONNECT_SECONDS = 5.0
+USER_AGENT = f"csi-secrets-store/controller/{build().version} (linux) python"
 
 # A file that is being replaced may be incomplete, and the package assumes that what it reads is a map.
 CONFIGURATION_ERRORS = (ConfigException, ConfigurationError, OSError, ValueError, TypeError, AttributeError)
@@ -33,10 +35,8 @@ class Transport:
     """A pool of kept connections with one configuration; replaced when its credentials turn out to be stale.
 
     ``client`` is the REST client of the package. The ``ApiClient`` above it converts to and from models, for which it
-    imports pydantic: 9 MiB. ``credentials()`` are the current authentication headers; it raises CREDENTIAL_ERRORS.
+    imports pydantic: 9 MiB. ``credentials()`` are the current authentication headers.
     """
-
-    CREDENTIAL_ERRORS = (ConfigException,)
 
     def __init__(self, configuration: Configuration) -> None:
         slim_imports.shrink_tls_buffers()
@@ -73,6 +73,28 @@ class Transport:
     def timeout(total: float | None, idle: float | None = None) -> aiohttp.ClientTimeout:
         """The limits of one request in seconds: for all of it, and for the silence between two parts of its answer."""
         return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=idle)
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        body: Any,
+        headers: dict[str, str],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # not a duration
+    ) -> aiohttp.ClientResponse:
+        """Send one request with the current credentials, to a path with its query."""
+        try:
+            bearer = (await self.credentials()).get("BearerToken")  # read again if the token was rotated
+        except ConfigException as error:  # the token's file is being replaced
+            raise UnusableConfigurationError(f"no usable credentials: {error}") from None
+        if bearer is not None:
+            headers[bearer["key"]] = str(bearer["value"])
+        headers["User-Agent"] = USER_AGENT
+        answer = await self.client.request(
+            method, self.host + url, headers=headers, body=body, _request_timeout=timeout
+        )
+        response: aiohttp.ClientResponse = answer.response
+        return response
 
     async def close(self) -> None:
         """Close the connections."""

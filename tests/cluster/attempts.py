@@ -11,11 +11,10 @@ class Attempts:
     """Every request that the driver in this process tries to send, and every attempt to load its credentials."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from driver.cluster import api
         from driver.cluster.transport import Transport  # replaces modules: not at this module's import
 
         self._paths: list[str] = []
-        open_, send = Transport.open, api._send
+        open_, send = Transport.open, Transport.send
 
         async def counted_open(kubeconfig: str) -> Transport:
             self._paths.append("")
@@ -26,7 +25,7 @@ class Attempts:
             return await send(transport, method, path, *arguments)
 
         monkeypatch.setattr(Transport, "open", staticmethod(counted_open))
-        monkeypatch.setattr(api, "_send", counted_send)
+        monkeypatch.setattr(Transport, "send", counted_send)
 
     async def more(self, count: int, path: str = "") -> None:
         """Wait for so many more attempts, of requests whose path ends with ``path``."""

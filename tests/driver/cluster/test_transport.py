@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from kubernetes.aio.config import incluster_config, kube_config
 
-from driver.cluster import api, transport
+from driver.cluster import transport
 from tests.cluster import kubeconfig
 from tests.cluster.pki import Authority
 from tests.support.fake_api import FakeApi
@@ -125,7 +125,7 @@ def test_proxy_environment(
     async def call() -> int:
         made = await transport.Transport.open(str(path))
         try:
-            async with await api._send(made, "GET", "/version", None, {}, aiohttp.ClientTimeout(10.0)) as response:
+            async with await made.send("GET", "/version", None, {}, aiohttp.ClientTimeout(10.0)) as response:
                 return response.status
         except OSError:
             return 0
