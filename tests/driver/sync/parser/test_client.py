@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 from driver import limits
 from driver.ports import SecretObject
 from driver.sync import wanted
-from driver.sync.parser import client
+from driver.sync.parser import process
 from driver.sync.parser.client import BadPart, Parser
 from driver.sync.wanted import Wanted
 from runtime.errors import PreconditionFailed, Unavailable
@@ -47,6 +47,11 @@ def run(test: Callable[[Parser], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(bounded())
 
 
+def _has_ended(parser: Parser) -> bool:
+    found = parser.process._process
+    return found is None or found.returncode is not None
+
+
 def huge_rsa_key(bits: int) -> bytes:
     """A private key that claims so many bits: PKCS#1 in PEM, made without computing anything."""
     from base64 import encodebytes
@@ -71,7 +76,7 @@ def test_a_pair(tmp_path: Path) -> None:
         for _ in range(3):
             answer = await parser.tls("ns", PAIR)
             assert answer == {"tls.crt": LEAF_PEM, "tls.key": pem(EC, PrivateFormat.TraditionalOpenSSL)}
-        assert parser.started == 1
+        assert parser.process.started == 1
 
     run(test)
 
@@ -95,7 +100,7 @@ def test_a_bad_part(parts: dict[str, bytes], key: str, sentence: str) -> None:
                 await parser.tls("ns", parts)
             assert bad.value.key == key
         await parser.tls("ns", PAIR)
-        assert parser.started == 1
+        assert parser.process.started == 1
 
     run(test)
 
@@ -121,10 +126,10 @@ def test_a_costly_key_costs_its_author_only(bits: int) -> None:
         assert time.monotonic() - began < limits.PARSE_SECONDS + 5
         assert worst < 2.0, f"the event loop stood still for {worst:.1f} s"
         assert await parser.tls("good", PAIR)
-        pid = parser.pid
+        pid = parser.process.pid
         with pytest.raises(BadPart):
             await parser.tls("bad", {"tls.key": huge_rsa_key(bits)})
-        assert parser.pid == pid is not None  # which a second attempt would have cost its life
+        assert parser.process.pid == pid is not None  # which a second attempt would have cost its life
 
     run(test)
 
@@ -140,10 +145,10 @@ def test_too_many_rounds_are_refused_before_they_are_computed(rounds: int) -> No
 
     async def test(parser: Parser) -> None:
         await parser.tls("ns", PAIR)
-        pid = parser.pid
+        pid = parser.process.pid
         with pytest.raises(BadPart, match=str(rounds)):
             await parser.tls("ns", {"tls.key": grown})
-        assert parser.pid == pid is not None  # which the attempt to compute them would have cost its life
+        assert parser.process.pid == pid is not None  # which the attempt to compute them would have cost its life
 
     run(test)
 
@@ -168,20 +173,20 @@ def test_a_process_that_dies_or_hangs_is_replaced(monkeypatch: pytest.MonkeyPatc
 
     async def test(parser: Parser) -> None:
         await parser.tls("ns", PAIR)
-        assert parser.pid is not None
-        os.kill(parser.pid, signal.SIGSTOP)
+        assert parser.process.pid is not None
+        os.kill(parser.process.pid, signal.SIGSTOP)
         request = asyncio.create_task(parser.tls("ns", {**PAIR, "ca.crt": b"1"}))
         if ends:
             await asyncio.sleep(0)
-            os.kill(parser.pid, signal.SIGKILL)
+            os.kill(parser.process.pid, signal.SIGKILL)
         with pytest.raises(BadPart, match="too little memory or CPU time; it is tried again"):
             await request
         assert await parser.tls("ns", {**PAIR, "ca.crt": b"1"})
-        assert parser.pid is not None
-        os.kill(parser.pid, signal.SIGKILL)
-        await until(lambda: parser._process is None or parser._process.returncode is not None, "its end")
+        assert parser.process.pid is not None
+        os.kill(parser.process.pid, signal.SIGKILL)
+        await until(lambda: _has_ended(parser), "its end")
         assert await parser.tls("ns", PAIR)
-        assert parser.started == 3
+        assert parser.process.started == 3
 
     run(test)
 
@@ -195,7 +200,7 @@ def test_an_answer_that_is_too_long_is_not_asked_for_again() -> None:
         for _ in range(2):
             with pytest.raises(BadPart, match="too much time or memory"):
                 await parser.entries("ns", "json", content)
-        assert parser.started == 1 and parser.pid is None
+        assert parser.process.started == 1 and parser.process.pid is None
 
     run(test)
 
@@ -222,13 +227,13 @@ def test_a_request_that_is_cancelled_while_the_process_starts() -> None:
     async def test(parser: Parser) -> None:
         moments: dict[str, Callable[[], object]] = {
             "before there is a process": lambda: True,
-            "before it is ready": lambda: parser.pid is not None,
+            "before it is ready": lambda: parser.process.pid is not None,
         }
         for name, moment in moments.items():
             task = asyncio.create_task(parser.tls("ns", PAIR))
             await asyncio.sleep(0)
             await until(moment, name)
-            assert parser.started == 0 and not task.done(), name
+            assert parser.process.started == 0 and not task.done(), name
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -263,11 +268,11 @@ def test_an_idle_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def test(parser: Parser) -> None:
         await parser.tls("ns", PAIR)
-        pid = parser.pid
+        pid = parser.process.pid
         assert pid is not None
         await until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the idle process")
         assert await parser.tls("ns", PAIR)
-        assert parser.started == 2
+        assert parser.process.started == 2
 
     run(test)
 
@@ -279,12 +284,12 @@ def test_an_idle_process_that_is_ending_is_waited_for(monkeypatch: pytest.Monkey
 
     async def test(parser: Parser) -> None:
         await parser.tls("ns", PAIR)
-        pid, process = parser.pid, parser._process
+        pid, process = parser.process.pid, parser.process._process
         assert process is not None and process.stdin is not None
         while not process.stdin.is_closing():
             await asyncio.sleep(0)
         await parser.close()
-        assert not Path(f"/proc/{pid}").exists() and parser.pid is None
+        assert not Path(f"/proc/{pid}").exists() and parser.process.pid is None
 
     run(test)
 
@@ -297,11 +302,11 @@ def test_the_process_has_no_privileges() -> None:
         await parser.tls("ns", PAIR)
         status = dict(
             line.split(":\t", 1)
-            for line in Path(f"/proc/{parser.pid}/status").read_text().splitlines()
+            for line in Path(f"/proc/{parser.process.pid}/status").read_text().splitlines()
             if ":\t" in line
         )
         assert status["NoNewPrivs"] == "1"
-        limits_table = Path(f"/proc/{parser.pid}/limits").read_text()
+        limits_table = Path(f"/proc/{parser.process.pid}/limits").read_text()
         assert "Max core file size        0 " in limits_table
         if os.getuid() == 0 and "4294967295" in Path("/proc/self/uid_map").read_text():
             assert status["Uid"].split() == ["65534"] * 4
@@ -316,7 +321,7 @@ def test_a_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def test(parser: Parser) -> None:
         for command in (("/no/such/program",), ("/bin/true",)):
-            monkeypatch.setattr(client, "COMMAND", command)
+            monkeypatch.setattr(process, "COMMAND", command)
             with pytest.raises(Unavailable, match="does not start"):
                 await parser.tls("ns", PAIR)
         monkeypatch.undo()
@@ -366,7 +371,7 @@ def test_entries_of_objects() -> None:
         ):
             with pytest.raises(BadPart):
                 await parser.entries("a", kind, content)
-        assert parser.started == 1
+        assert parser.process.started == 1
         with pytest.raises(BadPart):
             await parser.entries("a", "json", b'{"a":' * 150_000)
         assert await parser.entries("a", "json", b"{}") == []
