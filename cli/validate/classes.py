@@ -23,7 +23,7 @@ from driver.publish.composed.compose import with_composed_files
 from driver.publish.fetching.settings import LONGEST, settings_of
 from driver.publish.restarts import is_asked_for
 from driver.publish.schedule import interval_of
-from driver.sync import wanted
+from driver.sync import secret_entries, wanted
 from driver.volume.payload import File, plan
 from runtime.errors import Failure
 
@@ -90,7 +90,7 @@ def _annotations(annotations: Mapping[str, str]) -> Iterator[Checked]:
 
 def _secret(path: tuple[str | int, ...], item: SecretObject, names: Collection[str] | None) -> Iterator[Checked]:
     try:
-        wanted.check(item, names)
+        secret_entries.check(item, names)
     except Failure as failure:
         yield Checked(path, str(failure))
         return

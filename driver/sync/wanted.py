@@ -6,31 +6,20 @@ nothing of a file. A volume that is being unpublished is NoContent.
 
 import hashlib
 import os
-import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from driver import limits
-from driver.objects.names import is_object_name
-from driver.ports import WITH_CLASS, WITH_PODS, ClassRef, SecretObject
-from driver.sync import key_sources
+from driver.ports import ClassRef, SecretObject
+from driver.sync import key_sources, secret_entries
 from driver.sync.key_sources import EntriesParser
 from driver.sync.parser.client import BadPart
 from driver.volume import content, layout
-from driver.volume.payload import first_names
 from runtime.errors import Failure, PreconditionFailed
 
 TLS_TYPE = "kubernetes.io/tls"
-# Secrets of these types give power over the cluster or over a release: the author of a class must not forge them.
-REFUSED_TYPES = {
-    "kubernetes.io/service-account-token": "is a credential of the cluster itself",
-    "bootstrap.kubernetes.io/token": "is a credential of the cluster itself",
-    "helm.sh/release.v1": "holds the state of a Helm release, which is installed again from it",
-}
 TLS_KEYS = ("tls.crt", "tls.key", "ca.crt")
-_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 READ_TRIES = 3
 _ID_DIGITS = 16
 
@@ -78,7 +67,7 @@ async def with_objects(secret: Wanted, item: SecretObject, parser: EntriesParser
         found, repeated = await key_sources.collect(item.data_from, secret.files, secret.namespace, parser)
         data = {**found, **secret.data}
         key_sources.require_keys(data)
-        _check_size(data)
+        secret_entries.check_size(data)
     except PreconditionFailed as failure:
         raise PreconditionFailed(
             f"failed to get data in spc {secret.namespace}/{secret.class_name} for secret {secret.name}, err: {failure}"
@@ -112,7 +101,7 @@ async def with_tls(secret: Wanted, item: SecretObject, parser: TlsParser) -> Wan
 def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int, refreshed_at: float | None) -> Wanted:
     """Read the volume and build the Secret. Blocks. ``limit`` is the most bytes to read."""
     try:
-        _check(item)
+        secret_entries.check_fields(item)
         files, generation = _files(target_path, limit)
         keys = Counter(key.strip() for _, key in item.data)
         return Wanted(
@@ -120,7 +109,7 @@ def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int,
             item.secret_name.strip(),
             item.type.strip() or "Opaque",
             class_ref.name,
-            _data(item, files),
+            secret_entries.data_of(item, files),
             item.labels,
             item.annotations,
             refreshed_at,
@@ -133,70 +122,6 @@ def build(class_ref: ClassRef, item: SecretObject, target_path: str, limit: int,
     except Failure as failure:
         name = item.secret_name.strip() or "without a name"
         raise PreconditionFailed(f"failed to get data in spc {class_ref} for secret {name}, err: {failure}") from None
-
-
-def check(item: SecretObject, names: Collection[str] | None = None) -> None:
-    """Raises PreconditionFailed for an entry that can be no Secret, without looking at any content. ``names``: of the
-    volume's files, if they are known."""
-    _check(item)
-    files = {name.strip() for name, _ in item.data} if names is None else names
-    _data(item, dict.fromkeys(files, b""))
-    for number, source in enumerate(item.data_from):
-        try:
-            key_sources.check(source, names)
-        except PreconditionFailed as failure:
-            raise PreconditionFailed(f"dataFrom[{number}]: {failure}") from None
-
-
-def _check(item: SecretObject) -> None:
-    name, kind = item.secret_name.strip(), item.type.strip()
-    _require(name, "secret name is empty: set secretName in spec.secretObjects")
-    _require(is_object_name(name), "secretName must be a DNS name: lower case letters, digits, '-' and '.'")
-    _require(item.type, "secret type is empty: set type in spec.secretObjects, for example Opaque")
-    _require(kind not in REFUSED_TYPES, f"type {kind} is refused: such a Secret {REFUSED_TYPES.get(kind)}")
-    _require(
-        item.deletion_policy.strip() in ("", WITH_PODS, WITH_CLASS),
-        "deletionPolicy must be WithPods (the default: the Secret is deleted with the last pod that uses the class) "
-        "or WithClass (it stays as long as the class)",
-    )
-    _require(
-        item.data or item.data_from,
-        "data is empty: list objectName and key in spec.secretObjects[].data, or whole objects in dataFrom",
-    )
-    _check_keys([key for _, key in item.data])
-
-
-def _check_keys(keys: Collection[str]) -> None:
-    size = sum(len(key.encode()) for key in keys)
-    _require(
-        len(keys) <= limits.MAX_SECRET_KEYS and size <= limits.MAX_SECRET_KEYS_BYTES,
-        f"data has {len(keys)} keys of {size} bytes in all; at most {limits.MAX_SECRET_KEYS} keys of "
-        f"{limits.MAX_SECRET_KEYS_BYTES} bytes are possible: divide them among several Secrets",
-    )
-
-
-def _data(item: SecretObject, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The value of a key that is listed twice is the last one, as with the Go driver."""
-    data: dict[str, bytes] = {}
-    for object_name, key in ((name.strip(), key.strip()) for name, key in item.data):
-        _require(object_name, "an objectName is empty: name a file of the volume")
-        _require(key, f"the key of objectName {object_name} is empty")
-        _require(_KEY.fullmatch(key), f"key {key} must be 1 to 253 letters, digits, '-', '_' or '.'")
-        _require(
-            object_name in files,
-            f"file matching objectName {object_name} not found in the pod's volume, which has: "
-            f"{first_names(files) or 'no files'}",
-        )
-        data[key] = files[object_name]
-    _check_size(data)
-    return data
-
-
-def _check_size(data: Mapping[str, bytes]) -> None:
-    _check_keys(data.keys())
-    size = sum(len(value) for value in data.values())
-    most = limits.MAX_SECRET_BYTES
-    _require(size <= most, f"its data are {size} bytes, and a Secret holds at most {most}")
 
 
 def _files(target_path: str, limit: int) -> tuple[Mapping[str, bytes], str]:
@@ -216,8 +141,3 @@ def _generation(target_path: str) -> str:
         return os.readlink(os.path.join(target_path, layout.DATA))
     except OSError:
         return ""
-
-
-def _require(condition: object, sentence: str) -> None:
-    if not condition:
-        raise PreconditionFailed(sentence)

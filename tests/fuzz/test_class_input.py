@@ -18,7 +18,7 @@ from driver.objects.pods import confirms
 from driver.objects.volume_details import decode
 from driver.ports import INTERVAL_ANNOTATION, ClassRef, Pod, ProviderClass, SecretObject, VolumeRecord
 from driver.publish.schedule import interval_of
-from driver.sync import wanted
+from driver.sync import secret_entries, wanted
 from driver.sync.ledger import Ledger
 from runtime.errors import NotFound, PreconditionFailed
 from tests.fuzz.effort import fuzzed, tally
@@ -215,7 +215,7 @@ def test_secret_objects(volume: str, entry: SecretObject) -> None:
         return
     contents = {"f": b"canary-one", "d/g": b"canary-two"}
     assert secret.data == {key.strip(): contents[name.strip()] for name, key in entry.data} != {}
-    assert secret.type not in wanted.REFUSED_TYPES
+    assert secret.type not in secret_entries.REFUSED_TYPES
 
 
 durations = st.lists(
