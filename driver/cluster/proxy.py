@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_MAPPED_BITS = 96
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,13 @@ def _matches(entry: str, host: str, port: int, address: Address | None) -> bool:
 
 def _is_in_network(address: Address, text: str) -> bool:
     try:
-        return address in ipaddress.ip_network(text, strict=False)
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         return False
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None and network.prefixlen >= _MAPPED_BITS:  # one of IPv4 that is written as one of IPv6
+        network = ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+    return address in network
 
 
 def _split_port(entry: str) -> tuple[str, str]:

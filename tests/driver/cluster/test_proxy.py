@@ -48,6 +48,9 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         ("fd00::1", "fd00::/8", True),
         ("fd00::1", "10.0.0.0/8", False),
         ("::ffff:10.96.0.1", "10.96.0.0/12", True),
+        ("10.96.0.1", "::ffff:10.96.0.0/108", True),
+        ("10.112.0.1", "::ffff:10.96.0.0/108", False),
+        ("10.96.0.1", "::ffff:0:0/95", False),
         ("api.example", "10.96.0.0/12", False),
         # addresses
         ("10.96.0.1", "10.96.0.1", True),

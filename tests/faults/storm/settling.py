@@ -125,10 +125,13 @@ class Settling:
 
     async def _statuses(self) -> str:
         listed = await self._world.admin.call("GET", STATUSES_PATH)
-        there = {item["status"]["targetPath"] for item in listed["items"]}
+        named: dict[str, set[str]] = {}
+        for status in (item["status"] for item in listed["items"]):
+            named.setdefault(status["targetPath"], set()).update(entry["version"] for entry in status["objects"])
         volumes = [volume for volume in self._pods.living.values() if self._pods.is_mounted(volume)]
-        missing = [volume.pod.name for volume in volumes if str(volume.target) not in there]
-        return f"of {missing}" if missing else ""
+        found = {volume.pod.name: named.get(str(volume.target), "none") for volume in volumes}
+        wrong = {pod: versions for pod, versions in found.items() if versions != {str(self._world.generation)}}
+        return f"{wrong} instead of generation {self._world.generation}" if wrong else ""
 
     async def _secret(self) -> str:
         path = f"{CORE_PATH}/secrets/{content.SYNCED_SECRET}"
