@@ -10,7 +10,7 @@ from runtime import sockets
 from runtime.http2.bounds import Bounds
 from runtime.rpc import client_connection, wire
 from runtime.rpc.client_connection import ClientConnection
-from runtime.rpc.failures import CallFailed, Refused
+from runtime.rpc.failures import CallFailed, Refused, Unsent
 from runtime.status_codes import StatusCode
 
 # So many calls in a row without an answer, and the connection is given up.
@@ -21,6 +21,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25
 # How long a call waits for another connection, if a server has ended its own before it began the call. One that is
 # still there takes it at once.
 AGAIN_SECONDS: Final = 1.0
+MOST_CONNECTIONS: Final = 8
 _BOUNDS: Final = Bounds(message_bytes=4 * 1024 * 1024)
 
 Reply = TypeVar("Reply", bound=Message)
@@ -110,19 +111,26 @@ class SocketChannel:
         """Call a method, for example ``/csi.v1.Identity/Probe``, of a channel that is ready. A reply of more than
         ``most_bytes``, by default those of the channel's bounds, is not received. Raises CallFailed.
 
-        A call that the server has not begun when it ends the connection is made over another one."""
+        A call that the server has not begun when it ends the connection is made over another one: once if it was sent,
+        and up to MOST_CONNECTIONS times while it waits for its turn."""
         connection = self._connection
         if connection is None:
             raise CallFailed(StatusCode.UNAVAILABLE, f"{self.path} is not connected")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        try:
-            return _parse(reply, await self._call(connection, method, request, seconds, most_bytes))
-        except Refused:
-            successor = await self._successor(connection, min(deadline - loop.time(), AGAIN_SECONDS))
-            if successor is None:
-                raise
-        return _parse(reply, await self._call(successor, method, request, deadline - loop.time(), most_bytes))
+        sent = False
+        for left in reversed(range(MOST_CONNECTIONS)):
+            try:
+                return _parse(reply, await self._call(connection, method, request, deadline - loop.time(), most_bytes))
+            except Refused as refused:
+                if not left or (sent and not isinstance(refused, Unsent)):
+                    raise
+                sent = sent or not isinstance(refused, Unsent)
+                successor = await self._successor(connection, min(deadline - loop.time(), AGAIN_SECONDS))
+                if successor is None:
+                    raise
+                connection = successor
+        raise AssertionError("not reached")
 
     async def _call(
         self, connection: ClientConnection, method: str, request: Message, seconds: float, most_bytes: int | None

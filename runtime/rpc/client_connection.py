@@ -14,7 +14,7 @@ from hpack import NeverIndexedHeaderTuple
 from runtime.http2.bounds import DEFAULT_WINDOW, Bounds, ConnectionFault
 from runtime.http2.connection import Connection, Headers, Stream
 from runtime.rpc import wire
-from runtime.rpc.failures import CallFailed, Refused, failure_of_reset
+from runtime.rpc.failures import CallFailed, Refused, Unsent, failure_of_reset
 from runtime.status_codes import StatusCode
 
 # Providers reject any other authority than this one.
@@ -116,7 +116,7 @@ class ClientConnection(Connection):
 
     async def _exchange(self, path: str, message: bytes, seconds: float, most_bytes: int) -> bytes:
         if self.closing:
-            raise Refused(*self._why)
+            raise Unsent(*self._why)
         stream = Stream(self._http.get_next_available_stream_id())
         reply = self._replies[stream.id] = _Reply(self._loop.create_future(), most_bytes)
         self.streams[stream.id] = stream

@@ -34,6 +34,10 @@ class Refused(CallFailed):
     """The server has not begun the call (https://www.rfc-editor.org/rfc/rfc9113#section-8.7)."""
 
 
+class Unsent(Refused):
+    """The server has not even received it."""
+
+
 def failure_of_reset(code: int) -> CallFailed:
     """What the server has said by ending a call's stream with an error code of HTTP/2."""
     kind = Refused if code == ErrorCodes.REFUSED_STREAM else CallFailed
