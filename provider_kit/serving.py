@@ -83,7 +83,12 @@ async def serve(provider: Provider, endpoint: str, observer: Observer | None = N
         except RuntimeError as error:  # what gRPC raises if it cannot bind
             raise ConfigurationError(f"cannot listen on {path}: {redact.text(error)}") from None
     grpc_server.start()
-    server = Server(grpc_server, sockets.move_into_place(hidden, path))
+    try:
+        server = Server(grpc_server, sockets.move_into_place(hidden, path))
+    except ConfigurationError:
+        grpc_server.stop(None)
+        threads.shutdown(wait=False)
+        raise
     try:
         yield server
     finally:

@@ -86,10 +86,16 @@ def hidden_path(path: Path) -> Path:
 
 
 def move_into_place(hidden: Path, path: Path) -> BoundSocket:
-    """Rename the bound socket to its final path, replacing a stale socket there."""
-    found = os.lstat(hidden)
+    """Rename the bound socket to its final path, replacing a stale socket there. Raises ConfigurationError if there is
+    anything but a socket, or if somebody has removed the bound one meanwhile."""
     refuse_non_socket(path)
-    os.rename(hidden, path)
+    try:
+        found = os.lstat(hidden)
+        os.rename(hidden, path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {path}: {error.strerror or error}; is something else removing files in its directory?"
+        ) from None
     return BoundSocket(path, _identity(found))
 
 

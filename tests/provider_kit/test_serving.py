@@ -12,8 +12,9 @@ from provider_kit.service import Observer
 from provider_kit.serving import serve
 from provider_kit.testing import running
 from tests.provider_kit.lab import LabProvider
+from tests.support.emptied import empty_after_bind
 from tests.support.provider_calls import mount
-from tests.support.waiting import until
+from tests.support.waiting import until, wait_until
 
 
 @pytest.mark.parametrize(
@@ -82,3 +83,22 @@ def test_the_end_waits_for_threads(tmp_path: Path) -> None:
             assert held.codes == ["CANCELLED"]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("remove", [False, True], ids=["emptied", "removed"])
+def test_a_directory_that_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remove: bool) -> None:
+    """Somebody empties or removes the directory while the socket is made → an error that says so, and no server."""
+    directory = tmp_path / "providers"
+    directory.mkdir()
+    threads = threading.active_count()
+    empty_after_bind(monkeypatch, directory, remove=remove)
+
+    async def scenario() -> None:
+        async with running(LabProvider(), directory / "lab.sock"):
+            pass
+
+    with pytest.raises(
+        ConfigurationError, match=r"cannot listen on .*lab.sock: No such file or directory; is something"
+    ):
+        asyncio.run(scenario())
+    wait_until(lambda: threading.active_count() <= threads, "the end of the server's threads")

@@ -19,6 +19,7 @@ from runtime.endpoints import TcpEndpoint, UnixEndpoint
 from runtime.errors import ConfigurationError
 from runtime.rpc import channel, server
 from tests.support.dials import Dials
+from tests.support.emptied import empty_after_bind
 from tests.support.waiting import until
 
 
@@ -227,6 +228,21 @@ def test_path_too_long(tmp_path: Path) -> None:
     async def run() -> None:
         with pytest.raises(ConfigurationError, match="107 bytes"):
             async with rpc.serve(UnixEndpoint(str(tmp_path / ("x" * 120))), registering(Failing())):
+                pass
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("remove", [False, True], ids=["emptied", "removed"])
+def test_a_directory_that_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remove: bool) -> None:
+    """Somebody empties or removes the directory while the socket is made → ConfigurationError, which says so."""
+    directory = tmp_path / "csi"
+    directory.mkdir()
+    empty_after_bind(monkeypatch, directory, remove=remove)
+
+    async def run() -> None:
+        with pytest.raises(ConfigurationError, match="No such file or directory; is something else removing"):
+            async with rpc.serve(UnixEndpoint(str(directory / "s")), registering(Failing())):
                 pass
 
     asyncio.run(run())
