@@ -75,7 +75,7 @@ def assemble(
     refresher = Refresher(volumes, target, fetcher, stale, remote, reporter, restarts)
     stale_refresher = StaleRefresher(volumes, stale, target, remote, refresher, reporter, metrics)
     publisher = Publisher(
-        config, volumes, cluster, target, remote, fetcher, refresher, stale, reporter, restarts, metrics, pending
+        config, volumes, cluster, target, remote, fetcher, refresher, stale, restarts, metrics, pending
     )
     return PublishPath(
         publisher,

@@ -45,7 +45,6 @@ from driver.publish.fetching.stale import StaleVolumes
 from driver.publish.pending import PendingVolumes
 from driver.publish.refresher import Refresher
 from driver.publish.remote_steps import RemoteSteps
-from driver.publish.reporting import Content, Reporter
 from driver.publish.request import Attempt, PublishRequest
 from driver.publish.restarts import Restarts
 from driver.publish.stopping import DriverStopping
@@ -75,7 +74,6 @@ class Publisher:
         fetcher: Fetcher,
         refresher: Refresher,
         stale: StaleVolumes,
-        reporter: Reporter,
         restarts: Restarts,
         metrics: DriverMetrics,
         pending: PendingVolumes,
@@ -88,7 +86,6 @@ class Publisher:
         self._fetcher = fetcher
         self._refresher = refresher
         self._stale = stale
-        self._reporter = reporter
         self._restarts = restarts
         self._metrics = metrics
         self._pending = pending
@@ -174,9 +171,7 @@ class Publisher:
                 return False  # reported already; the next report is due after the back-off
             if isinstance(failure, DriverStopping):
                 return False  # nothing has failed: the next driver finds the volume due
-            content = Content.NEW if attempt.committed else await self._target.content_since(attempt, found)
-            await self._reporter.refresh_failed(volume, failure, content)  # step 10
-            await self._target.write_record(volume)
+            await self._refresher.failed(attempt, volume, found, failure)  # step 10
             return True
         self._metrics.rotated(volume.provider, clock.now() - now)
         return False

@@ -1,4 +1,5 @@
-"""Steps 6 to 8 of ``publisher``: a volume that is mounted gets its content, for the first time or anew."""
+"""Steps 6 to 8 of ``publisher``: a volume that is mounted gets its content, for the first time or anew; and step 10, if
+it keeps what it had."""
 
 from contextlib import AsyncExitStack
 
@@ -7,11 +8,13 @@ from driver.publish.fetching.fetcher import Fetcher
 from driver.publish.fetching.replies import Fetched
 from driver.publish.fetching.stale import StaleVolumes
 from driver.publish.remote_steps import RemoteSteps
-from driver.publish.reporting import Reporter
+from driver.publish.reporting import Content, Reporter
 from driver.publish.request import Attempt
 from driver.publish.restarts import Restarts
 from driver.publish.target_steps import TargetSteps
 from driver.registry import Volume, VolumeRegistry
+from driver.volume.operations import Found
+from runtime.errors import Failure
 
 
 class Refresher:
@@ -39,6 +42,12 @@ class Refresher:
         """Steps 6 to 8."""
         async with AsyncExitStack() as held:
             await self._refresh(attempt, volume, provider_class, held)
+
+    async def failed(self, attempt: Attempt, volume: Volume, found: Found, failure: Failure) -> None:
+        """Step 10; ``found`` is what step 3 found."""
+        content = Content.NEW if attempt.committed else await self._target.content_since(attempt, found)
+        await self._reporter.refresh_failed(volume, failure, content)
+        await self._target.write_record(volume)
 
     async def _refresh(
         self, attempt: Attempt, volume: Volume, provider_class: ProviderClass, held: AsyncExitStack

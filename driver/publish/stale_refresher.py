@@ -109,10 +109,8 @@ class StaleRefresher:
             failure = rpc.as_failure(error, METHOD)
             if isinstance(failure, DriverStopping):
                 return failure
-            content = Content.NEW if attempt.committed else await self._target.content_since(attempt, found)
-            await self._reporter.refresh_failed(volume, failure, content)
             volume.stale = True  # also with fresh content: without rotation nobody else completes this
-            await self._target.write_record(volume)
+            await self._refresher.failed(attempt, volume, found, failure)
             return failure
         self._metrics.rotated(volume.provider, clock.now() - started)
         return None
