@@ -8,16 +8,14 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from demo import sandbox
+from cli.dev.layout import DIRECTORIES, container_flags, free_port
 from demo.objects import PUBLISH_SECRET, STUB_OBJECTS, manifest, provider_class
 from demo.output import Output
 from kubelet_stub.config import Config as KubeletConfig
 from kubelet_stub.pods import Secret
 from runtime.flags import Duration
 
-ROTATION_INTERVAL = 1.0
 NAME = "demo-node"
-_DIRECTORIES = ("kubelet/pods", "kubelet/plugins_registry", "csi", "providers", "store/api", "manifests", "status")
 SOCKET_DIRECTORIES = ("kubelet/plugins_registry", "csi", "providers")
 
 
@@ -26,7 +24,7 @@ class Node:
     """Everything that the steps share."""
 
     directory: Path
-    port: int = field(default_factory=sandbox.free_port)
+    port: int = field(default_factory=free_port)
     output: Output = field(default_factory=Output)
 
     @property
@@ -66,7 +64,7 @@ class Node:
 
     def set_up(self) -> None:
         """Create the directories, and the manifest of the class."""
-        for name in _DIRECTORIES:
+        for name in (*DIRECTORIES, "store/api"):
             (self.directory / name).mkdir(parents=True)
         self.class_file.write_text(manifest(provider_class(self.provider, self.parameters)))
 
@@ -95,24 +93,7 @@ class Node:
 
     def container_command(self) -> list[str]:
         """The container, which supervises driver, registrar and probe: module and arguments."""
-        here = self.directory
-        return [
-            "container.start",
-            f"--endpoint=unix://{here}/csi/csi.sock",
-            f"--nodeid={NAME}",
-            f"--manifests={here}/manifests",
-            f"--provider-volume={here}/providers",
-            "--additional-provider-volume-paths=",
-            f"--kubelet-pods-dir={here}/kubelet/pods",
-            "--metrics-addr=",
-            "--enable-secret-rotation",
-            f"--rotation-poll-interval={ROTATION_INTERVAL:g}s",
-            f"--status-directory={here}/status",
-            f"--kubelet-registration-path={here}/csi/csi.sock",
-            f"--plugin-registration-path={here}/kubelet/plugins_registry",
-            f"--probe-http-endpoint=127.0.0.1:{self.port}",
-            "--status-endpoint=",
-        ]
+        return ["container.start", *container_flags(self.directory, NAME, self.port)]
 
     def kubelet_config(self) -> KubeletConfig:
         """The kubelet stub's configuration; it republishes only when a step asks for it."""

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from cli.dev.layout import free_port
 from demo import sandbox
 from demo.checks import wait_until
 from demo.node import Node
@@ -29,7 +30,7 @@ OBJECTS: list[dict[str, Any]] = [
 class OpenBaoNode(Node):
     """A node whose provider fetches from OpenBao, which listens on ``store_port``."""
 
-    store_port: int = field(default_factory=sandbox.free_port)
+    store_port: int = field(default_factory=free_port)
 
     @property
     def store_is(self) -> str:

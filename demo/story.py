@@ -11,9 +11,10 @@ from pathlib import Path
 
 import psutil
 
+from cli.dev.layout import ROTATION_INTERVAL
 from demo import sandbox
 from demo.checks import STEP_SECONDS, check, wait_until
-from demo.node import ROTATION_INTERVAL, SOCKET_DIRECTORIES, Node, role_pids
+from demo.node import SOCKET_DIRECTORIES, Node, role_pids
 from demo.objects import DRIVER, POD, manifest
 from demo.output import describe_mount, list_files, mount_of, mounts
 from kubelet_stub.kubelet import KubeletStub

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -15,11 +14,11 @@ from typing import Any
 import click
 import yaml
 
+from cli.dev.layout import DIRECTORIES, container_flags, free_port
 from cli.validate.users import CLASS_ATTRIBUTE, DRIVER
 
 NODE = "dev"
 STOP_SECONDS = 10.0
-_DIRECTORIES = ("kubelet/pods", "kubelet/plugins_registry", "csi", "providers", "manifests", "status")
 _LOG_TAIL = 3000
 _MESSAGE = re.compile(r'"(?:[^"\\]|\\.)*"')
 # Until the driver is registered, which takes a moment.
@@ -43,13 +42,13 @@ class Setup:
         """Start all processes. Raises ClickException for a class that names no provider."""
         if find_spec("kubelet_stub") is None:
             raise click.ClickException("the kubelet stub is not installed: pip install ./kubelet_stub in a clone")
-        for name in _DIRECTORIES:
+        for name in DIRECTORIES:
             (self._directory / name).mkdir(parents=True)
         for path in filter(None, (self._class, self._provider, self._pod)):
             self._changed(path)
         self._copy_class()
         self._start_provider()
-        self._start("container", "-m", "container.start", *self._container_flags())
+        self._start("container", "-m", "container.start", *container_flags(self._directory, NODE, free_port()))
         self._start_kubelet()
 
     def reload(self) -> None:
@@ -115,25 +114,6 @@ class Setup:
         root = f"--root={self._directory}/kubelet"
         self._start("kubelet", "-c", _KUBELET, root, f"--pod={pod}", "--republish-interval=1s", "--v=1")
 
-    def _container_flags(self) -> list[str]:
-        here = self._directory
-        return [
-            f"--endpoint=unix://{here}/csi/csi.sock",
-            f"--nodeid={NODE}",
-            f"--manifests={here}/manifests",
-            f"--provider-volume={here}/providers",
-            "--additional-provider-volume-paths=",
-            f"--kubelet-pods-dir={here}/kubelet/pods",
-            "--metrics-addr=",
-            "--enable-secret-rotation",
-            "--rotation-poll-interval=1s",
-            f"--status-directory={here}/status",
-            f"--kubelet-registration-path={here}/csi/csi.sock",
-            f"--plugin-registration-path={here}/kubelet/plugins_registry",
-            f"--probe-http-endpoint=127.0.0.1:{_free_port()}",
-            "--status-endpoint=",
-        ]
-
     def _start(self, name: str, *arguments: str) -> None:
         self._spawn(name, [sys.executable, *arguments])
 
@@ -191,9 +171,3 @@ def _pod_of(found: dict[str, Any]) -> dict[str, Any]:
         "metadata": {"name": "dev", "namespace": namespace},
         "spec": {"volumes": [{"name": "secrets", "csi": csi}]},
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
