@@ -153,7 +153,12 @@ class Driver:
 
 @asynccontextmanager
 async def served(config: DriverConfig) -> AsyncIterator[Driver]:
-    """Run a driver while the context lasts. Raises ConfigurationError if it cannot start."""
+    """Run a driver while the context lasts. Raises ConfigurationError if it cannot start.
+
+    It ends in the opposite order: operations wait no longer for what may be away, the background tasks end, the
+    connections to the API server and the sockets are closed, operations that still run are waited for, and last the
+    connections to providers are closed and the disk's threads end.
+    """
     driver = Driver(config, await asyncio.to_thread(mounts.probe_noswap))
     async with AsyncExitStack() as stack:
         stack.callback(driver.disk.close)

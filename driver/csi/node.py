@@ -75,14 +75,14 @@ class NodeService:
         except InvalidRequest:
             self._publisher.count_invalid_request()
             raise
-        await self._finish(self._publisher.publish(checked, deadline))
+        await self._run_to_end(self._publisher.publish(checked, deadline))
         return csi_pb2.NodePublishVolumeResponse()
 
     async def NodeUnpublishVolume(
         self, request: csi_pb2.NodeUnpublishVolumeRequest, context: Any
     ) -> csi_pb2.NodeUnpublishVolumeResponse:
         """Unmount and remove a volume; see ``driver.publish.unpublisher``."""
-        await self._finish(self._unpublisher.unpublish(request.volume_id, request.target_path, _deadline(context)))
+        await self._run_to_end(self._unpublisher.unpublish(request.volume_id, request.target_path, _deadline(context)))
         return csi_pb2.NodeUnpublishVolumeResponse()
 
     async def NodeGetVolumeStats(
@@ -110,7 +110,7 @@ class NodeService:
         if self._running:
             await asyncio.wait(self._running)
 
-    async def _finish(self, operation: Coroutine[Any, Any, None]) -> None:
+    async def _run_to_end(self, operation: Coroutine[Any, Any, None]) -> None:
         """Run an operation to its end even if the caller disconnects: a thread that writes or unmounts cannot be
         cancelled. The call's secrets stay masked as long, though the call may end before."""
         held = ExitStack()
@@ -118,10 +118,10 @@ class NodeService:
         task = asyncio.create_task(operation)
         task.add_done_callback(lambda _: held.close())
         self._running.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(self._ended)
         await asyncio.shield(task)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled():
             # Retrieved, because asyncio logs it otherwise; the operation has logged and counted its failure already.
