@@ -39,7 +39,7 @@ _TRANSIENT = frozenset({401, 408, 425, 429})
 # Causes of a rejection other than a missing permission: parts of the message that contain nothing of the object.
 _HINTS = re.compile(
     r"exceeded quota|cannot set an ownerRef on a resource you can't delete|because it is being terminated"
-    r"""|(?:admission|failed calling) webhook "[^"]{1,253}"|ValidatingAdmissionPolicy '[^']{1,253}'"""
+    r"""|admission webhook "[^"]{1,253}"|failed calling webhook "[^"]{1,253}"|ValidatingAdmissionPolicy '[^']{1,253}'"""
 )
 
 
