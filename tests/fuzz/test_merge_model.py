@@ -59,7 +59,9 @@ class DirectApi:
         self.server_time = server_time
         self.waiting: list[asyncio.Future[None]] = []
 
-    async def call(self, method: str, path: str, *, body: Any = None, content_type: str = "") -> Object:
+    async def call(
+        self, method: str, path: str, *, body: Any = None, content_type: str = "", waits_for_webhooks: bool = True
+    ) -> Object:
         turn = asyncio.get_running_loop().create_future()
         self.waiting.append(turn)
         await turn
