@@ -120,6 +120,7 @@ def test_each_has_its_own_clock(rig: FakeSecretSyncRig) -> None:
 def test_a_deleted_or_edited_secret_comes_back(rig: FakeSecretSyncRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody deletes the Secret, or edits a key of it → it is as it was, and the provider was asked for it."""
     monkeypatch.setattr(schedule, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(schedule, "RESTORE_SECONDS", 0.1)
     rig.make_sync()
 
     async def test() -> None:

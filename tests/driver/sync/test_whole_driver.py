@@ -121,6 +121,7 @@ def test_failures_are_counted(here: FakeApiRig) -> None:
         async with here.driver() as rig:
             await publish(here, rig, pod)
             await until(lambda: here.events("FailedToCreateSecret"), "the event")
+            await until(lambda: rig.metric("sync_k8s_secret_total", provider="stub"), "the count of the other")
             assert rig.metric("sync_k8s_secret_error_total", provider="stub") == 1
             assert rig.metric("sync_k8s_secret_total", provider="stub") == 1
 
