@@ -89,8 +89,9 @@ class WrittenStatus:
                 self._seen(await (self._confirm if self.uid else self._take_over)(self._record))
 
     def _wrote(self, record: VolumeRecord, answer: Object) -> None:
-        self._fields, self._record = _significant_fields(record), record
         self._seen(answer)
+        # One that was left to another pod is looked at again at the next refresh: it may be collected by then.
+        self._fields, self._record = _significant_fields(record) if self._version else None, record
 
     def _seen(self, answer: Object) -> None:
         metadata = answer["metadata"]

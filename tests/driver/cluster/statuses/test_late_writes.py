@@ -157,6 +157,9 @@ def test_of_a_pod_that_was_deleted_by_force(rig: FakeApiRig, restarted: bool) ->
         assert stored(rig) == (again.pod.uid, "v1")
         await other.record(version(again, "v5"))
         assert stored(rig) == (again.pod.uid, "v5") and len(rig.listed(STATUSES)) == 1
+        rig.server.delete(rig.status_path())  # had it been the other pod that was deleted, this would be collected
+        await store.record(version(record, "v4"))
+        assert stored(rig) == (record.pod.uid, "v4")
 
     run(rig.kubeconfig(), test)
 
