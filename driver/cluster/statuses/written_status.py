@@ -80,6 +80,7 @@ class WrittenStatus:
     async def update(self, record: VolumeRecord) -> None:
         """Write it again, unless it is that of a later pod of this name. Raises a Failure."""
         async with self._lock:
+            self._fields = None  # until it is answered, also if nobody waits for that
             self._wrote(record, await (self._change(record) if self._version else self._take_over(record)))
 
     async def confirm(self) -> None:

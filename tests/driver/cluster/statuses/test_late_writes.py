@@ -12,7 +12,7 @@ from driver.cluster.answers import Conflict
 from driver.cluster.api import Api
 from driver.cluster.statuses import written_status
 from driver.cluster.statuses.store import StatusStore
-from driver.ports import VolumeRecord
+from driver.ports import RefreshFailure, VolumeRecord
 from tests.driver.cluster.connecting import run
 from tests.support.background import running
 from tests.support.fake_api import Answer, Drop
@@ -107,6 +107,34 @@ def test_before_a_later_version(rig: FakeApiRig) -> None:
         rule.lift()
         await until(late.arrived.is_set, "the late write")
         assert await store.record(version(record, "v3")) and stored(rig)[1] == "v3"
+
+    run(rig.kubeconfig(), test)
+
+
+@pytest.mark.parametrize("arrives", ["before", "after"])
+def test_of_what_is_over(rig: FakeApiRig, arrives: str) -> None:
+    """The write of a failure is given up, and reaches the API server before or after the volume is well again, which is
+    what its status said last → the status does not stay at the failure."""
+    record = rig.record(rig.make_pod(), last_refresh=1_700_000_000.0)
+    failed = replace(record, failure=RefreshFailure("ProviderError", "no", 1, 1_700_000_100.0))
+
+    async def test(api: Api) -> None:
+        store, late = StatusStore(api, NODE, DRIVER), Late()
+        await store.record(record)
+        rule = rig.server.on("PATCH", STATUSES, late, times=1)
+        await give_up(store, failed)
+
+        async def arrive() -> None:
+            rule.lift()
+            await until(late.arrived.is_set, "the late write")
+
+        if arrives == "before":
+            await arrive()
+            assert "lastFailure" in rig.api.get(rig.status_path())["status"]
+        assert await store.record(replace(record, last_refresh=1_700_000_200.0))
+        if arrives == "after":
+            await arrive()
+        assert "lastFailure" not in rig.api.get(rig.status_path())["status"]
 
     run(rig.kubeconfig(), test)
 
