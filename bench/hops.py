@@ -20,7 +20,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from types import FrameType
 
-from driver.cluster.connections import CONNECTIONS
+from driver.cluster.network import CONNECTIONS
 from protos import csi_pb2
 from tests.support import namespaces
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig

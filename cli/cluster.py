@@ -11,7 +11,7 @@ import click
 import yaml
 
 from driver.cluster.api import Api
-from driver.cluster.connections import UnusableConfigurationError
+from driver.cluster.network import UnusableConfigurationError
 from runtime.errors import Failure
 
 Object = dict[str, Any]

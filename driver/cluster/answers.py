@@ -3,7 +3,6 @@ them. Bodies are not quoted, because they may contain what was sent, unless the 
 
 import json
 import re
-import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -145,9 +144,3 @@ def retry_after(headers: Mapping[str, str]) -> float:
         return max(0.0, min(float(headers.get("Retry-After", "0")), LONGEST_RETRY_AFTER))
     except ValueError:
         return 0.0
-
-
-def is_tls_failure(error: BaseException) -> bool:
-    """Whether TLS failed: the CA or the client certificate may have been replaced since they were read."""
-    # aiohttp's errors of TLS are SSLErrors, too.
-    return any(isinstance(item, ssl.SSLError) for item in (error, error.__cause__))

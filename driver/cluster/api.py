@@ -30,7 +30,8 @@ from driver.cluster.answers import (
     quote,
     retry_after,
 )
-from driver.cluster.connections import CONNECTIONS, Connections, UnusableConfigurationError, network_errors
+from driver.cluster.connections import Connections
+from driver.cluster.network import CONNECTIONS, UnusableConfigurationError, network_errors
 from runtime import clock, logs, redact
 from runtime.errors import Failure, InvalidRequest, PermissionDenied, Unavailable
 

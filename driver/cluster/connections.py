@@ -12,29 +12,23 @@ from collections.abc import AsyncGenerator
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from driver.cluster.answers import is_tls_failure
-from runtime.tasks import cancellation_was_requested
+from driver.cluster.network import NETWORK_ERRORS, UnusableConfigurationError, is_tls_failure, network_errors
 
 if TYPE_CHECKING:
     from driver.cluster.transport import Transport
 
-CONNECTIONS = 8
 # Longer than a credential plugin may take. Others, such as gcloud and OpenID Connect, have no limit of their own.
 OPEN_SECONDS = 60.0
-
-
-class UnusableConfigurationError(OSError):
-    """There is no address, or there are no credentials, that could be used; may pass, since files are replaced."""
 
 
 class Connections:
     """``transport`` is what new calls use; None before the first one, and after the credentials were given up.
 
     ``errors`` are the exceptions that say that the server was not reached, or that something in between returned a
-    non-JSON response; timeouts are OSErrors. aiohttp's own, which cannot occur earlier, are added when it is imported.
+    non-JSON response. aiohttp's own, which cannot occur earlier, are added when it is imported.
     """
 
-    errors: tuple[type[Exception], ...] = (OSError, ValueError)
+    errors: tuple[type[Exception], ...] = NETWORK_ERRORS
 
     def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
@@ -91,7 +85,7 @@ class Connections:
             # Imported here, with aiohttp and in a thread, so that it delays neither the first Probe nor the calls
             # after it: it takes a fifth of the CPU time of a start (docs/performance.md).
             module = await asyncio.to_thread(_import_transport)
-            self.errors = module.NETWORK_ERRORS
+            self.errors = module.ERRORS
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
                     transport: Transport = await module.Transport.open(self._kubeconfig)
@@ -120,14 +114,3 @@ def _retrieve(opening: "asyncio.Task[Transport]") -> None:
     """Keep asyncio from logging a failure for which nobody waits any more."""
     if not opening.cancelled():
         opening.exception()
-
-
-@contextlib.asynccontextmanager
-async def network_errors() -> AsyncGenerator[None, None]:
-    """Turn a cancellation that nobody requested into the network error that it stands for."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        if cancellation_was_requested():
-            raise
-        raise ConnectionAbortedError("the connection was closed while it was waited for") from None

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from driver.cluster import proxy, slim_imports
-from driver.cluster.connections import CONNECTIONS, Connections, UnusableConfigurationError
 from driver.cluster.http_client import aiohttp
+from driver.cluster.network import CONNECTIONS, NETWORK_ERRORS, UnusableConfigurationError
 
 slim_imports.prepare()
 
@@ -23,7 +23,7 @@ from driver.cluster.token_file import TokenFile  # noqa: E402  # after prepare()
 from runtime.errors import ConfigurationError  # noqa: E402  # after prepare()
 from runtime.version import build  # noqa: E402  # after prepare()
 
-NETWORK_ERRORS = (aiohttp.ClientError, *Connections.errors)
+ERRORS = (aiohttp.ClientError, *NETWORK_ERRORS)
 CONNECT_SECONDS = 5.0
 USER_AGENT = f"csi-secrets-store/controller/{build().version} (linux) python"
 

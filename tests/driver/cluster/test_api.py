@@ -13,7 +13,7 @@ import pytest
 
 from driver.cluster.answers import Conflict, Expired
 from driver.cluster.api import MERGE_PATCH, Api
-from driver.cluster.connections import CONNECTIONS
+from driver.cluster.network import CONNECTIONS
 from runtime.errors import Failure, InvalidRequest, NotFound, PermissionDenied
 from tests.driver.cluster.connecting import run
 from tests.support.fake_api import Answer, ApiError, Drop, FakeApi, Fault, HalfAnswer, Object, Page, Silence

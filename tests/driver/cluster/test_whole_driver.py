@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from driver.cluster.connections import CONNECTIONS
+from driver.cluster.network import CONNECTIONS
 from driver.ports import ClassRef
 from driver.sync import engine
 from tests.cluster import kubeconfig

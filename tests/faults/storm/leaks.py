@@ -5,7 +5,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from driver.cluster.connections import CONNECTIONS
+from driver.cluster.network import CONNECTIONS
 from tests.faults.storm.launcher import ROLES
 from tests.faults.storm.pods import Pods
 from tests.faults.storm.world import World
