@@ -5,11 +5,11 @@ These names are the public interface, together with ``provider_kit.objects`` and
 class parameter ``objects``, and ``provider_kit.testing`` for tests.
 """
 
-from provider_kit.command import ServeConfig, run_command
+from provider_kit.command import ServeConfig, run_command, serve_until_stopped
 from provider_kit.provider import Provider
 from provider_kit.reply import File, MountReply, ReplyError
 from provider_kit.request import MountRequest, Pod, Token
-from provider_kit.serving import Server, serve, serve_until_stopped
+from provider_kit.serving import Server, serve
 from provider_kit.versions import Versions, load_key
 from runtime.errors import (
     ConfigurationError,

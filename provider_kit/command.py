@@ -2,15 +2,20 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from provider_kit.provider import Provider
-from provider_kit.serving import serve_until_stopped, socket_path
+from provider_kit.serving import serve, socket_path
 from runtime import logs, process
 from runtime.endpoints import parse_host_port
+from runtime.errors import ConfigurationError
 from runtime.flags import FlagSet, flag
+from runtime.signals import stop_event
 from runtime.version import Build
+
+log = logs.get(__name__)
 
 # Where the driver looks for providers.
 SOCKETS = "/var/run/secrets-store-csi-providers"
@@ -66,3 +71,30 @@ def run_command(
     arguments = sys.argv[1:] if argv is None else argv
     shown = Build(version, "", "").to_json if version else None
     return process.start(FlagSet(program).add(config_type), config_type, arguments, run, shown)
+
+
+async def serve_until_stopped(provider: Provider, endpoint: str, metrics_addr: str = "") -> None:
+    """Serve until SIGTERM or SIGINT; a second signal exits at once. With an address (``host:port``), metrics and health
+    are served there.
+    """
+    with stop_event() as stop:
+        async with AsyncExitStack() as stack:
+            if metrics_addr:
+                observing = _observing()
+                observer = observing.Metrics(provider)
+                server = await stack.enter_async_context(serve(provider, endpoint, observer))
+                await stack.enter_async_context(observing.serving(metrics_addr, server, observer))
+            else:
+                server = await stack.enter_async_context(serve(provider, endpoint))
+            log.info("Serving", provider=provider.name, socket=server.path)
+            await stop.wait()
+
+
+def _observing() -> Any:
+    try:
+        from provider_kit import observing
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"--metrics-addr needs the package {error.name}: install secrets-store-provider-kit[metrics]"
+        ) from None
+    return observing

@@ -4,20 +4,16 @@ import asyncio
 import concurrent.futures
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 
 from provider_kit.provider import Provider
 from provider_kit.service import MAX_CONCURRENT_CALLS, Observer, ProviderService
-from runtime import logs, redact, sockets
+from runtime import redact, sockets
 from runtime.endpoints import UnixEndpoint, parse_endpoint
 from runtime.errors import ConfigurationError
-from runtime.signals import stop_event
-
-log = logs.get(__name__)
 
 GRACE_SECONDS = 10.0
 # Version is answered, and calls of Mount are refused, while as many as may run are running.
@@ -96,30 +92,3 @@ async def serve(provider: Provider, endpoint: str, observer: Observer | None = N
         # A thread that has only begun to handle a call needs the loop to find out that the call is over.
         await asyncio.to_thread(threads.shutdown)
         await provider.close()
-
-
-async def serve_until_stopped(provider: Provider, endpoint: str, metrics_addr: str = "") -> None:
-    """Serve until SIGTERM or SIGINT; a second signal exits at once. With an address (``host:port``), metrics and health
-    are served there.
-    """
-    with stop_event() as stop:
-        async with AsyncExitStack() as stack:
-            if metrics_addr:
-                observing = _observing()
-                observer = observing.Metrics(provider)
-                server = await stack.enter_async_context(serve(provider, endpoint, observer))
-                await stack.enter_async_context(observing.serving(metrics_addr, server, observer))
-            else:
-                server = await stack.enter_async_context(serve(provider, endpoint))
-            log.info("Serving", provider=provider.name, socket=server.path)
-            await stop.wait()
-
-
-def _observing() -> Any:
-    try:
-        from provider_kit import observing
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"--metrics-addr needs the package {error.name}: install secrets-store-provider-kit[metrics]"
-        ) from None
-    return observing
