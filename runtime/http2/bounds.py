@@ -16,11 +16,12 @@ HEADERS_TOO_LARGE: Final = "received metadata size exceeds the limit"
 
 
 class ConnectionFault(Exception):
-    """The peer has broken a rule, or a bound, so that the connection must end."""
+    """The peer has broken a rule, or a bound, so that the connection must end; ``stream`` is the one on which it has, 0
+    if it is none of them."""
 
-    def __init__(self, code: ErrorCodes, text: str) -> None:
+    def __init__(self, code: ErrorCodes, text: str, stream: int = 0) -> None:
         super().__init__(text)
-        self.code = code
+        self.code, self.stream = code, stream
 
 
 @dataclass(frozen=True)

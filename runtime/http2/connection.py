@@ -74,18 +74,23 @@ class Connection(asyncio.Protocol):
         """Handle what the peer has sent."""
         if self._transport.is_closing():
             return
+        stream = 0
         try:
             for frame in self._meter.read(data, self._loop.time()):
+                stream = frame.stream
                 self._handle(frame)
                 if self._transport.is_closing():
                     break
         except ConnectionFault as fault:
+            self.on_fault(fault)
             self.close(fault.code, str(fault))
         except ProtocolError as error:  # of which h2 has told the peer
             self.closing = True
             is_too_large = isinstance(error, DenialOfServiceError)
             text = HEADERS_TOO_LARGE if is_too_large else "the peer has broken HTTP/2's rules"
-            self.close(ErrorCodes(error.error_code), text)
+            code = ErrorCodes(error.error_code)
+            self.on_fault(ConnectionFault(code, text, stream))
+            self.close(code, text)
         self.write()
 
     def pause_writing(self) -> None:
@@ -156,6 +161,9 @@ class Connection(asyncio.Protocol):
     def on_reset(self, stream: Stream, code: int | None) -> None:
         """The peer has ended the stream; None: the connection is lost. It is forgotten already."""
         raise NotImplementedError
+
+    def on_fault(self, fault: ConnectionFault) -> None:
+        """The connection is about to be closed, because the peer has broken a rule or a bound."""
 
     def on_settings(self) -> None:
         """The peer's settings have arrived."""

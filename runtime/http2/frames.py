@@ -31,6 +31,11 @@ class Frame(NamedTuple):
     flags: int
     data: bytes
 
+    @property
+    def stream(self) -> int:
+        """The stream's number, 0 for the connection itself."""
+        return int.from_bytes(self.data[5:HEAD_BYTES]) & 2**31 - 1
+
 
 class FrameMeter:
     """Reads a peer's frames, within ``budget`` and with header blocks of at most ``block_bytes``; keeps at most one
@@ -72,7 +77,7 @@ class FrameMeter:
         if frame.kind in (HEADERS, CONTINUATION, PUSH_PROMISE):
             self._block += len(frame.data) - HEAD_BYTES
             if self._block > self._block_bytes:
-                raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, HEADERS_TOO_LARGE)
+                raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, HEADERS_TOO_LARGE, frame.stream)
             if frame.flags & _END_HEADERS:
                 self._block = 0
 

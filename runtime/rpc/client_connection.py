@@ -67,12 +67,14 @@ class ClientConnection(Connection):
     def pause_writing(self) -> None:
         """What the server sends is read in any case (RFC 9113, section 5.2.2): our requests wait, not their replies."""
 
-    def close(self, code: ErrorCodes = ErrorCodes.NO_ERROR, text: str = "") -> None:
-        """Close at once. If the server has broken a rule, calls fail with what it was."""
-        if code is not ErrorCodes.NO_ERROR:
-            too_much = code is ErrorCodes.ENHANCE_YOUR_CALM
-            self._why = (StatusCode.RESOURCE_EXHAUSTED if too_much else StatusCode.INTERNAL, text)
-        super().close(code, text)
+    def on_fault(self, fault: ConnectionFault) -> None:
+        """The server has broken a rule: the call by which it has fails with what it was, and the others because the
+        connection is closed; all with what it was, if it was by none of them."""
+        too_much = fault.code is ErrorCodes.ENHANCE_YOUR_CALM
+        self._why = (StatusCode.RESOURCE_EXHAUSTED if too_much else StatusCode.INTERNAL, str(fault))
+        if (stream := self.streams.get(fault.stream)) is not None:
+            self._fail(stream, CallFailed(*self._why))
+            self._why = (StatusCode.UNAVAILABLE, f"the connection was closed because of another call: {fault}")
 
     async def call(self, path: str, message: bytes, seconds: float, most_bytes: int | None = None) -> bytes:
         """Call a method with a message; returns the reply's, which may have ``most_bytes``, by default those of the
@@ -156,7 +158,7 @@ class ClientConnection(Connection):
         reply = self._replies[stream_id]
         kept, reply.blocks = reply.headers, reply.blocks + 1
         if reply.blocks > _MOST_BLOCKS:
-            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "too many header blocks")
+            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "too many header blocks", stream_id)
         kept.update((name, headers[name]) for name in wire.RESPONSE_HEADERS if name in headers)
         if ends_stream:
             self._finish(stream)

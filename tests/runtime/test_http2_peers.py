@@ -618,6 +618,49 @@ def test_a_connection_is_lost(tmp_path: Path) -> None:
     run(work)
 
 
+BREACHES: dict[str, tuple[Callable[[int], bytes], rpc.StatusCode, str]] = {
+    "an error text that is too long": (
+        lambda stream: head(stream) + tail(stream, 13, b"x" * 20_000),
+        rpc.StatusCode.RESOURCE_EXHAUSTED,
+        "received metadata size exceeds the limit",
+    ),
+    "one that unfolds to more than is taken": (
+        lambda stream: frames.headers(stream, Encoder().encode([(b"grpc-message", b"x" * 20_000)]), ends_stream=True),
+        rpc.StatusCode.RESOURCE_EXHAUSTED,
+        "received metadata size exceeds the limit",
+    ),
+    "headers without end": (
+        lambda stream: frames.headers(stream, frames.block([(b":status", b"103")]), ends_stream=False) * 20,
+        rpc.StatusCode.RESOURCE_EXHAUSTED,
+        "too many header blocks",
+    ),
+    "headers that cannot be read": (
+        lambda stream: frames.headers(stream, b"\x80", ends_stream=True),
+        rpc.StatusCode.INTERNAL,
+        "the peer has broken HTTP/2's rules",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREACHES)
+def test_a_rule_that_one_reply_breaks(tmp_path: Path, name: str) -> None:
+    """One of three replies breaks a rule or a bound, for which the connection is closed → its call fails with what it
+    was; the others are UNAVAILABLE, which is tried again."""
+    breach, code, text = BREACHES[name]
+
+    async def work() -> None:
+        server = Leaving(lambda first: breach(first + 2), calls=3)
+        async with listening(tmp_path / "s", server.talk), channel_to(tmp_path / "s") as channel:
+            assert await channel.wait_ready(5)
+            found = await asyncio.gather(*(probe(channel) for _ in range(3)), return_exceptions=True)
+            failures = [each for each in found if isinstance(each, rpc.CallFailed)]
+            assert [each.code for each in failures] == [rpc.StatusCode.UNAVAILABLE, code, rpc.StatusCode.UNAVAILABLE]
+            assert failures[1].details == text
+            assert failures[0].details == f"the connection was closed because of another call: {text}"
+
+    run(work)
+
+
 def test_our_own_goodbye(tmp_path: Path) -> None:
     """Calls run and wait when the channel is closed → they fail; no connection is opened for them."""
 
