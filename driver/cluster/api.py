@@ -10,6 +10,7 @@ waits for one of its connections, and that is a network error.
 
 import asyncio
 import contextlib
+import math
 import random
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -90,7 +91,7 @@ class Api:
         content_type: str = JSON,
         accept: str = JSON,
         quoted: bool = False,
-        waits_for_webhooks: bool = True,
+        webhook_seconds: float = math.inf,
     ) -> dict[str, Any]:
         """The server's answer as an object. Raises NotFound, Conflict, Expired, PermissionDenied or InvalidRequest at
         once; anything that may pass is retried until the caller's timeout cancels the call.
@@ -98,12 +99,12 @@ class Api:
         ``quoted``: the failure is the server's own message. It may repeat what was sent: only for a caller that
         withholds that (``redact.withhold``).
 
-        ``waits_for_webhooks``: whether a 5xx because of an admission webhook is retried, too; else it is Unavailable.
+        ``webhook_seconds``: for how long a 5xx because of an admission webhook is retried, too; then it is Unavailable.
         """
         if not _PATH.fullmatch(path):
             raise InvalidRequest(f"invalid API path {redact.text(path)}: it contains an invalid object name")
         url = path + ("?" + urlencode(query) if query else "")
-        pause = FIRST_PAUSE
+        pause, began = FIRST_PAUSE, clock.now()
         while True:
             wait = 0.0
             try:
@@ -129,12 +130,14 @@ class Api:
                 if is_not_served(status, content):
                     raise not_served(path)
                 failure = failure_of(status)
-                if not waits_for_webhooks and is_of_webhook(status, content):
+                if is_of_webhook(status, content) and clock.now() - began >= webhook_seconds:
                     failure = Unavailable
                 if failure is not None and not (failure is PermissionDenied and self._just_back()):
                     described = describe(method, path, status, content)
                     raise failure((quoted and quote(content)) or described)
                 problem, detail = f"status {status}" + (", but not an object of the API" if status < 300 else ""), ""
+                if is_of_webhook(status, content):
+                    problem = describe(method, path, status, content)
                 wait = retry_after(response.headers)
             self._log_problem(method, path, problem, detail)
             await asyncio.sleep(wait + pause * random.uniform(0.5, 1.0))

@@ -69,5 +69,5 @@ class AppliedSecrets:
             content_type=content_type,
             accept=_METADATA,
             quoted=True,
-            waits_for_webhooks=False,
+            webhook_seconds=0.0,
         )

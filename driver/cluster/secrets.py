@@ -90,7 +90,7 @@ class SecretWriter:
         if found is None:
             body = new_secret(wanted, await owners.confirmed(), fetched)
             with suppress(Conflict, NotFound), explained(wanted):
-                await self._api.call("POST", _path(wanted.namespace), body=body, waits_for_webhooks=False)
+                await self._api.call("POST", _path(wanted.namespace), body=body, webhook_seconds=0.0)
                 return Outcome(True)
             return None
         change: Change = merge(found, wanted, await owners.known(), fetched, adopt=self._adopt)
@@ -136,7 +136,7 @@ class SecretWriter:
         return await self._api.call("GET", path)
 
     async def _patch(self, path: str, body: object) -> dict[str, Any]:
-        return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH, waits_for_webhooks=False)
+        return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH, webhook_seconds=0.0)
 
     def _fetched(self, wanted: Wanted) -> Fetched:
         """When the values were fetched: the API server's time, which its last answer told, minus their age."""

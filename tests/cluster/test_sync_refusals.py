@@ -1,15 +1,21 @@
 """Secrets that cannot be synced: an event says what to do, and the other Secrets are synced."""
 
 import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
 
+import grpc
 import pytest
 
+from driver.cluster.statuses import written_status
 from tests.cluster.api import ApiError, Object
 from tests.cluster.proxy import FaultProxy
 from tests.cluster.rig import BASE_RULES, SYNC_RULES, ClusterRig, grant, may
 from tests.support.fake_api.faults import Answer
+from tests.support.namespace_rig import CLASS_GROUP
+from tests.support.rig import Volume
 from tests.support.syncing import ENTRY, values
-from tests.support.waiting import run_async, until_blocking, wait_until
+from tests.support.waiting import run_async, until, until_blocking, wait_until
 
 BAD: dict[str, tuple[Object, str]] = {
     "no such file": ({"data": [{"objectName": "nothing", "key": "k"}]}, "file matching objectName nothing not found"),
@@ -177,53 +183,86 @@ def test_refused_by_a_webhook(cluster_rig: ClusterRig, proxy: FaultProxy) -> Non
     run_async(test)
 
 
-def test_a_webhook_that_is_away(cluster_rig: ClusterRig) -> None:
-    """The API server cannot call a webhook for Secrets → the publish succeeds, and an event names the webhook; it is
-    removed → the Secret is created."""
-    group, name = "admissionregistration.k8s.io", f"away-{cluster_rig.namespace}"
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}
-    cluster_rig.api.create(
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": name},
-            "webhooks": [
-                {
-                    "name": "away.example.com",
-                    "clientConfig": {"url": "https://127.0.0.1:1/"},
-                    "rules": [rule],
-                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": cluster_rig.namespace}},
-                    "sideEffects": "None",
-                    "admissionReviewVersions": ["v1"],
-                }
-            ],
-        }
-    )
-    cluster_rig.make_class(secretObjects=[ENTRY])
-    pod = cluster_rig.make_pod()
-    probe = {"metadata": {"namespace": cluster_rig.namespace, "name": "probe"}, "data": {"pw": "eA=="}}
+@contextlib.contextmanager
+def webhook_away(cluster_rig: ClusterRig, group: str, resource: str) -> Iterator[Callable[[], None]]:
+    """The API server cannot call a webhook for objects that are created; yields what removes the webhook."""
+    name = f"away-{cluster_rig.namespace}"
+    rule = {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]}
+    webhook = {
+        "name": "away.example.com",
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [rule],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": cluster_rig.namespace}},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    configuration = {"kind": "ValidatingWebhookConfiguration", "metadata": {"name": name}, "webhooks": [webhook]}
+    cluster_rig.api.create({"apiVersion": "admissionregistration.k8s.io/v1", **configuration})
+
+    def remove() -> None:
+        with contextlib.suppress(ApiError):
+            path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+            cluster_rig.api.delete(f"{path}/{name}")
 
     def fails() -> bool:
+        probe = {"metadata": {"namespace": cluster_rig.namespace, "name": "probe"}}
+        kind = "Secret" if resource == "secrets" else "SecretProviderClassPodStatus"
+        version = f"{group}/v1".lstrip("/")
         try:
-            cluster_rig.api.create({"apiVersion": "v1", "kind": "Secret", **probe}, dryRun="All")
+            cluster_rig.api.create({"apiVersion": version, "kind": kind, **probe}, dryRun="All")
         except ApiError:
             return True
         return False
 
-    async def test() -> None:
+    try:
+        wait_until(fails, "the webhook to take effect")
+        yield remove
+    finally:
+        remove()
+
+
+def test_a_webhook_that_is_away(cluster_rig: ClusterRig) -> None:
+    """The API server cannot call a webhook for Secrets → the publish succeeds, and an event names the webhook; it is
+    removed → the Secret is created."""
+    cluster_rig.make_class(secretObjects=[ENTRY])
+    pod = cluster_rig.make_pod()
+
+    async def test(remove: Callable[[], None]) -> None:
         async with cluster_rig.driver() as rig:
             await cluster_rig.volume(rig, pod).publish()
             (event,) = await until_blocking(lambda: cluster_rig.events("FailedToCreateSecret"), "the event")
             assert '(failed calling webhook "away.example.com")' in event["message"], event["message"]
-            cluster_rig.api.delete(f"/apis/{group}/v1/validatingwebhookconfigurations/{name}")
+            remove()
             await until_blocking(lambda: values(cluster_rig.secret("synced")) == {"pw": b"s3cret"}, "the Secret")
 
-    try:
-        wait_until(fails, "the webhook to take effect")
-        run_async(test)
-    finally:
-        with contextlib.suppress(ApiError):
-            cluster_rig.api.delete(f"/apis/{group}/v1/validatingwebhookconfigurations/{name}")
+    with webhook_away(cluster_rig, "", "secrets") as remove:
+        run_async(partial(test, remove))
+
+
+def test_a_webhook_of_pod_statuses_that_is_away(cluster_rig: ClusterRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for pod statuses → the publish fails, and its sentence names the webhook; it is removed → the next one
+    succeeds."""
+    monkeypatch.setattr(written_status, "WEBHOOK_SECONDS", 1.0)
+    cluster_rig.make_class()
+    pod = cluster_rig.make_pod()
+
+    async def test(remove: Callable[[], None]) -> None:
+        async with cluster_rig.driver() as rig:
+            volume = cluster_rig.volume(rig, pod)
+            code, sentence = await volume.failure()
+            assert code.name == "UNAVAILABLE" and '(failed calling webhook "away.example.com")' in sentence, sentence
+            remove()
+            await until(partial(published, volume), "a publish that succeeds")
+
+    async def published(volume: Volume) -> bool:
+        try:
+            await volume.publish()
+        except grpc.aio.AioRpcError:  # the API server has not noticed yet
+            return False
+        return True
+
+    with webhook_away(cluster_rig, CLASS_GROUP, "secretproviderclasspodstatuses") as remove:
+        run_async(partial(test, remove))
 
 
 def test_rights_in_named_namespaces_only(cluster_rig: ClusterRig) -> None:

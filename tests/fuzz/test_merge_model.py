@@ -60,7 +60,7 @@ class DirectApi:
         self.waiting: list[asyncio.Future[None]] = []
 
     async def call(
-        self, method: str, path: str, *, body: Any = None, content_type: str = "", waits_for_webhooks: bool = True
+        self, method: str, path: str, *, body: Any = None, content_type: str = "", webhook_seconds: float = 0.0
     ) -> Object:
         turn = asyncio.get_running_loop().create_future()
         self.waiting.append(turn)

@@ -14,7 +14,7 @@ from driver.cluster.statuses.written_status import WrittenStatus
 from driver.objects.pod_status import status_name
 from driver.ports import VolumeRecord
 from runtime import logs
-from runtime.errors import Failure
+from runtime.errors import Failure, Unavailable
 
 log = logs.get(__name__)
 
@@ -56,8 +56,8 @@ class StatusStore:
         except asyncio.CancelledError:
             self._write_later(record)
             raise
-        except TimeoutError:
-            log.warning("The API server does not answer; a pod status is written later", pod=record.pod)
+        except (TimeoutError, Unavailable):
+            log.warning("A pod status cannot be written in time; it is written later", pod=record.pod)
             self._write_later(record)
             return ""
 
@@ -90,7 +90,7 @@ class StatusStore:
         self._retrying = target_path
         try:
             await asyncio.wait([write], timeout=RETRY_SECONDS)
-            timed_out = not write.done()
+            stays = not write.done()
         finally:
             self._retrying, self._retry_write = "", None
             write.cancel()
@@ -99,10 +99,11 @@ class StatusStore:
             if not isinstance(error, Failure):
                 raise error
             log.warning("A pod status could not be written", pod=record.pod, err=error)
+            stays = isinstance(error, Unavailable)
         newest = self._retry_queue.pop(target_path, None)
         if newest is None:  # the volume was unpublished meanwhile
             self.forget(target_path)
-        elif timed_out or newest is not record:
+        elif stays or newest is not record:
             self._retry_queue[target_path] = newest  # behind the others
 
     async def _write(self, record: VolumeRecord) -> str:

@@ -21,6 +21,8 @@ from runtime.errors import InvalidRequest, NotFound, PermissionDenied
 
 # How long the UID of an object is taken to be the same without a look.
 IDENTITY_SECONDS = 30.0
+# So long a webhook of the cluster is waited for that cannot be called; then whoever waits for the write is told of it.
+WEBHOOK_SECONDS = 10.0
 # How often an object is looked at that others change at the same time.
 LOOKS = 3
 
@@ -114,7 +116,7 @@ class WrittenStatus:
         """``is_new``: the volume has no object yet, so that its pod is the later one of two with this name."""
         path = f"{API_PATH}/namespaces/{self._pod.namespace}/{PLURAL}"
         try:
-            return await self._api.call("POST", path, body=self._build(record))
+            return await self._api.call("POST", path, body=self._build(record), webhook_seconds=WEBHOOK_SECONDS)
         except Conflict:
             return await self._take_over(record, is_new=is_new)
 
@@ -167,7 +169,7 @@ class WrittenStatus:
 
     async def _patch(self, body: Object) -> Object:
         path = f"{API_PATH}/namespaces/{self._pod.namespace}/{PLURAL}/{self.name}"
-        return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH)
+        return await self._api.call("PATCH", path, body=body, content_type=MERGE_PATCH, webhook_seconds=WEBHOOK_SECONDS)
 
 
 def _compare(item: Object, record: VolumeRecord) -> _Found:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from driver.cluster import api as api_module
 from driver.cluster.api import Api
 from driver.cluster.statuses import store as statuses
+from driver.cluster.statuses import written_status
 from driver.cluster.statuses.store import StatusStore
 from driver.ports import RefreshFailure, VolumeRecord
 from driver.publish import reporting
-from runtime.errors import PermissionDenied
+from runtime.errors import PermissionDenied, Unavailable
 from tests.driver.cluster.connecting import run
 from tests.support.background import running
 from tests.support.fake_api import Answer, Delay, Drop, Silence
@@ -267,6 +269,31 @@ def test_a_gateway_whose_server_is_away(rig: FakeApiRig, monkeypatch: pytest.Mon
         rule = rig.server.on("PATCH", STATUSES, Answer(status))
         async with asyncio.timeout(statuses.SLOW_WRITE_SECONDS / 2):
             assert await store.record(replace(record, objects={"password": "v2"})) == ""
+        rule.lift()
+        await until(lambda: objects(rig)[name] == {"password": "v2"}, "the new version")
+
+    run_store(rig, test)
+
+
+def test_a_webhook_that_is_away(
+    rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The API server cannot call a webhook of the cluster → the first write fails soon, and names it; a later one is
+    tried until the webhook is back."""
+    monkeypatch.setattr(statuses, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(written_status, "WEBHOOK_SECONDS", 0.3)
+    monkeypatch.setattr(api_module, "LAST_PAUSE", 0.1)
+    first, second = (rig.record(rig.make_pod(f"pod-{number}")) for number in range(2))
+    away = Answer(500, message='Internal error occurred: failed calling webhook "w.example": s3cret')
+
+    async def test(store: StatusStore) -> None:
+        name = await store.record(first)
+        rule = rig.server.on("*", STATUSES, away)
+        with pytest.raises(Unavailable, match=r'500 InternalError \(failed calling webhook "w.example"\)') as raised:
+            await store.record(second)
+        assert "s3cret" not in str(raised.value) and rule.hits > 1
+        assert await store.record(replace(first, objects={"password": "v2"})) == ""
+        await until(lambda: "could not be written" in caplog.text, "the end of a retry")
         rule.lift()
         await until(lambda: objects(rig)[name] == {"password": "v2"}, "the new version")
 
