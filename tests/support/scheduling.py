@@ -15,6 +15,7 @@ TOGETHER = (
     "tests/kubelet/",
     "tests/supply_chain/test_sbom.py",
     "tests/test_packaging.py",
+    "tests/tools/test_kit_distribution.py",
 )
 
 

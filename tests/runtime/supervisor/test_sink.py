@@ -27,7 +27,9 @@ def lost(sink: Sink, lines: int) -> None:
 def read_all(fd: int, sink: Sink) -> bytes:
     """Read whatever the sink can write until nothing more comes."""
     found = b""
-    while select.select([fd], [], [], 0.05)[0]:
+    readable = select.poll()
+    readable.register(fd, select.POLLIN)
+    while readable.poll(200):
         with suppress(OSError):  # the end, of a terminal
             data = os.read(fd, 65536)
             if not data:
