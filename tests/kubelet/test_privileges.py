@@ -37,7 +37,7 @@ os.execvp("sleep", ["sleep", "60"])
 @pytest.fixture
 def processes(rig: KubeletRig) -> Mapping[str, int]:
     """The process IDs on the node of the driver's pod: the supervisor and the three roles."""
-    assert rig.driver_ready(not_uid="")
+    rig.node.until(lambda: rig.driver_ready(not_uid=""), "the driver to be ready")
     (supervisor,) = first_processes("/app/bin/secrets-store-csi")
     return {SUPERVISOR: supervisor.pid, **{each.name(): each.pid for each in psutil.Process(supervisor.pid).children()}}
 

@@ -156,7 +156,7 @@ def test_rotation_in_pod_and_secret(rig: KubeletRig) -> None:
     rig.node.until(lambda: value(rig.secret("rotating")) == "before", "the Secret")
     rig.put("rotating", "after")
     rig.node.until(lambda: rig.read("rotates", "secrets/rotating") == "after", "the file to rotate")
-    rig.node.until(lambda: value(rig.secret("rotating")) == "after", "the Secret to rotate", 5)
+    rig.node.until(lambda: value(rig.secret("rotating")) == "after", "the Secret to rotate")
     rig.delete("rotates")
 
 

@@ -81,6 +81,7 @@ def test_a_deleted_or_edited_secret_comes_back(sync_rig: SecretSyncRig, monkeypa
     """Somebody deletes the Secret, or edits its data → it is as it was within a minute, and no Secret was ever read."""
     assert schedule.CHECK_SECONDS * (1 + schedule.JITTER) <= 54
     monkeypatch.setattr(schedule, "CHECK_SECONDS", 1.0)
+    monkeypatch.setattr(schedule, "RESTORE_SECONDS", 0.1)
     sync_rig.make_sync()
 
     async def test() -> None:
@@ -170,6 +171,7 @@ def test_a_secret_that_others_put_in_its_place_is_left_alone(
     """The Secret was synced, and somebody deletes it and makes one of their own with other keys → it stays as they made
     it, while the controller runs and after its restart, and the condition says so."""
     monkeypatch.setattr(schedule, "CHECK_SECONDS", 1.0)
+    monkeypatch.setattr(schedule, "RESTORE_SECONDS", 0.1)
     sync_rig: SecretSyncRig = request.getfixturevalue(fixture)
     metadata = {"namespace": sync_rig.namespace, "name": "app"}
     theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"mine": "x"}}

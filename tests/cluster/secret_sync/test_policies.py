@@ -29,6 +29,7 @@ def test_all_of_its_work(sync_rig: SecretSyncRig, monkeypatch: pytest.MonkeyPatc
     """A Secret is created with a token, changed by force, deleted and edited by others and repaired, and a failure is
     an event → no call is refused, and every right is used."""
     monkeypatch.setattr(schedule, "CHECK_SECONDS", 1.0)
+    monkeypatch.setattr(schedule, "RESTORE_SECONDS", 0.1)
     sync_rig.make_sync()
     sync_rig.make_sync("no-class", secretProviderClassName="none")
     path = sync_rig.path("secrets", "app")
