@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from probe.config import GO_ONLY, ProbeConfig
@@ -196,7 +197,9 @@ def test_stop_while_a_check_waits(tmp_path: Path) -> None:
         driver.send_signal(signal.SIGSTOP)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(fetch, running.port, "/healthz", timeout=50)
-            time.sleep(0.5)  # the request is under way
+            probe = psutil.Process(running.process.pid)
+            wait_until(lambda: any(each.raddr for each in probe.net_connections("inet")), "the connection")
+            time.sleep(0.2)  # it is read, which cannot be seen from outside
             started = time.monotonic()
             running.process.terminate()
             assert running.process.wait(30) == 0

@@ -87,7 +87,7 @@ class SupervisorRig:
             lambda: pid if (pid := self.find_pid(role)) != old else None, f"a new process of the {role}", pause=0.002
         )
 
-    def exit_code(self, seconds: float = 15.0) -> int:
+    def exit_code(self, seconds: float = 30.0) -> int:
         """Wait for the supervisor's end."""
         return self.process.wait(seconds)
 

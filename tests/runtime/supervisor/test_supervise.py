@@ -11,11 +11,16 @@ import pytest
 
 from tests.runtime.supervisor.rig import THREE, supervisor_rig
 
+# In seconds, on a machine that may be busy.
+AT_ONCE = 5.0
+
 
 @pytest.mark.parametrize("settled", [True, False])
 def test_killed_role_is_forked_again_at_once(tmp_path: Path, settled: bool) -> None:
     """kill -9 of a role, long after its start or right after it → a new process at once; the others are untouched."""
-    with supervisor_rig(THREE, tmp_path, verbosity=2) as rig:
+    # Nothing but the signal of the death would wake the supervisor: for a minute, or until the start is a success.
+    policy = {} if settled else {"start_seconds": 60.0}
+    with supervisor_rig(THREE, tmp_path, policy=policy, verbosity=2) as rig:
         rig.wait_up()
         if settled:
             rig.wait_running()
@@ -26,7 +31,7 @@ def test_killed_role_is_forked_again_at_once(tmp_path: Path, settled: bool) -> N
         rig.wait_new_pid("driver", first)
         took = time.monotonic() - killed
         print(f"forked again after {took * 1000:.0f} ms")
-        assert took < 0.5
+        assert took < AT_ONCE
         assert (rig.pid_of("registrar"), rig.pid_of("probe")) == others
         rig.process.terminate()
         assert rig.exit_code() == 0
@@ -61,8 +66,8 @@ def test_twenty_kills_in_a_row(tmp_path: Path) -> None:
             took.append(time.monotonic() - killed)
             rig.wait_running(["driver"], times=round_)
         print(f"forked again after {statistics.median(took[:2]) * 1000:.0f} ms (first two), worst {max(took):.2f} s")
-        assert max(took[:2]) < 1.0
-        assert max(took) < 0.2 + 1.0
+        assert max(took[:2]) < AT_ONCE
+        assert max(took) < 0.2 + AT_ONCE
         assert (rig.pid_of("registrar"), rig.pid_of("probe")) == others
         rig.process.terminate()
         assert rig.exit_code() == 0
