@@ -41,7 +41,7 @@ def test_away_while_publishes_wait(
             if not leftover:
                 it.provider.path.unlink()
             waiting = [asyncio.create_task(it.volume(f"pod-{number}").publish()) for number in range(1, 4)]
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(10.0):  # a publish waits twice as long
                 await until(lambda: provider(it)["waiting"] == 3 and provider(it)["away_since"], "the absence")
             found = provider(it)
             assert found["state"] == "away" and reason in found["reason"]

@@ -77,7 +77,7 @@ def test_a_slow_writer(run_in_rig: Run) -> None:
     async def test(rig: SyncRig) -> None:
         rig.writer.open.clear()
         rig.engine._limits = rig.engine._limits._replace(first=0.2)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             for _ in range(3):
                 await rig.engine.published(rig.record, APP, True)
         assert len(rig.writer.asked) == 1

@@ -16,7 +16,7 @@ from driver.ports import RefreshFailure, VolumeRecord
 from tests.driver.cluster.connecting import run
 from tests.support.background import running
 from tests.support.fake_api import Answer, Drop
-from tests.support.fake_api.faults import Exchange
+from tests.support.fake_api.faults import Exchange, Rule
 from tests.support.fake_api_rig import FakeApiRig
 from tests.support.rig import DRIVER, NODE
 from tests.support.waiting import until
@@ -63,11 +63,18 @@ def version(record: VolumeRecord, text: str) -> VolumeRecord:
     return replace(record, objects={"password": text})
 
 
-async def give_up(store: StatusStore, record: VolumeRecord) -> None:
-    """Record it, and do not wait for it."""
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await store.record(record)
+async def give_up(store: StatusStore, record: VolumeRecord, rule: Rule | None = None) -> None:
+    """Record it, and do not wait for it; with a rule, until it has struck the write."""
+    if rule is None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await store.record(record)
+        return
+    recording = asyncio.create_task(store.record(record))
+    await until(lambda: rule.hits, "the write")
+    recording.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await recording
 
 
 def stored(rig: FakeApiRig) -> tuple[str, str]:
@@ -85,7 +92,7 @@ def test_after_a_later_version(rig: FakeApiRig) -> None:
         async with running(store.run()):
             await store.record(record)
             rule = rig.server.on("PATCH", STATUSES, late, times=1)
-            await give_up(store, version(record, "v2"))
+            await give_up(store, version(record, "v2"), rule)
             await until(lambda: stored(rig)[1] == "v2", "the retry")
             await until(lambda: store.record(version(record, "v3")), "the next version")
             rule.lift()
@@ -103,7 +110,7 @@ def test_before_a_later_version(rig: FakeApiRig) -> None:
         store, late = StatusStore(api, NODE, DRIVER), Late()
         await store.record(record)
         rule = rig.server.on("PATCH", STATUSES, late, times=1)
-        await give_up(store, version(record, "v2"))
+        await give_up(store, version(record, "v2"), rule)
         rule.lift()
         await until(late.arrived.is_set, "the late write")
         assert await store.record(version(record, "v3")) and stored(rig)[1] == "v3"
@@ -122,7 +129,7 @@ def test_of_what_is_over(rig: FakeApiRig, arrives: str) -> None:
         store, late = StatusStore(api, NODE, DRIVER), Late()
         await store.record(record)
         rule = rig.server.on("PATCH", STATUSES, late, times=1)
-        await give_up(store, failed)
+        await give_up(store, failed, rule)
 
         async def arrive() -> None:
             rule.lift()
@@ -148,7 +155,7 @@ def test_after_the_pod_was_replaced(rig: FakeApiRig) -> None:
         store, late = StatusStore(api, NODE, DRIVER), Late()
         await store.record(record)
         rule = rig.server.on("PATCH", STATUSES, late, times=1)
-        await give_up(store, version(record, "v2"))
+        await give_up(store, version(record, "v2"), rule)
         store.forget(record.target_path)
         rig.server.delete(rig.path("pods", "pod-1"))
         again = rig.record(rig.make_pod())
