@@ -65,7 +65,7 @@ class SecretWriter:
 
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
         """None for a pod that is gone or being deleted. Else the pod's owners; for a bare pod its pod status, as with
-        the Go driver: it is collected with the pod."""
+        the Go driver: it is collected with the pod. Empty if that is not written soon."""
         try:
             found = await self._api.call("GET", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}")
         except NotFound:
@@ -77,8 +77,8 @@ class SecretWriter:
             return None
         if references := metadata.get("ownerReferences"):
             return [Owner(item["apiVersion"], item["kind"], item["name"], item["uid"]) for item in references]
-        name, uid = await self._statuses.identity(target_path)
-        return [Owner(GROUP_VERSION, pod_status.KIND, name, uid)]
+        identity = await self._statuses.identity(target_path)
+        return [] if identity is None else [Owner(GROUP_VERSION, pod_status.KIND, *identity)]
 
     async def _write(self, wanted: Wanted, owners: Owners) -> Outcome | None:
         """One try; None if somebody else changed the Secret meanwhile."""

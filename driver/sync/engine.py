@@ -5,7 +5,8 @@
 2. After success a job runs again in 5 minutes ± 10 %: one GET, and a write only on drift. So a Secret that was deleted
    by hand comes back. That the cluster does not let the driver add an owner is an event, and no failure.
 3. After a failure it runs again after 2 s, 4 s … 5 minutes ± 10 %, and the pod gets a Warning event; other jobs go on.
-   While the API server is away a job waits inside its run for runs.RUN_SECONDS, and is retried soon after.
+   While the API server is away a job waits inside its run for runs.RUN_SECONDS, and is retried soon after. A
+   pod whose status is to own the Secret and is not written yet does not hold it up: the job runs again soon, too.
 4. When a class changes, it is read again and its jobs run at once.
 5. After a restart of the driver the classes of the restored volumes are read and their jobs run, spread over a few
    seconds: the drivers of all nodes may have restarted.

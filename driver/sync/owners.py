@@ -13,12 +13,17 @@ from driver.sync.jobs import Member
 from driver.sync.references import Owner
 from runtime.errors import Failure
 
-# Who owns the Secret on behalf of the pod with a volume at this target path; None if the pod is gone.
+# Who owns the Secret on behalf of the pod with a volume at this target path; None if the pod is gone, empty if its
+# owner does not exist yet.
 ReadOwners = Callable[[Pod, str], Awaitable[Sequence[Owner] | None]]
 
 
 class PodsGone(Failure):
     """No pod exists that could own the Secret: without an owner it would never be collected."""
+
+
+class NoOwnerYet(Failure):
+    """The only pods that could own the Secret are those whose pod status is not written yet."""
 
 
 class Owners:
@@ -29,14 +34,19 @@ class Owners:
         self._read_owners = read
         self._read: set[str] = set()  # the target paths of those that were read in this run
 
+    @property
+    def complete(self) -> bool:
+        """Whether those of all pods were known in the end. A Secret does not wait for those that are not."""
+        return all(member.owners is not None for member in self._users)
+
     async def known(self) -> Sequence[Owner]:
-        """As they were when each pod was last read. Raises PodsGone."""
+        """As they were when each pod was last read. Raises PodsGone or NoOwnerYet."""
         await self._update([member for member in self._users if member.owners is None])
         return self._union()
 
     async def confirmed(self, only: Collection[str] | None = None) -> Sequence[Owner]:
         """As they are: read again, unless that was in this run; if only the owners with these UIDs are about to be
-        written, then for the pods that have them. Raises PodsGone."""
+        written, then for the pods that have them. Raises PodsGone or NoOwnerYet."""
         await self._update(
             [
                 member
@@ -50,11 +60,11 @@ class Owners:
     async def _update(self, members: Sequence[Member]) -> None:
         found = await asyncio.gather(*(self._read_owners(member.pod, member.target_path) for member in members))
         for member, owners in zip(members, found, strict=True):
-            member.owners, member.gone = owners or (), owners is None
+            member.owners, member.gone = () if owners is None else owners or None, owners is None
             self._read.add(member.target_path)
 
     def _union(self) -> Sequence[Owner]:
         union = [owner for member in self._users for owner in member.owners or ()]
         if not union:
-            raise PodsGone("the pods are gone")
+            raise PodsGone("the pods are gone") if self.complete else NoOwnerYet("no pod status is written yet")
         return union

@@ -12,7 +12,7 @@ from driver.ports import ClassRef, Pod
 from driver.sync import wanted
 from driver.sync.jobs import Job, Member, Table
 from driver.sync.merge import Outcome
-from driver.sync.owners import Owners, PodsGone
+from driver.sync.owners import NoOwnerYet, Owners, PodsGone
 from driver.sync.parser.client import Parser
 from driver.sync.references import Owner
 from driver.sync.reporting import Reporter
@@ -26,7 +26,7 @@ log = logs.get(__name__)
 RUN_SECONDS = 30.0
 CHECK_SECONDS = 300.0
 BACKOFF_FIRST, BACKOFF_LAST = 2.0, 300.0
-# Retry after an API server that did not answer, and after a volume without content.
+# Retry after an API server that did not answer, after a volume without content, and without all owners.
 AWAY_SECONDS = 10.0
 
 
@@ -34,10 +34,10 @@ class Writer(Protocol):
     """Does the API calls."""
 
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
-        """Who owns the Secret on behalf of a pod; None if the pod is gone."""
+        """Who owns the Secret on behalf of a pod; None if the pod is gone, empty if its owner does not exist yet."""
 
     async def ensure(self, wanted: Wanted, owners: Owners) -> Outcome:
-        """Make the Secret what it should be. Raises a Failure that says what to do, or PodsGone."""
+        """Make the Secret what it should be. Raises a Failure that says what to do, PodsGone or NoOwnerYet."""
 
     async def release(self, class_ref: ClassRef, secret_name: str, owners: Owners) -> None:
         """The class does not list the Secret any more: take it from the Secret's owners. Raises as ``ensure``."""
@@ -78,12 +78,15 @@ class Runs:
             return await self._run_for(job, users)
 
     async def _run_for(self, job: Job, users: Sequence[Member]) -> float:
-        member = users[-1]
+        member, owners = users[-1], Owners(users, self._writer.owners)
         try:
             async with asyncio.timeout(RUN_SECONDS):
-                await (self._release(job, users) if job.ending else self._sync(job, users))
+                await (self._release(job, owners) if job.ending else self._sync(job, users, owners))
         except PodsGone:
             return float("inf")  # until the next publish
+        except NoOwnerYet:  # no event: the publish says why the pod status is not written
+            job.problem = "the pod status that is to own it is not written yet"
+            return AWAY_SECONDS
         except NoContent:  # no event: the volume is being unpublished
             return AWAY_SECONDS
         except TimeoutError:  # no event: it could not be sent either
@@ -104,10 +107,10 @@ class Runs:
             if job.failures:
                 job.failures = 0
                 await self._reporter.recovered(member, job)
-            return CHECK_SECONDS
+            return CHECK_SECONDS if owners.complete else AWAY_SECONDS
         return min(BACKOFF_FIRST * 2.0 ** min(job.failures - 1, 16), BACKOFF_LAST)
 
-    async def _sync(self, job: Job, users: Sequence[Member]) -> None:
+    async def _sync(self, job: Job, users: Sequence[Member], owners: Owners) -> None:
         started = time.monotonic()
         member = users[-1]
         entry = job.entries[-1]
@@ -120,7 +123,7 @@ class Runs:
         secret = await wanted.with_tls(whole, entry, self._parser)
         if secret is not as_stored:
             redact.withhold(*secret.data.values())
-        outcome = await self._writer.ensure(secret, Owners(users, self._writer.owners))
+        outcome = await self._writer.ensure(secret, owners)
         if outcome.written:
             self._metrics.synced(job.provider, time.monotonic() - started)
             log.info(
@@ -131,6 +134,6 @@ class Runs:
         await self._reporter.ensured(member, secret, outcome)
         await self._reporter.repeated(job, member, secret)
 
-    async def _release(self, job: Job, users: Sequence[Member]) -> None:
-        await self._writer.release(job.class_ref, job.secret_name, Owners(users, self._writer.owners))
+    async def _release(self, job: Job, owners: Owners) -> None:
+        await self._writer.release(job.class_ref, job.secret_name, owners)
         self._table.end(job)

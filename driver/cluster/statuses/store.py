@@ -5,6 +5,7 @@ once.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 
 from driver.cluster.api import Api
@@ -24,6 +25,8 @@ WRITE_SECONDS = 3.0
 SLOW_WRITE_SECONDS = 10.0
 # A retried write that takes longer than this makes way for the others.
 RETRY_SECONDS = 30.0
+# Whoever asks for the identity of an object waits so long for the first write of it, which is made at the same time.
+FIRST_WRITE_SECONDS = 2.0
 
 
 class StatusStore:
@@ -132,11 +135,15 @@ class StatusStore:
         self._written.pop(target_path, None)
         self._retry_queue.pop(target_path, None)
 
-    async def identity(self, target_path: str) -> tuple[str, str]:
-        """Name and UID of a volume's object; waits until it is written. If it was deleted meanwhile it is written again
-        and has another UID; what its former self owns is collected."""
-        while (known := self._written.get(target_path)) is None:
-            await self._any_written.wait()
+    async def identity(self, target_path: str) -> tuple[str, str] | None:
+        """Name and UID of a volume's object; None if there is none within FIRST_WRITE_SECONDS. If it was deleted
+        meanwhile it is written again and has another UID; what its former self owns is collected."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_WRITE_SECONDS):
+                while target_path not in self._written:
+                    await self._any_written.wait()
+        if (known := self._written.get(target_path)) is None:
+            return None
         await known.confirm()
         return known.name, known.uid
 

@@ -14,10 +14,11 @@ import pytest
 from driver.cluster.api import Api
 from driver.cluster.secrets import SecretWriter
 from driver.cluster.statuses.store import StatusStore
+from driver.objects import GROUP_VERSION, pod_status
 from driver.ports import ClassRef, Pod
 from driver.sync.jobs import Member
 from driver.sync.merge import LEDGER
-from driver.sync.owners import Owners, PodsGone
+from driver.sync.owners import NoOwnerYet, Owners, PodsGone
 from driver.sync.references import Owner
 from driver.sync.wanted import Wanted
 from runtime import clock
@@ -343,6 +344,29 @@ def test_owners_are_read_again(rig: FakeApiRig, written: str) -> None:
         }
         assert owner_uids(rig) == expected[written]
         assert pods.reads == {"nothing": {}, "another owner": {1: 1}}.get(written, {0: 1})
+
+    run_writer(rig, test)
+
+
+def test_a_pod_whose_owner_does_not_exist_yet(rig: FakeApiRig) -> None:
+    """The pod status of one of two pods cannot be written → the Secret is, for the other one; it is written later → it
+    becomes an owner. Of the only pod → no Secret yet."""
+    late = [Owner(GROUP_VERSION, pod_status.KIND, "late", "uid-2")]
+
+    async def test(writer: SecretWriter, _: StatusStore) -> None:
+        pods = Pods([], OWNERS)
+        for of_first, uids, complete in (([], ["uid-1"], False), (late, ["uid-1", "uid-2"], True)):
+            pods.of[0] = of_first
+            run = pods.run()
+            await writer.ensure(WANTED, run)
+            found = rig.secret("synced") or {}
+            assert sorted(owner["uid"] for owner in found["metadata"]["ownerReferences"]) == uids
+            assert run.complete == complete
+        rig.api.delete(rig.path("secrets", "synced"))
+        alone = Pods([])
+        with pytest.raises(NoOwnerYet):
+            await writer.ensure(WANTED, alone.run())
+        assert rig.secret("synced") is None and not alone.members[0].gone
 
     run_writer(rig, test)
 

@@ -21,11 +21,13 @@ APP = ProviderClass(REF, "stub", {"a": "b"}, (SecretObject("s", "Opaque", (("pas
 
 @dataclass
 class Writer:
-    """Records what it is asked; ``open`` lets calls pass, ``failing`` makes them fail, ``pods`` are there."""
+    """Records what it is asked; ``open`` lets calls pass, ``failing`` makes them fail; pods are there unless ``gone``,
+    and have owners unless ``ownerless``."""
 
     open: asyncio.Event = field(default_factory=asyncio.Event)
     failing: bool = False
     gone: bool = False
+    ownerless: bool = False
     asked: list[Wanted] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     running: int = 0
@@ -53,6 +55,8 @@ class Writer:
 
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
         """One owner, or none for a pod that is gone."""
+        if self.ownerless:
+            return []
         return None if self.gone else [Owner("v1", "Pod", pod.name, pod.uid)]
 
 

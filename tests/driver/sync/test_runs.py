@@ -42,6 +42,21 @@ def test_a_pod_that_is_gone(run_in_rig: Run) -> None:
     run_in_rig(test)
 
 
+def test_a_pod_without_its_status(run_in_rig: Run) -> None:
+    """The pod status that is to own the Secret is not written yet → a look again soon, without an event of failure or
+    recovery."""
+
+    async def test(rig: SyncRig) -> None:
+        rig.writer.ownerless = True
+        await rig.engine.published(rig.record, APP, True)
+        assert not rig.writer.asked and rig.wait < 15 and "not written yet" in rig.job.problem
+        rig.writer.ownerless = False
+        await rig.engine.published(rig.record, APP, True)
+        assert rig.writer.asked and rig.wait > 269 and not rig.job.problem and not rig.cluster.events
+
+    run_in_rig(test)
+
+
 def test_a_volume_on_its_way_out(run_in_rig: Run) -> None:
     """A class changes while the volume is being unpublished: no event on a pod that goes, and a look again soon."""
 

@@ -414,6 +414,21 @@ def test_identity(rig: FakeApiRig) -> None:
         await store.record(rig.record(rig.make_pod("pod-2")))
         assert not asking.done()
         await store.record(record)
-        assert (await asking)[1] == rig.api.get(rig.status_path())["metadata"]["uid"]
+        metadata = rig.api.get(rig.status_path())["metadata"]
+        assert await asking == (metadata["name"], metadata["uid"])
+
+    run_store(rig, test)
+
+
+def test_no_identity(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status cannot be written → whoever asks for its UID does not wait for ever."""
+    monkeypatch.setattr(statuses, "FIRST_WRITE_SECONDS", 0.05)
+    record = rig.record(rig.make_pod())
+
+    async def test(store: StatusStore) -> None:
+        rig.server.on("POST", STATUSES, Answer(403))
+        with pytest.raises(PermissionDenied):
+            await store.record(record)
+        assert await store.identity(record.target_path) is None
 
     run_store(rig, test)

@@ -197,7 +197,7 @@ def test_a_remembered_status(here: FakeApiRig) -> None:
             here.api.delete(here.status_path())
             late = StatusStore(api, NODE, DRIVER)
             late.remember(record, made["name"], current=True)
-            _, uid = await late.identity(record.target_path)
+            _, uid = await late.identity(record.target_path) or ("", "")
             assert uid == here.api.get(here.status_path())["metadata"]["uid"] != made["uid"]
         finally:
             await api.close()
