@@ -31,6 +31,9 @@ class SecretSync(Protocol):
         raises.
         """
 
+    def recorded(self, target_path: str) -> None:
+        """The volume has its pod status, which may have to own a Secret. Does not block."""
+
     def restored(self, records: Iterable[VolumeRecord]) -> None:
         """The driver has restarted, and these volumes exist. Does not block."""
 

@@ -68,7 +68,9 @@ class RemoteSteps:
         syncing = asyncio.create_task(self._sync.published(record, provider_class, changed))
         try:
             async with self._stopping.interruptible(), asyncio.timeout_at(attempt.deadline):
-                return await self._cluster.record(record)
+                name = await self._cluster.record(record)
+            self._sync.recorded(record.target_path)
+            return name
         except DriverStopping:
             raise
         except (Failure, TimeoutError) as error:

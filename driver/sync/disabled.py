@@ -30,6 +30,9 @@ class DisabledSync:
             self._warned_of.add(class_ref)
             log.warning("secretObjects are not synced", secretProviderClass=class_ref, reason=self._reason)
 
+    def recorded(self, target_path: str) -> None:
+        """Do nothing."""
+
     def restored(self, records: Iterable[VolumeRecord]) -> None:
         """Do nothing."""
 

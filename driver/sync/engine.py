@@ -6,7 +6,7 @@
    by hand comes back. That the cluster does not let the driver add an owner is an event, and no failure.
 3. After a failure it runs again after 2 s, 4 s … 5 minutes ± 10 %, and the pod gets a Warning event; other jobs go on.
    While the API server is away a job waits inside its run for runs.RUN_SECONDS, and is retried soon after. A
-   pod whose status is to own the Secret and is not written yet does not hold it up: the job runs again soon, too.
+   pod whose status is to own the Secret and is not written yet does not hold it up: the job runs again once it is.
 4. When a class changes, it is read again and its jobs run at once.
 5. After a restart of the driver the classes of the restored volumes are read and their jobs run, spread over a few
    seconds: the drivers of all nodes may have restarted.
@@ -104,6 +104,14 @@ class SyncEngine:
         if tasks:
             await self._reporter.excess(provider_class, record.pod, self._table.most_of_class)
             await asyncio.wait(tasks, timeout=self._limits.first)
+
+    def recorded(self, target_path: str) -> None:
+        """Jobs that had to do without the volume's pod status run again."""
+        member = self._table.members.get(target_path)
+        if member is not None:
+            for job in self._table.of_class(member.class_ref):
+                if job.lacks_owner:
+                    self._start(job)
 
     def restored(self, records: Iterable[VolumeRecord]) -> None:
         """Volumes that exist since before this driver's start."""

@@ -36,8 +36,9 @@ class Job:
     ``entries`` are those of ``spec.secretObjects`` that name the Secret, of which the last one counts. ``due`` is loop
     time; ``again`` asks a run that is in progress for one more. ``reported`` is what an event has said of entries and
     keys that are named twice. ``synced`` is the moment (``runtime.clock``) at which the Secret was last as it is
-    wanted, ``problem`` why it has not been since. ``class_uid`` is that of the class. ``ending`` is whether the class
-    does not list the Secret any more, but may still own it.
+    wanted, ``problem`` why it has not been since. ``lacks_owner`` is whether the last run had to do without the pod
+    status of one of the volumes. ``class_uid`` is that of the class. ``ending`` is whether the class does not list the
+    Secret any more, but may still own it.
     """
 
     class_ref: ClassRef
@@ -52,6 +53,7 @@ class Job:
     reported: str = ""
     synced: float | None = None
     problem: str = ""
+    lacks_owner: bool = False
     task: asyncio.Task[None] | None = None
 
 

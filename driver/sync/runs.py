@@ -79,13 +79,14 @@ class Runs:
 
     async def _run_for(self, job: Job, users: Sequence[Member]) -> float:
         member, owners = users[-1], Owners(users, self._writer.owners)
+        job.lacks_owner = False
         try:
             async with asyncio.timeout(RUN_SECONDS):
                 await (self._release(job, owners) if job.ending else self._sync(job, users, owners))
         except PodsGone:
             return float("inf")  # until the next publish
         except NoOwnerYet:  # no event: the publish says why the pod status is not written
-            job.problem = "the pod status that is to own it is not written yet"
+            job.lacks_owner, job.problem = True, "the pod status that is to own it is not written yet"
             return AWAY_SECONDS
         except NoContent:  # no event: the volume is being unpublished
             return AWAY_SECONDS
@@ -103,11 +104,11 @@ class Runs:
             self._metrics.sync_failed(job.provider)
             await self._reporter.failed(member, job)
         else:
-            job.synced, job.problem = clock.now(), ""
+            job.synced, job.problem, job.lacks_owner = clock.now(), "", not owners.complete
             if job.failures:
                 job.failures = 0
                 await self._reporter.recovered(member, job)
-            return CHECK_SECONDS if owners.complete else AWAY_SECONDS
+            return AWAY_SECONDS if job.lacks_owner else CHECK_SECONDS
         return min(BACKOFF_FIRST * 2.0 ** min(job.failures - 1, 16), BACKOFF_LAST)
 
     async def _sync(self, job: Job, users: Sequence[Member], owners: Owners) -> None:

@@ -44,15 +44,18 @@ def test_a_pod_that_is_gone(run_in_rig: Run) -> None:
 
 def test_a_pod_without_its_status(run_in_rig: Run) -> None:
     """The pod status that is to own the Secret is not written yet → a look again soon, without an event of failure or
-    recovery."""
+    recovery; it is written → the Secret is, at once. Later writes of it run nothing."""
 
     async def test(rig: SyncRig) -> None:
         rig.writer.ownerless = True
         await rig.engine.published(rig.record, APP, True)
         assert not rig.writer.asked and rig.wait < 15 and "not written yet" in rig.job.problem
         rig.writer.ownerless = False
-        await rig.engine.published(rig.record, APP, True)
+        rig.engine.recorded(rig.record.target_path)
+        await rig.finished()
         assert rig.writer.asked and rig.wait > 269 and not rig.job.problem and not rig.cluster.events
+        rig.engine.recorded(rig.record.target_path)
+        assert rig.wait > 269
 
     run_in_rig(test)
 

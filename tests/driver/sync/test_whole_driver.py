@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from driver.cluster.statuses import store as statuses
 from driver.ports import Pod
 from driver.sync import engine
+from driver.sync.runs import AWAY_SECONDS
 from tests.support.clocks import clock_set
 from tests.support.fake_api import Answer
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
@@ -16,6 +18,7 @@ from tests.support.rig import Rig, Volume
 from tests.support.syncing import ENTRY, check_now, engine_of, owners, values
 from tests.support.waiting import until
 
+STATUSES = "secretproviderclasspodstatuses"
 WRONG = {**ENTRY, "data": [{"objectName": "nothing", "key": "pw"}]}
 
 
@@ -168,6 +171,36 @@ def test_owners(here: FakeApiRig) -> None:
             assert here.secret("synced") is not None
             here.api.delete(here.path("configmaps", "owner"))
             assert here.secret("synced") is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_pod_status_that_is_written_late(here: FakeApiRig, monkeypatch: pytest.MonkeyPatch, others: int) -> None:
+    """The pod status of a bare pod takes longer than its Secret waits for it → the Secret comes with it, and without
+    it for another pod; the pod status becomes an owner as soon as it is written."""
+    monkeypatch.setattr(statuses, "FIRST_WRITE_SECONDS", 0.05)
+    here.make_class(secretObjects=[ENTRY])
+    controller = here.make_owner()
+    owned = [("ConfigMap", "owner")] * others
+
+    def owners_now() -> list[tuple[str, str]]:
+        secret = here.secret("synced")
+        return [] if secret is None else owners(secret)
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            if others:
+                await publish(here, rig, here.make_pod("web", [controller]))
+            rule = here.server.on("POST", STATUSES, Answer(503))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(publish(here, rig, here.make_pod("bare")))
+                (job,) = await until(lambda: engine_of(rig)._table.jobs.values(), "the job")
+                await until(lambda: job.lacks_owner, "the end of a run")
+                assert owners_now() == owned
+                rule.lift()
+            expected = [*owned, ("SecretProviderClassPodStatus", f"bare-{here.namespace}-app")]
+            await until(lambda: owners_now() == expected, "the pod status as owner", AWAY_SECONDS / 2)
 
     asyncio.run(run())
 
