@@ -24,6 +24,8 @@ from tests.support.rig import Rig, Volume, rig
 
 KNOWN_GOOD = {LAST_KNOWN_GOOD_ANNOTATION: "6h"}
 SHARED = {SHARE_ANNOTATION: "30s"}
+# How long new pods wait for a store that is away, and for one that answers, on a machine that may be busy.
+AWAY_SECONDS, ANSWER_SECONDS = 0.2, 5.0
 
 
 @dataclass
@@ -84,12 +86,16 @@ class OutageRig:
         return volume
 
     def away(self) -> None:
-        """The store does not answer."""
-        self.lab.code = grpc.StatusCode.UNAVAILABLE
+        """The store does not answer; new pods do not wait for long."""
+        self.lab.code, replies.PATIENCE_SECONDS = grpc.StatusCode.UNAVAILABLE, AWAY_SECONDS
+
+    def refuse(self, code: grpc.StatusCode) -> None:
+        """The store answers, with a code that is not that of one that is away."""
+        self.lab.code, replies.PATIENCE_SECONDS = code, ANSWER_SECONDS
 
     def back(self, contents: bytes = b"new") -> None:
         """The store answers, with other content."""
-        self.lab.code, self.lab.contents = None, contents
+        self.lab.code, self.lab.contents, replies.PATIENCE_SECONDS = None, contents, ANSWER_SECONDS
         self.lab.open.set()
 
     def pass_time(self, seconds: float) -> None:
@@ -104,11 +110,12 @@ class OutageRig:
 
 @contextmanager
 def hurried() -> Iterator[list[float]]:
-    """Nobody waits for long; the list has the seconds by which the clock that nobody can set is ahead."""
+    """Nobody waits for long; the list has the seconds by which the clock that nobody can set is ahead. A test that
+    changes one of these bounds within assigns it: pytest's ``monkeypatch`` would restore ours after the end."""
     shift, now = [0.0], clock.now
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "FIRST_RETRY_SECONDS", 0.01)
-        patch.setattr(replies, "PATIENCE_SECONDS", 0.2)
+        patch.setattr(replies, "PATIENCE_SECONDS", AWAY_SECONDS)
         patch.setattr(renewals, "FIRST_PAUSE", 0.05)
         patch.setattr(renewals, "LAST_PAUSE", 0.1)
         patch.setattr(clock, "now", lambda: now() + shift[0])

@@ -209,7 +209,7 @@ def test_never_after_an_answer(tmp_path: Path, code: grpc.StatusCode) -> None:
             it.write_class(KNOWN_GOOD)
             await it.volume("pod-1").publish()
             await it.volume("pod-1b", attributes={"tenant": "t"}).publish()
-            it.lab.code = code
+            it.refuse(code)
             found, text = await it.volume("pod-2").failure()
             assert found == code and "the store said so" in text
             it.away()
@@ -237,7 +237,7 @@ def test_never_after_an_answer_while_it_was_away(tmp_path: Path) -> None:
             await it.volume("pod-2").publish()
             away = it.rig.driver.publish_path.replies._stale.away
             assert away
-            it.lab.code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            it.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED)
             await until(lambda: not away, "the asker to hear of it")
             assert (await it.volume("pod-3").failure())[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
             it.away()
@@ -255,7 +255,7 @@ def test_a_refused_refresh_counts(tmp_path: Path) -> None:
             first = it.volume("pod-1")
             await first.publish()
             make_due(it.rig, first)
-            it.lab.code = grpc.StatusCode.PERMISSION_DENIED
+            it.refuse(grpc.StatusCode.PERMISSION_DENIED)
             await first.publish()
             it.away()
             assert (await it.volume("pod-2").failure())[0] == grpc.StatusCode.UNAVAILABLE

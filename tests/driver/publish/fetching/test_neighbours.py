@@ -34,7 +34,8 @@ def test_a_refusal_after_the_return_is_reported(tmp_path: Path, rotation: bool) 
         async with outage_rig(tmp_path, enable_secret_rotation=rotation) as it:
             it.write_class(KNOWN_GOOD)
             volume = await it.stale_volume()
-            it.lab.code, it.lab.quote = grpc.StatusCode.PERMISSION_DENIED, "the role is gone"
+            it.lab.quote = "the role is gone"
+            it.refuse(grpc.StatusCode.PERMISSION_DENIED)
             await until(lambda: "the role is gone" in pod_status(it, volume)["lastFailure"]["message"], "the refusal")
             await volume.publish()
             assert "the role is gone" in pod_status(it, volume)["lastFailure"]["message"]
@@ -55,7 +56,7 @@ def test_no_call_from_before_a_refusal_is_joined(tmp_path: Path) -> None:
             await it.served.wait_for_calls(1)
             it.lab.open = asyncio.Event()
             it.lab.open.set()
-            it.lab.code = grpc.StatusCode.PERMISSION_DENIED
+            it.refuse(grpc.StatusCode.PERMISSION_DENIED)
             assert (await it.volume("pod-b", attributes={"x": "y"}).failure())[0] == it.lab.code
             late = it.volume("pod-c")
             assert (await late.failure())[0] == it.lab.code and not late.mounted
@@ -89,13 +90,13 @@ def test_no_old_call_is_joined(tmp_path: Path) -> None:
     run_async(run)
 
 
-def test_impatient_pods_make_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impatient_pods_make_one_call(tmp_path: Path) -> None:
     """The store hangs, and pods start one after the other within the first one's patience → one call for all."""
 
     async def run() -> None:
         async with outage_rig(tmp_path) as it:
-            monkeypatch.setattr(replies, "PATIENCE_SECONDS", 1.0)
-            monkeypatch.setattr(renewals, "FIRST_PAUSE", 20.0)
+            # The rig, which has changed them, restores them.
+            replies.PATIENCE_SECONDS, renewals.FIRST_PAUSE = 1.0, 20.0
             it.write_class({LAST_KNOWN_GOOD_ANNOTATION: "6h", SHARE_ANNOTATION: "1s"})
             await it.volume("pod-0").publish()
             it.pass_time(60)
@@ -140,7 +141,7 @@ def test_an_answer_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     async def run() -> None:
         async with outage_rig(tmp_path) as it:
-            monkeypatch.setattr(renewals, "FIRST_PAUSE", 3.0)
+            renewals.FIRST_PAUSE = 3.0  # the rig, which has changed it, restores it
             it.write_class(KNOWN_GOOD)
             await it.volume("pod-1").publish()
             it.away()

@@ -111,7 +111,7 @@ def test_refused_after_the_return(tmp_path: Path) -> None:
         async with outage_rig(tmp_path) as it:
             it.write_class(KNOWN_GOOD)
             volume = await it.stale_volume()
-            it.lab.code = grpc.StatusCode.PERMISSION_DENIED
+            it.refuse(grpc.StatusCode.PERMISSION_DENIED)
             held = it.rig.driver.publish_path.held
             await until(lambda: not len(held), "the refusal")
             it.away()

@@ -137,7 +137,7 @@ def test_failure(tmp_path: Path) -> None:
     async def run() -> None:
         async with outage_rig(tmp_path) as it:
             it.write_class(SHARED)
-            it.lab.code = grpc.StatusCode.PERMISSION_DENIED
+            it.refuse(grpc.StatusCode.PERMISSION_DENIED)
             it.lab.open.clear()
             volumes = [it.volume(f"pod-{number}") for number in range(5)]
             tasks = [asyncio.create_task(volume.failure()) for volume in volumes]
