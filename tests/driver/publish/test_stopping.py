@@ -76,7 +76,7 @@ def test_provider_is_away(tmp_path: Path, leftover: bool) -> None:
 
 def test_provider_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider is at work on a call → it has a moment to answer, which one that needs a minute does not use up."""
-    monkeypatch.setattr("driver.publish.fetching.fetcher.CALL_SECONDS", 0.5)
+    monkeypatch.setattr("driver.publish.fetching.fetcher.CALL_SECONDS", 2.0)
 
     async def run() -> None:
         async with rig(tmp_path) as it, kubelet(it):
