@@ -28,6 +28,12 @@ BODY = wire.framed(REPLY.SerializeToString())
 OK_HEAD = frames.block([(b":status", b"200"), (b"content-type", b"application/grpc+proto"), (b"x-extra", b"1")])
 
 
+@pytest.fixture(autouse=True)
+def busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine may have much else to do while another connection is opened."""
+    monkeypatch.setattr(channel_module, "AGAIN_SECONDS", 10.0)
+
+
 def trailers(status: int, message: bytes = b"", *, more: list[tuple[bytes, bytes]] | None = None) -> bytes:
     """A header block with a status."""
     return frames.block([(b"grpc-status", b"%d" % status), (b"grpc-message", message), *(more or [])])
