@@ -194,6 +194,7 @@ def test_error_codes_of_free_text(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.timeout(240)  # a thousand calls, on a machine that may be busy
 def test_nothing_is_remembered_for_ever(tmp_path: Path) -> None:
     """Hundreds of pods with classes, providers and rotation intervals of their own come, fail and go → the driver's
     dictionaries and sets are as large as before, apart from the bounds."""

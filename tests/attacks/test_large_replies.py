@@ -176,6 +176,7 @@ def test_others_do_not_wait(tmp_path: Path) -> None:
                 attacks = asyncio.gather(*(attack(volume) for volume in large))
                 busy = await median_of("busy", attacks)
                 await attacks
+                quiet = max(quiet, await median_of("after", None))  # the machine may have got more to do meanwhile
         print(f"median of publish and unpublish: {quiet * 1000:.1f} ms in quiet, {busy * 1000:.1f} ms under attack")
         assert busy < 5 * quiet + 0.2
 

@@ -149,7 +149,7 @@ def test_publishes_while_nobody_reads(tmp_path: Path) -> None:
                     assert not target.exists()
                 busy = await asyncio.to_thread(timed, tmp_path, "busy")
                 print(f"publish: {quiet * 1000:.0f} ms, while nobody reads {busy * 1000:.0f} ms")
-                assert busy < 4 * quiet + 0.1
+                assert busy < 4 * quiet + 2.0  # who waits for the reader does so for ever
 
         asyncio.run(run())
         started = time.monotonic()
