@@ -118,19 +118,18 @@ class SocketChannel:
             raise CallFailed(StatusCode.UNAVAILABLE, f"{self.path} is not connected")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        sent = False
-        for left in reversed(range(MOST_CONNECTIONS)):
+        connections, sent = 1, False
+        while True:
             try:
                 return _parse(reply, await self._call(connection, method, request, deadline - loop.time(), most_bytes))
             except Refused as refused:
-                if not left or (sent and not isinstance(refused, Unsent)):
+                was_sent = not isinstance(refused, Unsent)
+                if connections == MOST_CONNECTIONS or (sent and was_sent):
                     raise
-                sent = sent or not isinstance(refused, Unsent)
                 successor = await self._successor(connection, min(deadline - loop.time(), AGAIN_SECONDS))
                 if successor is None:
                     raise
-                connection = successor
-        raise AssertionError("not reached")
+            connection, connections, sent = successor, connections + 1, sent or was_sent
 
     async def _call(
         self, connection: ClientConnection, method: str, request: Message, seconds: float, most_bytes: int | None
