@@ -7,7 +7,8 @@
    either, owners that were read in an earlier run are read again (``sync.owners``).
 3. Changed by somebody else meanwhile (409, or 404 on the PATCH): again from 1, after a pause with jitter. So when two
    nodes write one Secret, it ends up with the owners of both.
-4. Owners refused by admission: the rest of the PATCH without them.
+4. Owners refused by admission: the rest of the PATCH without them. Owners that are not known yet, because the pod
+   status of a bare pod cannot be written: the same, and they are added later.
 5. A Secret that its class does not list any more, but owns (deletion policy WithClass): a PATCH that removes the class
    from its owners.
 """
@@ -26,11 +27,11 @@ from driver.objects import GROUP_VERSION, pod_status
 from driver.ports import ClassRef, Pod
 from driver.sync.ledger import Fetched
 from driver.sync.merge import Change, Outcome, foreign_secret, merge, new_secret, release
-from driver.sync.owners import Owners
+from driver.sync.owners import OwnerRefused, Owners
 from driver.sync.references import Owner
 from driver.sync.wanted import Wanted
 from runtime import clock
-from runtime.errors import Aborted, InvalidRequest, NotFound, PermissionDenied
+from runtime.errors import Aborted, Failure, InvalidRequest, NotFound, PermissionDenied
 
 TRIES = 8
 PAUSE = 0.05
@@ -65,7 +66,8 @@ class SecretWriter:
 
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
         """None for a pod that is gone or being deleted. Else the pod's owners; for a bare pod its pod status, as with
-        the Go driver: it is collected with the pod. Empty if that is not written soon."""
+        the Go driver: it is collected with the pod. Empty if that is not written soon. Raises OwnerRefused if it cannot
+        be written, or another Failure if the pod cannot be read."""
         try:
             found = await self._api.call("GET", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}")
         except NotFound:
@@ -77,7 +79,10 @@ class SecretWriter:
             return None
         if references := metadata.get("ownerReferences"):
             return [Owner(item["apiVersion"], item["kind"], item["name"], item["uid"]) for item in references]
-        identity = await self._statuses.identity(target_path)
+        try:
+            identity = await self._statuses.identity(target_path)
+        except Failure as failure:
+            raise OwnerRefused(f"the pod status of {pod}, which is to own the Secret, is refused: {failure}") from None
         return [] if identity is None else [Owner(GROUP_VERSION, pod_status.KIND, *identity)]
 
     async def _write(self, wanted: Wanted, owners: Owners) -> Outcome | None:
@@ -88,7 +93,7 @@ class SecretWriter:
             return None
         fetched = self._fetched(wanted)
         if found is None:
-            body = new_secret(wanted, await owners.confirmed(), fetched)
+            body = new_secret(wanted, await owners.required(), fetched)
             with suppress(Conflict, NotFound), explained(wanted):
                 await self._api.call("POST", _path(wanted.namespace), body=body, webhook_seconds=0.0)
                 return Outcome(True)
@@ -117,7 +122,7 @@ class SecretWriter:
             except NotFound:
                 return True
             try:
-                patch = release(found, class_ref.name, await owners.confirmed(), self._api.server_time())
+                patch = release(found, class_ref.name, await owners.required(), self._api.server_time())
                 if patch is not None:
                     await self._patch(path, patch)
             except NotFound:

@@ -14,7 +14,7 @@ from driver.sync.references import Owner
 from runtime.errors import Failure
 
 # Who owns the Secret on behalf of the pod with a volume at this target path; None if the pod is gone, empty if its
-# owner does not exist yet.
+# owner does not exist yet. Raises OwnerRefused, or another Failure.
 ReadOwners = Callable[[Pod, str], Awaitable[Sequence[Owner] | None]]
 
 
@@ -26,6 +26,10 @@ class NoOwnerYet(Failure):
     """The only pods that could own the Secret are those whose pod status is not written yet."""
 
 
+class OwnerRefused(Failure):
+    """The owner of one pod, its pod status, cannot be written. Only a Secret without any other owner waits for it."""
+
+
 class Owners:
     """The owners for one run of a job, whose volumes are ``users``."""
 
@@ -33,6 +37,7 @@ class Owners:
         self._users = users
         self._read_owners = read
         self._read: set[str] = set()  # the target paths of those that were read in this run
+        self._refused: OwnerRefused | None = None
 
     @property
     def complete(self) -> bool:
@@ -40,13 +45,20 @@ class Owners:
         return all(member.owners is not None for member in self._users)
 
     async def known(self) -> Sequence[Owner]:
-        """As they were when each pod was last read. Raises PodsGone or NoOwnerYet."""
+        """As they were when each pod was last read, for a Secret that exists: empty if none is known yet. Raises
+        PodsGone."""
         await self._update([member for member in self._users if member.owners is None])
         return self._union()
 
+    async def required(self) -> Sequence[Owner]:
+        """As they are, at least one: for a Secret that has no other. Raises PodsGone, NoOwnerYet or OwnerRefused."""
+        if not (owners := await self.confirmed()):
+            raise self._refused or NoOwnerYet("no pod status is written yet")
+        return owners
+
     async def confirmed(self, only: Collection[str] | None = None) -> Sequence[Owner]:
-        """As they are: read again, unless that was in this run; if only the owners with these UIDs are about to be
-        written, then for the pods that have them. Raises PodsGone or NoOwnerYet."""
+        """As they are, for a Secret that exists: read again, unless that was in this run; if only the owners with these
+        UIDs are about to be written, then for the pods that have them. Empty if none is known yet. Raises PodsGone."""
         await self._update(
             [
                 member
@@ -58,13 +70,20 @@ class Owners:
         return self._union()
 
     async def _update(self, members: Sequence[Member]) -> None:
-        found = await asyncio.gather(*(self._read_owners(member.pod, member.target_path) for member in members))
+        found = await asyncio.gather(*(self._owners_of(member) for member in members))
         for member, owners in zip(members, found, strict=True):
             member.owners, member.gone = () if owners is None else owners or None, owners is None
             self._read.add(member.target_path)
 
+    async def _owners_of(self, member: Member) -> Sequence[Owner] | None:
+        try:
+            return await self._read_owners(member.pod, member.target_path)
+        except OwnerRefused as failure:
+            self._refused = failure
+            return ()
+
     def _union(self) -> Sequence[Owner]:
         union = [owner for member in self._users for owner in member.owners or ()]
-        if not union:
-            raise PodsGone("the pods are gone") if self.complete else NoOwnerYet("no pod status is written yet")
+        if not union and self.complete:
+            raise PodsGone("the pods are gone")
         return union

@@ -34,7 +34,8 @@ class Writer(Protocol):
     """Does the API calls."""
 
     async def owners(self, pod: Pod, target_path: str) -> Sequence[Owner] | None:
-        """Who owns the Secret on behalf of a pod; None if the pod is gone, empty if its owner does not exist yet."""
+        """Who owns the Secret on behalf of a pod; None if the pod is gone, empty if its owner does not exist yet.
+        Raises OwnerRefused if it cannot be written, or another Failure."""
 
     async def ensure(self, wanted: Wanted, owners: Owners) -> Outcome:
         """Make the Secret what it should be. Raises a Failure that says what to do, PodsGone or NoOwnerYet."""

@@ -25,7 +25,8 @@ WRITE_SECONDS = 3.0
 SLOW_WRITE_SECONDS = 10.0
 # A retried write that takes longer than this makes way for the others.
 RETRY_SECONDS = 30.0
-# Whoever asks for the identity of an object waits so long for the first write of it, which is made at the same time.
+# Whoever asks for the identity of an object waits so long for a write of it, which is made at the same time, and for
+# the look whether it is still there.
 FIRST_WRITE_SECONDS = 2.0
 
 
@@ -136,16 +137,15 @@ class StatusStore:
         self._retry_queue.pop(target_path, None)
 
     async def identity(self, target_path: str) -> tuple[str, str] | None:
-        """Name and UID of a volume's object; None if there is none within FIRST_WRITE_SECONDS. If it was deleted
-        meanwhile it is written again and has another UID; what its former self owns is collected."""
+        """Name and UID of a volume's object; None if they are not known within FIRST_WRITE_SECONDS. If it was deleted
+        meanwhile it is written again and has another UID; what its former self owns is collected. Raises a Failure."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_WRITE_SECONDS):
-                while target_path not in self._written:
+                while (known := self._written.get(target_path)) is None:
                     await self._any_written.wait()
-        if (known := self._written.get(target_path)) is None:
-            return None
-        await known.confirm()
-        return known.name, known.uid
+                await known.confirm()
+                return known.name, known.uid
+        return None
 
     async def read(self, targets: Collection[str]) -> list[tuple[VolumeRecord, str]]:
         """The objects that describe these target paths, as far as their pods confirm them, and their names."""

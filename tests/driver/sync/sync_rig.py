@@ -34,7 +34,7 @@ class Writer:
 
     async def ensure(self, wanted: Wanted, owners: Owners) -> Outcome:
         """As the real one, without an API."""
-        await owners.confirmed()
+        await owners.required()
         self.asked.append(wanted)
         self.running += 1
         assert self.running == 1, "two runs of one job at a time"
@@ -48,7 +48,7 @@ class Writer:
 
     async def release(self, class_ref: ClassRef, secret_name: str, owners: Owners) -> None:
         """As the real one, without an API."""
-        await owners.confirmed()
+        await owners.required()
         if self.failing:
             raise PreconditionFailed("no")
         self.released.append(secret_name)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from driver.cluster.statuses import store as statuses
+from driver.cluster.statuses import written_status
 from driver.ports import Pod
 from driver.sync import engine
 from driver.sync.runs import AWAY_SECONDS
 from tests.support.clocks import clock_set
-from tests.support.fake_api import Answer
+from tests.support.fake_api import Answer, Fault, Silence
 from tests.support.fake_api_rig import FakeApiRig, fake_api_rig
 from tests.support.rig import Rig, Volume
 from tests.support.syncing import ENTRY, check_now, engine_of, owners, values
@@ -201,6 +202,60 @@ def test_a_pod_status_that_is_written_late(here: FakeApiRig, monkeypatch: pytest
                 rule.lift()
             expected = [*owned, ("SecretProviderClassPodStatus", f"bare-{here.namespace}-app")]
             await until(lambda: owners_now() == expected, "the pod status as owner", AWAY_SECONDS / 2)
+
+    asyncio.run(run())
+
+
+TERMINATING = "unable to create new content in namespace default because it is being terminated"
+POLICY = "ValidatingAdmissionPolicy 'statuses' with binding 'statuses' denied request: no"
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["drift", "deleted"])
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Answer(403, message="exceeded quota: statuses"),
+        Answer(403, message=TERMINATING),
+        Answer(422, message=POLICY),
+        Answer(503),
+        Silence(),
+    ],
+    ids=["quota", "terminating", "policy", "away", "silent"],
+)
+def test_a_pod_status_that_cannot_be_confirmed(
+    here: FakeApiRig, monkeypatch: pytest.MonkeyPatch, fault: Fault, others: int, deleted: bool
+) -> None:
+    """The pod status of a bare pod exists, and later the API server refuses its calls or does not answer them → the
+    Secret's content is repaired all the same, and a Secret that was deleted comes back if it has another owner. If not,
+    it waits, and an event says why it is refused."""
+    monkeypatch.setattr(statuses, "FIRST_WRITE_SECONDS", 0.1)
+    here.make_class(secretObjects=[ENTRY])
+    pods = [here.make_pod("bare"), here.make_pod("web", [here.make_owner()])][: 1 + others]
+
+    async def run() -> None:
+        async with here.driver() as rig:
+            for pod in pods:
+                await publish(here, rig, pod)
+            monkeypatch.setattr(written_status, "IDENTITY_SECONDS", -1.0)
+            rule = here.server.on("*", STATUSES, fault)
+            if deleted:
+                here.api.delete(here.path("secrets", "synced"))
+            else:
+                here.api.patch(here.path("secrets", "synced"), {"data": {"pw": "eA=="}})
+            await checked(here, rig)
+            (job,) = engine_of(rig)._table.jobs.values()
+            if deleted and not others:
+                assert here.secret("synced") is None and "pod status" in job.problem
+                if isinstance(fault, Answer) and fault.status < 500:
+                    await until(lambda: here.events("FailedToCreateSecret"), "the event")
+                    assert "pod status of default/bare" in messages(here, "FailedToCreateSecret")[0]
+            else:
+                assert values(here.secret("synced")) == {"pw": b"s3cret"} and job.lacks_owner
+            rule.lift()
+            await checked(here, rig)
+            kinds = ["ConfigMap", "SecretProviderClassPodStatus"][1 - others :]
+            assert [kind for kind, _ in owners(here.secret("synced"))] == kinds and not job.lacks_owner
 
     asyncio.run(run())
 
