@@ -38,6 +38,7 @@ async def remove_startup_taint(
     answers now."""
     pause, logged = FIRST_PAUSE, ""
     while True:
+        wait = pause
         try:
             if await _registered(api, node, driver):
                 await _wait_for(providers, answers, key)
@@ -50,9 +51,9 @@ async def remove_startup_taint(
                 logged = str(failure)
                 log.warning(FORBIDDEN if forbidden else NOT_YET, taint=key, err=failure)
             if forbidden:
-                pause = FORBIDDEN_PAUSE
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-        pause = min(pause * 2, max(pause, LAST_PAUSE))
+                wait = FORBIDDEN_PAUSE
+        await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+        pause = min(pause * 2, LAST_PAUSE)
 
 
 async def _registered(api: Api, node: str, driver: str) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -155,3 +156,25 @@ def test_rejected(rig: FakeApiRig, caplog: pytest.LogCaptureFixture, status: int
         run(rig.kubeconfig(), remove)
     assert rule.hits == 3 and spec(rig) == {}
     assert [sentence in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("then", ["not registered", "conflict"])
+def test_pauses_after_a_denial(rig: FakeApiRig, monkeypatch: pytest.MonkeyPatch, then: str) -> None:
+    """The first look is forbidden, later ones are not, and kubelet registers the driver, or another controller changes
+    the node → only the denial is followed by the long pause."""
+    monkeypatch.setattr(taint, "FORBIDDEN_PAUSE", 60.0)
+    make_node(rig, TAINT)
+    rig.server.on("GET", "csinodes", Answer(403), times=1)
+    if then == "conflict":
+        register(rig, DRIVER)
+        rig.server.on("PATCH", "nodes", Answer(409), times=3)
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if then != "conflict" and len(pauses) == 4:
+            register(rig, DRIVER)
+
+    monkeypatch.setattr(taint, "asyncio", SimpleNamespace(sleep=pause, gather=asyncio.gather))
+    run(rig.kubeconfig(), remove)
+    assert len(pauses) == 4 and pauses[0] >= 30 and max(pauses[1:]) <= taint.LAST_PAUSE
