@@ -29,8 +29,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """``-n auto``: two processes for each processor, because tests wait for half of their time."""
-    return 2 * len(os.sched_getaffinity(0))
+    """``-n auto``: three processes for each processor, because tests wait for more than half of their time."""
+    return 3 * len(os.sched_getaffinity(0))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
