@@ -32,14 +32,7 @@ async def run(command: Sequence[str], environment: Mapping[str, str], api_versio
     info = {"apiVersion": api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
     name = redact.text(command[0])
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env={**environment, "KUBERNETES_EXEC_INFO": json.dumps(info)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # to be killed with its children
-        )
+        process = await _start(command, {**environment, "KUBERNETES_EXEC_INFO": json.dumps(info)})
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"the credential plugin {name} cannot be started: {error}") from None
     said = bytearray()
@@ -55,16 +48,44 @@ async def run(command: Sequence[str], environment: Mapping[str, str], api_versio
             f"the credential plugin {name} printed more than {LARGEST_OUTPUT_BYTES} bytes and was killed"
         ) from None
     finally:
-        _kill(process)
-        # Closes our ends of the pipes: a child with a session of its own would hold the others, and wait() waits for
-        # them too.
-        process._transport.close()  # type: ignore[attr-defined]  # there is no public way
-        await process.wait()
+        await _end(process)
     if process.returncode:
         raise ConfigurationError(f"the credential plugin {name} ended with code {process.returncode}{_quoted(said)}")
     if said:
         log.verbose(1, "A credential plugin has written to stderr", plugin=name, text=_shown(said))
     return _status(output, name, api_version)
+
+
+async def _start(command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start the plugin. A cancellation takes effect when it runs, a few turns of the event loop later: asyncio's own
+    way to end a process that it is starting kills no children, and waits for those that hold the output."""
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # to be killed with its children
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        while not starting.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([starting])
+        if starting.exception() is None:
+            await _end(starting.result())
+        raise
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    _kill(process)
+    # Closes our ends of the pipes: a child with a session of its own would hold the others, and wait() waits for them
+    # too.
+    process._transport.close()  # type: ignore[attr-defined]  # there is no public way
+    await process.wait()
 
 
 class _TooMuchError(Exception):

@@ -125,6 +125,28 @@ def test_missing_plugin(tmp_path: Path) -> None:
         assert f"the credential plugin {path} cannot be started" in failure_of([str(path)])
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_cancelled_at_the_start(tmp_path: Path, turns: int) -> None:
+    """The driver ends when a plugin has started a child, but the event loop has not seen to the plugin's output yet →
+    both are killed, and nothing waits for the child."""
+
+    async def run_and_cancel() -> None:
+        command = plugin(tmp_path, FORK + SAY_PID + "import time; time.sleep(600)")
+        others = set(psutil.Process().children())
+        running = asyncio.create_task(credential_plugin.run(command, {}, VERSION))
+        while set(psutil.Process().children()) <= others:
+            await asyncio.sleep(0)
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the child")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running], timeout=10.0)
+        assert running.cancelled()
+
+    asyncio.run(run_and_cancel())
+    wait_until(lambda: child_of(tmp_path) is None, "the child's end")
+
+
 def test_cancelled(tmp_path: Path) -> None:
     """The driver ends while a plugin runs → the plugin and its child are killed."""
 
