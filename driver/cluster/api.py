@@ -129,14 +129,14 @@ class Api:
                     return answer
                 if is_not_served(status, content):
                     raise not_served(path)
-                failure = failure_of(status)
-                if is_of_webhook(status, content) and clock.now() - began >= webhook_seconds:
+                failure, is_webhooks = failure_of(status), is_of_webhook(status, content)
+                if is_webhooks and clock.now() - began >= webhook_seconds:
                     failure = Unavailable
                 if failure is not None and not (failure is PermissionDenied and self._just_back()):
                     described = describe(method, path, status, content)
                     raise failure((quoted and quote(content)) or described)
                 problem, detail = f"status {status}" + (", but not an object of the API" if status < 300 else ""), ""
-                if is_of_webhook(status, content):
+                if is_webhooks:
                     problem = describe(method, path, status, content)
                 wait = retry_after(response.headers)
             self._log_problem(method, path, problem, detail)
